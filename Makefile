@@ -1,0 +1,59 @@
+# fraudloop: every target is a command of the README. `make demo` and `make test` set up all they need.
+
+SHELL := /bin/bash
+# Triton's python backend has stubs for these interpreters, and numpy < 2 has wheels for them.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3; do command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(not (3,11) <= sys.version_info[:2] <= (3,12))' 2>/dev/null && echo $$p && break; done)
+# Where torch comes from, if not from pip's own index: make demo TORCH_INDEX=<url of the CPU wheels>
+TORCH_INDEX ?=
+VENV := .venv
+BIN := $(VENV)/bin
+SETUP := $(VENV)/.installed
+
+.PHONY: demo up down test check bench bench-quality soak mutants docs build lock clean
+
+demo: $(SETUP) build  ## the whole loop on this machine, then a summary table
+	$(BIN)/fraudloop demo
+
+up: $(SETUP) build  ## start the local system and keep it running
+	$(BIN)/fraudloop up
+
+down: $(SETUP)  ## stop it
+	$(BIN)/fraudloop down
+
+build: $(SETUP)  ## compile the pipelines into build/pipelines, with their content hashes
+	$(BIN)/python -m training.pipelines build/pipelines
+
+test: $(SETUP) build  ## all tests
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+check: $(SETUP)  ## lint, types, layers: what CI checks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy handlers statemachine training local cli
+	$(BIN)/lint-imports
+
+bench: $(SETUP) build  ## speed, memory and cost against named peers, into benchmarks/results.json
+	$(BIN)/python -m benchmarks
+
+bench-quality: $(SETUP)  ## the model against its rivals: 1M rows, three seeds
+	$(BIN)/python -m benchmarks.quality
+
+docs: $(SETUP)  ## the site, built strictly
+	$(BIN)/mkdocs build --strict
+
+lock: $(SETUP)  ## resolve every group anew
+	$(BIN)/uv pip compile -q --upgrade --python-version 3.11 --no-header --no-annotate $${PIP_FIND_LINKS:+--find-links $$PIP_FIND_LINKS} \
+	    --group lambda --group training --group local --group dev -o requirements/all.lock
+	sed -i 's/+cpu//; /find-links/d' requirements/all.lock
+
+# The lock is complete, so nothing is resolved: seconds to a few minutes. torch comes first and with its own dependencies, because
+# they differ between the CPU and the CUDA build. nvidia-pytriton only lends its tritonserver: its Python dependencies clash with kfp's.
+$(SETUP): requirements/all.lock requirements/triton-server.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "fraudloop needs Python 3.11 or 3.12 (Debian: apt-get install python3.11 python3.11-venv), or name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) has no venv module (Debian: apt-get install python3-venv)"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $$(grep '^torch==' requirements/all.lock) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	grep -v '^torch==' requirements/all.lock > $(VENV)/rest.lock
+	$(BIN)/python -m pip install --quiet --no-deps -r $(VENV)/rest.lock -r requirements/triton-server.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@

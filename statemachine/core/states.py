@@ -1,0 +1,57 @@
+"""The states of a run and the stage, if any, that each one works on."""
+
+from enum import Enum
+
+
+class Stage(Enum):
+    """One KFP pipeline: the unit that is launched, timed out, retried and redriven alone."""
+
+    PREPROCESS = "preprocess"
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+    EXPORT = "export"
+    DEPLOY = "deploy"
+    RESTORE = "restore"
+
+
+class State(Enum):
+    """Where a run is. A plain `Enum`: `transitions` would accept a bare string and add a ghost state."""
+
+    QUEUED = "QUEUED"
+    PREPROCESSING = "PREPROCESSING"
+    TRAINING = "TRAINING"
+    EVALUATING = "EVALUATING"
+    AWAITING_APPROVAL = "AWAITING_APPROVAL"
+    EXPORTING = "EXPORTING"
+    DEPLOYING = "DEPLOYING"
+    ROLLING_BACK = "ROLLING_BACK"
+    SUCCEEDED = "SUCCEEDED"
+    REJECTED = "REJECTED"
+    FAILED = "FAILED"
+    ROLLED_BACK = "ROLLED_BACK"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def rests(self) -> bool:
+        """Terminal is final: nothing moves a run out of such a state."""
+        return self in RESTING
+
+    @property
+    def stage(self) -> Stage | None:
+        """The stage that runs while a run is in this state."""
+        return STAGE_OF.get(self)
+
+
+RESTING = frozenset({State.SUCCEEDED, State.REJECTED, State.FAILED, State.ROLLED_BACK, State.CANCELLED})
+ACTIVE = tuple(state for state in State if state not in RESTING)
+
+STAGE_OF = {
+    State.PREPROCESSING: Stage.PREPROCESS,
+    State.TRAINING: Stage.TRAIN,
+    State.EVALUATING: Stage.EVALUATE,
+    State.EXPORTING: Stage.EXPORT,
+    State.DEPLOYING: Stage.DEPLOY,
+    State.ROLLING_BACK: Stage.RESTORE,
+}
+STATE_OF = {stage: state for state, stage in STAGE_OF.items()}
+WORKING = tuple(STAGE_OF)
