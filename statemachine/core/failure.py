@@ -1,0 +1,54 @@
+"""When an attempt has failed, and whether another one could help."""
+
+from dataclasses import dataclass
+
+from statemachine.core.case import Case
+from statemachine.core.proof import proven, unproven
+from statemachine.core.report import Outcome, Report
+from statemachine.core.states import Stage
+
+MAY_REFUSE = frozenset({Stage.PREPROCESS, Stage.TRAIN, Stage.EVALUATE})
+MUST_PROVE = frozenset({Stage.DEPLOY, Stage.RESTORE})
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why the present attempt has failed, and whether trying again could help."""
+
+    reason: str
+    permanent: bool = False
+    live_generation: int = 0
+
+
+def failure(case: Case) -> Failure | None:
+    """Why the present attempt has failed; `None` while it may yet succeed, or has."""
+    run, seen = case.run, case.seen
+    if run.stage is None:
+        return None
+    if seen.misreport:
+        return Failure(seen.misreport, permanent=True)
+    if seen.report is not None:
+        return _reported_failure(case, seen.report)
+    if run.stop:
+        return Failure(run.stop)
+    if not run.kfp_id:
+        return None
+    if seen.launch is None:
+        return Failure(f"its KFP run {run.kfp_id} is gone: archived runs stay, so somebody deleted it")
+    if seen.launch.state.over:
+        detail = f": {seen.launch.error}" if seen.launch.error else ""
+        return Failure(f"its KFP run ended {seen.launch.state.value} and left no report{detail}")
+    return None
+
+
+def _reported_failure(case: Case, report: Report) -> Failure | None:
+    live = report.details.get("live_generation", 0)
+    if report.outcome is Outcome.FAILED and isinstance(live, int) and live > 0:
+        return Failure(f"fenced: generation {live} is live already", live_generation=live)
+    if report.outcome is Outcome.FAILED:
+        return Failure(report.reason or "the stage reported a failure without a reason", report.permanent)
+    if report.outcome is Outcome.REFUSED and case.run.stage not in MAY_REFUSE:
+        return Failure(report.reason or "the stage refused", permanent=True)
+    if report.outcome is Outcome.OK and case.run.stage in MUST_PROVE and not proven(case):
+        return Failure(f"the report claims success without proof: {unproven(case)}", permanent=True)
+    return None

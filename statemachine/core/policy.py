@@ -1,0 +1,141 @@
+"""What one model is configured to do: the parsed `[models.<name>]` table of `fraudloop.toml`."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
+
+from statemachine.core.errors import Misconfigured
+from statemachine.core.gate import GatePolicy
+from statemachine.core.states import Stage
+
+T = TypeVar("T")
+NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+
+
+@dataclass(frozen=True)
+class IntakePolicy:
+    """When a window closes, and what may enter it. Seconds, counts, bytes."""
+
+    quiet_period: float = 300
+    max_wait: float = 1800
+    max_objects: int = 20_000
+    success_marker: str = "_SUCCESS"
+    max_object_bytes: int = 5 * 1024**3
+
+
+@dataclass(frozen=True)
+class StagePolicy:
+    """Seconds from launch to `started.json`, and from there to `report.json`."""
+
+    start_deadline: float = 900
+    run_deadline: float = 3600
+
+
+@dataclass(frozen=True)
+class Serving:
+    """Where a model serves: the Argo CD Application, and the headless Service whose pods are asked."""
+
+    application: str = ""
+    application_namespace: str = "argocd"
+    namespace: str = "triton"
+    service: str = ""
+    timeout_seconds: float = 540
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Everything `decide` may know about a model beyond the run itself. `root` is `s3://<artifacts bucket>`."""
+
+    model: str
+    prefix: str
+    root: str = "s3://artifacts"
+    engine: str = "kfp"
+    strict: bool = False
+    max_attempts: int = 3
+    backoff_base: float = 30
+    backoff_cap: float = 900
+    poll: float = 60
+    stop_poll: float = 10
+    grace: float = 150
+    require_approval: bool = False
+    approval_deadline: float = 172_800
+    keep_versions: int = 5
+    skip_unchanged_night: bool = True
+    intake: IntakePolicy = IntakePolicy()
+    gate: GatePolicy = GatePolicy()
+    serving: Serving = Serving()
+    stages: Mapping[Stage, StagePolicy] = field(default_factory=dict)
+    parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def of(self, stage: Stage) -> StagePolicy:
+        """That stage's deadlines."""
+        return self.stages.get(stage, StagePolicy())
+
+
+def parse(tables: Mapping[str, Any], root: str) -> dict[str, Policy]:
+    """The policies in a parsed `fraudloop.toml`, by model name.
+
+    Raises:
+        Misconfigured: a table, key or value is not what it should be; the message names it.
+    """
+    models = tables.get("models")
+    if not isinstance(models, Mapping) or not models:
+        raise Misconfigured("fraudloop.toml names no model: it needs at least one [models.<name>] table")
+    policies = {name: _policy(name, table, root) for name, table in models.items()}
+    prefixes = sorted(policy.prefix for policy in policies.values())
+    for one, other in zip(prefixes, prefixes[1:], strict=False):
+        if other.startswith(one):
+            raise Misconfigured(f"the prefixes {one!r} and {other!r} overlap: an object would belong to two models")
+    return policies
+
+
+def _policy(name: str, table: Mapping[str, Any], root: str) -> Policy:
+    where = f"models.{name}"
+    if not NAME.fullmatch(name):
+        raise Misconfigured(f"{where}: a model's name matches {NAME.pattern}")
+    if not table.get("prefix"):
+        raise Misconfigured(f"{where}.prefix is missing: the S3 prefix whose objects belong to this model")
+    try:
+        gate = GatePolicy.from_dict(table.get("gate", {}))
+    except (ValueError, TypeError) as error:
+        raise Misconfigured(f"{where}.gate: {error}") from error
+    stages = {
+        _stage(where, key): _build(StagePolicy, value, f"{where}.stages.{key}")
+        for key, value in table.get("stages", {}).items()
+    }
+    top = {key: table[key] for key in ("prefix", "engine", "strict") if key in table}
+    return _build(
+        Policy,
+        {**top, **table.get("policy", {})},
+        f"{where}.policy",
+        model=name,
+        root=root,
+        intake=_build(IntakePolicy, table.get("intake", {}), f"{where}.intake"),
+        gate=gate,
+        serving=_build(Serving, table.get("serving", {}), f"{where}.serving"),
+        stages=stages,
+        parameters=table.get("parameters", {}),
+    )
+
+
+def _stage(where: str, key: str) -> Stage:
+    try:
+        return Stage(key)
+    except ValueError:
+        raise Misconfigured(f"{where}.stages.{key}: stages are {', '.join(s.value for s in Stage)}") from None
+
+
+def _build(kind: type[T], table: Mapping[str, Any], where: str, **given: Any) -> T:
+    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
+    for key, value in table.items():
+        if key not in known:
+            raise Misconfigured(f"{where}.{key}: unknown; known are {', '.join(sorted(known))}")
+        default = known[key].default
+        if isinstance(default, (int, float)) and (type(value) is bool) is not (type(default) is bool):
+            raise Misconfigured(f"{where}.{key} = {value!r}: expected a {type(default).__name__}")
+        if isinstance(default, (int, float)) and not isinstance(value, (int, float)):
+            raise Misconfigured(f"{where}.{key} = {value!r}: expected a {type(default).__name__}")
+        if isinstance(default, str) and not isinstance(value, str):
+            raise Misconfigured(f"{where}.{key} = {value!r}: expected a string")
+    return kind(**table, **given)

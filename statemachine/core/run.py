@@ -1,0 +1,134 @@
+"""The run: one epoch of data on its way to Triton, as it is kept in the table."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from statemachine.core.launch import Pin
+from statemachine.core.report import Artifact
+from statemachine.core.states import Stage, State
+
+
+class Kind(Enum):
+    """A training run makes a version; a restore run brings an earlier one back because a person asked."""
+
+    TRAINING = "training"
+    RESTORE = "restore"
+
+
+class WishKind(Enum):
+    """What a person may ask of a run. People only write wishes; the reconciler decides."""
+
+    CANCEL = "cancel"
+    APPROVE = "approve"
+    REJECT = "reject"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a person asked, who it was (from STS, not from `$USER`) and why."""
+
+    kind: WishKind
+    who: str
+    why: str
+    at: float
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Who acts on the world for this run, and until when. Later than the Lambda's own timeout."""
+
+    owner: str
+    until: float
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """What began the run: `arrival`, `nightly`, `person`, `redrive` or `rollback`; `by` is a person or a slot."""
+
+    kind: str
+    by: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run. Times are seconds since the epoch; a field that is "" or 0 has not happened yet.
+
+    `attempts` holds the last attempt number used per stage, so that a name never repeats; `attempt` is the
+    present one. `kfp_id` and `launch_id` are the adopted launch. `unsure_until`: until then a CreateRun whose
+    answer was lost may still appear in KFP. `stop` says why the present attempt is being stopped.
+    """
+
+    id: str
+    model: str
+    epoch: int
+    state: State
+    kind: Kind = Kind.TRAINING
+    version: int = 0
+    created_at: float = 0.0
+    entered_at: float = 0.0
+    due_at: float = 0.0
+    trigger: Trigger = Trigger("arrival")
+    parent: str = ""
+    start_at: Stage = Stage.PREPROCESS
+
+    attempt: int = 0
+    attempts: Mapping[str, int] = field(default_factory=dict)
+    failures: int = 0
+    kfp_id: str = ""
+    launch_id: str = ""
+    launched_at: float = 0.0
+    unsure_until: float = 0.0
+    retry_at: float = 0.0
+    stop: str = ""
+    unseen: int = 0
+
+    manifest: str = ""
+    marked: bool = False
+    pins: Mapping[str, Pin] = field(default_factory=dict)
+    outputs: Mapping[str, Mapping[str, Artifact]] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    verdict: Mapping[str, Any] = field(default_factory=dict)
+    champion: str = ""
+    candidate: str = ""
+    target: str = ""
+    generation: int = 0
+
+    wish: Wish | None = None
+    claim: Claim | None = None
+    reason: str = ""
+    writer: str = ""
+
+    @property
+    def stage(self) -> Stage | None:
+        """The stage of the present state."""
+        return self.state.stage
+
+    def output(self, stage: Stage, name: str) -> str:
+        """The URI of an earlier stage's output; "" if that stage has not reported it."""
+        artifact = self.outputs.get(stage.value, {}).get(name)
+        return artifact.uri if artifact else ""
+
+    def asks(self, kind: WishKind) -> bool:
+        """A person wishes this."""
+        return self.wish is not None and self.wish.kind is kind
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a run's history, written in the transaction of the move it tells of."""
+
+    run_id: str
+    version: int
+    at: float
+    source: str
+    dest: str
+    row: str
+    reason: str = ""
+    attempt: int = 0
+    who: str = ""
+    kfp_id: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
