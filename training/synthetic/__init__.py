@@ -1,0 +1,10 @@
+"""Synthetic TabFormer data: the real file's columns, quirks and marginals, with relational fraud; deterministic by seed.
+
+A stand-in for the real file, which is not ours to ship. It says nothing about how well a model does on real fraud.
+"""
+
+from training.synthetic.generator import generate, simulate, slices
+from training.synthetic.render import COLUMNS, render, write_csv
+from training.synthetic.world import FRAUD_RATE
+
+__all__ = ["COLUMNS", "FRAUD_RATE", "generate", "render", "simulate", "slices", "write_csv"]

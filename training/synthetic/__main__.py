@@ -1,0 +1,27 @@
+"""`python -m training.synthetic --rows N --seed S --out FILE.csv`: a synthetic file, or several that continue each other."""
+
+import argparse
+from pathlib import Path
+
+from training.synthetic import FRAUD_RATE, simulate, slices, write_csv
+
+
+def main() -> None:
+    """Writes one file, or `--parts` of them as NAME-0.csv, NAME-1.csv, … in the order of time."""
+    parser = argparse.ArgumentParser(prog="python -m training.synthetic", description=__doc__)
+    parser.add_argument("--rows", type=int, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--fraud-rate", type=float, default=FRAUD_RATE)
+    parser.add_argument("--parts", type=int, default=1)
+    asked = parser.parse_args()
+    if asked.parts == 1:
+        write_csv(asked.out, *simulate(asked.rows, asked.seed, fraud_rate=asked.fraud_rate))
+        return
+    parts = slices(asked.rows, asked.seed, [1 / asked.parts] * asked.parts, fraud_rate=asked.fraud_rate)
+    for number, part in enumerate(parts):
+        part.write_csv(asked.out.with_name(f"{asked.out.stem}-{number}{asked.out.suffix}"))
+
+
+if __name__ == "__main__":
+    main()
