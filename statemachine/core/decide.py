@@ -99,11 +99,13 @@ class _Pass:
 
 
 def _guard(row: Row, event: EventData) -> bool:
-    return row.guard(event.model.case)
+    model: _Pass = event.model  # type: ignore[assignment]
+    return row.guard(model.case)
 
 
 def _note(row: Row, event: EventData) -> None:
-    event.model.row = row
+    model: _Pass = event.model  # type: ignore[assignment]
+    model.row = row
 
 
 def settled(case: Case) -> bool:

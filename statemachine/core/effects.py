@@ -103,13 +103,9 @@ def retry(case: Case, dest: State) -> tuple[Run, Model]:
     assert run.stage is not None
     failures = run.failures + 1
     retry_at = case.now + backoff(failures, case.roll, case.policy.backoff_base, case.policy.backoff_cap)
-    again = replace(
-        _attempt(run, run.stage),
-        failures=failures,
-        retry_at=retry_at,
-        due_at=retry_at,
-        reason=trouble.reason if trouble else "",
-    )
+    reason = trouble.reason if trouble else ""
+    fresh = _attempt(run, run.stage)
+    again = replace(fresh, failures=failures, retry_at=retry_at, due_at=retry_at, reason=reason)
     if trouble and trouble.live_generation:
         generation = max(model.generation, trouble.live_generation) + 1
         return replace(again, generation=generation), replace(
@@ -165,17 +161,14 @@ def disapprove(case: Case, dest: State) -> tuple[Run, Model]:
 def reject_again(case: Case, dest: State) -> tuple[Run, Model]:
     """End because this very content was rolled back before."""
     version = case.seen.report.details.get("version") if case.seen.report else ""
-    return _rest(
-        case, dest, f"{version} has the content of a version that was rolled back; redrive or release it by hand"
-    )
+    return _rest(case, dest, f"{version} has the content of a version that was rolled back")
 
 
 def fail(case: Case, dest: State) -> tuple[Run, Model]:
     """End because the stage failed for good."""
     trouble = failure(case)
-    return _rest(
-        case, dest, f"{case.run.state.value.lower()}, attempt {case.run.attempt}: {trouble.reason if trouble else ''}"
-    )
+    reason = trouble.reason if trouble else ""
+    return _rest(case, dest, f"{case.run.state.value.lower()}, attempt {case.run.attempt}: {reason}")
 
 
 def hold(case: Case, dest: State) -> tuple[Run, Model]:

@@ -1,6 +1,7 @@
 """What each stage is told: which earlier outputs it reads, and its settings."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from statemachine.core.case import Case
@@ -87,7 +88,7 @@ def _data(case: Case) -> dict[str, Any]:
 
 
 def _judging(case: Case) -> dict[str, Any]:
-    return {"gate": case.policy.gate.to_dict()}
+    return {"gate": asdict(case.policy.gate)}
 
 
 def _exporting(case: Case) -> dict[str, Any]:

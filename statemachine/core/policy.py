@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from itertools import pairwise
 from typing import Any, TypeVar
 
 from statemachine.core.errors import Misconfigured
@@ -63,7 +64,7 @@ class Policy:
     keep_versions: int = 5
     skip_unchanged_night: bool = True
     intake: IntakePolicy = IntakePolicy()
-    gate: GatePolicy = GatePolicy()
+    gate: GatePolicy = field(default_factory=GatePolicy)
     serving: Serving = Serving()
     stages: Mapping[Stage, StagePolicy] = field(default_factory=dict)
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -84,7 +85,7 @@ def parse(tables: Mapping[str, Any], root: str) -> dict[str, Policy]:
         raise Misconfigured("fraudloop.toml names no model: it needs at least one [models.<name>] table")
     policies = {name: _policy(name, table, root) for name, table in models.items()}
     prefixes = sorted(policy.prefix for policy in policies.values())
-    for one, other in zip(prefixes, prefixes[1:], strict=False):
+    for one, other in pairwise(prefixes):
         if other.startswith(one):
             raise Misconfigured(f"the prefixes {one!r} and {other!r} overlap: an object would belong to two models")
     return policies

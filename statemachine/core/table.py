@@ -12,8 +12,8 @@ from statemachine.core import effects as then
 from statemachine.core import guards as when
 from statemachine.core.case import Case
 from statemachine.core.effects import Effect
-from statemachine.core.states import State
-from statemachine.core.states import State as S
+from statemachine.core.proof import proven
+from statemachine.core.states import WORKING, State
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Row:
 
 
 SETTLES = True
+S = State
 
 # fmt: off
 TABLE = (
@@ -69,7 +70,7 @@ TABLE = (
     Row(S.EXPORTING,         S.EVALUATING,        when.exported_outdated,     then.enter),
     Row(S.EXPORTING,         S.DEPLOYING,         when.exported,              then.take_slot),
 
-    Row(S.DEPLOYING,         S.SUCCEEDED,         when.proven,                then.crown,          SETTLES),
+    Row(S.DEPLOYING,         S.SUCCEEDED,         proven,                     then.crown,          SETTLES),
     Row(S.DEPLOYING,         S.ROLLING_BACK,      when.failed_with_champion,  then.roll_back,      SETTLES),
     Row(S.DEPLOYING,         S.CANCELLED,         when.cancelled,             then.rest,           SETTLES),
 
@@ -77,10 +78,11 @@ TABLE = (
     Row(S.ROLLING_BACK,      S.ROLLED_BACK,       when.restored,              then.refuse_version, SETTLES),
     Row(S.ROLLING_BACK,      S.SUCCEEDED,         when.restored_on_demand,    then.crown,          SETTLES),
     Row(S.ROLLING_BACK,      S.FAILED,            when.failed,                then.hold,           SETTLES),
-) + tuple(
-    row for stage in (S.PREPROCESSING, S.TRAINING, S.EVALUATING, S.EXPORTING, S.DEPLOYING, S.ROLLING_BACK) for row in (
+
+    *(row for stage in WORKING for row in (
     Row(stage,               S.FAILED,            when.failed,                then.fail,           SETTLES),
     Row(stage,               stage,               when.failed_for_a_while,    then.retry,          SETTLES),
     Row(stage,               stage,               when.overdue,               then.stop),
-))
+    )),
+)
 # fmt: on
