@@ -1,0 +1,107 @@
+"""A stand-in for AWS: moto's server on loopback, one request at a time. What it holds is in memory and ends with it.
+
+moto checks a write's condition and writes in two steps, so two threads can both find it true. One lock a request
+makes conditional writes and transactions atomic. It may not be held while a consumer waits for a message, so long
+polling happens out here, as short polls.
+"""
+
+import io
+import json
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import contextmanager
+from typing import Any
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import BaseWSGIServer, make_server
+
+from local.retention import copy_shards_cheaply, forget_old
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+Wsgi = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+RECEIVE = "AmazonSQS.ReceiveMessage"
+GET_RECORDS = "DynamoDBStreams_20120810.GetRecords"
+POLL = 0.05  # seconds between two looks at an empty queue
+
+
+class Answer:
+    """A response that was collected under the lock, to be sent after it."""
+
+    def __init__(self, app: Wsgi, environ: Environ) -> None:
+        self.head: tuple[Any, ...] = ()
+        self.body = b"".join(app(environ, self._collect))
+
+    def _collect(self, *head: Any) -> None:
+        self.head = head
+
+
+class OneAtATime:
+    """WSGI middleware: reads a request, takes the lock, lets the application answer, releases the lock, sends."""
+
+    def __init__(self, app: Wsgi) -> None:
+        self._app = app
+        self._lock = threading.Lock()
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        body = _read(environ)
+        receiving = environ.get("HTTP_X_AMZ_TARGET") == RECEIVE
+        answer = self._receive(environ, body) if receiving else self._answer(environ, body)
+        start_response(*answer.head)
+        return [answer.body]
+
+    def _answer(self, environ: Environ, body: bytes) -> Answer:
+        request = environ | {"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
+        request.pop("HTTP_TRANSFER_ENCODING", None)
+        with self._lock:
+            answer = Answer(self._app, request)
+            if environ.get("HTTP_X_AMZ_TARGET") == GET_RECORDS:
+                forget_old()
+            return answer
+
+    def _receive(self, environ: Environ, body: bytes) -> Answer:
+        asked = json.loads(body)
+        until = time.monotonic() + min(int(asked.get("WaitTimeSeconds") or 0), 20)
+        at_once = json.dumps(asked | {"WaitTimeSeconds": 0}).encode()
+        while True:
+            answer = self._answer(environ, at_once)
+            if b'"MessageId"' in answer.body or not answer.head[0].startswith("200") or time.monotonic() >= until:
+                return answer
+            time.sleep(POLL)
+
+
+def _read(environ: Environ) -> bytes:
+    stream = environ["wsgi.input"]
+    if environ.get("wsgi.input_terminated"):
+        return bytes(stream.read())
+    return bytes(stream.read(int(environ.get("CONTENT_LENGTH") or 0)))
+
+
+def make(port: int = 0) -> BaseWSGIServer:
+    """The server, bound to 127.0.0.1 but not yet serving; port 0 takes a free one."""
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # else a line for every request
+    copy_shards_cheaply()
+    app = OneAtATime(DomainDispatcherApplication(create_backend_app))
+    return make_server("127.0.0.1", port, app, threaded=True, request_handler=MotoRequestHandler)
+
+
+@contextmanager
+def serving(port: int = 0) -> Any:
+    """The server in a thread of this process, for as long as the block lasts; gives its URL."""
+    server = make(port)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+if __name__ == "__main__":
+    make(int(sys.argv[1])).serve_forever()

@@ -1,0 +1,56 @@
+"""Gives moto's S3 events what AWS's have and moto's lack: an id of their own and a `sequencer` that grows."""
+
+import itertools
+import json
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+WAIT = 2  # seconds of long polling
+
+
+class ObjectEvents:
+    """Takes "Object Created" envelopes from moto's queue and hands them on to the arrivals queue, in order."""
+
+    def __init__(self, sqs: Any, source: str, target: str) -> None:
+        self._sqs, self._source, self._target = sqs, source, target
+        self._sequencer = sequencer()
+
+    def run(self, stop: threading.Event) -> None:
+        """Forward until `stop` is set."""
+        while not stop.is_set():
+            try:
+                self.once(WAIT)
+            except Exception as error:
+                if not stop.wait(1):
+                    log.warning("forwarding S3 events: %s", error)
+
+    def once(self, wait: int = 0) -> int:
+        """Forward one batch; the number of events in it. At least once, like S3: a crash in between repeats some."""
+        received = self._sqs.receive_message(QueueUrl=self._source, MaxNumberOfMessages=10, WaitTimeSeconds=wait)
+        messages = received.get("Messages", [])
+        for message in messages:
+            body = json.dumps(realistic(json.loads(message["Body"]), self._sequencer))
+            self._sqs.send_message(QueueUrl=self._target, MessageBody=body)
+            self._sqs.delete_message(QueueUrl=self._source, ReceiptHandle=message["ReceiptHandle"])
+        return len(messages)
+
+
+def realistic(event: Mapping[str, Any], sequencer: Callable[[], str]) -> dict[str, Any]:
+    """`event` with what moto leaves constant made unique."""
+    detail = event["detail"] | {
+        "object": event["detail"]["object"] | {"sequencer": sequencer()},
+        "request-id": uuid.uuid4().hex[:16].upper(),
+    }
+    return {**event, "id": str(uuid.uuid4()), "detail": detail}
+
+
+def sequencer() -> Callable[[], str]:
+    """A source of hexadecimal strings, each greater than the one before, also over restarts."""
+    numbers = itertools.count(time.time_ns())
+    return lambda: f"00{next(numbers):016X}"

@@ -1,0 +1,5 @@
+from recording import record
+
+
+def handler(event, context):
+    record("arrival", event)
