@@ -56,7 +56,7 @@ def duty(case: Case) -> Duty | None:
 
 def _mark(case: Case) -> Duty | None:
     report = case.seen.report
-    if case.run.state is not State.PREPROCESSING or case.run.marked or report is None:
+    if case.run.state is not State.PREPROCESSING or case.run.marked or report is None or case.run.misreport:
         return None
     verdicts = report.outputs.get("objects")
     return MarkObjects(verdicts.uri if verdicts else "")

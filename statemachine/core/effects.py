@@ -39,7 +39,9 @@ def _attempt(run: Run, stage: Stage) -> Run:
 
 
 def _no_launch(run: Run) -> Run:
-    return replace(run, attempt=0, kfp_id="", launch_id="", launched_at=0.0, retry_at=0.0, stop="", unseen=0)
+    return replace(
+        run, attempt=0, kfp_id="", launch_id="", launched_at=0.0, retry_at=0.0, stop="", misreport="", unseen=0
+    )
 
 
 def carry(case: Case, dest: State) -> tuple[Run, Model]:

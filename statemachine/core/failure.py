@@ -25,8 +25,8 @@ def failure(case: Case) -> Failure | None:
     run, seen = case.run, case.seen
     if run.stage is None:
         return None
-    if seen.misreport:
-        return Failure(seen.misreport, permanent=True)
+    if seen.misreport or run.misreport:
+        return Failure(seen.misreport or run.misreport, permanent=True)
     if seen.report is not None:
         return _reported_failure(case, seen.report)
     if run.stop:

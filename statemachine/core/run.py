@@ -83,6 +83,7 @@ class Run:
     unsure_until: float = 0.0
     retry_at: float = 0.0
     stop: str = ""
+    misreport: str = ""
     unseen: int = 0
 
     manifest: str = ""

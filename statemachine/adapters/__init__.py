@@ -1,0 +1,1 @@
+"""The production adapters. Vendor errors stop here and become ours."""

@@ -1,0 +1,163 @@
+"""The table in DynamoDB: consistent reads, conditional and transactional writes, one sparse index."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import BotoCoreError, ClientError
+
+from statemachine.core.errors import Conflict, Unreachable
+from statemachine.ports import SHARDS, Clause, Item, Key, Put
+
+DUE_INDEX = "due"
+SERIALIZE, DESERIALIZE = TypeSerializer().serialize, TypeDeserializer().deserialize
+
+SCHEMA: dict[str, Any] = {
+    "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+    "AttributeDefinitions": [
+        {"AttributeName": "pk", "AttributeType": "S"},
+        {"AttributeName": "sk", "AttributeType": "S"},
+        {"AttributeName": "due_shard", "AttributeType": "S"},
+        {"AttributeName": "due_at", "AttributeType": "N"},
+    ],
+    "GlobalSecondaryIndexes": [
+        {
+            "IndexName": DUE_INDEX,
+            "KeySchema": [
+                {"AttributeName": "due_shard", "KeyType": "HASH"},
+                {"AttributeName": "due_at", "KeyType": "RANGE"},
+            ],
+            "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["run_id"]},
+        }
+    ],
+    "BillingMode": "PAY_PER_REQUEST",
+    "StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+}
+
+
+@dataclass(frozen=True)
+class DynamoTable:
+    """`Table` on a boto3 DynamoDB client."""
+
+    client: Any
+    name: str
+
+    def get(self, key: Key) -> Item | None:
+        """The item, read consistently."""
+        answer = self._call("get_item", Key=_key(key), ConsistentRead=True)
+        return _plain(answer["Item"]) if "Item" in answer else None
+
+    def query(self, pk: str, prefix: str = "", *, newest_first: bool = False) -> Iterator[Item]:
+        """The items of a partition, page by page."""
+        condition = "pk = :pk" + (" AND begins_with(sk, :sk)" if prefix else "")
+        values = {":pk": {"S": pk}} | ({":sk": {"S": prefix}} if prefix else {})
+        yield from self._pages(
+            KeyConditionExpression=condition,
+            ExpressionAttributeValues=values,
+            ScanIndexForward=not newest_first,
+            ConsistentRead=True,
+        )
+
+    def due(self, now: float) -> Iterator[str]:
+        """The ids of due runs, from the sparse index: runs at rest are not in it."""
+        for shard in range(SHARDS):
+            for item in self._pages(
+                IndexName=DUE_INDEX,
+                KeyConditionExpression="due_shard = :shard AND due_at <= :now",
+                ExpressionAttributeValues={":shard": {"S": f"DUE#{shard}"}, ":now": {"N": repr(now)}},
+            ):
+                yield str(item["run_id"])
+
+    def write(self, *puts: Put) -> None:
+        """All of it or nothing. A failed clause over an item with our own token is a lost answer, so success."""
+        try:
+            if len(puts) == 1:
+                self.client.put_item(TableName=self.name, **_put(puts[0]))
+            else:
+                self.client.transact_write_items(
+                    TransactItems=[{"Put": {"TableName": self.name, **_put(put)}} for put in puts]
+                )
+        except ClientError as error:
+            failed = _failed(error, puts)
+            if any(_plain(item).get("writer") == put.item["writer"] for put, item in failed if item):
+                return
+            clauses = ", ".join(put.clause.name for put, _ in failed)
+            raise Conflict(clauses or "nobody else is writing this", _keys(failed)) from error
+        except BotoCoreError as error:
+            raise Unreachable(f"DynamoDB: {error}") from error
+
+    def _pages(self, **query: Any) -> Iterator[Item]:
+        start: dict[str, Any] = {}
+        while True:
+            answer = self._call("query", **query, **start)
+            for item in answer["Items"]:
+                yield _plain(item)
+            if "LastEvaluatedKey" not in answer:
+                return
+            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    def _call(self, operation: str, **arguments: Any) -> Any:
+        try:
+            return getattr(self.client, operation)(TableName=self.name, **arguments)
+        except (ClientError, BotoCoreError) as error:
+            raise Unreachable(f"DynamoDB {operation}: {error}") from error
+
+
+def _failed(error: ClientError, puts: tuple[Put, ...]) -> list[tuple[Put, Mapping[str, Any] | None]]:
+    """The puts whose clause did not hold, each with what lies there. Raises `Unreachable` for any other error."""
+    code = error.response["Error"]["Code"]
+    if code == "ConditionalCheckFailedException":
+        return [(puts[0], error.response.get("Item"))]
+    reasons = error.response.get("CancellationReasons", [])
+    codes = [reason.get("Code") for reason in reasons]
+    if code == "TransactionCanceledException" and "ConditionalCheckFailed" in codes:
+        pairs = zip(puts, reasons, strict=True)
+        return [(put, reason.get("Item")) for put, reason in pairs if reason.get("Code") == "ConditionalCheckFailed"]
+    if code == "TransactionCanceledException" and "TransactionConflict" in codes:
+        return []
+    if code in ("TransactionConflictException", "TransactionInProgressException"):
+        return []
+    raise Unreachable(f"DynamoDB write: {code}: {error.response['Error'].get('Message', '')}") from error
+
+
+def _put(put: Put) -> dict[str, Any]:
+    item = {name: SERIALIZE(_number(value)) for name, value in put.item.items()}
+    return {
+        "Item": {**_key(put.key), **item},
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        **_condition(put.clause),
+    }
+
+
+def _condition(clause: Clause) -> dict[str, Any]:
+    if not clause.attribute:
+        return {"ConditionExpression": "attribute_not_exists(pk)"}
+    return {
+        "ConditionExpression": "#attribute = :value",
+        "ExpressionAttributeNames": {"#attribute": clause.attribute},
+        "ExpressionAttributeValues": {":value": SERIALIZE(_number(clause.value))},
+    }
+
+
+def _key(key: Key) -> dict[str, Any]:
+    return {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
+
+
+def _keys(failed: list[tuple[Put, Mapping[str, Any] | None]]) -> str:
+    return ", ".join(f"{put.key.pk}/{put.key.sk}" for put, _ in failed)
+
+
+def _number(value: Any) -> Any:
+    return Decimal(repr(value)) if isinstance(value, float) else value
+
+
+def _plain(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _unnumber(DESERIALIZE(value)) for name, value in item.items()}
+
+
+def _unnumber(value: Any) -> Any:
+    if not isinstance(value, Decimal):
+        return value
+    return int(value) if value == value.to_integral_value() else float(value)

@@ -1,0 +1,62 @@
+"""Files in S3."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from statemachine.core.errors import Unreachable
+from statemachine.core.window import Object
+
+GONE = frozenset({"NoSuchKey", "NoSuchBucket", "404", "NotFound"})
+
+
+@dataclass(frozen=True)
+class S3Files:
+    """`Files` on a boto3 S3 client."""
+
+    client: Any
+
+    def read(self, uri: str, limit: int) -> bytes | None:
+        """At most `limit` + 1 bytes, so that the reader can tell "too large" without taking it all."""
+        bucket, key = split(uri)
+        try:
+            body = self.client.get_object(Bucket=bucket, Key=key)["Body"]
+            with body:
+                return bytes(body.read(limit + 1))
+        except ClientError as error:
+            if error.response["Error"]["Code"] in GONE:
+                return None
+            raise Unreachable(f"reading {uri}: {error}") from error
+        except (BotoCoreError, OSError) as error:
+            raise Unreachable(f"reading {uri}: {error}") from error
+
+    def write(self, uri: str, body: bytes) -> None:
+        """Write it whole."""
+        bucket, key = split(uri)
+        try:
+            self.client.put_object(Bucket=bucket, Key=key, Body=body)
+        except (ClientError, BotoCoreError) as error:
+            raise Unreachable(f"writing {uri}: {error}") from error
+
+    def list(self, bucket: str, prefix: str) -> Iterator[Object]:
+        """The present objects under a prefix; a listing has no version ids and no sequencers."""
+        try:
+            for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+                for found in page.get("Contents", []):
+                    yield Object(
+                        bucket=bucket,
+                        key=found["Key"],
+                        etag=found["ETag"].strip('"'),
+                        size=int(found["Size"]),
+                        arrived_at=found["LastModified"].timestamp(),
+                    )
+        except (ClientError, BotoCoreError) as error:
+            raise Unreachable(f"listing s3://{bucket}/{prefix}: {error}") from error
+
+
+def split(uri: str) -> tuple[str, str]:
+    """Bucket and key of an `s3://` URI."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return bucket, key

@@ -1,0 +1,123 @@
+"""The one place where ports meet adapters."""
+
+import hashlib
+import json
+import os
+import random
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from statemachine import settings as configuration
+from statemachine.adapters.dynamodb import DynamoTable
+from statemachine.adapters.s3 import S3Files
+from statemachine.adapters.secrets import Secret
+from statemachine.adapters.sqs import SqsHints
+from statemachine.core.policy import Policy
+from statemachine.intake import Intake
+from statemachine.ledger import Ledger
+from statemachine.people import People
+from statemachine.ports import Pipelines
+from statemachine.reconciler import Reconciler
+from statemachine.settings import Settings
+
+AWS = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "max_attempts": 3})
+
+
+def new_id() -> str:
+    """Twelve hex digits: a launch, a claim, a write."""
+    return uuid.uuid4().hex[:12]
+
+
+def pause(attempt: int) -> None:
+    """Wait a little longer after each conflict, with jitter."""
+    time.sleep(random.uniform(0, min(1.0, 0.01 * 2**attempt)))
+
+
+@dataclass(frozen=True)
+class App:
+    """The wired system; each part is made when first asked for, so a Lambda pays only for what it uses."""
+
+    settings: Settings
+
+    def client(self, service: str) -> Any:
+        """A boto3 client with timeouts."""
+        return boto3.client(service, config=AWS)
+
+    @property
+    def policies(self) -> Mapping[str, Policy]:
+        """The models."""
+        return self.settings.policies
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """Runs, models, history."""
+        return Ledger(DynamoTable(self.client("dynamodb"), self.settings.table), new_id)
+
+    @cached_property
+    def files(self) -> S3Files:
+        """Objects in S3."""
+        return S3Files(self.client("s3"))
+
+    @cached_property
+    def hints(self) -> SqsHints:
+        """ "Look at run R"."""
+        return SqsHints(self.client("sqs"), self.settings.hints_queue_url)
+
+    @cached_property
+    def intake(self) -> Intake:
+        """Windows and objects."""
+        code = hashlib.sha256(json.dumps(dict(self.settings.definitions), sort_keys=True).encode()).hexdigest()
+        return Intake(self.ledger, self.policies, self.settings.data_bucket, time.time, new_id, pause, code)
+
+    @cached_property
+    def pipelines(self) -> Pipelines:
+        """Kubeflow Pipelines; imported here, since only the step function and the command line need it."""
+        from statemachine.adapters.kfp import KfpPipelines
+
+        s = self.settings
+        return KfpPipelines(
+            url=s.kfp_url,
+            experiment=s.kfp_experiment,
+            definitions=s.definitions,
+            namespace=s.kfp_namespace,
+            service_account=s.kfp_service_account,
+            token=Secret(s.kfp_token, s.kfp_token_secret, lambda: self.client("secretsmanager")),
+        )
+
+    @cached_property
+    def reconciler(self) -> Reconciler:
+        """The one that steps runs."""
+        return Reconciler(
+            self.ledger,
+            self.intake,
+            self.pipelines,
+            self.files,
+            self.hints,
+            self.policies,
+            time.time,
+            random.random,
+            new_id,
+        )
+
+    @cached_property
+    def people(self) -> People:
+        """What persons may ask."""
+        return People(self.ledger, self.intake, self.files, self.hints, self.policies, time.time, new_id)
+
+    @cached_property
+    def slack(self) -> Secret:
+        """The Slack webhook; empty if none is configured."""
+        s = self.settings
+        return Secret(s.slack_webhook, s.slack_webhook_secret, lambda: self.client("secretsmanager"))
+
+
+def bootstrap(environment: Mapping[str, str] = os.environ) -> App:
+    """The system that the environment describes. Raises `Misconfigured`."""
+    return App(configuration.read(environment))

@@ -1,0 +1,215 @@
+"""What persons may ask: refused with the reason where the state forbids it, idempotent, with who and why on record."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from statemachine.core.errors import Conflict, Refused, Unknown
+from statemachine.core.model import Deploying, Hold, Model
+from statemachine.core.policy import Policy
+from statemachine.core.report import Artifact
+from statemachine.core.run import Entry, Kind, Run, Trigger, Wish, WishKind
+from statemachine.core.states import Stage, State
+from statemachine.core.window import Object, Status
+from statemachine.intake import Intake
+from statemachine.ledger import ATTEMPTS, Ledger
+from statemachine.ports import Files, Hints
+
+NEEDS: Mapping[Stage, tuple[Stage, ...]] = {
+    Stage.PREPROCESS: (),
+    Stage.TRAIN: (Stage.PREPROCESS,),
+    Stage.EVALUATE: (Stage.PREPROCESS, Stage.TRAIN),
+    Stage.EXPORT: (Stage.PREPROCESS, Stage.TRAIN, Stage.EVALUATE),
+    Stage.DEPLOY: (Stage.PREPROCESS, Stage.TRAIN, Stage.EVALUATE),
+}
+
+
+@dataclass(frozen=True)
+class People:
+    """Wishes on runs, and what a person may change on a model."""
+
+    ledger: Ledger
+    intake: Intake
+    files: Files
+    hints: Hints
+    policies: Mapping[str, Policy]
+    clock: Callable[[], float]
+    new_id: Callable[[], str]
+
+    # -- runs ---------------------------------------------------------------------------------------------------
+
+    def wish(self, run_id: str, kind: WishKind, who: str, why: str) -> Run:
+        """Cancel, approve or reject. Asking the same twice is once. Raises `Refused`, `Unknown`."""
+        for _ in range(ATTEMPTS):
+            run = self.ledger.run(run_id)
+            if run.asks(kind):
+                return run
+            _allow(run, kind)
+            try:
+                wished = self.ledger.wish(run, Wish(kind, who, why, self.clock()), self.clock())
+            except Conflict:
+                continue
+            self.hints.look_at([run_id])
+            return wished
+        raise Conflict("the run was not changed meanwhile", f"{run_id}: {ATTEMPTS} tries")
+
+    def start(self, model: str, who: str, why: str) -> str:
+        """Close the open window now, also when it is empty; the run begins as soon as nobody trains."""
+        self._policy(model)
+        held = self.ledger.model(model).hold
+        if held:
+            raise Refused(f"{model} is on hold since {held.who} said: {held.why}; `fraudloop release {model}` first")
+        self.intake.ask(model, Trigger("person", who, why), slot="")
+        run = self.intake.close_due(model)
+        if run:
+            self.hints.look_at([run.id])
+        return run.id if run else ""
+
+    def redrive(self, run_id: str, stage: Stage, who: str, why: str) -> Run:
+        """A new run with `parent`, which keeps the outputs before `stage` after checking them. Raises `Refused`."""
+        parent = self.ledger.run(run_id)
+        if not parent.state.rests:
+            raise Refused(f"{run_id} is {parent.state.value}; only a run at rest can be redriven: cancel it first")
+        if parent.kind is Kind.RESTORE or stage not in NEEDS:
+            raise Refused(f"{run_id} cannot be redriven from {stage.value}")
+        for needed in NEEDS[stage]:
+            self._verify(parent, needed)
+        model = self.ledger.model(parent.model)
+        if model.training:
+            raise Refused(f"{model.training} is training {parent.model}; redrive when it rests, or cancel it")
+        run = self._child(parent, stage, who, why)
+        entry = Entry(run.id, 1, self.clock(), "", State.QUEUED.value, "redrive", f"of {run_id}: {why}", who=who)
+        self.ledger.begin(run, replace(model, training=run.id), entry)
+        self.hints.look_at([run.id])
+        return run
+
+    def _child(self, parent: Run, stage: Stage, who: str, why: str) -> Run:
+        kept = {needed.value: parent.outputs[needed.value] for needed in NEEDS[stage]}
+        origin = parent.id.split("-r")[0] if parent.trigger.kind == "redrive" else parent.id
+        number = next(n for n in range(1, 1000) if self.ledger.load(f"{origin}-r{n}") is None)
+        now = self.clock()
+        return Run(
+            id=f"{origin}-r{number}",
+            model=parent.model,
+            epoch=parent.epoch,
+            state=State.QUEUED,
+            version=1,
+            created_at=now,
+            entered_at=now,
+            due_at=now,
+            trigger=Trigger("redrive", who, why),
+            parent=parent.id,
+            start_at=stage,
+            manifest=parent.manifest,
+            pins=parent.pins,
+            outputs=kept,
+            metrics=parent.metrics if kept else {},
+            parameters=parent.parameters,
+            champion=parent.champion,
+            verdict=parent.verdict if Stage.EVALUATE in NEEDS[stage] else {},
+        )
+
+    def _verify(self, parent: Run, stage: Stage) -> None:
+        outputs = parent.outputs.get(stage.value)
+        if not outputs:
+            raise Refused(f"{parent.id} has no outputs of {stage.value}; redrive it from an earlier stage")
+        for name, artifact in outputs.items():
+            self._verify_artifact(f"{parent.id}'s {stage.value} output {name}", artifact)
+
+    def _verify_artifact(self, what: str, artifact: Artifact) -> None:
+        """It still exists, and its hash (of a folder: of its MANIFEST.json) is the one that was reported."""
+        body = self.files.read(artifact.uri, 64 * 1024 * 1024)
+        if body is None:
+            body = self.files.read(f"{artifact.uri.rstrip('/')}/MANIFEST.json", 64 * 1024 * 1024)
+        if body is None:
+            raise Refused(f"{what} is gone: {artifact.uri}; redrive from an earlier stage")
+        if artifact.sha256 and hashlib.sha256(body).hexdigest() != artifact.sha256:
+            raise Refused(f"{what} was changed since it was reported: {artifact.uri}; redrive from an earlier stage")
+
+    def rollback(self, model: str, version: str, who: str, why: str) -> Run:
+        """A restore run: it needs only the deploying slot, so it never waits for training."""
+        self._policy(model)
+        item = self.ledger.model(model)
+        if item.deploying is not None:
+            raise Refused(f"{item.deploying.run_id} is deploying {model}; cancel it, or wait until it rests")
+        if item.release_of(version) is None:
+            known = [r.version for r in (item.champion, *item.predecessors) if r]
+            raise Refused(f"{version} is not a version that ever served {model}; known: {', '.join(known) or 'none'}")
+        generation, now = item.generation + 1, self.clock()
+        run = Run(
+            id=f"{model}-rollback-{generation}",
+            model=model,
+            epoch=0,
+            state=State.QUEUED,
+            kind=Kind.RESTORE,
+            version=1,
+            created_at=now,
+            entered_at=now,
+            due_at=now,
+            trigger=Trigger("rollback", who, why),
+            target=version,
+        )
+        entry = Entry(run.id, 1, now, "", State.QUEUED.value, "rollback", f"to {version}: {why}", who=who)
+        after = replace(item, generation=generation, deploying=Deploying(run.id, generation))
+        self.ledger.begin(run, after, entry)
+        self.hints.look_at([run.id])
+        return run
+
+    # -- models -------------------------------------------------------------------------------------------------
+
+    def hold(self, model: str, who: str, why: str) -> Model:
+        """Nothing trains and nothing is promoted until it is released."""
+        self._policy(model)
+        return self.ledger.change_model(
+            model, lambda item: item if item.hold else replace(item, hold=Hold(who, why, self.clock()))
+        )
+
+    def release(self, model: str) -> Model:
+        """End the hold."""
+        self._policy(model)
+        return self.ledger.change_model(model, lambda item: replace(item, hold=None))
+
+    def adopt(
+        self, model: str, parameters: Mapping[str, Mapping[str, object]], provenance: Mapping[str, object]
+    ) -> Model:
+        """The next run's stages are told these (`stage` → name → value); `provenance` says where they are from."""
+        self._policy(model)
+        return self.ledger.change_model(
+            model, lambda item: replace(item, parameters=parameters, parameters_from=provenance)
+        )
+
+    # -- objects ------------------------------------------------------------------------------------------------
+
+    def quarantine(self, model: str, key: str, who: str, why: str) -> Object:
+        """The newest write of `key` teaches no run any more."""
+        return self._set(model, key, Status.QUARANTINED, f"by {who}: {why}")
+
+    def release_object(self, model: str, key: str, who: str, why: str) -> Object:
+        """A quarantined object is new to the next run."""
+        return self._set(model, key, Status.PENDING, f"released by {who}: {why}")
+
+    def _set(self, model: str, key: str, status: Status, reason: str) -> Object:
+        found = [thing for thing in self.intake.objects(model) if thing.key == key]
+        if not found:
+            raise Unknown(f"{model} has no object {key!r} on record; `fraudloop quarantine list` shows what it has")
+        newest = max(found, key=lambda thing: (thing.arrived_at, thing.sequencer))
+        if newest.status is not status:
+            self.intake.set_status(model, newest, status, reason)
+        return newest
+
+    def _policy(self, model: str) -> Policy:
+        if model not in self.policies:
+            raise Unknown(f"there is no model {model!r}; fraudloop.toml names {', '.join(self.policies)}")
+        return self.policies[model]
+
+
+def _allow(run: Run, kind: WishKind) -> None:
+    """Raise `Refused` where the state forbids the wish."""
+    if run.state.rests:
+        raise Refused(f"{run.id} is over ({run.state.value}): {run.reason or 'nothing to do'}")
+    if kind is WishKind.CANCEL and run.state is State.ROLLING_BACK:
+        raise Refused(f"{run.id} is bringing the last good version back; that is not cancelled")
+    if kind is not WishKind.CANCEL and run.state is not State.AWAITING_APPROVAL:
+        raise Refused(f"{run.id} is {run.state.value}; only a run that is AWAITING_APPROVAL can be {kind.value}ed")
+    if run.wish is not None and run.wish.kind is not kind:
+        raise Refused(f"{run.wish.who} asked {run.id} to {run.wish.kind.value} already: {run.wish.why}")

@@ -1,0 +1,216 @@
+"""One pass over one run: load, observe, decide, then move *or* act."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from statemachine.core import report as reports
+from statemachine.core.backoff import backoff
+from statemachine.core.case import Seen
+from statemachine.core.decide import Act, Look, Move, Wait, decide
+from statemachine.core.duties import Duty, Ensure, MarkObjects, Stop, WriteManifest
+from statemachine.core.errors import Conflict, Malformed, Unreachable
+from statemachine.core.launch import Launch
+from statemachine.core.manifest import manifest
+from statemachine.core.order import Order
+from statemachine.core.policy import Policy
+from statemachine.core.run import Run
+from statemachine.core.states import Stage, State
+from statemachine.intake import Intake
+from statemachine.ledger import Ledger
+from statemachine.ports import Files, Hints, Pipelines
+
+MAX_VERDICTS = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds. A claim outlives the Lambda that made it, so a killed holder is dead before its claim runs out."""
+
+    claim: float = 150
+    least: float = 25
+
+
+@dataclass(frozen=True)
+class Reconciler:
+    """Joins the pure core to the world. `clock` is seconds since the epoch, `roll` a random number in [0, 1)."""
+
+    ledger: Ledger
+    intake: Intake
+    pipelines: Pipelines
+    files: Files
+    hints: Hints
+    policies: Mapping[str, Policy]
+    clock: Callable[[], float]
+    roll: Callable[[], float]
+    new_id: Callable[[], str]
+    timing: Timing = Timing()
+
+    def look_at(self, run_id: str, seconds_left: float = float("inf")) -> str:
+        """One pass over the run; returns in a word what came of it.
+
+        Raises:
+            Unknown: there is no such run.
+            Malformed: its record cannot be understood, or its model is not configured.
+        """
+        run, now = self.ledger.run(run_id), self.clock()
+        if run.state.rests:
+            return "rests"
+        if run.claim is not None and run.claim.until > now:
+            return "claimed"
+        policy = self.policies.get(run.model)
+        if policy is None:
+            raise Malformed(f"{run_id} is a run of {run.model!r}, a model that fraudloop.toml does not name")
+        try:
+            return self._pass(run, policy, now, seconds_left)
+        except Conflict as conflict:
+            return f"overtaken: {conflict.clause}"
+        except Unreachable as trouble:
+            return self._defer(run, policy, now, str(trouble))
+
+    def _pass(self, run: Run, policy: Policy, now: float, seconds_left: float) -> str:
+        seen, roll = self._observe(run), self.roll()
+        decision = decide(run, seen, policy, now, roll)
+        if isinstance(decision, Look):
+            seen = replace(seen, siblings=self.pipelines.list(f"{run.id}."))
+            decision = decide(run, seen, policy, now, roll)
+        match decision:
+            case Move():
+                self.ledger.move(decision.run, decision.model, seen.model, decision.entry)
+                if not decision.run.state.rests:
+                    self.hints.look_at([run.id])
+                return f"moved to {decision.run.state.value}"
+            case Act():
+                return self._act(run, policy, decision.duty, now, seconds_left)
+            case Wait():
+                return self._wait(run, policy, decision, now)
+        return "rests"
+
+    # -- observe ------------------------------------------------------------------------------------------------
+
+    def _observe(self, run: Run) -> Seen:
+        seen = Seen(model=self.ledger.model(run.model))
+        if run.state is State.QUEUED and not run.pins:
+            pins = self.pipelines.pins(list(Stage))
+            return replace(seen, pins=pins.found if not pins.missing else {}, missing=pins.missing)
+        if not run.kfp_id or run.stage is None:
+            return seen
+        seen = self._read_report(run, seen)
+        if seen.report is not None or seen.misreport:
+            return seen
+        launch = self.pipelines.get(run.kfp_id)
+        seen = replace(seen, launch=launch)
+        if launch is None or launch.state.over:
+            # It may have reported between our two looks: only a report that is missing *after* the end is missing.
+            return self._read_report(run, seen)
+        return replace(seen, started=self._read_started(run))
+
+    def _folder(self, run: Run) -> str:
+        assert run.stage is not None
+        root = self.policies[run.model].root
+        return f"{root}/runs/{run.id}/{run.stage.value}/{run.attempt}/{run.launch_id}"
+
+    def _read_report(self, run: Run, seen: Seen) -> Seen:
+        assert run.stage is not None
+        body = self.files.read(f"{self._folder(run)}/{reports.REPORT}", reports.MAX_BYTES)
+        if body is None:
+            return seen
+        try:
+            report = reports.parse(
+                body, run_id=run.id, stage=run.stage.value, attempt=run.attempt, launch_id=run.launch_id
+            )
+        except Malformed as error:
+            return replace(seen, misreport=str(error))
+        return replace(seen, report=report)
+
+    def _read_started(self, run: Run) -> float | None:
+        body = self.files.read(f"{self._folder(run)}/{reports.STARTED}", reports.MAX_BYTES)
+        if body is None:
+            return None
+        try:
+            return float(json.loads(body)["started_at"])
+        except (ValueError, KeyError, TypeError):
+            return run.launched_at  # it has started, that much is sure
+
+    # -- act ----------------------------------------------------------------------------------------------------
+
+    def _act(self, run: Run, policy: Policy, duty: Duty, now: float, seconds_left: float) -> str:
+        if seconds_left < self.timing.least:
+            return "too little time left to claim"
+        owner, until = self.new_id(), now + self.timing.claim
+        unsure = {"unsure_until": now + policy.grace} if isinstance(duty, Ensure) else {}
+        claimed = self.ledger.claim(run, owner, until, **unsure)
+        try:
+            found = self._perform(claimed, policy, duty, run.unsure_until, now)
+        except Unreachable as trouble:
+            pause = backoff(run.unseen + 1, self.roll(), policy.backoff_base, policy.backoff_cap)
+            self.ledger.release(
+                run.id, owner, {"due_at": now + pause, "unseen": run.unseen + 1, "reason": f"unreachable: {trouble}"}
+            )
+            return f"unreachable: {trouble}"
+        self.ledger.release(run.id, owner, {"due_at": now, "unseen": 0, **found})
+        if isinstance(duty, WriteManifest | MarkObjects):
+            self.hints.look_at([run.id])
+        return f"did {type(duty).__name__}"
+
+    def _perform(self, run: Run, policy: Policy, duty: Duty, unsure_until: float, now: float) -> dict[str, Any]:
+        match duty:
+            case WriteManifest():
+                uri = f"{policy.root}/runs/{run.id}/manifest.json"
+                self.files.write(uri, manifest(run, self.intake.objects(run.model)))
+                return {"manifest": uri}
+            case MarkObjects(uri):
+                return self._mark(run, uri)
+            case Stop(kfp_ids):
+                for kfp_id in kfp_ids:
+                    self.pipelines.stop(kfp_id)
+                return {"due_at": now + policy.stop_poll}
+            case Ensure(order):
+                return self._ensure(run, order, unsure_until, now)
+
+    def _mark(self, run: Run, uri: str) -> dict[str, Any]:
+        try:
+            self.intake.mark(run, self.files.read(uri, MAX_VERDICTS) if uri else None)
+        except Malformed as error:
+            return {"misreport": str(error)}
+        return {"marked": True}
+
+    def _ensure(self, run: Run, order: Order, unsure_until: float, now: float) -> dict[str, Any]:
+        launches = [
+            launch for launch in self.pipelines.list(order.name) if launch.name == order.name and launch.launch_id
+        ]
+        if launches:
+            oldest = min(launches, key=lambda launch: (launch.created_at, launch.kfp_id))
+            for twin in launches:
+                if twin is not oldest and twin.state.stoppable:
+                    self.pipelines.stop(twin.kfp_id)
+            return {**_adopted(oldest, oldest.created_at or now), "unsure_until": unsure_until}
+        if now < unsure_until:  # an earlier create may yet show itself: a GPU twin costs more than the wait
+            return {"unsure_until": unsure_until, "due_at": unsure_until}
+        launch_id = self.new_id()
+        order = replace(order, launch_id=launch_id, output_uri=f"{order.output_uri}/{launch_id}")
+        launch = self.pipelines.create(order, run.pins[order.stage.value])
+        return {**_adopted(launch, now), "unsure_until": unsure_until}
+
+    # -- wait ---------------------------------------------------------------------------------------------------
+
+    def _wait(self, run: Run, policy: Policy, wait: Wait, now: float) -> str:
+        long = wait.until > now + policy.poll
+        said = wait.reason and wait.reason != run.reason
+        if long or said or run.unseen:
+            # Within the poll interval nothing is written: the next tick looks again anyway, and writes cost money.
+            self.ledger.defer(run, wait.until if long else now + policy.poll, wait.reason)
+        return f"waits: {wait.reason}" if wait.reason else "waits"
+
+    def _defer(self, run: Run, policy: Policy, now: float, trouble: str) -> str:
+        pause = backoff(run.unseen + 1, self.roll(), policy.backoff_base, policy.backoff_cap)
+        try:
+            self.ledger.defer(run, now + pause, f"unreachable: {trouble}", run.unseen + 1)
+        except (Conflict, Unreachable):
+            return f"unreachable, and so is the table: {trouble}"
+        return f"unreachable: {trouble}"
+
+
+def _adopted(launch: Launch, launched_at: float) -> dict[str, Any]:
+    return {"kfp_id": launch.kfp_id, "launch_id": launch.launch_id, "launched_at": launched_at, "reason": ""}

@@ -1,0 +1,89 @@
+"""What this deployment is told, read once: environment variables and the model registry."""
+
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from statemachine.core.errors import Misconfigured
+from statemachine.core.policy import Policy, parse
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Deployment facts. A Lambda that needs one that is missing fails at once, and says which."""
+
+    table: str
+    data_bucket: str
+    artifacts_bucket: str
+    policies: Mapping[str, Policy]
+    definitions: Mapping[str, str] = field(default_factory=dict)
+    hints_queue_url: str = ""
+    kfp_url: str = ""
+    kfp_namespace: str = ""
+    kfp_experiment: str = "fraudloop"
+    kfp_service_account: str = ""
+    kfp_token: str = ""
+    kfp_token_secret: str = ""
+    kfp_ui_url: str = ""
+    slack_webhook: str = ""
+    slack_webhook_secret: str = ""
+
+
+def read(environment: Mapping[str, str] = os.environ) -> Settings:
+    """The settings in the environment.
+
+    Raises:
+        Misconfigured: a variable or file is missing or wrong; the message names it.
+    """
+    artifacts = _required(environment, "FRAUDLOOP_ARTIFACTS_BUCKET")
+    root = f"s3://{artifacts}"
+    here = Path(__file__).resolve().parent.parent
+    return Settings(
+        table=_required(environment, "FRAUDLOOP_TABLE"),
+        data_bucket=_required(environment, "FRAUDLOOP_DATA_BUCKET"),
+        artifacts_bucket=artifacts,
+        policies=_policies(Path(environment.get("FRAUDLOOP_CONFIG") or here / "fraudloop.toml"), root),
+        definitions=_definitions(environment.get("FRAUDLOOP_DEFINITIONS", "")),
+        hints_queue_url=environment.get("FRAUDLOOP_HINTS_QUEUE_URL", ""),
+        kfp_url=environment.get("FRAUDLOOP_KFP_URL", ""),
+        kfp_namespace=environment.get("FRAUDLOOP_KFP_NAMESPACE", ""),
+        kfp_experiment=environment.get("FRAUDLOOP_KFP_EXPERIMENT", "fraudloop"),
+        kfp_service_account=environment.get("FRAUDLOOP_KFP_SERVICE_ACCOUNT", ""),
+        kfp_token=environment.get("FRAUDLOOP_KFP_TOKEN", ""),
+        kfp_token_secret=environment.get("FRAUDLOOP_KFP_TOKEN_SECRET", ""),
+        kfp_ui_url=environment.get("FRAUDLOOP_KFP_UI_URL", ""),
+        slack_webhook=environment.get("FRAUDLOOP_SLACK_WEBHOOK", ""),
+        slack_webhook_secret=environment.get("FRAUDLOOP_SLACK_WEBHOOK_SECRET", ""),
+    )
+
+
+def _required(environment: Mapping[str, str], name: str) -> str:
+    value = environment.get(name, "")
+    if not value:
+        raise Misconfigured(
+            f"{name} is not set; template.yaml sets it for the Lambdas, `fraudloop up` for this machine"
+        )
+    return value
+
+
+def _policies(path: Path, root: str) -> dict[str, Policy]:
+    try:
+        return parse(tomllib.loads(path.read_text()), root)
+    except OSError as error:
+        raise Misconfigured(f"the model registry {path} cannot be read: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise Misconfigured(f"the model registry {path} is not TOML: {error}") from error
+
+
+def _definitions(path: str) -> dict[str, str]:
+    if not path:
+        return {}
+    try:
+        return dict(json.loads(Path(path).read_text()))
+    except (OSError, ValueError) as error:
+        raise Misconfigured(
+            f"FRAUDLOOP_DEFINITIONS: {path} cannot be read ({error}); `make build` writes it"
+        ) from error
