@@ -1,0 +1,1 @@
+"""Rules, dashboards and routes, built from the catalogue in `statemachine.core.metrics`."""

@@ -1,0 +1,100 @@
+"""The tables of `monitoring.panels` as Grafana dashboards; `python -m monitoring.grafana` writes the JSON anew."""
+
+from pathlib import Path
+
+from grafana_foundation_sdk.builders import cloudwatch, common, dashboard, prometheus, timeseries
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.cloudwatch import CloudWatchQueryMode, MetricEditorMode, MetricQueryType
+from grafana_foundation_sdk.models.common import GraphThresholdsStyleMode
+from grafana_foundation_sdk.models.dashboard import DataSourceRef, Threshold, ThresholdsMode
+
+from monitoring.panels import BOARDS, Board, Lambda, Panel, Query
+from statemachine.core.metrics import NAMESPACE
+
+FOLDER = Path(__file__).parent / "dashboards"
+PROMETHEUS = DataSourceRef(type_val="prometheus", uid="${prometheus}")
+CLOUDWATCH = DataSourceRef(type_val="cloudwatch", uid="${cloudwatch}")
+WIDTH, HEIGHT = 8, 8  # of Grafana's 24 columns
+
+
+def render(board: Board) -> str:
+    """The dashboard as JSON text, the same for the same tables."""
+    built = (
+        dashboard.Dashboard(board.title)
+        .uid(board.uid)
+        .tags(["fraudloop"])
+        .refresh("1m")
+        .time("now-7d", "now")
+        .with_variable(dashboard.DatasourceVariable("prometheus").type("prometheus"))
+        .with_variable(dashboard.DatasourceVariable("cloudwatch").type("cloudwatch"))
+        .with_variable(_models())
+    )
+    for heading, panels in board.rows.items():
+        built.with_row(dashboard.Row(heading))
+        for panel in panels:
+            built.with_panel(_panel(panel))
+    return JSONEncoder(sort_keys=True, indent=1).encode(built.build()) + "\n"
+
+
+def _models() -> dashboard.QueryVariable:
+    query = "label_values(fraudloop_stage_started_timestamp_seconds, model)"
+    return dashboard.QueryVariable("model").query(query).datasource(PROMETHEUS).include_all(True).multi(True)
+
+
+def _panel(panel: Panel) -> timeseries.Panel:
+    drawn = timeseries.Panel().title(panel.title).unit(panel.unit).span(WIDTH).height(HEIGHT)
+    if note := _note(panel):
+        drawn.description(note)
+    if panel.lines:
+        drawn.thresholds(_lines(panel)).thresholds_style(_dashed())
+    for number, query in enumerate(panel.queries):
+        ref = chr(ord("A") + number)
+        drawn.with_target(_promql(query, ref) if isinstance(query, Query) else _metric(query, ref))
+    # A panel of one kind of query has that source; none mixes them.
+    return drawn.datasource(PROMETHEUS if isinstance(panel.queries[0], Query) else CLOUDWATCH)
+
+
+def _note(panel: Panel) -> str:
+    limits = "; ".join(f"{value:g}: {meaning}" for value, meaning in panel.lines.items())
+    return " ".join(part for part in (panel.note, limits) if part)
+
+
+def _lines(panel: Panel) -> dashboard.ThresholdsConfig:
+    steps = [Threshold(value=None, color="transparent"), *(Threshold(value=v, color="orange") for v in panel.lines)]
+    return dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps)
+
+
+def _dashed() -> common.GraphThresholdsStyleConfig:
+    return common.GraphThresholdsStyleConfig().mode(GraphThresholdsStyleMode.DASHED)
+
+
+def _promql(query: Query, ref: str) -> prometheus.Dataquery:
+    return prometheus.Dataquery().expr(query.expr).legend_format(query.legend).ref_id(ref)
+
+
+def _metric(query: Lambda, ref: str) -> cloudwatch.CloudWatchMetricsQuery:
+    return (
+        cloudwatch.CloudWatchMetricsQuery()
+        .ref_id(ref)
+        .query_mode(CloudWatchQueryMode.METRICS)
+        .metric_query_type(MetricQueryType.SEARCH)
+        .metric_editor_mode(MetricEditorMode.CODE)
+        .expression(f"SEARCH('Namespace=\"{NAMESPACE}\" MetricName=\"{query.name}\"', '{query.statistic}')")
+        .label(query.name)
+        .region("default")
+        .period("300")
+    )
+
+
+def write(folder: Path = FOLDER) -> list[Path]:
+    """One file a dashboard; returns them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{board.uid}.json" for board in BOARDS]
+    for path, board in zip(paths, BOARDS, strict=True):
+        path.write_text(render(board))
+    return paths
+
+
+if __name__ == "__main__":
+    for written in write():
+        print(written)
