@@ -3,11 +3,10 @@
 The report is the stage's result; KFP's own state only tells the controller that the pod is alive or has failed.
 """
 
-import hashlib
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,10 +14,10 @@ from statemachine.core.order import Order
 from statemachine.core.report import MAX_BYTES, REPORT, STARTED, Artifact, Outcome, Report
 from training import storage
 from training.announcement import announce_end
+from training.integrity import MANIFEST, sha256_bytes
 from training.lineage import lineage
 
 LOG = logging.getLogger("fraudloop.stage")
-MANIFEST = "MANIFEST.json"
 REASON_LENGTH = 2000
 
 
@@ -30,6 +29,7 @@ class Result:
     metrics: Mapping[str, float] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
     html: str = ""
+    roc: Sequence[tuple[float, float, float]] = ()  # false positive rate, true positive rate, threshold; for the KFP UI
 
 
 class StageError(Exception):
@@ -85,7 +85,7 @@ def run_stage(
         LOG.exception("stage failed", extra={"launch": order.name})
         failure, report = error, _failed(started, error)
     report = replace(report, finished_at=clock())
-    storage.write_bytes(f"{order.output_uri}/{REPORT}", report.dumps())
+    storage.write_bytes(storage.join(order.output_uri, REPORT), report.dumps())
     LOG.info("stage finished", extra={"launch": order.name, "outcome": report.outcome.value, "reason": report.reason})
     announce(report)
     if failure is not None:
@@ -103,7 +103,7 @@ def _begin(order: Order, now: float) -> Report:
         lineage=lineage(os.environ),
         started_at=now,
     )
-    storage.write_bytes(f"{order.output_uri}/{STARTED}", started.dumps())
+    storage.write_bytes(storage.join(order.output_uri, STARTED), started.dumps())
     LOG.info("stage started", extra={"launch": order.name, "output_uri": order.output_uri})
     return started
 
@@ -138,7 +138,7 @@ def _failed(started: Report, error: Exception) -> Report:
 
 def sha256_of(uri: str) -> str:
     """Hex sha256 of the file at `uri`, or of its `MANIFEST.json` if it is a folder that has one, else ""."""
-    for candidate in (f"{uri.rstrip('/')}/{MANIFEST}", uri):
+    for candidate in (storage.join(uri, MANIFEST), uri):
         if storage.exists(candidate):
-            return hashlib.sha256(storage.read_bytes(candidate)).hexdigest()
+            return sha256_bytes(storage.read_bytes(candidate))
     return ""
