@@ -1,0 +1,1 @@
+"""The Lambda handlers: parse, call one thing, say what came of it."""

@@ -1,0 +1,20 @@
+"""S3 `Object Created` events, through SQS in batches: each object joins the open window of its model."""
+
+from typing import Any
+
+from handlers.edge import Event, app, each, logger, metrics
+from statemachine.core.events import object_created
+from statemachine.core.window import Object
+
+
+@logger.inject_lambda_context
+@metrics.log_metrics
+def handler(event: Event, context: Any) -> dict[str, Any]:
+    """Take a batch in. A message that cannot be understood goes back alone, and ends in the dead-letter queue."""
+    things: list[Object] = []
+    answer = each(event["Records"], lambda record: things.append(object_created(record["body"])))
+    taken = app().intake.arrive(things)
+    logger.info("arrivals", extra={"joined": taken.joined, "known": taken.known, "set_aside": taken.quarantined})
+    if taken.quarantined:
+        metrics.add_metric(name="ObjectsQuarantined", unit="Count", value=taken.quarantined)
+    return answer

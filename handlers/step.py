@@ -1,0 +1,22 @@
+"""Hints, through SQS one at a time: one pass of the reconciler over the run that is named."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from handlers.edge import Event, app, each, logger, metrics
+from statemachine.core.events import hinted_run
+
+
+@logger.inject_lambda_context
+@metrics.log_metrics
+def handler(event: Event, context: Any) -> dict[str, Any]:
+    """A run that cannot be looked at is not a message failure; an unknown or unreadable one is."""
+
+    def look(record: Mapping[str, Any]) -> None:
+        run_id = hinted_run(record["body"])
+        came = app().reconciler.look_at(run_id, context.get_remaining_time_in_millis() / 1000)
+        logger.info("looked at", extra={"run_id": run_id, "came": came})
+        if came.startswith("unreachable"):
+            metrics.add_metric(name="WorldUnreachable", unit="Count", value=1)
+
+    return each(event["Records"], look)

@@ -1,0 +1,24 @@
+"""Each minute: close windows that are due, free slots whose holder is gone, hint at runs that are due."""
+
+import time
+from typing import Any
+
+from handlers.edge import Event, app, logger, metrics
+
+BATCH = 100
+
+
+@logger.inject_lambda_context
+@metrics.log_metrics
+def handler(event: Event, context: Any) -> dict[str, Any]:
+    """The tick alone guarantees progress: all other hints only make it come sooner."""
+    for model in app().policies:
+        if freed := app().intake.free_slots(model):
+            logger.warning("freed the slots of runs that are gone", extra={"model": model, "holders": freed})
+        if run := app().intake.close_due(model):
+            logger.info("a window closed", extra={"model": model, "run_id": run.id, "why": run.trigger.why})
+    due = list(app().ledger.table.due(time.time()))
+    for at in range(0, len(due), BATCH):
+        app().hints.look_at(due[at : at + BATCH])
+    metrics.add_metric(name="TickDueRuns", unit="Count", value=len(due))
+    return {"due": len(due)}

@@ -1,0 +1,63 @@
+"""What arrives from outside, parsed once: object events, hints, the night's slot."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from statemachine.core.errors import Malformed
+from statemachine.core.window import Object
+
+
+def object_created(body: str) -> Object:
+    """The object in an EventBridge `Object Created` envelope, whose keys come plain (S3's own are URL-encoded).
+
+    The event's `id` is never used: an event may come twice under two ids.
+
+    Raises:
+        Malformed: not such an event; the message says what is missing.
+    """
+    envelope = _json(body)
+    if envelope.get("detail-type") != "Object Created":
+        raise Malformed(f"an event of type {envelope.get('detail-type')!r}, not 'Object Created'")
+    try:
+        bucket, thing = envelope["detail"]["bucket"]["name"], envelope["detail"]["object"]
+        return Object(
+            bucket=str(bucket),
+            key=str(thing["key"]),
+            etag=str(thing["etag"]).strip('"'),
+            version_id=str(thing.get("version-id", "")),
+            size=int(thing.get("size", 0)),
+            sequencer=str(thing.get("sequencer", "")),
+            arrived_at=datetime.fromisoformat(envelope["time"]).timestamp(),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise Malformed(f"an 'Object Created' event without what it needs: {type(error).__name__}: {error}") from error
+
+
+def hinted_run(body: str) -> str:
+    """The run in a hint: our own, or an EventBridge envelope of a stage that announced its end. Raises `Malformed`."""
+    message = _json(body)
+    detail = message.get("detail")
+    run_id = (detail if isinstance(detail, Mapping) else message).get("run_id")
+    if not isinstance(run_id, str) or not run_id:
+        raise Malformed("a hint that names no run")
+    return run_id
+
+
+def slot(event: Mapping[str, Any]) -> str:
+    """The scheduled time of a night, by which it counts once: Scheduler's input, or a scheduled rule's `time`."""
+    found = event.get("slot") or event.get("time")
+    if not isinstance(found, str) or not found:
+        raise Malformed("a nightly event with neither 'slot' nor 'time'")
+    return found
+
+
+def _json(body: str) -> dict[str, Any]:
+    try:
+        message = json.loads(body)
+    except ValueError as error:
+        raise Malformed(f"not JSON: {error}") from error
+    if not isinstance(message, dict):
+        raise Malformed(f"a {type(message).__name__}, not an object")
+    return message
