@@ -1,0 +1,123 @@
+"""What simulated stages write: honest reports by default, or whatever a test scripts."""
+
+import json
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from local.simulated.kfp import Job, MemoryPipelines
+from statemachine.core.launch import LaunchState
+from statemachine.core.order import Order
+from statemachine.core.report import REPORT, STARTED, Artifact, Outcome, Report
+from statemachine.core.states import Stage
+
+Play = Callable[[Order], Report | bytes | None]
+GOOD = {"auc_roc": 0.97, "average_precision": 0.6, "f1": 0.6}
+
+
+def ok(order: Order, details: Mapping[str, Any] | None = None, outputs: Mapping[str, str] | None = None) -> Report:
+    """A report that says `ok`."""
+    artifacts = {name: Artifact(uri) for name, uri in (outputs or {}).items()}
+    return _report(order, Outcome.OK, details=details or {}, outputs=artifacts)
+
+
+def refused(order: Order, reason: str, outputs: Mapping[str, str] | None = None) -> Report:
+    """A report whose judgement is no."""
+    artifacts = {name: Artifact(uri) for name, uri in (outputs or {}).items()}
+    return _report(order, Outcome.REFUSED, reason=reason, outputs=artifacts)
+
+
+def failed(order: Order, reason: str, *, permanent: bool = False, details: Mapping[str, Any] | None = None) -> Report:
+    """A report that the work could not be done."""
+    return _report(order, Outcome.FAILED, reason=reason, permanent=permanent, details=details or {})
+
+
+def _report(order: Order, outcome: Outcome, **more: Any) -> Report:
+    return Report(order.run_id, order.stage.value, order.attempt, order.launch_id, outcome, **more)
+
+
+def evaluation(auc: float = 0.97, champion: str = "", difference: float = 0.0) -> dict[str, Any]:
+    """What evaluate measures, good enough for the default gate unless told otherwise."""
+    spread = {"mean": difference, "low": difference - 0.001, "high": difference + 0.001}
+    other = {"version": champion, "metrics": GOOD, "difference": {"auc_roc": spread, "average_precision": spread}}
+    return {
+        "format": 1,
+        "rows": 40_000,
+        "frauds": 100,
+        "threshold": 0.5,
+        "metrics": {**GOOD, "auc_roc": auc},
+        "intervals": {},
+        "champion": other if champion else None,
+        "anchor": None,
+        "drift": {},
+        "slices": [],
+        "baselines": {},
+    }
+
+
+def honest(order: Order) -> Report:
+    """What a stage that does its work reports."""
+    here = order.output_uri
+    match order.stage:
+        case Stage.PREPROCESS:
+            names = ("dataset", "profile", "objects")
+            return ok(order, outputs={name: f"{here}/{name}" for name in names})
+        case Stage.TRAIN:
+            return ok(order, outputs={"model": f"{here}/model"})
+        case Stage.EVALUATE:
+            version = order.inputs.get("champion", "").rsplit("/", 1)[-1]
+            return ok(order, {"evaluation": evaluation(champion=version)}, {"evaluation": f"{here}/evaluation.json"})
+        case Stage.EXPORT:
+            version = f"{order.run_id}-{zlib.crc32(order.run_id.encode()):08x}"
+            return ok(order, {"version": version}, {"repository": f"{order.parameters['models_root']}/x/{version}"})
+        case Stage.DEPLOY | Stage.RESTORE:
+            served = [{"pod": "triton-0", "version": order.parameters["version"]}]
+            return ok(order, {"served": served, "generation": order.parameters["generation"]})
+
+
+@dataclass
+class Stages:
+    """Plays the pods: for each launch writes `started.json`, then the report, then lets KFP see the end."""
+
+    pipelines: MemoryPipelines
+    files: Any
+    clock: Callable[[], float]
+    plays: dict[str, list[Play]] = field(default_factory=dict)
+    served: list[str] = field(default_factory=list)
+
+    def script(self, stage: Stage, *plays: Play) -> None:
+        """What the next launches of a stage do, one by one; after that they are honest."""
+        self.plays.setdefault(stage.value, []).extend(plays)
+
+    def run(self) -> int:
+        """Let every working launch finish; how many did."""
+        jobs = [job for job in self.pipelines.jobs.values() if job.launch.state is LaunchState.RUNNING]
+        for job in jobs:
+            self.finish(job)
+        return len(jobs)
+
+    def finish(self, job: Job) -> None:
+        """One launch does its work and ends. A play that returns `None` hangs: it started, and goes on for ever."""
+        order, scripted = job.order, self.plays.get(job.order.stage.value, [])
+        said = scripted.pop(0)(order) if scripted else honest(order)
+        started = json.dumps({"started_at": self.clock()}).encode()
+        self.files.bodies.setdefault(f"{order.output_uri}/{STARTED}", started)
+        if said is None:
+            scripted.insert(0, lambda _: None)
+            return
+        if isinstance(said, Report) and said.outcome is Outcome.OK and order.stage in (Stage.DEPLOY, Stage.RESTORE):
+            self.served.append(order.parameters["version"])
+        if isinstance(said, Report) and order.stage is Stage.PREPROCESS and "objects" in said.outputs:
+            self.files.bodies.setdefault(said.outputs["objects"].uri, self._verdicts(order, said))
+        self.files.bodies[f"{order.output_uri}/{REPORT}"] = said.dumps() if isinstance(said, Report) else said
+        ended = isinstance(said, Report) and said.outcome is not Outcome.FAILED
+        self.pipelines.end(job.launch.kfp_id, LaunchState.SUCCEEDED if ended else LaunchState.FAILED)
+
+    def _verdicts(self, order: Order, report: Report) -> bytes:
+        manifest = json.loads(self.files.bodies[order.inputs["manifest"]])
+        status = "ACCEPTED" if report.outcome is Outcome.OK else "QUARANTINED"
+        keys = ("bucket", "key", "etag")
+        return json.dumps(
+            [{**{k: thing[k] for k in keys}, "status": status, "problems": []} for thing in manifest["objects"]]
+        ).encode()
