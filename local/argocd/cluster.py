@@ -1,0 +1,89 @@
+"""The stand-in as a whole: API server, controller, Deployment and Service, started and stopped together."""
+
+import json
+import logging
+import threading
+from pathlib import Path
+
+from werkzeug.serving import make_server
+
+from local.argocd.api import application
+from local.argocd.front import LOOPBACK, Front
+from local.argocd.record import Record
+from local.argocd.rollout import MakePod, Rollout, Server, endpoint_slices
+from local.argocd.settings import Settings
+from local.argocd.syncer import Syncer
+from local.process import free_port
+from local.triton import Triton
+from training import storage
+from training.serving.fetch import fetch
+
+
+class ArgoCD:
+    """A cluster's share of a deployment, on loopback, with its state in one folder."""
+
+    def __init__(self, state: Path, settings: Settings, make: MakePod | None = None) -> None:
+        self._settings = settings
+        self._ports = _ports(state / "ports.json", settings)
+        self.record = Record(state / "application.json", settings.manifest())
+        self.front = Front(self._ports["service"])
+        self.rollout = Rollout(self.front, state / "pods", make or self._triton, settings.startup_seconds)
+        self.syncer = Syncer(self.record, self.rollout)
+        logging.getLogger("werkzeug").setLevel(logging.WARNING)
+        app = application(settings, self.record, self._slices)
+        self._api = make_server(LOOPBACK, self._ports["api"], app, threaded=True)
+        self._thread = threading.Thread(target=self._api.serve_forever, name="argocd-api", daemon=True)
+
+    @property
+    def api_url(self) -> str:
+        """For `KUBERNETES_API_URL`."""
+        return f"http://{LOOPBACK}:{self._ports['api']}"
+
+    @property
+    def service_url(self) -> str:
+        """Where clients ask for predictions, whatever version is served."""
+        return f"http://{LOOPBACK}:{self.front.port}"
+
+    def start(self) -> None:
+        """Start everything; what was served before a restart is served again as soon as it is ready."""
+        self.front.start()
+        self.rollout.start()
+        self.syncer.start()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop everything, the pods last."""
+        self.syncer.stop()
+        if self._thread.is_alive():
+            self._api.shutdown()
+        self._api.server_close()
+        self.rollout.stop()
+        self.front.stop()
+
+    def __enter__(self) -> "ArgoCD":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _slices(self) -> list[dict[str, object]]:
+        return endpoint_slices(self.rollout.pods(), self._settings.service, self._settings.namespace)
+
+    def _triton(self, version: str, folder: Path) -> Server:
+        """A pod as in `deploy/triton`: its init container fetches the version, then Triton loads it."""
+        repository = fetch(storage.join(self._settings.models_uri, version), folder / "repository")
+        self._settings.spoil(repository, version)
+        return Triton(repository, folder)
+
+
+def _ports(file: Path, settings: Settings) -> dict[str, int]:
+    """The ports of this state folder, chosen once."""
+    ports: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
+    chosen = {
+        "api": settings.api_port or ports.get("api") or free_port(),
+        "service": settings.service_port or ports.get("service") or free_port(),
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(chosen))
+    return chosen

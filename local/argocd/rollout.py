@@ -1,0 +1,182 @@
+"""The Deployment of one replica: a new version starts beside the old one, which ends only when the new one is ready."""
+
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from local.argocd.front import Front
+from statemachine.core.errors import FraudloopError
+
+PAUSE = 0.5
+
+
+class Server(Protocol):
+    """What runs in a pod; `local.triton.Triton` is one."""
+
+    http_port: int
+
+    @property
+    def alive(self) -> bool: ...
+    def start(self) -> None: ...
+    def wait_ready(self, seconds: float, given_up: threading.Event | None) -> None: ...
+    def stop(self) -> None: ...
+
+
+@dataclass
+class Pod:
+    """One server with the version that it was started for."""
+
+    name: str
+    version: str
+    server: Server
+    ready: bool = False
+    terminating: bool = False
+
+
+MakePod = Callable[[str, Path], Server]
+
+
+class Rollout:
+    """Keeps the wanted version running behind `front`; `make(version, folder)` fetches one and makes its server."""
+
+    def __init__(self, front: Front, folder: Path, make: MakePod, startup_seconds: float) -> None:
+        self._front = front
+        self._folder = folder
+        self._make = make
+        self._startup_seconds = startup_seconds
+        self._lock = threading.Lock()
+        self._news = threading.Event()
+        self._given_up = threading.Event()
+        self._stopped = False
+        self._wanted = ""
+        self._health = ("Missing", "no version is wanted yet")
+        self._pods: list[Pod] = []
+        self._started = 0
+        self._thread = threading.Thread(target=self._run, name="rollout", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look after the pods. What an earlier life left behind is removed: it has no processes any more."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End every pod."""
+        self._stopped = True
+        self._given_up.set()
+        self._news.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        for pod in list(self._pods):
+            self._end(pod)
+
+    def want(self, version: str) -> None:
+        """Roll out `version`; a rollout that is under way to another one is given up."""
+        with self._lock:
+            if version == self._wanted:
+                return
+            self._wanted = version
+            self._health = ("Progressing", f"rolling out {version}") if version else ("Missing", "no version is wanted")
+            self._given_up.set()
+            self._news.set()
+
+    def health(self) -> tuple[str, str]:
+        """Healthy, Progressing, Degraded or Missing, and why."""
+        with self._lock:
+            return self._health
+
+    def pods(self) -> list[Pod]:
+        """The pods that there are."""
+        with self._lock:
+            return list(self._pods)
+
+    def _run(self) -> None:
+        while not self._stopped:
+            self._news.wait(PAUSE)
+            self._news.clear()
+            with self._lock:
+                wanted = self._wanted
+                self._given_up.clear()
+                refused = self._health[0] == "Degraded"
+            if not self._stopped and not refused and not self._serves(wanted):
+                self._roll(wanted)
+
+    def _serves(self, version: str) -> bool:
+        """Whether `version` is served by a living pod; then it is healthy, whatever was tried in between."""
+        pods = [pod for pod in self.pods() if pod.ready and not pod.terminating]
+        found = [pod.version for pod in pods if pod.server.alive] == ([version] if version else [])
+        if found:
+            self._say(version, "Healthy" if version else "Missing", "")
+        return found
+
+    def _roll(self, version: str) -> None:
+        if not version:
+            self._replace(None)
+            return
+        self._started += 1
+        folder = self._folder / f"{self._started:03d}-{version}"
+        try:
+            pod = Pod(f"triton-{self._started:03d}-{version}", version, self._make(version, folder))
+        except (FraudloopError, OSError, ValueError) as error:
+            self._say(version, "Degraded", f"{version} could not be fetched: {error}")
+            return
+        with self._lock:
+            self._pods.append(pod)
+        self._bring_up(pod)
+
+    def _bring_up(self, pod: Pod) -> None:
+        try:
+            pod.server.start()
+            pod.server.wait_ready(self._startup_seconds, self._given_up)
+        except FraudloopError as error:
+            self._end(pod)
+            self._say(pod.version, "Degraded", f"{pod.version} did not become ready: {error}")
+            return
+        self._replace(pod)
+        self._say(pod.version, "Healthy", "")
+
+    def _replace(self, new: Pod | None) -> None:
+        old = [pod for pod in self.pods() if pod is not new]
+        with self._lock:
+            if new is not None:
+                new.ready = True
+            for pod in old:
+                pod.ready, pod.terminating = False, True
+        self._front.switch(new.server.http_port if new else 0)
+        for pod in old:
+            self._end(pod)
+
+    def _end(self, pod: Pod) -> None:
+        pod.server.stop()
+        with self._lock:
+            self._pods.remove(pod)
+
+    def _say(self, version: str, health: str, message: str) -> None:
+        """Report, unless another version is wanted by now."""
+        with self._lock:
+            if version == self._wanted:
+                self._health = (health, message)
+
+
+def endpoint_slices(pods: list[Pod], service: str, namespace: str) -> list[dict[str, Any]]:
+    """One EndpointSlice a pod: on loopback pods differ in their port, which belongs to the slice."""
+    return [_slice(pod, service, namespace) for pod in pods]
+
+
+def _slice(pod: Pod, service: str, namespace: str) -> dict[str, Any]:
+    conditions = {"ready": pod.ready, "serving": pod.ready or pod.terminating, "terminating": pod.terminating}
+    reference = {"kind": "Pod", "name": pod.name, "namespace": namespace}
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": f"{service}-{pod.name}",
+            "namespace": namespace,
+            "labels": {"kubernetes.io/service-name": service},
+        },
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["127.0.0.1"], "conditions": conditions, "targetRef": reference}],
+        "ports": [{"name": "http", "port": pod.server.http_port, "protocol": "TCP"}],
+    }
