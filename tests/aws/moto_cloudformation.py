@@ -1,0 +1,267 @@
+"""What moto's CloudFormation lacks, as a stand-in: it resolves a template, and these hand the properties to moto's own services.
+
+Stock moto skips these types silently and reports success. Here each is made, changed and deleted in moto's service, so
+that a test can ask the service's API. Properties that moto's own types ignore (EventBridge on a bucket, TTL, backups)
+are handed on too.
+"""
+
+import json
+from typing import Any
+
+from moto.awslambda.models import LambdaFunction, lambda_backends
+from moto.cloudformation import parsing
+from moto.cloudwatch.models import MetricDataQuery, cloudwatch_backends
+from moto.core.common_models import CloudFormationModel
+from moto.dynamodb.models import Table, dynamodb_backends
+from moto.events.models import EventBus
+from moto.s3.models import FakeBucket, s3_backends
+from moto.scheduler.models import scheduler_backends
+from moto.secretsmanager.models import secretsmanager_backends
+from moto.sns.models import sns_backends
+from moto.sqs.models import sqs_backends
+
+Properties = dict[str, Any]
+
+__name__ = "moto.cloudformation_wired"  # moto's metaclass takes the service's name from the second part of a class's module
+
+
+class Wired:
+    """A resource: its physical id, and the attributes that `Fn::GetAtt` may ask for."""
+
+    TYPE = ""
+    ATTRIBUTES: tuple[str, ...] = ()
+
+    def __init__(self, physical: str, **attributes: str) -> None:
+        self.physical_resource_id = physical
+        self.attributes = attributes
+        self.type = self.TYPE
+
+    @staticmethod
+    def cloudformation_name_type() -> str:
+        return ""
+
+    @classmethod
+    def cloudformation_type(cls) -> str:
+        return cls.TYPE
+
+    @classmethod
+    def has_cfn_attr(cls, attr: str) -> bool:
+        return attr in cls.ATTRIBUTES
+
+    def get_cfn_attribute(self, attribute_name: str) -> str:
+        return self.attributes[attribute_name]
+
+    def is_created(self) -> bool:
+        return True
+
+    @classmethod
+    def create_from_cloudformation_json(cls, name: str, body: Any, account: str, region: str, **_: Any) -> "Wired":
+        return cls.put(name, body.get("Properties", {}), account, region)
+
+    @classmethod
+    def update_from_cloudformation_json(
+        cls, original_resource: Any, new_resource_name: str, cloudformation_json: Any, account_id: str, region_name: str
+    ) -> "Wired":
+        """In place: the physical id stays."""
+        return cls.put(original_resource.physical_resource_id, cloudformation_json["Properties"], account_id, region_name)
+
+    @classmethod
+    def delete_from_cloudformation_json(cls, name: str, body: Any, account: str, region: str) -> None:
+        cls.drop(name, body.get("Properties", {}), account, region)
+
+    @classmethod
+    def put(cls, name: str, properties: Properties, account: str, region: str) -> "Wired":
+        raise NotImplementedError
+
+    @classmethod
+    def drop(cls, name: str, properties: Properties, account: str, region: str) -> None:
+        """What another resource's deletion takes with it needs nothing."""
+
+
+class Alarm(Wired, CloudFormationModel):
+    TYPE = "AWS::CloudWatch::Alarm"
+    ATTRIBUTES = ("Arn",)
+
+    @classmethod
+    def put(cls, name: str, properties: Properties, account: str, region: str) -> Wired:
+        queries = [
+            MetricDataQuery(m["Id"], m.get("Label"), m.get("Period"), m.get("ReturnData"), m.get("Expression"))
+            for m in properties.get("Metrics", ())
+        ]
+        alarm = cloudwatch_backends[account][region].put_metric_alarm(
+            name=name,
+            namespace=properties.get("Namespace"),
+            metric_name=properties.get("MetricName"),
+            comparison_operator=properties["ComparisonOperator"],
+            evaluation_periods=properties["EvaluationPeriods"],
+            period=properties.get("Period"),
+            threshold=properties["Threshold"],
+            statistic=properties.get("Statistic"),
+            description=properties["AlarmDescription"],
+            dimensions=properties.get("Dimensions", []),
+            alarm_actions=properties["AlarmActions"],
+            ok_actions=properties["OKActions"],
+            metric_data_queries=queries or None,
+            treat_missing_data=properties["TreatMissingData"],
+        )
+        return cls(name, Arn=alarm.alarm_arn)
+
+    @classmethod
+    def drop(cls, name: str, properties: Properties, account: str, region: str) -> None:
+        cloudwatch_backends[account][region].delete_alarms([name])
+
+
+class EventInvokeConfig(Wired, CloudFormationModel):
+    TYPE = "AWS::Lambda::EventInvokeConfig"
+
+    @classmethod
+    def put(cls, name: str, properties: Properties, account: str, region: str) -> Wired:
+        config = {k: v for k, v in properties.items() if k not in ("FunctionName", "Qualifier")}
+        lambda_backends[account][region].put_function_event_invoke_config(properties["FunctionName"], config)
+        return cls(name)
+
+
+class Subscription(Wired, CloudFormationModel):
+    TYPE = "AWS::SNS::Subscription"
+
+    @classmethod
+    def put(cls, name: str, properties: Properties, account: str, region: str) -> Wired:
+        backend = sns_backends[account][region]
+        return cls(backend.subscribe(properties["TopicArn"], properties["Endpoint"], properties["Protocol"]).arn)
+
+    @classmethod
+    def drop(cls, name: str, properties: Properties, account: str, region: str) -> None:
+        sns_backends[account][region].unsubscribe(name)
+
+
+class QueuePolicy(Wired, CloudFormationModel):
+    TYPE = "AWS::SQS::QueuePolicy"
+
+    @classmethod
+    def put(cls, name: str, properties: Properties, account: str, region: str) -> Wired:
+        for url in properties["Queues"]:
+            policy = {"Policy": json.dumps(properties["PolicyDocument"])}
+            sqs_backends[account][region].set_queue_attributes(url.rsplit("/", 1)[-1], policy)
+        return cls(name)
+
+
+class BucketPolicy(Wired, CloudFormationModel):
+    TYPE = "AWS::S3::BucketPolicy"
+
+    @classmethod
+    def put(cls, name: str, properties: Properties, account: str, region: str) -> Wired:
+        document = json.dumps(properties["PolicyDocument"]).encode()
+        s3_backends[account]["aws"].put_bucket_policy(properties["Bucket"], document)
+        return cls(name)
+
+    @classmethod
+    def drop(cls, name: str, properties: Properties, account: str, region: str) -> None:
+        s3_backends[account]["aws"].delete_bucket_policy(properties["Bucket"])
+
+
+class Schedule(Wired, CloudFormationModel):
+    TYPE = "AWS::Scheduler::Schedule"
+
+    @classmethod
+    def put(cls, name: str, properties: Properties, account: str, region: str) -> Wired:
+        backend = scheduler_backends[account][region]
+        settings = {
+            "description": properties.get("Description"),
+            "end_date": None,
+            "flexible_time_window": properties["FlexibleTimeWindow"],
+            "group_name": "default",
+            "kms_key_arn": None,
+            "name": name,
+            "schedule_expression": properties["ScheduleExpression"],
+            "schedule_expression_timezone": properties.get("ScheduleExpressionTimezone"),
+            "start_date": None,
+            "state": properties.get("State", "ENABLED"),
+            "target": properties["Target"],
+        }
+        if name in backend.schedule_groups["default"].schedules:
+            backend.update_schedule(**settings)
+        else:
+            backend.create_schedule(**settings, action_after_completion=None)
+        return cls(name)
+
+    @classmethod
+    def drop(cls, name: str, properties: Properties, account: str, region: str) -> None:
+        scheduler_backends[account][region].delete_schedule("default", name)
+
+    @staticmethod
+    def cloudformation_name_type() -> str:
+        return "Name"
+
+
+class Secret(Wired, CloudFormationModel):
+    TYPE = "AWS::SecretsManager::Secret"
+
+    @classmethod
+    def put(cls, name: str, properties: Properties, account: str, region: str) -> Wired:
+        made = secretsmanager_backends[account][region].create_secret(
+            name=name,
+            secret_string=None,
+            secret_binary=None,
+            description=properties.get("Description"),
+            tags=None,
+            kms_key_id=None,
+            client_request_token=None,
+            replica_regions=[],
+            force_overwrite=False,
+        )
+        return cls(json.loads(made)["ARN"])
+
+
+WIRED = (Alarm, EventInvokeConfig, Subscription, QueuePolicy, BucketPolicy, Schedule, Secret)
+
+
+def wire() -> None:
+    """Make moto's CloudFormation in this process know all of the above."""
+    for cached in (parsing.get_model_list, parsing.get_model_map, parsing.get_name_type_map):
+        cached.cache_clear()
+    EventBus.physical_resource_id = property(lambda bus: bus.name)  # else `Ref` gives the object itself
+    _after(FakeBucket, _bucket)
+    _after(Table, _table)
+    _after(LambdaFunction, _function)
+
+
+def _after(model: Any, also: Any) -> None:
+    """Let `also` hand on what `model` ignores, when one is created and when one is updated."""
+    if getattr(model, "wired", False):
+        return
+    create, update = model.create_from_cloudformation_json, model.update_from_cloudformation_json
+
+    def created(cls: Any, name: str, body: Any, account: str, region: str, **rest: Any) -> Any:
+        made = create(name, body, account, region, **rest)
+        also(made, body["Properties"], account, region)
+        return made
+
+    def updated(cls: Any, **arguments: Any) -> Any:
+        made = update(**arguments)
+        also(made, arguments["cloudformation_json"]["Properties"], arguments["account_id"], arguments["region_name"])
+        return made
+
+    model.create_from_cloudformation_json = classmethod(created)
+    model.update_from_cloudformation_json = classmethod(updated)
+    model.wired = True
+
+
+def _bucket(bucket: Any, properties: Properties, account: str, region: str) -> None:
+    backend = s3_backends[account]["aws"]
+    if properties.get("VersioningConfiguration"):
+        backend.put_bucket_versioning(bucket.name, properties["VersioningConfiguration"]["Status"])
+    if "NotificationConfiguration" in properties:
+        backend.put_bucket_notification_configuration(bucket.name, {"EventBridgeConfiguration": {}})
+    if "PublicAccessBlockConfiguration" in properties:
+        blocked = {k: str(v).lower() for k, v in properties["PublicAccessBlockConfiguration"].items()}
+        backend.put_public_access_block(bucket.name, blocked)
+
+
+def _table(table: Any, properties: Properties, account: str, region: str) -> None:
+    backend = dynamodb_backends[account][region]
+    backend.update_time_to_live(table.name, properties["TimeToLiveSpecification"])
+    backend.update_continuous_backups(table.name, properties["PointInTimeRecoverySpecification"])
+
+
+def _function(function: Any, properties: Properties, account: str, region: str) -> None:
+    function.logging_config = properties["LoggingConfig"]
