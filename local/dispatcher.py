@@ -23,7 +23,7 @@ from local.schedule import every
 from local.stream_source import StreamSource
 
 PREFIX = "fraudloop-"
-HANDLERS = {"arrival": 60.0, "nightly": 60.0, "tick": 55.0, "step": 30.0, "announce": 30.0}  # timeout in seconds
+HANDLERS = {"arrival": 60.0, "nightly": 600.0, "tick": 50.0, "step": 60.0, "announce": 60.0}  # timeout in seconds
 STEPS = 2
 
 Loop = Callable[[threading.Event], object]

@@ -42,9 +42,10 @@ class ObjectEvents:
 
 
 def realistic(event: Mapping[str, Any], sequencer: Callable[[], str]) -> dict[str, Any]:
-    """`event` with what moto leaves constant made unique."""
+    """`event` with what moto leaves constant made unique, and with EventBridge's `etag` where moto writes `eTag`."""
+    thing = {("etag" if name == "eTag" else name): value for name, value in event["detail"]["object"].items()}
     detail = event["detail"] | {
-        "object": event["detail"]["object"] | {"sequencer": sequencer()},
+        "object": thing | {"sequencer": sequencer()},
         "request-id": uuid.uuid4().hex[:16].upper(),
     }
     return {**event, "id": str(uuid.uuid4()), "detail": detail}

@@ -7,6 +7,8 @@ from typing import Any
 
 import boto3
 
+from statemachine.adapters.dynamodb import SCHEMA
+
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
 MAX_RECEIVES = 5
@@ -64,7 +66,7 @@ def _queues(sqs: Any) -> dict[str, str]:
     urls = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in plain}
     for name in FED_BY_QUEUE:
         redrive = {"deadLetterTargetArn": _arn("sqs", f"{name}-dlq"), "maxReceiveCount": MAX_RECEIVES}
-        attributes = {"VisibilityTimeout": "60", "RedrivePolicy": json.dumps(redrive)}
+        attributes = {"VisibilityTimeout": "90", "RedrivePolicy": json.dumps(redrive)}
         urls[name] = sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
     return urls
 
@@ -92,26 +94,8 @@ def _rule(events: Any, bus: str, name: str, pattern: dict[str, Any], queue: str)
 
 
 def _table(dynamodb: Any) -> str:
-    names = {"pk": "S", "sk": "S", "due_shard": "S", "due_at": "N"}
-    described = dynamodb.create_table(
-        TableName=TABLE,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": n, "AttributeType": t} for n, t in names.items()],
-        KeySchema=_keys("pk", "sk"),
-        GlobalSecondaryIndexes=[
-            {
-                "IndexName": "due",
-                "KeySchema": _keys("due_shard", "due_at"),
-                "Projection": {"ProjectionType": "ALL"},
-            }
-        ],
-        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
-    )
+    described = dynamodb.create_table(TableName=TABLE, **SCHEMA)
     return str(described["TableDescription"]["LatestStreamArn"])
-
-
-def _keys(partition: str, sort: str) -> list[dict[str, str]]:
-    return [{"AttributeName": partition, "KeyType": "HASH"}, {"AttributeName": sort, "KeyType": "RANGE"}]
 
 
 def _arn(service: str, name: str) -> str:

@@ -56,6 +56,7 @@ def test_an_object_becomes_an_object_created_event_of_its_own(url, recorded):
     events = [json.loads(record["body"]) for record in seen]
     assert [event["detail"]["object"]["key"] for event in events] == keys
     assert [event["detail"]["object"]["version-id"] for event in events] == versions
+    assert all(len(event["detail"]["object"]["etag"]) == 32 for event in events)
     assert {(event["source"], event["detail-type"]) for event in events} == {("aws.s3", "Object Created")}
     assert len({event["id"] for event in events}) == 3
     sequencers = [event["detail"]["object"]["sequencer"] for event in events]

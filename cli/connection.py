@@ -1,0 +1,45 @@
+"""Which system the command line speaks to: AWS by the usual environment, else the local system that runs here."""
+
+import os
+from pathlib import Path
+
+from local.home import FOLDER, Home
+from local.system import ROOT
+from statemachine.bootstrap import App, bootstrap
+from statemachine.core.errors import Misconfigured
+
+NAMED = "FRAUDLOOP_TABLE"  # set for a deployment: then the environment is meant
+
+
+def home() -> Home:
+    """The state folder of the local system: FRAUDLOOP_HOME, else `.fraudloop` in the checkout."""
+    return Home(Path(os.environ.get("FRAUDLOOP_HOME") or ROOT / FOLDER))
+
+
+def connect() -> str:
+    """Make this process speak to the right system; says which one that is.
+
+    Raises:
+        Misconfigured: no deployment is named and no local system runs.
+    """
+    if os.environ.get(NAMED):
+        return f"{os.environ[NAMED]} at {os.environ.get('AWS_ENDPOINT_URL') or 'AWS'}"
+    endpoints = home().endpoints()
+    if endpoints is None:
+        raise Misconfigured(
+            f"no system to speak to: {NAMED} is not set, and no local system runs in {home().path}. "
+            "Start one with `fraudloop up`, or set the variables that `sam deploy` prints."
+        )
+    endpoints.enter()
+    return f"the local system in {home().path}"
+
+
+def application() -> App:
+    """The wired system, connected."""
+    connect()
+    return bootstrap()
+
+
+def whoami(app: App) -> str:
+    """Who asks, from STS and not from `$USER`: anybody can set that."""
+    return str(app.client("sts").get_caller_identity()["Arn"])

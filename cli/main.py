@@ -1,0 +1,45 @@
+"""`fraudloop`: the command line. One module a group of commands; this one only registers them."""
+
+from typing import Any
+
+import typer
+from rich.markup import escape
+from typer.core import TyperGroup
+
+from cli import nightly, pipelines, runs, system, training
+from cli.output import errors
+from local.home import AlreadyRunning
+from local.system import DidNotStart
+from statemachine.core.errors import FraudloopError
+
+HELP = """
+New transactions land in S3; some time later a better fraud model serves on Triton, or the reason why not is on record.
+
+**On this machine**: `fraudloop demo` shows the whole loop; `fraudloop up` starts it and keeps it running.
+
+**Against AWS**: set the variables that `sam deploy` prints (FRAUDLOOP_TABLE, …). Without them, all commands speak to
+the local system that runs in `.fraudloop/`.
+"""
+EXPECTED = (FraudloopError, AlreadyRunning, DidNotStart, FileExistsError)
+
+
+class Commands(TyperGroup):
+    """Says what was wrong in one sentence; a traceback is for errors that we did not foresee."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; an error of ours ends with status 1."""
+        try:
+            return super().invoke(ctx)
+        except EXPECTED as error:
+            errors.print(f"[bold red]Error:[/] {escape(str(error))}", soft_wrap=True)
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    cls=Commands, help=HELP, no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_show_locals=False
+)
+for group in (system, runs, nightly, pipelines, training):
+    group.register(app)
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,37 @@
+"""Faults that the local system puts into itself. No production line knows of them: they act on a pod's own copy."""
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+
+class Faults:
+    """Which versions may not load, kept in a file so that another process can change it."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def spoil_all_but(self, versions: Iterable[str]) -> None:
+        """From now on every other version breaks while Triton loads it."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        self._file.write_text(json.dumps(sorted(versions)))
+
+    def clear(self) -> None:
+        """From now on nothing breaks."""
+        self._file.unlink(missing_ok=True)
+
+    def spoil(self) -> Callable[[Path, str], None]:
+        """For `local.argocd.Settings.spoil`: cuts the largest file of each model in half, as a torn download would."""
+
+        def cut(repository: Path, version: str) -> None:
+            if self._file.exists() and version not in json.loads(self._file.read_text()):
+                for model in (folder for folder in repository.iterdir() if folder.is_dir()):
+                    _halve(max((f for f in model.rglob("*") if f.is_file()), key=lambda f: f.stat().st_size))
+
+        return cut
+
+
+def _halve(file: Path) -> None:
+    body = file.read_bytes()
+    file.unlink()  # it may be a hard link to a shared copy
+    file.write_bytes(body[: len(body) // 2])

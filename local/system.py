@@ -1,0 +1,185 @@
+"""The whole system on one machine: which processes it has, in which order they start, and that all of them end."""
+
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from local import resources
+from local.cluster import FAULTS
+from local.faults import Faults
+from local.home import FOREIGN, Endpoints, Home
+from local.process import end, free_port, spawn
+from local.resources import ARTIFACTS, CREDENTIALS
+
+ROOT = Path(__file__).resolve().parents[1]
+PIPELINES = ROOT / "build" / "pipelines"
+READY_SECONDS = 60.0
+
+Say = Callable[[str], object]
+
+
+class DidNotStart(Exception):
+    """A part ended or did not answer in time; the message carries the end of its log."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a system is run. `config` is its fraudloop.toml; the tick comes each `tick_seconds`."""
+
+    config: Path = ROOT / "fraudloop.toml"
+    tick_seconds: float = 60.0
+    model: str = "fraud"
+    definitions: Path = PIPELINES / "definitions.json"
+
+
+@dataclass
+class System:
+    """A running system: its processes and where they answer. Use it as a context manager."""
+
+    home: Home
+    options: Options = field(default_factory=Options)
+    say: Say = lambda _: None
+    endpoints: Endpoints = field(default_factory=lambda: Endpoints({}, {}))
+    _parts: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def __enter__(self) -> "System":
+        self.home.take()
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def faults(self) -> Faults:
+        """What may be broken on purpose."""
+        return Faults(self.home.path / "cluster" / FAULTS)
+
+    def dead(self) -> str:
+        """The name of a part that has ended by itself; "" while all run."""
+        return next((name for name, process in self._parts.items() if process.poll() is not None), "")
+
+    def pid(self, part: str) -> int:
+        """A part's process number, for those who want to kill it."""
+        return self._parts[part].pid
+
+    def stop(self) -> None:
+        """End the parts in the reverse order of their start, and leave the folder to the next."""
+        for process in reversed(self._parts.values()):
+            end(process, grace=15)
+        self._parts.clear()
+        self.home.leave()
+
+    def _start(self) -> None:
+        ports = {name: free_port() for name in ("aws", "kfp", "kubernetes", "triton", "lambda")}
+        urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
+        self._run("cloud", "local.cloud", str(ports["aws"]), ready=urls["aws"] + "/moto-api/", environment=_basic(urls))
+        made = resources.create(urls["aws"])
+        environment = _basic(urls) | made.environment() | self._settings(urls)
+        self.endpoints = Endpoints(urls, _ours(environment))
+        self._run(
+            "kfp", "local.kfp", *self._kfp(ports), ready=urls["kfp"] + "/apis/v2beta1/healthz", environment=environment
+        )
+        self._run(
+            "cluster",
+            "local.cluster",
+            str(self.home.path / "cluster"),
+            f"s3://{ARTIFACTS}/models/{self.options.model}",
+            str(ports["kubernetes"]),
+            str(ports["triton"]),
+            ready=urls["kubernetes"] + "/healthz",
+            environment=environment,
+        )
+        self._publish(environment)
+        self._run(
+            "dispatcher",
+            "local.dispatcher",
+            str(ports["lambda"]),
+            str(self.home.logs),
+            str(self.options.tick_seconds),
+            ready=urls["lambda"],
+            environment=environment,
+        )
+        self.home.publish(self.endpoints)
+
+    def _kfp(self, ports: Mapping[str, int]) -> list[str]:
+        return ["--port", str(ports["kfp"]), "--state", str(self.home.path / "kfp")]
+
+    def _publish(self, environment: Mapping[str, str]) -> None:
+        """Upload the compiled pipelines, as `fraudloop publish` does against a real KFP."""
+        self.say("publishing the pipelines")
+        with (self.home.logs / "publish.log").open("ab") as log:
+            command = [sys.executable, "-m", "training.publish", str(self.options.definitions.parent)]
+            done = subprocess.run(command, env=environment, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, check=False)
+        if done.returncode:
+            raise DidNotStart(f"the pipelines could not be published:\n{self._tail('publish')}")
+
+    def _settings(self, urls: Mapping[str, str]) -> dict[str, str]:
+        return {
+            "FRAUDLOOP_CONFIG": str(self.options.config.resolve()),
+            "FRAUDLOOP_DEFINITIONS": str(self.options.definitions),
+            "FRAUDLOOP_KFP_URL": urls["kfp"],
+            "FRAUDLOOP_KFP_EXPERIMENT": "fraudloop",
+            "FRAUDLOOP_KFP_NAMESPACE": "kubeflow",
+            "KUBERNETES_API_URL": urls["kubernetes"],
+        }
+
+    def _run(self, name: str, module: str, *arguments: str, ready: str, environment: Mapping[str, str]) -> None:
+        """Start `python -m module` and wait until it answers at `ready` with anything."""
+        self.say(f"starting {name}")
+        with (self.home.logs / f"{name}.log").open("ab") as log:
+            process = spawn([sys.executable, "-m", module, *arguments], log=log, environment=environment, folder=ROOT)
+        self._parts[name] = process
+        self.home.record({"supervisor": os.getpid()} | {n: p.pid for n, p in self._parts.items() if p.poll() is None})
+        until = time.monotonic() + READY_SECONDS
+        while not answers(ready):
+            if process.poll() is not None or time.monotonic() > until:
+                how = f"ended with status {process.returncode}" if process.poll() is not None else "does not answer"
+                raise DidNotStart(f"{name} {how}; its log ends so:\n{self._tail(name)}")
+            time.sleep(0.05)
+
+    def _tail(self, name: str) -> str:
+        return (self.home.logs / f"{name}.log").read_text(errors="replace")[-3000:]
+
+
+def answers(url: str) -> bool:
+    """Something speaks HTTP there, whatever it says."""
+    with suppress(urllib.error.URLError, ConnectionError, TimeoutError):
+        try:
+            urllib.request.urlopen(url, timeout=2).close()
+        except urllib.error.HTTPError as error:
+            error.close()
+        return True
+    return False
+
+
+def _basic(urls: Mapping[str, str]) -> dict[str, str]:
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(FOREIGN) and not k.lower().endswith("_proxy")}
+    return (
+        inherited
+        | CREDENTIALS
+        | {
+            "AWS_ENDPOINT_URL": urls["aws"],
+            "AWS_ENDPOINT_URL_LAMBDA": urls["lambda"],
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "PYTHONUNBUFFERED": "1",
+        }
+    )
+
+
+def _ours(environment: Mapping[str, str]) -> dict[str, str]:
+    """Of an environment what a client of the system needs."""
+    return {k: v for k, v in environment.items() if k.startswith(FOREIGN)}
