@@ -13,6 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import boto3
+from botocore.config import Config
+
 ABSENT_CODES = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NoSuchVersion", "NotFound"})
 TAKEN_CODES = frozenset({"412", "PreconditionFailed", "409", "ConditionalRequestConflict"})
 
@@ -73,6 +76,13 @@ def exists(uri: str) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def etag(uri: str, version_id: str | None = None) -> str:
+    """S3's digest of one object, without quotes."""
+    bucket, key = split(uri)
+    with _absent_is_not_found(uri):
+        return str(_s3().head_object(Bucket=bucket, Key=key, **_version(version_id))["ETag"]).strip('"')
 
 
 def list_uris(folder: str) -> list[str]:
@@ -158,9 +168,6 @@ def _s3() -> Any:
 
 @lru_cache(maxsize=4)
 def _client(_environment: tuple[str | None, ...]) -> Any:
-    import boto3
-    from botocore.config import Config
-
     patience = Config(connect_timeout=10, read_timeout=60, retries={"max_attempts": 5, "mode": "standard"})
     return boto3.client("s3", config=patience)
 

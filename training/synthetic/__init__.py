@@ -1,4 +1,4 @@
-"""Synthetic TabFormer data: the real file's columns, quirks and marginals, with relational fraud; deterministic by seed.
+"""Synthetic TabFormer data: the real file's columns, quirks and marginals, relational fraud, deterministic by seed.
 
 A stand-in for the real file, which is not ours to ship. It says nothing about how well a model does on real fraud.
 """

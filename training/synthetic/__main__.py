@@ -1,4 +1,4 @@
-"""`python -m training.synthetic --rows N --seed S --out FILE.csv`: a synthetic file, or several that continue each other."""
+"""`python -m training.synthetic --rows N --seed S --out FILE.csv`: one synthetic file, or several that continue it."""
 
 import argparse
 from pathlib import Path

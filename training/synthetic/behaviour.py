@@ -1,4 +1,4 @@
-"""What honest people do: when, where, how much; everyday purchases and, now and then, a spree that looks like a theft."""
+"""What honest people do: everyday purchases and, now and then, a spree that looks like a theft."""
 
 from dataclasses import dataclass, fields
 
@@ -13,7 +13,7 @@ CHANNELS = ("Swipe Transaction", "Chip Transaction", "Online Transaction")
 SHARES = np.array([0.631, 0.258, 0.111])  # the real file's
 CHIP_WHEN_PRESENT = SHARES[CHIP] / (SHARES[SWIPE] + SHARES[CHIP])
 FAVOURITE = 0.7  # share of the purchases in a shop that are made at one of the card's favourites
-SPREES = 0.01  # share of the honest rows that come in bursts: holidays, moving house, presents
+SPREES = 0.005  # share of the honest rows that come in bursts: holidays, moving house, presents
 ONLINE_SPREES, ONLINE_IN_SPREE = 0.4, 0.8  # share of the sprees that are made online, and how far they are
 EVERYDAY_ONLINE = (SHARES[ONLINE] - SPREES * ONLINE_SPREES * ONLINE_IN_SPREE) / (1 - SPREES)
 REFUNDS = 0.05
@@ -60,11 +60,15 @@ def _purchases(world: World, rows: int, rng: np.random.Generator) -> Events:
     counts = rng.multinomial(rows, world.card_weight / world.card_weight.sum())
     card = np.repeat(np.arange(world.cards, dtype=np.int32), counts)
     alive = (world.card_closed - world.card_opened)[card]
-    day = ((world.card_opened[card] + rng.random(rows, dtype=np.float32) * alive) * (world.minutes // 1440)).astype(np.int32)
+    day = ((world.card_opened[card] + rng.random(rows, dtype=np.float32) * alive) * (world.minutes // 1440)).astype(
+        np.int32
+    )
     minute = np.minimum(day, world.minutes // 1440 - 1) * 1440 + minute_of_day(rows, rng)
     online = rng.random(rows, dtype=np.float32) < EVERYDAY_ONLINE
     merchant = np.where(online, any_online(world, rows, rng), _shops(world, card, rng))
-    return complete(world, minute, card, merchant.astype(np.int32), channel_of(online, CHIP_WHEN_PRESENT, rng), False, rng)
+    return complete(
+        world, minute, card, merchant.astype(np.int32), channel_of(online, CHIP_WHEN_PRESENT, rng), False, rng
+    )
 
 
 def _sprees(world: World, rows: int, rng: np.random.Generator) -> Events:
@@ -79,7 +83,9 @@ def _sprees(world: World, rows: int, rng: np.random.Generator) -> Events:
     online = rng.random(rows) < (rng.random(rows) < ONLINE_SPREES)[spree] * ONLINE_IN_SPREE
     city = rng.integers(0, len(world.city_first) - 1, rows)[spree]
     merchant = np.where(online, any_online(world, rows, rng), popular_in(world, city, rng))
-    return complete(world, minute, card, merchant.astype(np.int32), channel_of(online, CHIP_WHEN_PRESENT, rng), False, rng)
+    return complete(
+        world, minute, card, merchant.astype(np.int32), channel_of(online, CHIP_WHEN_PRESENT, rng), False, rng
+    )
 
 
 def _shops(world: World, card: Ints, rng: np.random.Generator) -> Ints:
@@ -93,7 +99,9 @@ def _shops(world: World, card: Ints, rng: np.random.Generator) -> Ints:
 def popular_in(world: World, city: Ints, rng: np.random.Generator) -> Ints:
     """A merchant of each of these cities, the popular ones more often."""
     first = world.city_first[city]
-    return (first + rng.random(len(city), dtype=np.float32) ** 2 * (world.city_first[city + 1] - first)).astype(np.int32)
+    return (first + rng.random(len(city), dtype=np.float32) ** 2 * (world.city_first[city + 1] - first)).astype(
+        np.int32
+    )
 
 
 def any_online(world: World, rows: int, rng: np.random.Generator) -> Ints:
@@ -116,7 +124,13 @@ def channel_of(online: NDArray[np.bool_], chip: float, rng: np.random.Generator)
 
 
 def complete(
-    world: World, minute: Ints, card: Ints, merchant: Ints, channel: NDArray[np.int8], fraud: bool, rng: np.random.Generator
+    world: World,
+    minute: Ints,
+    card: Ints,
+    merchant: Ints,
+    channel: NDArray[np.int8],
+    fraud: bool,
+    rng: np.random.Generator,
 ) -> Events:
     """Adds what is drawn row by row: amount and error. Thieves spend a little more, refund less and err more."""
     rows = len(minute)

@@ -60,7 +60,7 @@ def _bursts(world: World, honest: Events, frauds: int, rng: np.random.Generator)
 
 
 def _stolen(world: World, honest: Events, leaks: int, rng: np.random.Generator) -> tuple[Ints, Ints, Ints]:
-    """For each leak the cards that will be used, with the minute of their visit: (leak, card, minute), sorted by leak."""
+    """The cards that each leak will use, with the minute of their visit: (leak, card, minute), sorted by leak."""
     source = rng.integers(0, len(honest), leaks)
     source_merchant, begin = honest.merchant[source], honest.minute[source]
     leaking = np.zeros(world.merchants, dtype=bool)

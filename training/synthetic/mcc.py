@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-# The nineteen most used codes: share of all rows in per cent, median amount in dollars. The other ninety share the rest.
+# The most used codes: share of all rows in per cent, median amount in dollars. The other ninety share the rest.
 COMMON = {
     5411: (11.7, 25.0),
     5499: (11.0, 20.0),
@@ -49,7 +49,7 @@ def shares() -> NDArray[np.float64]:
 
 
 def log_medians() -> NDArray[np.float32]:
-    """Natural logarithm of the median amount at each of `CODES`; the rare ones run from $12 to $160 in a fixed disorder."""
+    """Natural logarithm of the median amount at each of `CODES`; the rare ones: $12 to $160 in a fixed disorder."""
     common = [median for _, median in COMMON.values()]
     order = np.argsort([code * 7919 % 1009 for code in RARE])
     rare = np.geomspace(12, 160, len(RARE))[order]

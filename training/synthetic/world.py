@@ -20,7 +20,18 @@ FAVOURITES = 12
 ONLINE_MERCHANTS = 0.08  # share of the merchants
 FOREIGN_CITIES = 0.25  # share of the cities; too seldom visited to matter, but they have a State and no Zip
 
-TOWNS = ("La Verne", "Monterey Park", "Mira Loma", "Houston", "Chicago", "Brooklyn", "Tulsa", "Fresno", "Naples", "Dayton")
+TOWNS = (
+    "La Verne",
+    "Monterey Park",
+    "Mira Loma",
+    "Houston",
+    "Chicago",
+    "Brooklyn",
+    "Tulsa",
+    "Fresno",
+    "Naples",
+    "Dayton",
+)
 STATES = ("CA", "CA", "CA", "TX", "IL", "NY", "OK", "CA", "FL", "OH")
 COUNTRIES = ("Mexico", "Italy", "Canada", "France", "Japan")
 

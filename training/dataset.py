@@ -1,0 +1,66 @@
+"""The data set's rows: all accepted objects sorted by time, split, coded as a graph's nodes, and featurised."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import polars as pl
+
+from training import checks, schema, split
+from training.admission import Verdict, scan
+from training.schema import FeatureSchema
+
+KEYS = ("time", "card", "merchant", "card_key", "merchant_key", "label", "split")
+CLEAN = ("time", "card_key", "merchant_key", "cents", "channel", "state", "zip", "mcc", "errors", "label")
+UNKNOWN_LABEL = -1
+
+
+def gathered(clean: Sequence[Path], verdicts: Sequence[Verdict]) -> pl.DataFrame:
+    """The clean rows of all objects, sorted by time; rows of one minute stay in the order they came in."""
+    frame = scan(list(clean)) if not overlap(verdicts) else _once(clean)
+    rows = frame.select(CLEAN).with_columns(pl.col("state").cast(pl.Categorical)).collect(engine="streaming")
+    return rows if rows["time"].is_sorted() else rows.sort("time", maintain_order=True)
+
+
+def overlap(verdicts: Sequence[Verdict]) -> bool:
+    """Whether two objects cover the same time, so that one may repeat rows of another."""
+    spans = sorted((verdict.first, verdict.last) for verdict in verdicts)
+    return any(later[0] <= earlier[1] for earlier, later in pairwise(spans))
+
+
+def _once(clean: Sequence[Path]) -> pl.LazyFrame:
+    """Rows that an earlier object has already brought are left out: a file delivered again under another name, say."""
+    parts = [scan([path]).with_columns(object=pl.lit(number, dtype=pl.Int32)) for number, path in enumerate(clean)]
+    rows = pl.concat(parts).with_columns(identity=checks.identity())
+    return rows.filter(pl.col("object") == pl.col("object").min().over("identity"))
+
+
+def parted(rows: pl.DataFrame, bounds: split.Boundaries) -> pl.LazyFrame:
+    """The rows with `split` and `minute`; a label that is not known yet is `UNKNOWN_LABEL`."""
+    label = pl.when(pl.col("split") == split.IMMATURE).then(UNKNOWN_LABEL).otherwise(pl.col("label")).cast(pl.Int8)
+    minute = (pl.col("time") % 86_400 // 60).cast(pl.Int32)
+    return rows.lazy().with_columns(split=bounds.expression(), minute=minute).with_columns(label=label)
+
+
+def counts(rows: pl.LazyFrame) -> dict[str, dict[str, int]]:
+    """Rows and known frauds of each part by its name."""
+    found = rows.group_by("split").agg(rows=pl.len(), frauds=(pl.col("label") == 1).sum()).collect(engine="streaming")
+    table = {part: {"rows": n, "frauds": frauds} for part, n, frauds in found.select("split", "rows", "frauds").rows()}
+    return {name: table.get(part, {"rows": 0, "frauds": 0}) for part, name in enumerate(split.NAMES)}
+
+
+def write(rows: pl.LazyFrame, fitted: FeatureSchema, path: Path) -> dict[str, int]:
+    """Writes `transactions.parquet` and returns how many cards and merchants the graph has."""
+    codes = {name: _codes(rows, f"{name}_key", name) for name in ("card", "merchant")}
+    coded = rows
+    for name, table in codes.items():
+        coded = coded.join(table.lazy(), on=f"{name}_key", how="left", maintain_order="left")
+    made = schema.row_features(coded, fitted).select(*KEYS, *schema.FEATURES)
+    made.sink_parquet(path, compression="lz4", statistics=False, maintain_order=True)
+    return {f"{name}s": len(table) for name, table in codes.items()}
+
+
+def _codes(rows: pl.LazyFrame, key: str, name: str) -> pl.DataFrame:
+    """Dense codes from 1 in the order of the keys; 0 stays free for the unknown."""
+    keys = rows.select(pl.col(key).unique()).collect(engine="streaming").sort(key)
+    return keys.with_columns((pl.int_range(pl.len(), dtype=pl.Int32) + 1).alias(name))
