@@ -1,0 +1,58 @@
+"""The demo's files: one synthetic world in consecutive slices, and the ways in which files go bad."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from training.synthetic import slices
+
+# Shares of the first data set's rows. The shuffled slice is the newest when it lands, so it fills the test set.
+SHARES = {"first": 1.0, "second": 0.15, "shuffled": 0.45, "night": 0.15}
+BURST = 3
+LABEL, AMOUNT, CATEGORY = "Is Fraud?", "Amount", "MCC"
+
+
+@dataclass(frozen=True)
+class Files:
+    """CSV bytes by name; `first` is three files."""
+
+    first: Mapping[str, bytes]
+    second: bytes
+    two_faults: bytes
+    bad_alone: bytes
+    shuffled: bytes
+    night: bytes
+    rows: Mapping[str, int]
+
+
+def make(rows: int, seed: int, fraud_rate: float) -> Files:
+    """All files of the demo, the same for the same arguments; `rows` in the first data set."""
+    total = sum(SHARES.values())
+    fractions = [
+        share / total / (BURST if name == "first" else 1) for name, share in SHARES.items() for _ in range(_parts(name))
+    ]
+    *first, second, shuffled, night = slices(round(rows * total), seed, fractions, fraud_rate=fraud_rate)
+    return Files(
+        first={f"2019-burst-{number}.csv": _csv(part) for number, part in enumerate(first, 1)},
+        second=_csv(second),
+        two_faults=_csv(_bad_amounts(second.head(2000)).drop(CATEGORY)),
+        bad_alone=_csv(_bad_amounts(second.slice(2000, 2000))),
+        shuffled=_csv(shuffled.with_columns(pl.col(LABEL).shuffle(seed))),
+        night=_csv(night),
+        rows={"first": sum(map(len, first)), "second": len(second), "shuffled": len(shuffled), "night": len(night)},
+    )
+
+
+def _parts(name: str) -> int:
+    return BURST if name == "first" else 1
+
+
+def _bad_amounts(frame: pl.DataFrame) -> pl.DataFrame:
+    """Every hundredth amount is no number."""
+    bad = pl.int_range(pl.len()) % 100 == 17
+    return frame.with_columns(pl.when(bad).then(pl.lit("n/a")).otherwise(pl.col(AMOUNT)).alias(AMOUNT))
+
+
+def _csv(frame: pl.DataFrame) -> bytes:
+    return frame.write_csv().encode()

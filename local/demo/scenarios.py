@@ -1,0 +1,171 @@
+"""The scenarios, in the order in which they are played. Each says what it did and which of its promises held."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from local.demo.client import Client, Question
+from local.demo.files import Files
+from local.demo.theatre import MODEL, PREFIX, Theatre
+from statemachine.core.run import Run
+from statemachine.core.states import Stage, State
+
+REQUESTS = 1000
+RATE = 25.0
+
+
+@dataclass(frozen=True)
+class Promise:
+    """One thing that must hold, and what was found."""
+
+    text: str
+    held: bool
+    found: str = ""
+
+
+@dataclass
+class Scene:
+    """What came of a scenario."""
+
+    title: str
+    runs: list[Run] = field(default_factory=list)
+    promises: list[Promise] = field(default_factory=list)
+
+    def promise(self, text: str, held: bool, found: object = "") -> None:
+        """Put on record whether something held."""
+        self.promises.append(Promise(text, bool(held), str(found)))
+
+    @property
+    def held(self) -> bool:
+        """All of it held, and there was something to hold."""
+        return bool(self.promises) and all(promise.held for promise in self.promises)
+
+
+Scenario = Callable[[Theatre, Files, Scene], None]
+
+
+def burst(theatre: Theatre, files: Files, scene: Scene) -> None:
+    """Three files land in a burst: one run, one proven version."""
+    theatre.land(files.first)
+    run = _play(theatre, scene, "fraud-1")
+    joined = theatre.objects(1)
+    scene.promise("three files, one run", len(joined) == 3 and len(theatre.runs()) == 1, f"{len(joined)} objects")
+    scene.promise("it SUCCEEDED", run.state is State.SUCCEEDED, run.state.value)
+    _promise_proof(theatre, scene, run)
+
+
+def good_and_bad(theatre: Theatre, files: Files, scene: Scene) -> None:
+    """A good file and a bad one together: the bad one is set aside, the good one teaches."""
+    theatre.land({"2020-a.csv": files.second, "2020-a-broken.csv": files.two_faults})
+    run = _play(theatre, scene, "fraud-2")
+    things = theatre.objects(2)
+    bad, good = things.get("2020-a-broken.csv"), things.get("2020-a.csv")
+    scene.promise(
+        "the good one is ACCEPTED", good is not None and good.status.value == "ACCEPTED", good and good.status
+    )
+    scene.promise(
+        "the bad one is QUARANTINED", bad is not None and bad.status.value == "QUARANTINED", bad and bad.reason
+    )
+    told = bad.reason if bad else ""
+    scene.promise("column and expectation are told", "column MCC" in told and "expected" in told, told)
+    scene.promise("it SUCCEEDED", run.state is State.SUCCEEDED, run.reason or run.state.value)
+    _promise_proof(theatre, scene, run)
+
+
+def bad_alone(theatre: Theatre, files: Files, scene: Scene) -> None:
+    """A bad file alone: rejected before training."""
+    before = theatre.champion()
+    theatre.land({"2020-b-broken.csv": files.bad_alone})
+    run = _play(theatre, scene, "fraud-3")
+    told = "; ".join(thing.reason for thing in theatre.quarantined(3))
+    scene.promise("it was REJECTED", run.state is State.REJECTED, run.reason)
+    scene.promise("before training", set(run.attempts) == {"preprocess"}, ", ".join(run.attempts))
+    scene.promise("row, column, expectation are told", "row " in told and "column Amount" in told, told)
+    _promise_champion(theatre, scene, before)
+
+
+def shuffled_labels(theatre: Theatre, files: Files, scene: Scene) -> None:
+    """Labels that mean nothing: the gate says no, with figures; then a person sets the file aside."""
+    before = theatre.champion()
+    theatre.land({"2020-c-shuffled.csv": files.shuffled})
+    run = _play(theatre, scene, "fraud-4")
+    auc, floor = run.metrics.get("auc_roc", 1.0), theatre.app.policies[MODEL].gate.min_auc_roc
+    scene.promise(
+        "the gate REJECTED it", run.state is State.REJECTED and not run.verdict.get("passed", True), run.reason
+    )
+    scene.promise(f"AUC below {floor}", auc < floor, f"{auc:.4f}")
+    scene.promise("nothing was exported", "export" not in run.attempts)
+    _promise_champion(theatre, scene, before)
+    theatre.app.people.quarantine(MODEL, f"{PREFIX}2020-c-shuffled.csv", "the demo", "its labels are shuffled")
+
+
+def breaks_while_loading(theatre: Theatre, files: Files, scene: Scene) -> None:
+    """The night comes twice and begins one run, whose candidate breaks while Triton loads it."""
+    before = theatre.champion()
+    theatre.system.faults.spoil_all_but([before])
+    client = Client(theatre.system.endpoints.urls["triton"], Question.of_golden(theatre.golden(before)), RATE)
+    try:
+        theatre.land({"2020-d.csv": files.night})
+        _the_night_twice(theatre)
+        run = _play(theatre, scene, "fraud-5")
+        client.reach(REQUESTS, 60)
+    finally:
+        client.close()
+        theatre.system.faults.clear()
+    scene.promise(
+        "the night came twice, one run", [r.id for r in theatre.runs()].count("fraud-5") == 1 == _nights(theatre)
+    )
+    scene.promise("it was ROLLED_BACK", run.state is State.ROLLED_BACK, run.reason)
+    _promise_champion(theatre, scene, before)
+    found = f"{client.requests} requests, {client.per_second:.0f}/s, {client.failed} failures"
+    trouble = "".join(f"; {count} × {what}" for what, count in client.failures.most_common(2))
+    enough = client.requests >= REQUESTS and client.per_second >= 20
+    scene.promise("the champion answered throughout", enough and not client.failed, found + trouble)
+
+
+SCENARIOS: tuple[tuple[str, Scenario], ...] = (
+    ("three files in a burst", burst),
+    ("a good and a bad file", good_and_bad),
+    ("a bad file alone", bad_alone),
+    ("shuffled labels", shuffled_labels),
+    ("a night twice; the candidate breaks", breaks_while_loading),
+)
+
+
+def _play(theatre: Theatre, scene: Scene, run_id: str) -> Run:
+    run = theatre.await_run(run_id)
+    scene.runs.append(run)
+    return run
+
+
+def _the_night_twice(theatre: Theatre) -> None:
+    tonight = datetime.now(UTC).replace(microsecond=0)
+    for _ in range(2):
+        theatre.night(tonight)
+    theatre.say("the nightly event was delivered twice")
+
+
+def _nights(theatre: Theatre) -> int:
+    return sum(run.trigger.kind == "nightly" for run in theatre.runs())
+
+
+def _promise_proof(theatre: Theatre, scene: Scene, run: Run) -> None:
+    """The version is the champion, and every pod gave the golden answers."""
+    details = theatre.report(run, Stage.DEPLOY).get("details", {})
+    served = {pod["version"] for pod in details.get("served", [])}
+    golden = details.get("golden", {})
+    proof = f"{golden.get('requests', 0)} golden requests, largest difference {golden.get('max_difference')}"
+    scene.promise("every pod serves its version", served == {run.candidate} != {""}, ", ".join(served) or "nothing")
+    scene.promise("proven by golden requests", golden.get("requests", 0) > 0, proof)
+    scene.promise("it is the champion", theatre.champion() == run.candidate, theatre.champion())
+
+
+def _promise_champion(theatre: Theatre, scene: Scene, before: str) -> None:
+    """The champion is what it was, and a request to Triton gets its answer."""
+    question = Question.of_golden(theatre.golden(before))
+    client = Client(theatre.system.endpoints.urls["triton"], question, RATE)
+    client.reach(10, 10)
+    client.close()
+    answered = client.requests >= 10 and not client.failed
+    found = f"{theatre.champion()}, {client.requests} answers, {client.failed} wrong"
+    scene.promise("the champion still serves", theatre.champion() == before and answered, found)
