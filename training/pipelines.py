@@ -15,6 +15,7 @@ from kfp import compiler, dsl, kubernetes
 from statemachine.core.states import Stage
 from training import components
 from training.pipeline_settings import PipelineSettings, StepSettings, read_settings
+from training.spending import REQUESTS
 
 END_TO_END = "fraud-detection-end-to-end"
 DEFINITIONS = "definitions.json"
@@ -123,7 +124,7 @@ def _placed(task: dsl.PipelineTask, own: StepSettings, settings: PipelineSetting
     task.set_memory_request(own.memory_request).set_memory_limit(own.memory_limit)
     if own.accelerators:
         task.set_accelerator_type(own.accelerator).set_accelerator_limit(own.accelerators)
-    for name, value in {**settings.environment, **_lineage(own, settings)}.items():
+    for name, value in {**settings.environment, **_lineage(own, settings), **_requests(own)}.items():
         task.set_env_variable(name, value)
     for label, value in own.node_selector.items():
         kubernetes.add_node_selector(task, label, value)
@@ -135,6 +136,12 @@ def _placed(task: dsl.PipelineTask, own: StepSettings, settings: PipelineSetting
 def _lineage(own: StepSettings, settings: PipelineSettings) -> dict[str, str]:
     told = {"FRAUDLOOP_IMAGE": own.image, "FRAUDLOOP_CODE_VERSION": settings.code_version}
     return {name: value for name, value in told.items() if value}
+
+
+def _requests(own: StepSettings) -> dict[str, str]:
+    """What the pod is given, so that its report can say what it cost."""
+    given = {"cpu": own.cpu_request, "memory": own.memory_request, "gpus": own.accelerators}
+    return {REQUESTS: json.dumps(given)}
 
 
 def build(folder: Path, settings: PipelineSettings) -> dict[str, str]:

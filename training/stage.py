@@ -16,6 +16,8 @@ from training import storage
 from training.announcement import announce_end
 from training.integrity import MANIFEST, sha256_bytes
 from training.lineage import lineage
+from training.spending import spending
+from training.telemetry import push_finished, push_started
 
 LOG = logging.getLogger("fraudloop.stage")
 REASON_LENGTH = 2000
@@ -84,9 +86,10 @@ def run_stage(
     except Exception as error:
         LOG.exception("stage failed", extra={"launch": order.name})
         failure, report = error, _failed(started, error)
-    report = replace(report, finished_at=clock())
+    report = _ended(report, clock())
     storage.write_bytes(storage.join(order.output_uri, REPORT), report.dumps())
     LOG.info("stage finished", extra={"launch": order.name, "outcome": report.outcome.value, "reason": report.reason})
+    push_finished(order, report)
     announce(report)
     if failure is not None:
         raise failure
@@ -105,7 +108,13 @@ def _begin(order: Order, now: float) -> Report:
     )
     storage.write_bytes(storage.join(order.output_uri, STARTED), started.dumps())
     LOG.info("stage started", extra={"launch": order.name, "output_uri": order.output_uri})
+    push_started(order, now)
     return started
+
+
+def _ended(report: Report, now: float) -> Report:
+    spent = spending(report.stage, now - report.started_at, os.environ)
+    return replace(report, finished_at=now, metrics={**report.metrics, **spent})
 
 
 def _with(started: Report, result: Result) -> Report:

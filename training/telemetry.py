@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Gauge, pushadd_to_gateway
 from statemachine.core.metrics import METRICS
 from statemachine.core.order import Order
 from statemachine.core.report import Outcome, Report
+from training.spending import COST
 
 LOG = logging.getLogger("fraudloop.telemetry")
 GATEWAY = "FRAUDLOOP_PUSHGATEWAY"
@@ -52,9 +53,9 @@ def finished(report: Report) -> Iterator[Sample]:
         yield "fraudloop_stage_outcome", {"outcome": outcome.value}, report.outcome is outcome
     if report.outcome is Outcome.OK:
         yield "fraudloop_stage_succeeded_timestamp_seconds", {}, report.finished_at
-    for name in ("rows", "cost_dollars"):
-        if name in report.metrics:
-            yield f"fraudloop_{'stage_' * (name == 'cost_dollars')}{name}", {}, report.metrics[name]
+    for told, name in (("rows", "rows"), (f"{COST}.{report.stage}", "stage_cost_dollars")):
+        if told in report.metrics:
+            yield f"fraudloop_{name}", {}, report.metrics[told]
     for status in ("accepted", "quarantined"):
         if status in report.details:
             yield "fraudloop_objects", {"status": status.upper()}, report.details[status]
