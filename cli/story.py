@@ -7,8 +7,8 @@ from typing import Any
 from statemachine.core.model import Model
 from statemachine.core.policy import Policy
 from statemachine.core.run import Entry, Run
-from statemachine.core.states import ACTIVE, STATE_OF, Stage, State
-from statemachine.core.window import Object, Status
+from statemachine.core.states import ACTIVE, Stage, State
+from statemachine.core.window import Object
 
 
 @dataclass(frozen=True)
@@ -68,17 +68,6 @@ def visits(entries: Sequence[Entry], now: float) -> list[Visit]:
         attempt = after.attempt if after else entry.attempt
         stays.append(Visit(entry.dest, entry.at, until - entry.at, attempt, left, after.who if after else ""))
     return stays
-
-
-def seconds_by_stage(entries: Sequence[Entry], now: float) -> dict[str, float]:
-    """How long the run was in each stage's state, over all attempts."""
-    spent: dict[str, float] = {}
-    names = {state.value: stage.value for stage, state in STATE_OF.items()}
-    for visit in visits(entries, now):
-        if visit.state in names:
-            stage = names[visit.state]
-            spent[stage] = spent.get(stage, 0.0) + visit.seconds
-    return spent
 
 
 def _because(entry: Entry) -> str:
@@ -163,8 +152,3 @@ def _links(run: Run, policy: Policy, ui: str) -> dict[str, str]:
     if repository := run.output(Stage.EXPORT, "repository"):
         links["repository"] = repository
     return links
-
-
-def set_aside(objects: Iterable[Object]) -> list[Object]:
-    """Those that teach nobody, with the reason."""
-    return [thing for thing in objects if thing.status is Status.QUARANTINED]
