@@ -39,5 +39,7 @@ def _slack(told: Step) -> None:
             body = json.dumps({"text": text}).encode()
             request = urllib.request.Request(webhook, body, {"Content-Type": "application/json"})
             urllib.request.urlopen(request, timeout=3).close()
+        metrics.add_metric(name="SlackFailed", unit="Count", value=0)
     except Exception as error:
+        metrics.add_metric(name="SlackFailed", unit="Count", value=1)
         logger.warning("Slack did not take it", extra={"error": str(error)})

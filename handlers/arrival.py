@@ -15,6 +15,5 @@ def handler(event: Event, context: Any) -> dict[str, Any]:
     answer = each(event["Records"], lambda record: things.append(object_created(record["body"])))
     taken = app().intake.arrive(things)
     logger.info("arrivals", extra={"joined": taken.joined, "known": taken.known, "set_aside": taken.quarantined})
-    if taken.quarantined:
-        metrics.add_metric(name="ObjectsQuarantined", unit="Count", value=taken.quarantined)
+    metrics.add_metric(name="ObjectsQuarantined", unit="Count", value=taken.quarantined)
     return answer

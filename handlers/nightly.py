@@ -3,6 +3,7 @@
 from typing import Any
 
 from handlers.edge import Event, app, logger, metrics
+from statemachine.core.errors import Malformed
 from statemachine.core.events import slot
 from statemachine.core.run import Trigger
 
@@ -11,7 +12,7 @@ from statemachine.core.run import Trigger
 @metrics.log_metrics
 def handler(event: Event, context: Any) -> dict[str, Any]:
     """Once a slot and model, however often the schedule fires."""
-    night, intake = slot(event), app().intake
+    night, intake = _slot(event), app().intake
     began = {}
     for model, policy in app().policies.items():
         taken = intake.arrive(app().files.list(app().settings.data_bucket, policy.prefix))
@@ -19,6 +20,15 @@ def handler(event: Event, context: Any) -> dict[str, Any]:
         run = intake.close_due(model) if first else None
         if run is not None:
             app().hints.look_at([run.id])
+        metrics.add_metric(name="ObjectsQuarantined", unit="Count", value=taken.quarantined)
         began[model] = run.id if run else ""
         logger.info("night", extra={"model": model, "slot": night, "first": first, "late_objects": taken.joined})
     return {"slot": night, "began": began}
+
+
+def _slot(event: Event) -> str:
+    try:
+        return slot(event)
+    except Malformed:
+        metrics.add_metric(name="MessagesMalformed", unit="Count", value=1)
+        raise

@@ -16,7 +16,6 @@ def handler(event: Event, context: Any) -> dict[str, Any]:
         run_id = hinted_run(record["body"])
         came = app().reconciler.look_at(run_id, context.get_remaining_time_in_millis() / 1000)
         logger.info("looked at", extra={"run_id": run_id, "came": came})
-        if came.startswith("unreachable"):
-            metrics.add_metric(name="WorldUnreachable", unit="Count", value=1)
+        metrics.add_metric(name="WorldUnreachable", unit="Count", value=int(came.startswith("unreachable")))
 
     return each(event["Records"], look)

@@ -7,11 +7,14 @@ from typing import Any
 from statemachine.core.backoff import backoff
 from statemachine.core.case import Case
 from statemachine.core.failure import failure
-from statemachine.core.guards import compared_with, deadline, verdict
+from statemachine.core.guards import deadline, verdict
 from statemachine.core.model import Deploying, Hold, Model, Release, content_hash
 from statemachine.core.proof import champion, wanted_version
 from statemachine.core.run import Kind, Run, WishKind
 from statemachine.core.states import Stage, State
+
+KEEP_REFUSED = 50
+OURSELVES = "fraudloop"  # who put a model on hold when a restore failed
 
 Effect = Callable[[Case, State], tuple[Run, Model]]
 
@@ -30,12 +33,14 @@ def enter(case: Case, dest: State) -> tuple[Run, Model]:
         marked=False,
         wish=run.wish if run.asks(WishKind.CANCEL) else None,
     )
-    return (_attempt(fresh, stage) if stage else _no_launch(fresh)), case.seen.model
+    return (_attempt(case, fresh, stage) if stage else _no_launch(fresh)), case.seen.model
 
 
-def _attempt(run: Run, stage: Stage) -> Run:
+def _attempt(case: Case, run: Run, stage: Stage) -> Run:
+    """A name never used before; an evaluation notes which champion it will be measured against."""
     number = run.attempts.get(stage.value, 0) + 1
-    return replace(_no_launch(run), attempt=number, attempts={**run.attempts, stage.value: number})
+    rival = champion(case) if stage is Stage.EVALUATE else run.champion
+    return replace(_no_launch(run), attempt=number, attempts={**run.attempts, stage.value: number}, champion=rival)
 
 
 def _no_launch(run: Run) -> Run:
@@ -62,9 +67,9 @@ def _with_report(case: Case, run: Run) -> Run:
 
 
 def judge(case: Case, dest: State) -> tuple[Run, Model]:
-    """Keep the verdict, and which champion it compared with."""
+    """Keep the verdict."""
     run, model = carry(case, dest)
-    return replace(run, verdict=_plain(asdict(verdict(case))), champion=compared_with(case)), model
+    return replace(run, verdict=_plain(asdict(verdict(case)))), model
 
 
 def _plain(value: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -91,7 +96,7 @@ def roll_back(case: Case, dest: State) -> tuple[Run, Model]:
     run, model = enter(case, dest)
     generation = max(model.generation, live) + 1
     return (
-        replace(run, generation=generation, target=champion(case), reason=reason),
+        replace(run, generation=generation, target=champion(case), reason=reason, fault=reason),
         replace(model, generation=generation, deploying=Deploying(run.id, generation)),
     )
 
@@ -106,7 +111,7 @@ def retry(case: Case, dest: State) -> tuple[Run, Model]:
     failures = run.failures + 1
     retry_at = case.now + backoff(failures, case.roll, case.policy.backoff_base, case.policy.backoff_cap)
     reason = trouble.reason if trouble else ""
-    fresh = _attempt(run, run.stage)
+    fresh = _attempt(case, run, run.stage)
     again = replace(fresh, failures=failures, retry_at=retry_at, due_at=retry_at, reason=reason)
     if trouble and trouble.live_generation:
         generation = max(model.generation, trouble.live_generation) + 1
@@ -150,7 +155,7 @@ def reject(case: Case, dest: State) -> tuple[Run, Model]:
 def judge_no(case: Case, dest: State) -> tuple[Run, Model]:
     """End because the gate said no, with every figure and limit on record."""
     run, model = _rest(case, dest, verdict(case).reason)
-    return replace(run, verdict=_plain(asdict(verdict(case))), champion=compared_with(case)), model
+    return replace(run, verdict=_plain(asdict(verdict(case)))), model
 
 
 def disapprove(case: Case, dest: State) -> tuple[Run, Model]:
@@ -176,14 +181,17 @@ def fail(case: Case, dest: State) -> tuple[Run, Model]:
 def hold(case: Case, dest: State) -> tuple[Run, Model]:
     """End with nothing known to serve: put the model on hold, so that nothing makes it worse. The loudest alarm."""
     run, model = fail(case, dest)
-    return run, replace(model, hold=Hold("fraudloop", f"{run.id}: {run.reason}", case.now))
+    return run, replace(model, hold=Hold(OURSELVES, f"{run.id}: {run.reason}", case.now))
 
 
 def refuse_version(case: Case, dest: State) -> tuple[Run, Model]:
     """End with the last good version serving; the content of the bad one is not promoted again by itself."""
-    run, model = _rest(case, dest, case.run.reason)
-    bad = content_hash(run.candidate)
-    return run, replace(model, refused=tuple(dict.fromkeys((*model.refused, bad)))[-50:])
+    run, model = _rest(case, dest, case.run.fault)
+    return run, _refuse(model, run.candidate)
+
+
+def _refuse(model: Model, version: str) -> Model:
+    return replace(model, refused=tuple(dict.fromkeys((*model.refused, content_hash(version))))[-KEEP_REFUSED:])
 
 
 def crown(case: Case, dest: State) -> tuple[Run, Model]:
@@ -205,6 +213,14 @@ def crown(case: Case, dest: State) -> tuple[Run, Model]:
         champion=release,
         predecessors=former[: case.policy.keep_versions],
         anchor=model.anchor or release,
-        hold=None if run.kind is Kind.RESTORE and model.hold and model.hold.who == "fraudloop" else model.hold,
+        refused=tuple(bad for bad in model.refused if bad != content_hash(version)),
     )
-    return run, crowned
+    return run, _undo(crowned, model.champion) if run.kind is Kind.RESTORE else crowned
+
+
+def _undo(crowned: Model, left: Release | None) -> Model:
+    """A person went back: what they left is not promoted again by itself, and our own hold has done its work."""
+    ours = crowned.hold is not None and crowned.hold.who == OURSELVES
+    freed = replace(crowned, hold=None) if ours else crowned
+    turned = left is not None and crowned.champion is not None and left.version != crowned.champion.version
+    return _refuse(freed, left.version) if left and turned else freed

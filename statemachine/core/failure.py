@@ -1,5 +1,6 @@
 """When an attempt has failed, and whether another one could help."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from statemachine.core.case import Case
@@ -9,6 +10,12 @@ from statemachine.core.states import Stage
 
 MAY_REFUSE = frozenset({Stage.PREPROCESS, Stage.TRAIN, Stage.EVALUATE})
 MUST_PROVE = frozenset({Stage.DEPLOY, Stage.RESTORE})
+MUST_NAME: Mapping[Stage, tuple[str, ...]] = {  # what later stages, and the controller, read
+    Stage.PREPROCESS: ("dataset", "objects"),
+    Stage.TRAIN: ("model",),
+    Stage.EVALUATE: ("evaluation",),
+    Stage.EXPORT: ("repository",),
+}
 
 
 @dataclass(frozen=True)
@@ -51,4 +58,15 @@ def _reported_failure(case: Case, report: Report) -> Failure | None:
         return Failure(report.reason or "the stage refused", permanent=True)
     if report.outcome is Outcome.OK and case.run.stage in MUST_PROVE and not proven(case):
         return Failure(f"the report claims success without proof: {unproven(case)}", permanent=True)
+    if report.outcome is Outcome.OK and (lacking := _lacking(case.run.stage, report)):
+        return Failure(f"the report claims success, but names no {lacking}", permanent=True)
     return None
+
+
+def _lacking(stage: Stage | None, report: Report) -> str:
+    if stage is None:
+        return ""
+    outputs = [name for name in MUST_NAME.get(stage, ()) if name not in report.outputs]
+    version = report.details.get("version")
+    nameless = stage is Stage.EXPORT and not (isinstance(version, str) and version)
+    return ", ".join([*outputs, *(["version"] if nameless else [])])

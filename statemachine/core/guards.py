@@ -4,7 +4,7 @@ from statemachine.core.case import Case
 from statemachine.core.failure import failure
 from statemachine.core.gate import Verdict, gate
 from statemachine.core.model import content_hash
-from statemachine.core.proof import champion, proven
+from statemachine.core.proof import anchor, champion, proven
 from statemachine.core.report import Outcome
 from statemachine.core.run import Kind, WishKind
 from statemachine.core.states import Stage
@@ -48,8 +48,8 @@ def to_restore(case: Case) -> bool:
 
 
 def reported(case: Case) -> bool:
-    """The adopted launch left a valid report that says `ok`."""
-    return case.seen.report is not None and case.seen.report.outcome is Outcome.OK
+    """The adopted launch left a valid report that says `ok`, and names what the next stages need."""
+    return case.seen.report is not None and case.seen.report.outcome is Outcome.OK and failure(case) is None
 
 
 def learned(case: Case) -> bool:
@@ -68,9 +68,10 @@ def refused_data(case: Case) -> bool:
 
 
 def verdict(case: Case) -> Verdict:
-    """The gate's judgement of what `evaluate` measured."""
+    """The gate's judgement of what `evaluate` measured, which must be against the versions that it was told."""
     evaluation = case.seen.report.details.get("evaluation") if case.seen.report else None
-    return gate(evaluation if isinstance(evaluation, dict) else {}, case.policy.gate)
+    rivals = {"champion": case.run.champion or None, "anchor": anchor(case) or None}
+    return gate(evaluation if isinstance(evaluation, dict) else {}, case.policy.gate, **rivals)
 
 
 def passed(case: Case) -> bool:
@@ -88,17 +89,9 @@ def failed_gate(case: Case) -> bool:
     return reported(case) and not verdict(case).passed
 
 
-def compared_with(case: Case) -> str:
-    """The version that the candidate was measured against; "" if there was none."""
-    if case.seen.report is None:
-        return case.run.champion
-    other = case.seen.report.details.get("evaluation", {}).get("champion")
-    return str(other.get("version", "")) if isinstance(other, dict) else ""
-
-
 def outdated(case: Case) -> bool:
     """The evaluation compared with a version that is no longer the champion."""
-    return reported(case) and compared_with(case) != champion(case)
+    return reported(case) and champion_changed(case)
 
 
 # -- people ----------------------------------------------------------------------------------------------------
@@ -133,7 +126,7 @@ def has_champion(case: Case) -> bool:
 
 
 def champion_changed(case: Case) -> bool:
-    """The champion is not the one that the candidate was measured against."""
+    """The champion is not the one that the candidate was, or is being, measured against."""
     return case.run.champion != champion(case)
 
 
@@ -154,8 +147,8 @@ def exported_outdated(case: Case) -> bool:
 
 
 def exported_refused(case: Case) -> bool:
-    """The version's content is that of a version which was rolled back: a night must not promote it again."""
-    if not reported(case) or case.seen.report is None:
+    """The content is that of a version which was rolled back: no night promotes it again, only a person's redrive."""
+    if not reported(case) or case.seen.report is None or case.run.trigger.kind == "redrive":
         return False
     return content_hash(str(case.seen.report.details.get("version", ""))) in case.seen.model.refused
 

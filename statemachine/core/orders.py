@@ -6,7 +6,7 @@ from typing import Any
 
 from statemachine.core.case import Case
 from statemachine.core.order import Order
-from statemachine.core.proof import wanted_version
+from statemachine.core.proof import anchor, wanted_version
 from statemachine.core.states import Stage
 
 
@@ -32,15 +32,13 @@ def _champion(case: Case) -> str:
     return champion.uri if champion else ""
 
 
-def _anchor(case: Case) -> str:
-    anchor, champion = case.seen.model.anchor, case.seen.model.champion
-    return anchor.uri if anchor and champion and anchor.version != champion.version else ""
-
-
-def _version_uri(case: Case) -> str:
-    version = wanted_version(case)
+def _version_uri(case: Case, version: str) -> str:
     release = case.seen.model.release_of(version)
     return release.uri if release else f"{case.policy.root}/models/{case.run.model}/{version}"
+
+
+def _rival(case: Case, version: str) -> str:
+    return _version_uri(case, version) if version else ""
 
 
 def _preprocess(case: Case) -> dict[str, str]:
@@ -55,8 +53,8 @@ def _evaluate(case: Case) -> dict[str, str]:
     return {
         "dataset": case.run.output(Stage.PREPROCESS, "dataset"),
         "model": case.run.output(Stage.TRAIN, "model"),
-        "champion": _champion(case),
-        "anchor": _anchor(case),
+        "champion": _rival(case, case.run.champion),
+        "anchor": _rival(case, anchor(case)),
     }
 
 
@@ -70,7 +68,7 @@ def _export(case: Case) -> dict[str, str]:
 
 
 def _release(case: Case) -> dict[str, str]:
-    return {"repository": _version_uri(case)}
+    return {"repository": _version_uri(case, wanted_version(case))}
 
 
 INPUTS: Mapping[Stage, Callable[[Case], dict[str, str]]] = {

@@ -10,6 +10,12 @@ def champion(case: Case) -> str:
     return case.seen.model.champion.version if case.seen.model.champion else ""
 
 
+def anchor(case: Case) -> str:
+    """The fixed version that `evaluate` measures against beside the champion; "" if there is none, or it is the same."""
+    fixed = case.seen.model.anchor
+    return fixed.version if fixed and case.run.champion not in ("", fixed.version) else ""
+
+
 def wanted_version(case: Case) -> str:
     """The version that the present deploy or restore is to bring to serve."""
     if case.run.stage is Stage.RESTORE:

@@ -58,7 +58,9 @@ class Run:
 
     `attempts` holds the last attempt number used per stage, so that a name never repeats; `attempt` is the
     present one. `kfp_id` and `launch_id` are the adopted launch. `unsure_until`: until then a CreateRun whose
-    answer was lost may still appear in KFP. `stop` says why the present attempt is being stopped.
+    answer was lost may still appear in KFP. `stop` says why the present attempt is being stopped, `fault` why the
+    deploy is being rolled back; `reason` is what people should know now. `champion` is whom the candidate was measured
+    against.
     """
 
     id: str
@@ -101,6 +103,7 @@ class Run:
     wish: Wish | None = None
     claim: Claim | None = None
     reason: str = ""
+    fault: str = ""
     writer: str = ""
 
     @property

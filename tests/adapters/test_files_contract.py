@@ -1,0 +1,49 @@
+"""What any `Files` must do, the fake and S3 (moto) alike."""
+
+import pytest
+
+from statemachine.core.errors import Unreachable
+
+
+def uri(name, files, key):
+    return f"s3://{name}/{key}"
+
+
+def test_what_was_written_is_read(files, name):
+    """Whole, and byte for byte."""
+    files.write(uri(name, files, "a b+ü"), b"body")
+    assert files.read(uri(name, files, "a b+ü"), 100) == b"body"
+
+
+def test_what_is_not_there_is_none(files, name):
+    """Looked, and not there."""
+    assert files.read(uri(name, files, "nothing"), 100) is None
+
+
+def test_a_huge_file_is_not_taken_whole(files, name):
+    """One byte more than the limit says that it is too large."""
+    files.write(uri(name, files, "huge"), b"x" * 1000)
+    assert len(files.read(uri(name, files, "huge"), 10)) == 11
+
+
+@pytest.mark.parametrize("files", ["s3"], indirect=True)
+def test_a_listing_strips_the_quotes_of_the_etag(files, name):
+    """So that an object that was listed and one that was announced have one identity."""
+    files.write(uri(name, files, "data/a.csv"), b"a")
+    files.write(uri(name, files, "other/b.csv"), b"b")
+    (found,) = files.list(name, "data/")
+    announced = files.client.head_object(Bucket=name, Key="data/a.csv")["ETag"].strip('"')
+    assert (found.key, found.etag, found.size) == ("data/a.csv", announced, 1)
+
+
+@pytest.mark.parametrize("files", ["s3"], indirect=True)
+def test_a_bucket_that_refuses_is_unreachable(files, name, monkeypatch):
+    """A refusal is not an absence."""
+    from botocore.exceptions import ClientError
+
+    def refuse(**_):
+        raise ClientError({"Error": {"Code": "SlowDown", "Message": "slow"}}, "GetObject")
+
+    monkeypatch.setattr(files.client, "get_object", refuse)
+    with pytest.raises(Unreachable, match="SlowDown"):
+        files.read(uri(name, files, "a"), 10)

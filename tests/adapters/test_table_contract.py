@@ -1,0 +1,160 @@
+"""What any `Table` must do. Run against the fake and against DynamoDB (moto), word for word the same."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from botocore.exceptions import ConnectionClosedError
+
+from statemachine.core.errors import Conflict, Unreachable
+from statemachine.ports import Clause, Key, Put
+
+ABSENT = Clause("it is new")
+KEY = Key("RUN#a", "RUN")
+
+
+def put(key=KEY, version=1, clause=ABSENT, writer="w1", **more):
+    return Put(key, {"version": version, "writer": writer, **more}, clause)
+
+
+def at_version(version):
+    return Clause("it was not changed", "version", version)
+
+
+def test_an_item_that_was_never_written_is_none(table):
+    """Looked, and not there, is `None`."""
+    assert table.get(KEY) is None
+
+
+def test_values_come_back_as_they_went(table):
+    """Strings, whole numbers, fractions and times of today survive, and keep their type."""
+    table.write(put(text="ü+ b", whole=3, fraction=0.1, at=1795510051.123))
+    item = table.get(KEY)
+    assert (item["text"], item["whole"], item["fraction"], item["at"]) == ("ü+ b", 3, 0.1, 1795510051.123)
+
+
+def test_absent_holds_once(table):
+    """The second writer of a new item is told by name which clause did not hold."""
+    table.write(put())
+    with pytest.raises(Conflict, match="it is new"):
+        table.write(put(writer="w2"))
+
+
+def test_a_stale_version_is_refused(table):
+    """A write that read an older version changes nothing."""
+    table.write(put())
+    table.write(put(version=2, clause=at_version(1), writer="w2"))
+    with pytest.raises(Conflict, match="it was not changed"):
+        table.write(put(version=2, clause=at_version(1), writer="w3"))
+    assert table.get(KEY)["writer"] == "w2"
+
+
+def test_a_version_clause_on_nothing_is_refused(table):
+    """An item that is gone is not one that was not changed."""
+    with pytest.raises(Conflict):
+        table.write(put(version=2, clause=at_version(1)))
+
+
+def test_our_own_lost_answer_is_success(table):
+    """Writing the same again after an answer was lost is no conflict: the item there carries our token."""
+    table.write(put())
+    table.write(put())
+
+
+def test_our_own_lost_transaction_is_success(table):
+    """The same for transactions."""
+    both = (put(), put(Key("RUN#a", "HISTORY#1")))
+    table.write(*both)
+    table.write(*both)
+
+
+def test_a_transaction_is_all_or_nothing(table):
+    """One clause that does not hold, and nothing is written; the conflict names that clause only."""
+    table.write(put())
+    other = Key("RUN#b", "RUN")
+    with pytest.raises(Conflict) as conflict:
+        table.write(put(other, clause=Clause("b is new"), writer="w2"), put(writer="w2"))
+    assert conflict.value.clause == "it is new"
+    assert table.get(other) is None
+
+
+def test_a_query_is_one_partition_in_order(table):
+    """Only the partition, only the prefix, in key order or newest first."""
+    for sk in ("HISTORY#2", "HISTORY#1", "RUN"):
+        table.write(put(Key("RUN#a", sk), name=sk))
+    table.write(put(Key("RUN#b", "HISTORY#9"), name="other"))
+    assert [item["name"] for item in table.query("RUN#a", "HISTORY#")] == ["HISTORY#1", "HISTORY#2"]
+    assert [item["name"] for item in table.query("RUN#a", newest_first=True)] == ["RUN", "HISTORY#2", "HISTORY#1"]
+
+
+def test_long_queries_come_whole(table):
+    """More than DynamoDB's megabyte a page still comes whole."""
+    for number in range(14):
+        table.write(put(Key("OBJECTS#m", f"{number:03d}"), text="x" * 100_000))
+    assert len(list(table.query("OBJECTS#m"))) == 14
+
+
+def test_only_runs_in_the_index_are_due(table):
+    """The index is sparse: an item without `due_at` is not in it; one in the future is not due."""
+    table.write(put(Key("RUN#a", "RUN"), due_shard="DUE#1", due_at=10.0, run_id="a"))
+    table.write(put(Key("RUN#b", "RUN"), due_shard="DUE#3", due_at=20.0, run_id="b"))
+    table.write(put(Key("RUN#c", "RUN"), run_id="c"))
+    assert list(table.due(9.0)) == []
+    assert list(table.due(10.0)) == ["a"]
+    assert sorted(table.due(30.0)) == ["a", "b"]
+
+
+def test_an_item_that_rests_leaves_the_index(table):
+    """Writing the run without `due_at` takes it out."""
+    table.write(put(due_shard="DUE#1", due_at=10.0, run_id="a"))
+    table.write(put(version=2, clause=at_version(1), writer="w2"))
+    assert list(table.due(99.0)) == []
+
+
+def test_of_many_writers_one_wins(table):
+    """Optimistic increments by four threads: none is lost."""
+    table.write(put(count=0))
+
+    def increment(worker):
+        done = 0
+        while done < 10:
+            item = table.get(KEY)
+            try:
+                table.write(
+                    put(
+                        version=item["version"] + 1,
+                        clause=at_version(item["version"]),
+                        writer=f"{worker}-{done}-{item['version']}",
+                        count=item["count"] + 1,
+                    )
+                )
+            except Conflict:
+                continue
+            done += 1
+
+    if hasattr(table, "items"):  # the fake is for one thread, by design
+        for worker in range(4):
+            increment(worker)
+    else:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(increment, range(4)))
+    assert table.get(KEY)["count"] == 40
+
+
+@pytest.mark.parametrize("table", ["dynamodb"], indirect=True)
+def test_an_unanswered_write_is_unreachable(table, monkeypatch):
+    """Not knowing is not a conflict: the caller must not conclude anything."""
+
+    def dropped(**_):
+        raise ConnectionClosedError(endpoint_url="http://loopback")
+
+    monkeypatch.setattr(table.client, "put_item", dropped)
+    with pytest.raises(Unreachable):
+        table.write(put())
+
+
+@pytest.mark.parametrize("table", ["dynamodb"], indirect=True)
+def test_a_table_that_is_not_there_is_unreachable_not_empty(table):
+    """Failing to look never reads as "not there"."""
+    table.client.delete_table(TableName=table.name)
+    with pytest.raises(Unreachable):
+        table.get(KEY)
