@@ -37,10 +37,10 @@ def _report(order: Order, outcome: Outcome, **more: Any) -> Report:
     return Report(order.run_id, order.stage.value, order.attempt, order.launch_id, outcome, **more)
 
 
-def evaluation(auc: float = 0.97, champion: str = "", difference: float = 0.0) -> dict[str, Any]:
+def evaluation(auc: float = 0.97, champion: str = "", anchor: str = "", difference: float = 0.0) -> dict[str, Any]:
     """What evaluate measures, good enough for the default gate unless told otherwise."""
     spread = {"mean": difference, "low": difference - 0.001, "high": difference + 0.001}
-    other = {"version": champion, "metrics": GOOD, "difference": {"auc_roc": spread, "average_precision": spread}}
+    beside = {"metrics": GOOD, "difference": {"auc_roc": spread, "average_precision": spread}}
     return {
         "format": 1,
         "rows": 40_000,
@@ -48,12 +48,18 @@ def evaluation(auc: float = 0.97, champion: str = "", difference: float = 0.0) -
         "threshold": 0.5,
         "metrics": {**GOOD, "auc_roc": auc},
         "intervals": {},
-        "champion": other if champion else None,
-        "anchor": None,
+        "champion": {"version": champion, **beside} if champion else None,
+        "anchor": {"version": anchor, **beside} if anchor else None,
         "drift": {},
         "slices": [],
         "baselines": {},
     }
+
+
+def measured(order: Order, **figures: float) -> dict[str, Any]:
+    """An evaluation against the versions that the order names, as an honest stage makes it."""
+    versions = {role: order.inputs.get(role, "").rsplit("/", 1)[-1] for role in ("champion", "anchor")}
+    return evaluation(**versions, **figures)
 
 
 def honest(order: Order) -> Report:
@@ -66,8 +72,7 @@ def honest(order: Order) -> Report:
         case Stage.TRAIN:
             return ok(order, outputs={"model": f"{here}/model"})
         case Stage.EVALUATE:
-            version = order.inputs.get("champion", "").rsplit("/", 1)[-1]
-            return ok(order, {"evaluation": evaluation(champion=version)}, {"evaluation": f"{here}/evaluation.json"})
+            return ok(order, {"evaluation": measured(order)}, {"evaluation": f"{here}/evaluation.json"})
         case Stage.EXPORT:
             version = f"{order.run_id}-{zlib.crc32(order.run_id.encode()):08x}"
             return ok(order, {"version": version}, {"repository": f"{order.parameters['models_root']}/x/{version}"})

@@ -22,6 +22,7 @@ def object_created(body: str) -> Object:
         raise Malformed(f"an event of type {envelope.get('detail-type')!r}, not 'Object Created'")
     try:
         bucket, thing = envelope["detail"]["bucket"]["name"], envelope["detail"]["object"]
+        str(thing["key"]).encode()  # a lone surrogate is no key
         return Object(
             bucket=str(bucket),
             key=str(thing["key"]),
@@ -31,7 +32,7 @@ def object_created(body: str) -> Object:
             sequencer=str(thing.get("sequencer", "")),
             arrived_at=datetime.fromisoformat(envelope["time"]).timestamp(),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise Malformed(f"an 'Object Created' event without what it needs: {type(error).__name__}: {error}") from error
 
 
@@ -56,7 +57,7 @@ def slot(event: Mapping[str, Any]) -> str:
 def _json(body: str) -> dict[str, Any]:
     try:
         message = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Malformed(f"not JSON: {error}") from error
     if not isinstance(message, dict):
         raise Malformed(f"a {type(message).__name__}, not an object")

@@ -11,7 +11,7 @@ def champion(case: Case) -> str:
 
 
 def anchor(case: Case) -> str:
-    """The fixed version that `evaluate` measures against beside the champion; "" if there is none, or it is the same."""
+    """The fixed version that `evaluate` measures against beside the champion; "" if none, or the same one."""
     fixed = case.seen.model.anchor
     return fixed.version if fixed and case.run.champion not in ("", fixed.version) else ""
 

@@ -6,6 +6,7 @@ first write and `report.json` its last.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import Enum
@@ -16,6 +17,7 @@ from statemachine.core.errors import Malformed
 FORMAT = 1
 READABLE = frozenset({1})
 MAX_BYTES = 256 * 1024
+MAX_NAMES, MAX_TEXT = 100, 2000  # outputs, metrics; characters: they are kept in the run's item, of at most 400 KB
 STARTED = "started.json"
 REPORT = "report.json"
 
@@ -70,19 +72,46 @@ def parse(body: bytes, *, run_id: str, stage: str, attempt: int, launch_id: str)
     if len(body) > MAX_BYTES:
         raise Malformed(f"report.json has {len(body)} bytes, more than {MAX_BYTES}")
     try:
-        record = json.loads(body)
+        record = json.loads(body, parse_constant=_not_json)
         if not isinstance(record, dict):
             raise Malformed(f"report.json holds a {type(record).__name__}, not an object")
         if record.get("format") not in READABLE:
             raise Malformed(f"report.json has format {record.get('format')!r}; readable: {sorted(READABLE)}")
         report = _report(record)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise Malformed(f"report.json cannot be read: {type(error).__name__}: {error}") from error
+    _bounded(report)
     said = (report.run_id, report.stage, report.attempt, report.launch_id)
     meant = (run_id, stage, attempt, launch_id)
     if said != meant:
         raise Malformed(f"report.json speaks for {said}, but lies where {meant} should")
     return report
+
+
+def _bounded(report: Report) -> None:
+    if max(len(report.outputs), len(report.metrics)) > MAX_NAMES:
+        raise Malformed(
+            f"report.json has {len(report.outputs)} outputs, {len(report.metrics)} metrics: over {MAX_NAMES}"
+        )
+    texts = [*report.outputs, *report.metrics, *(a.uri + a.sha256 for a in report.outputs.values())]
+    if any(len(text) > MAX_TEXT for text in texts):
+        raise Malformed(f"report.json has a name or URI of more than {MAX_TEXT} characters")
+
+
+def _not_json(constant: str) -> float:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{number} among the metrics")
+    return number
+
+
+def _text(value: Any) -> str:
+    """Prose, cut to what the record holds; a lone surrogate would not encode."""
+    return str(value)[:MAX_TEXT].encode(errors="replace").decode()
 
 
 def _report(record: dict[str, Any]) -> Report:
@@ -92,10 +121,10 @@ def _report(record: dict[str, Any]) -> Report:
         attempt=int(record["attempt"]),
         launch_id=str(record["launch_id"]),
         outcome=Outcome(record["outcome"]),
-        reason=str(record.get("reason", "")),
+        reason=_text(record.get("reason", "")),
         permanent=bool(record.get("permanent", False)),
         outputs={k: Artifact(str(v["uri"]), str(v.get("sha256", ""))) for k, v in record.get("outputs", {}).items()},
-        metrics={k: float(v) for k, v in record.get("metrics", {}).items()},
+        metrics={k: _finite(v) for k, v in record.get("metrics", {}).items()},
         details=dict(record.get("details", {})),
         lineage={k: str(v) for k, v in record.get("lineage", {}).items()},
         started_at=float(record.get("started_at", 0.0)),
