@@ -18,9 +18,7 @@ from statemachine.core.errors import FraudloopError
 
 CONFIG = Path(__file__).with_name("fraudloop.toml")
 SEED = 7
-FRAUD_RATE = (
-    0.004  # a few hundred frauds in the first data set: three times the real file's rate, so that AUC means something
-)
+FRAUD_RATE = 0.004  # three times the real file's, so that the test set holds some two hundred frauds
 TICK = 2.0
 
 
