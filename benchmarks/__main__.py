@@ -1,0 +1,32 @@
+"""`make bench`: every benchmark, one after the other; `python -m benchmarks NAME…` for some of them."""
+
+import importlib
+import pkgutil
+import sys
+from pathlib import Path
+
+from benchmarks.results import record
+
+APART = {"__main__", "results", "quality"}  # quality takes long, and has a target of its own
+
+
+def names() -> list[str]:
+    """The modules of this folder that measure something."""
+    return sorted(
+        module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]) if module.name not in APART
+    )
+
+
+def main() -> None:
+    """Run them."""
+    asked = sys.argv[1:] or names()
+    for name in asked:
+        module = importlib.import_module(f"benchmarks.{name}")
+        if not hasattr(module, "run"):
+            continue
+        print(f"\n== {name}: {(module.__doc__ or '').strip().splitlines()[0]}", flush=True)
+        record(module.run())
+
+
+if __name__ == "__main__":
+    main()
