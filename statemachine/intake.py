@@ -12,7 +12,7 @@ from statemachine.core.model import Model
 from statemachine.core.policy import Policy
 from statemachine.core.run import Entry, Run, Trigger
 from statemachine.core.states import State
-from statemachine.core.window import Object, Status, Window, admit, closing
+from statemachine.core.window import Object, Status, Window, admit, closing, judged
 from statemachine.ledger import ATTEMPTS, Ledger
 from statemachine.ports import Clause, Key, Put
 
@@ -59,12 +59,15 @@ class Intake:
         taken = [self._join_all(model, batch) for model, batch in joining.items()]
         quarantined = sum(self._set_aside(model, thing) for model, thing in aside)
         for model, marker in markers:
-            self.ask(model, Trigger("arrival", marker.etag, f"{marker.key} arrived"), slot="")
+            self._close_by(model, marker)
         return Taken(sum(t.joined for t in taken), sum(t.known for t in taken), quarantined)
 
     def _join_all(self, model: str, things: Sequence[Object]) -> Taken:
-        distinct = list({thing.identity: thing for thing in things}.values())
-        joined = sum(self._join(model, distinct[at : at + BATCH]) for at in range(0, len(distinct), BATCH))
+        distinct = {thing.identity: thing for thing in things}
+        if len(distinct) > BATCH:  # a whole prefix was listed: one query costs less than a read for each
+            distinct = {identity: distinct[identity] for identity in distinct.keys() - self._known(model)}
+        left = sorted(distinct.values(), key=lambda thing: thing.key)
+        joined = sum(self._join(model, left[at : at + BATCH]) for at in range(0, len(left), BATCH))
         return Taken(joined, len(things) - joined)
 
     def _join(self, model: str, batch: Sequence[Object]) -> int:
@@ -74,14 +77,8 @@ class Intake:
             left = [thing for thing in left if self.object(model, thing.identity) is None]
             if not left:
                 return 0
-            window, now, writer = self.window(model), self.clock(), self.new_id()
-            grown = replace(
-                window,
-                version=window.version + 1,
-                opened_at=window.opened_at or now,
-                newest_at=now,
-                count=window.count + len(left),
-            )
+            window, writer = self.window(model), self.new_id()
+            grown = _grown(window, len(left), self.clock())
             puts = [_put_object(model, replace(t, epoch=window.epoch, version=1), writer) for t in left]
             try:
                 self.ledger.table.write(_put_window(grown, writer), *puts)
@@ -90,6 +87,28 @@ class Intake:
                 continue
             return len(left)
         raise Conflict("the window was not changed meanwhile", f"{model}: {ATTEMPTS * 4} tries")
+
+    def _known(self, model: str) -> set[str]:
+        return {thing.identity for thing in self.objects(model)}
+
+    def _close_by(self, model: str, marker: Object) -> None:
+        """A success marker asks once a write of it, so by its sequencer; one that a night lists asks nothing."""
+        if not marker.sequencer:
+            return
+        once = replace(marker, etag=f"{marker.etag}@{marker.sequencer}", status=Status.MARKER, version=1)
+        trigger = Trigger("arrival", marker.etag, f"{marker.key} arrived")
+        for attempt in range(ATTEMPTS):
+            if self.object(model, once.identity) is not None:
+                return
+            window, writer = self.window(model), self.new_id()
+            wished = replace(window, version=window.version + 1, asked=window.asked or trigger)
+            try:
+                self.ledger.table.write(_put_window(wished, writer), _put_object(model, once, writer))
+            except Conflict:
+                self.pause(attempt)
+                continue
+            return
+        raise Conflict("the window was not changed meanwhile", f"{model}: {ATTEMPTS} tries")
 
     def _set_aside(self, model: str, thing: Object) -> int:
         aside = replace(thing, status=Status.QUARANTINED, version=1)
@@ -154,10 +173,16 @@ class Intake:
         return run
 
     def _nothing_new(self, model: str, before: Model, trigger: Trigger) -> bool:
-        if not any(thing.status is not Status.QUARANTINED for thing in self.objects(model)):
+        """Nobody joined the window: is there a reason to train all the same?"""
+        found = {thing.status for thing in self.objects(model)}
+        if Status.PENDING in found:  # a run failed or was cancelled before it had checked them
+            return False
+        if Status.ACCEPTED not in found:
             return True
-        unchanged = before.fingerprint == self.fingerprint(model, before)
-        return unchanged and trigger.kind == "nightly" and self.policies[model].skip_unchanged_night
+        if trigger.kind == "nightly":
+            unchanged = before.fingerprint == self.fingerprint(model, before)
+            return unchanged and self.policies[model].skip_unchanged_night
+        return trigger.kind != "person"
 
     def _skip(self, window: Window, trigger: Trigger, now: float) -> None:
         """Nothing new in data, code and parameters: the wish is done, and it is said."""
@@ -220,18 +245,27 @@ class Intake:
 
     def mark(self, run: Run, verdicts: bytes | None) -> None:
         """Put the stage's verdicts on record: ACCEPTED, or QUARANTINED with the first problems. Safe to repeat."""
-        for verdict in _verdicts(verdicts):
-            found = self.object(run.model, verdict.identity)
-            if found is None or found.status in (Status.QUARANTINED, verdict.status):
-                continue
-            self._rewrite(run.model, replace(found, status=verdict.status, reason=verdict.reason))
+        said = {verdict.identity: verdict for verdict in _verdicts(verdicts)}
+        changed = list(judged(self.objects(run.model), said, run.id, run.epoch))
+        for at in range(0, len(changed), BATCH):
+            writer = self.new_id()
+            self.ledger.table.write(*[_rewritten(run.model, thing, writer) for thing in changed[at : at + BATCH]])
 
-    def set_status(self, model: str, thing: Object, status: Status, reason: str) -> None:
-        """A person quarantines or releases an object; released, it is new to the next run."""
-        self._rewrite(model, replace(thing, status=status, reason=reason))
+    def set_aside(self, model: str, thing: Object, reason: str) -> None:
+        """A person quarantines an object."""
+        aside = replace(thing, status=Status.QUARANTINED, reason=reason)
+        self.ledger.table.write(_rewritten(model, aside, self.new_id()))
 
-    def _rewrite(self, model: str, thing: Object) -> None:
-        self.ledger.table.write(_put_object(model, replace(thing, version=thing.version + 1), self.new_id()))
+    def rejoin(self, model: str, thing: Object, reason: str) -> None:
+        """A person released an object: it joins the open window, as if it had just arrived."""
+        window, now, writer = self.window(model), self.clock(), self.new_id()
+        again = replace(thing, status=Status.PENDING, reason=reason, epoch=window.epoch)
+        self.ledger.table.write(_put_window(_grown(window, 1, now), writer), _rewritten(model, again, writer))
+
+
+def _grown(window: Window, more: int, now: float) -> Window:
+    opened_at, count = window.opened_at or now, window.count + more
+    return replace(window, version=window.version + 1, opened_at=opened_at, newest_at=now, count=count)
 
 
 def _without(model: Model, gone: set[str]) -> Model:
@@ -252,7 +286,7 @@ def _verdicts(body: bytes | None) -> Iterator[Object]:
                 status=Status(verdict["status"]),
                 reason="; ".join(_problem(problem) for problem in problems[:3]),
             )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Malformed(f"the stage's verdicts on objects cannot be read: {error}") from error
 
 
@@ -263,6 +297,10 @@ def _problem(problem: Mapping[str, Any]) -> str:
 
 def _read_object(item: Mapping[str, Any]) -> Object:
     return codec.loads(Object, str(item["body"]), int(item.get("format", 0)))
+
+
+def _rewritten(model: str, thing: Object, writer: str) -> Put:
+    return _put_object(model, replace(thing, version=thing.version + 1), writer)
 
 
 def _put_object(model: str, thing: Object, writer: str) -> Put:

@@ -77,6 +77,22 @@ def put_index(run: Run, writer: str) -> Put:
     return Put(key, {"type": "index", "writer": writer, "run_id": run.id}, Clause("the run is new"))
 
 
+@dataclass(frozen=True)
+class Told:
+    """What a person did to a model, who it was and why."""
+
+    what: str
+    who: str
+    why: str
+    at: float
+
+
+def put_told(model: Model, told: Told, writer: str) -> Put:
+    """A line of the model's own history, in the transaction of the change."""
+    item = {"type": "told", "format": codec.FORMAT, "writer": writer, "model": model.name, "body": codec.dumps(told)}
+    return Put(Key(f"MODEL#{model.name}", f"TOLD#{model.version:08d}"), item, Clause("the change is told once"))
+
+
 def _unchanged(name: str, version: int) -> Clause:
     return Clause(name, "version", version - 1) if version > 1 else Clause(f"{name}: it is new")
 
@@ -114,6 +130,11 @@ class Ledger:
         """The run's history, oldest first."""
         for item in self.table.query(f"RUN#{run_id}", "HISTORY#"):
             yield codec.loads(Entry, str(item["body"]), int(item.get("format", 0)))
+
+    def told(self, model: str) -> Iterator[Told]:
+        """What persons did to the model, oldest first."""
+        for item in self.table.query(f"MODEL#{model}", "TOLD#"):
+            yield codec.loads(Told, str(item["body"]), int(item.get("format", 0)))
 
     def runs(self, model: str, limit: int = 50) -> Iterator[Run]:
         """The model's runs, newest first."""
@@ -171,16 +192,17 @@ class Ledger:
         self.table.write(put_run(wished, self.new_id()))
         return wished
 
-    def change_model(self, name: str, change: Callable[[Model], Model]) -> Model:
-        """Change the model by a function of what it is now. `change` may raise to refuse."""
+    def change_model(self, name: str, change: Callable[[Model], Model], told: Told | None = None) -> Model:
+        """Change the model by a function of what it is now, and say who did. `change` may raise to refuse."""
         for _ in range(ATTEMPTS):
             before = self.model(name)
             after = change(before)
             if after == before:
                 return before
-            after = replace(after, version=before.version + 1)
+            after, writer = replace(after, version=before.version + 1), self.new_id()
+            puts = [put_model(after, writer), *([put_told(after, told, writer)] if told else [])]
             try:
-                self.table.write(put_model(after, self.new_id()))
+                self.table.write(*puts)
             except Conflict:
                 continue
             return after

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import reduce
 
 from statemachine.core.errors import Conflict, Refused, Unknown
 from statemachine.core.model import Deploying, Hold, Model
@@ -10,9 +11,9 @@ from statemachine.core.policy import Policy
 from statemachine.core.report import Artifact
 from statemachine.core.run import Entry, Kind, Run, Trigger, Wish, WishKind
 from statemachine.core.states import Stage, State
-from statemachine.core.window import Object, Status
+from statemachine.core.window import Object, Status, later
 from statemachine.intake import Intake
-from statemachine.ledger import ATTEMPTS, Ledger
+from statemachine.ledger import ATTEMPTS, Ledger, Told
 from statemachine.ports import Files, Hints
 
 NEEDS: Mapping[Stage, tuple[Stage, ...]] = {
@@ -56,9 +57,7 @@ class People:
     def start(self, model: str, who: str, why: str) -> str:
         """Close the open window now, also when it is empty; the run begins as soon as nobody trains."""
         self._policy(model)
-        held = self.ledger.model(model).hold
-        if held:
-            raise Refused(f"{model} is on hold since {held.who} said: {held.why}; `fraudloop release {model}` first")
+        _free(self.ledger.model(model))
         self.intake.ask(model, Trigger("person", who, why), slot="")
         run = self.intake.close_due(model)
         if run:
@@ -75,6 +74,7 @@ class People:
         for needed in NEEDS[stage]:
             self._verify(parent, needed)
         model = self.ledger.model(parent.model)
+        _free(model)
         if model.training:
             raise Refused(f"{model.training} is training {parent.model}; redrive when it rests, or cancel it")
         run = self._child(parent, stage, who, why)
@@ -85,7 +85,7 @@ class People:
 
     def _child(self, parent: Run, stage: Stage, who: str, why: str) -> Run:
         kept = {needed.value: parent.outputs[needed.value] for needed in NEEDS[stage]}
-        origin = parent.id.split("-r")[0] if parent.trigger.kind == "redrive" else parent.id
+        origin = parent.id.rpartition("-r")[0] if parent.trigger.kind == "redrive" else parent.id
         number = next(n for n in range(1, 1000) if self.ledger.load(f"{origin}-r{n}") is None)
         now = self.clock()
         return Run(
@@ -160,14 +160,15 @@ class People:
     def hold(self, model: str, who: str, why: str) -> Model:
         """Nothing trains and nothing is promoted until it is released."""
         self._policy(model)
-        return self.ledger.change_model(
-            model, lambda item: item if item.hold else replace(item, hold=Hold(who, why, self.clock()))
-        )
+        held = Hold(who, why, self.clock())
+        told = Told("hold", who, why, held.at)
+        return self.ledger.change_model(model, lambda item: item if item.hold else replace(item, hold=held), told)
 
-    def release(self, model: str) -> Model:
+    def release(self, model: str, who: str, why: str) -> Model:
         """End the hold."""
         self._policy(model)
-        return self.ledger.change_model(model, lambda item: replace(item, hold=None))
+        told = Told("release", who, why, self.clock())
+        return self.ledger.change_model(model, lambda item: replace(item, hold=None), told)
 
     def adopt(
         self, model: str, parameters: Mapping[str, Mapping[str, object]], provenance: Mapping[str, object]
@@ -182,25 +183,36 @@ class People:
 
     def quarantine(self, model: str, key: str, who: str, why: str) -> Object:
         """The newest write of `key` teaches no run any more."""
-        return self._set(model, key, Status.QUARANTINED, f"by {who}: {why}")
+        found = self._newest(model, key)
+        if found.status is not Status.QUARANTINED:
+            self.intake.set_aside(model, found, f"by {who}: {why}")
+        return found
 
     def release_object(self, model: str, key: str, who: str, why: str) -> Object:
-        """A quarantined object is new to the next run."""
-        return self._set(model, key, Status.PENDING, f"released by {who}: {why}")
+        """A quarantined object joins the open window. Raises `Refused` for one that is not quarantined."""
+        found = self._newest(model, key)
+        if found.status is not Status.QUARANTINED:
+            raise Refused(f"{key!r} is {found.status.value}, not quarantined")
+        self.intake.rejoin(model, found, f"released by {who}: {why}")
+        return found
 
-    def _set(self, model: str, key: str, status: Status, reason: str) -> Object:
+    def _newest(self, model: str, key: str) -> Object:
+        self._policy(model)
         found = [thing for thing in self.intake.objects(model) if thing.key == key]
         if not found:
             raise Unknown(f"{model} has no object {key!r} on record; `fraudloop quarantine list` shows what it has")
-        newest = max(found, key=lambda thing: (thing.arrived_at, thing.sequencer))
-        if newest.status is not status:
-            self.intake.set_status(model, newest, status, reason)
-        return newest
+        return reduce(lambda one, other: other if later(other, one) else one, found)
 
     def _policy(self, model: str) -> Policy:
         if model not in self.policies:
             raise Unknown(f"there is no model {model!r}; fraudloop.toml names {', '.join(self.policies)}")
         return self.policies[model]
+
+
+def _free(model: Model) -> None:
+    if model.hold:
+        held = f"{model.name} is on hold since {model.hold.who} said: {model.hold.why}"
+        raise Refused(f"{held}; `fraudloop release {model.name}` first")
 
 
 def _allow(run: Run, kind: WishKind) -> None:

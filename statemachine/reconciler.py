@@ -10,7 +10,7 @@ from statemachine.core.backoff import backoff
 from statemachine.core.case import Seen
 from statemachine.core.decide import Act, Look, Move, Wait, decide
 from statemachine.core.duties import Duty, Ensure, MarkObjects, Stop, WriteManifest
-from statemachine.core.errors import Conflict, Malformed, Unreachable
+from statemachine.core.errors import Conflict, Malformed, Misconfigured, Unanswered, Unreachable
 from statemachine.core.launch import Launch
 from statemachine.core.manifest import manifest
 from statemachine.core.order import Order
@@ -66,7 +66,7 @@ class Reconciler:
             return self._pass(run, policy, now, seconds_left)
         except Conflict as conflict:
             return f"overtaken: {conflict.clause}"
-        except Unreachable as trouble:
+        except (Unreachable, Misconfigured) as trouble:
             return self._defer(run, policy, now, str(trouble))
 
     def _pass(self, run: Run, policy: Policy, now: float, seconds_left: float) -> str:
@@ -139,15 +139,21 @@ class Reconciler:
         if seconds_left < self.timing.least:
             return "too little time left to claim"
         owner, until = self.new_id(), now + self.timing.claim
-        unsure = {"unsure_until": now + policy.grace} if isinstance(duty, Ensure) else {}
+        # Should we die in here, a launch asked for at the last moment of the claim may show itself a grace later.
+        unsure = {"unsure_until": until + policy.grace} if isinstance(duty, Ensure) else {}
         claimed = self.ledger.claim(run, owner, until, **unsure)
         try:
             found = self._perform(claimed, policy, duty, run.unsure_until, now)
-        except Unreachable as trouble:
+        except (Unreachable, Misconfigured) as trouble:
             pause = backoff(run.unseen + 1, self.roll(), policy.backoff_base, policy.backoff_cap)
-            self.ledger.release(
-                run.id, owner, {"due_at": now + pause, "unseen": run.unseen + 1, "reason": f"unreachable: {trouble}"}
-            )
+            unanswered = isinstance(trouble, Unanswered)
+            changes = {
+                "due_at": now + pause,
+                "unseen": run.unseen + 1,
+                "reason": f"unreachable: {trouble}",
+                "unsure_until": self.clock() + policy.grace if unanswered else run.unsure_until,
+            }
+            self.ledger.release(run.id, owner, changes)
             return f"unreachable: {trouble}"
         self.ledger.release(run.id, owner, {"due_at": now, "unseen": 0, **found})
         if isinstance(duty, WriteManifest | MarkObjects):
@@ -190,7 +196,12 @@ class Reconciler:
             return {"unsure_until": unsure_until, "due_at": unsure_until}
         launch_id = self.new_id()
         order = replace(order, launch_id=launch_id, output_uri=f"{order.output_uri}/{launch_id}")
-        launch = self.pipelines.create(order, run.pins[order.stage.value])
+        if run.claim is None or self.clock() >= run.claim.until:
+            raise Conflict("the claim is still ours", f"{run.id}: it ran out before the launch")
+        try:
+            launch = self.pipelines.create(order, run.pins[order.stage.value])
+        except Unreachable as trouble:
+            raise Unanswered(str(trouble)) from trouble
         return {**_adopted(launch, now), "unsure_until": unsure_until}
 
     # -- wait ---------------------------------------------------------------------------------------------------

@@ -175,7 +175,9 @@ def fail(case: Case, dest: State) -> tuple[Run, Model]:
     """End because the stage failed for good."""
     trouble = failure(case)
     reason = trouble.reason if trouble else ""
-    return _rest(case, dest, f"{case.run.state.value.lower()}, attempt {case.run.attempt}: {reason}")
+    run, model = _rest(case, dest, f"{case.run.state.value.lower()}, attempt {case.run.attempt}: {reason}")
+    # The data was not learned from, so the next night has something to do even if nothing new comes.
+    return run, replace(model, fingerprint="")
 
 
 def hold(case: Case, dest: State) -> tuple[Run, Model]:

@@ -9,6 +9,10 @@ class Unreachable(FraudloopError):
     """We failed to look, or do not know whether what we asked was done. Says nothing about the world."""
 
 
+class Unanswered(Unreachable):
+    """We asked for something to be done, and the answer was lost: it may yet show itself."""
+
+
 class Conflict(FraudloopError):
     """A named condition of a write did not hold: somebody else was there first."""
 

@@ -5,8 +5,8 @@ transaction that makes run `<model>-<n>`. So an object is in exactly one epoch, 
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from statemachine.core.policy import IntakePolicy, Policy
@@ -14,12 +14,18 @@ from statemachine.core.run import Trigger
 
 
 class Status(Enum):
-    """PENDING until a run has checked it; QUARANTINED never teaches; SUPERSEDED was overwritten unread."""
+    """PENDING until a run has checked it; QUARANTINED and SUPERSEDED (overwritten) teach no more; a MARKER never did."""
 
     PENDING = "PENDING"
     ACCEPTED = "ACCEPTED"
     QUARANTINED = "QUARANTINED"
     SUPERSEDED = "SUPERSEDED"
+    MARKER = "MARKER"
+
+    @property
+    def teaches(self) -> bool:
+        """A run may learn from it."""
+        return self in (Status.PENDING, Status.ACCEPTED)
 
 
 @dataclass(frozen=True)
@@ -108,12 +114,30 @@ def data_set(objects: Iterable[Object], epoch: int) -> tuple[Object, ...]:
     """What the run of `epoch` learns from: all objects so far that are not set aside, the newest write of each key."""
     newest: dict[tuple[str, str], Object] = {}
     for thing in objects:
-        if thing.epoch > epoch or thing.status in (Status.QUARANTINED, Status.SUPERSEDED):
+        if thing.epoch > epoch or not thing.status.teaches:
             continue
         known = newest.get((thing.bucket, thing.key))
         if known is None or later(thing, known):
             newest[(thing.bucket, thing.key)] = thing
     return tuple(sorted(newest.values(), key=lambda thing: (thing.bucket, thing.key)))
+
+
+def judged(objects: Iterable[Object], verdicts: Mapping[str, Object], run_id: str, epoch: int) -> Iterator[Object]:
+    """The objects that change by a stage's `verdicts` (by identity), and the writes that an accepted one supersedes."""
+    before = [thing for thing in objects if thing.epoch <= epoch and thing.status.teaches]
+    after = [_verdict(thing, verdicts.get(thing.identity)) for thing in before]
+    chosen = {(thing.bucket, thing.key): thing for thing in data_set(after, epoch)}
+    for old, new in zip(before, after, strict=True):
+        newest = chosen.get((new.bucket, new.key), new)
+        if new.status.teaches and newest is not new and newest.status is Status.ACCEPTED:
+            said = f"overwritten by the write with etag {newest.etag}, which {run_id} learned from"
+            yield replace(new, status=Status.SUPERSEDED, reason=said)
+        elif new != old:
+            yield new
+
+
+def _verdict(thing: Object, verdict: Object | None) -> Object:
+    return replace(thing, status=verdict.status, reason=verdict.reason) if verdict else thing
 
 
 def later(one: Object, other: Object) -> bool:
