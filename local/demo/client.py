@@ -86,6 +86,7 @@ class Client:
         """Ask no more."""
         self._stop.set()
         self._thread.join(TIMEOUT + 1)
+        self._hang_up()
 
     def _run(self) -> None:
         due = time.monotonic()
@@ -99,11 +100,16 @@ class Client:
             trouble = self.question.wrong(*self._exchange())
         except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
             trouble = f"{type(error).__name__}: {error}"
-            self._connection = None
+            self._hang_up()
         self.requests += 1
         self.latencies.append(time.monotonic() - began)
         if trouble:
             self.failures[trouble] += 1
+
+    def _hang_up(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def _exchange(self) -> tuple[int, bytes]:
         if self._connection is None:

@@ -1,0 +1,109 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from local.process import Identity, end, spawn, sweep
+
+SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
+STUBBORN = [
+    sys.executable,
+    "-c",
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)",
+]
+PARENT = [
+    sys.executable,
+    "-c",
+    "import subprocess, sys, time\n"
+    "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+    "print(child.pid, flush=True); time.sleep(60)",
+]
+
+
+def gone(pid, seconds=5.0):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def first_line(log):
+    for _ in range(250):
+        if "\n" in (text := log.read_text()):
+            return text.splitlines()[0]
+        time.sleep(0.02)
+    raise AssertionError("nothing was printed")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_child_dies_with_its_parent(number):
+    """However the parent ends, and though the child has a session of its own."""
+    program = f"""
+import subprocess, time
+from local.process import spawn
+print(spawn({SLEEPER!r}, log=subprocess.DEVNULL).pid, flush=True)
+time.sleep(60)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout
+    child = int(parent.stdout.readline())
+    assert psutil.pid_exists(child)
+    os.kill(parent.pid, number)
+    parent.wait()
+    parent.stdout.close()
+    assert gone(child)
+
+
+def test_a_child_outlives_the_thread_that_asked_for_it():
+    """The kernel ends a leashed child with the thread that forked it: that must not be the caller's."""
+    from threading import Thread
+
+    made = []
+    asker = Thread(target=lambda: made.append(spawn(SLEEPER, log=subprocess.DEVNULL)))
+    asker.start()
+    asker.join()
+    time.sleep(0.3)
+    assert made[0].poll() is None
+    end(made[0])
+
+
+def test_end_kills_who_does_not_stop(tmp_path):
+    """SIGTERM first; after the grace, SIGKILL."""
+    log = tmp_path / "log"
+    with log.open("wb") as out:
+        process = spawn(STUBBORN, log=out)
+    first_line(log)
+    end(process, grace=0.3)
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_end_takes_the_whole_group(tmp_path):
+    """Children of the child, too."""
+    log = tmp_path / "log"
+    with log.open("wb") as out:
+        process = spawn(PARENT, log=out)
+    grandchild = int(first_line(log))
+    end(process)
+    assert gone(grandchild)
+
+
+def test_sweep_ends_the_very_process_and_no_other(tmp_path):
+    """A number that the kernel gave to somebody else is left alone."""
+    log = tmp_path / "log"
+    with log.open("wb") as out:
+        process = spawn(PARENT, log=out)
+    grandchild = int(first_line(log))
+    identity = Identity.of(process.pid)
+    assert not sweep(Identity(identity.pid, identity.started - 100))
+    assert process.poll() is None
+    assert sweep(identity)
+    assert gone(process.pid)
+    assert gone(grandchild)
+    process.wait()
+    assert not sweep(identity)
