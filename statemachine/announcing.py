@@ -1,15 +1,31 @@
-"""What the table's stream tells people and metrics. The stream is the outbox: what was not written is not told."""
+"""What the table's stream tells people and metrics. The stream is the outbox: what was not written is not told.
 
-from collections.abc import Mapping
+At least once, and once in practice: a message leaves a marker under its line of history. What Slack did not take stays
+owed in the same place and goes out before the next message, so neither the stream nor the metrics wait for Slack.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import Any, Protocol
 
 from boto3.dynamodb.types import TypeDeserializer
 
 from statemachine.core import codec
+from statemachine.core.errors import Conflict, Unreachable
 from statemachine.core.run import Entry
+from statemachine.core.states import State
+from statemachine.core.telling import Figure, figures, message
+from statemachine.ledger import Ledger
+from statemachine.ports import Clause, Key, Put
 
+LOG = logging.getLogger("fraudloop.announcing")
 DESERIALIZE = TypeDeserializer().deserialize
+OUTBOX = "SLACK"
+KEEP = 3 * 86_400  # longer than the stream keeps a record, so a repeated record always meets its marker
+OWED, TOLD = "owed", "told"
+AT_ONCE = 10  # old debts paid in one pass
 
 
 @dataclass(frozen=True)
@@ -27,3 +43,80 @@ def step(record: Mapping[str, Any]) -> Step | None:
         return None
     item = {name: DESERIALIZE(value) for name, value in image.items()}
     return Step(str(item["model"]), codec.loads(Entry, str(item["body"]), int(item.get("format", 0))))
+
+
+class Chat(Protocol):
+    """Where people read."""
+
+    @property
+    def wanted(self) -> bool:
+        """Somebody configured it."""
+
+    def post(self, text: str) -> None:
+        """Say it. Raises `Unreachable`."""
+
+
+@dataclass(frozen=True)
+class Announcer:
+    """Tells people, and counts."""
+
+    ledger: Ledger
+    chat: Chat
+    clock: Callable[[], float]
+    new_id: Callable[[], str]
+    kfp_ui: str = ""
+
+    def figures(self, told: Step) -> tuple[Figure, ...]:
+        """The metrics of one step."""
+        run = self.ledger.run(told.entry.run_id)
+        history = self.ledger.history(run.id) if State(told.entry.dest).rests else ()
+        return tuple(figures(told.entry, run, history))
+
+    def tell(self, steps: Iterable[Step]) -> int:
+        """Post what is owed and what is new; returns how many messages Slack has still to take.
+
+        After the first refusal of a pass nothing more is posted, only noted as owed: a Slack that hangs for seconds a
+        message would otherwise eat the function's time.
+        """
+        if not self.chat.wanted:
+            return 0
+        answering = self._pay_debts()
+        for told in steps:
+            key, text = self._message(told)
+            if text and self.ledger.table.get(key) is None:
+                answering = answering and self._posted(text)
+                self._mark(key, text, TOLD if answering else OWED, Clause("the message is new"))
+        return sum(1 for _ in self._owed())
+
+    def _message(self, told: Step) -> tuple[Key, str]:
+        run = self.ledger.run(told.entry.run_id)
+        key = Key(OUTBOX, f"{run.id}#{told.entry.version:08d}")
+        return key, message(told.entry, run, self.ledger.model(run.model), self.kfp_ui)
+
+    def _pay_debts(self) -> bool:
+        """True if Slack took them all, or none were owed."""
+        for item in islice(self._owed(), AT_ONCE):
+            key, text = Key(OUTBOX, str(item["sk"])), str(item["text"])
+            if not self._posted(text):
+                return False
+            self._mark(key, text, TOLD, Clause("it is still owed", "state", OWED))
+        return True
+
+    def _owed(self) -> Iterator[Mapping[str, Any]]:
+        return (item for item in self.ledger.table.query(OUTBOX) if item["state"] == OWED)
+
+    def _posted(self, text: str) -> bool:
+        try:
+            self.chat.post(text)
+        except Unreachable as error:
+            LOG.warning("Slack did not take a message: %s", error)
+            return False
+        return True
+
+    def _mark(self, key: Key, text: str, state: str, clause: Clause) -> None:
+        expires = int(self.clock() + KEEP)
+        item = {"type": "message", "state": state, "text": text, "writer": self.new_id(), "expires_at": expires}
+        try:
+            self.ledger.table.write(Put(key, item, clause))
+        except Conflict:  # two readers of the stream at the same moment: said twice, marked once
+            LOG.info("%s was marked by another reader", key.sk)

@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import boto3
 from botocore.config import Config
+from botocore.session import Session, get_session
 
 from statemachine import settings as configuration
 from statemachine.adapters.dynamodb import DynamoTable
 from statemachine.adapters.s3 import S3Files
 from statemachine.adapters.secrets import Secret
+from statemachine.adapters.slack import SlackWebhook
 from statemachine.adapters.sqs import SqsHints
+from statemachine.announcing import Announcer
 from statemachine.core.policy import Policy
 from statemachine.intake import Intake
 from statemachine.ledger import Ledger
@@ -46,9 +48,14 @@ class App:
 
     settings: Settings
 
+    @cached_property
+    def session(self) -> Session:
+        """One session. botocore's own: `boto3` loads its transfer manager too, a quarter of a Lambda's init."""
+        return get_session()
+
     def client(self, service: str) -> Any:
-        """A boto3 client with timeouts."""
-        return boto3.client(service, config=AWS)
+        """A client with timeouts."""
+        return self.session.create_client(service, config=AWS)
 
     @property
     def policies(self) -> Mapping[str, Policy]:
@@ -112,10 +119,12 @@ class App:
         return People(self.ledger, self.intake, self.files, self.hints, self.policies, time.time, new_id)
 
     @cached_property
-    def slack(self) -> Secret:
-        """The Slack webhook; empty if none is configured."""
+    def announcer(self) -> Announcer:
+        """The one that tells people."""
         s = self.settings
-        return Secret(s.slack_webhook, s.slack_webhook_secret, lambda: self.client("secretsmanager"))
+        webhook = Secret(s.slack_webhook, s.slack_webhook_secret, lambda: self.client("secretsmanager"))
+        chat = SlackWebhook(webhook, wanted=bool(s.slack_webhook or s.slack_webhook_secret))
+        return Announcer(self.ledger, chat, time.time, new_id, s.kfp_ui_url)
 
 
 def bootstrap(environment: Mapping[str, str] = os.environ) -> App:

@@ -2,17 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from statemachine.core.errors import Conflict, Unreachable
 from statemachine.ports import SHARDS, Clause, Item, Key, Put
 
 DUE_INDEX = "due"
-SERIALIZE, DESERIALIZE = TypeSerializer().serialize, TypeDeserializer().deserialize
 
 SCHEMA: dict[str, Any] = {
     "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
@@ -39,7 +36,7 @@ SCHEMA: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class DynamoTable:
-    """`Table` on a boto3 DynamoDB client."""
+    """`Table` on a botocore (or boto3) DynamoDB client."""
 
     client: Any
     name: str
@@ -47,7 +44,7 @@ class DynamoTable:
     def get(self, key: Key) -> Item | None:
         """The item, read consistently."""
         answer = self._call("get_item", Key=_key(key), ConsistentRead=True)
-        return _plain(answer["Item"]) if "Item" in answer else None
+        return plain(answer["Item"]) if "Item" in answer else None
 
     def query(self, pk: str, prefix: str = "", *, newest_first: bool = False) -> Iterator[Item]:
         """The items of a partition, page by page."""
@@ -81,7 +78,7 @@ class DynamoTable:
                 )
         except ClientError as error:
             failed = _failed(error, puts)
-            if any(_plain(item).get("writer") == put.item["writer"] for put, item in failed if item):
+            if any(plain(item).get("writer") == put.item["writer"] for put, item in failed if item):
                 return
             clauses = ", ".join(put.clause.name for put, _ in failed)
             raise Conflict(clauses or "nobody else is writing this", _keys(failed)) from error
@@ -93,7 +90,7 @@ class DynamoTable:
         while True:
             answer = self._call("query", **query, **start)
             for item in answer["Items"]:
-                yield _plain(item)
+                yield plain(item)
             if "LastEvaluatedKey" not in answer:
                 return
             start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
@@ -123,7 +120,7 @@ def _failed(error: ClientError, puts: tuple[Put, ...]) -> list[tuple[Put, Mappin
 
 
 def _put(put: Put) -> dict[str, Any]:
-    item = {name: SERIALIZE(_number(value)) for name, value in put.item.items()}
+    item = {name: typed(value) for name, value in put.item.items()}
     return {
         "Item": {**_key(put.key), **item},
         "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
@@ -137,7 +134,7 @@ def _condition(clause: Clause) -> dict[str, Any]:
     return {
         "ConditionExpression": "#attribute = :value",
         "ExpressionAttributeNames": {"#attribute": clause.attribute},
-        "ExpressionAttributeValues": {":value": SERIALIZE(_number(clause.value))},
+        "ExpressionAttributeValues": {":value": typed(clause.value)},
     }
 
 
@@ -149,15 +146,15 @@ def _keys(failed: list[tuple[Put, Mapping[str, Any] | None]]) -> str:
     return ", ".join(f"{put.key.pk}/{put.key.sk}" for put, _ in failed)
 
 
-def _number(value: Any) -> Any:
-    return Decimal(repr(value)) if isinstance(value, float) else value
+def typed(value: str | int | float) -> dict[str, str]:
+    """A value as DynamoDB types it. Only text and numbers: the rest of a record is JSON text in `body`."""
+    return {"S": value} if isinstance(value, str) else {"N": repr(value)}
 
 
-def _plain(item: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _unnumber(DESERIALIZE(value)) for name, value in item.items()}
+def plain(item: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """An item as it was before it was typed."""
+    return {name: _number(value["N"]) if "N" in value else next(iter(value.values())) for name, value in item.items()}
 
 
-def _unnumber(value: Any) -> Any:
-    if not isinstance(value, Decimal):
-        return value
-    return int(value) if value == value.to_integral_value() else float(value)
+def _number(text: str) -> int | float:
+    return int(text) if text.lstrip("-").isdigit() else float(text)

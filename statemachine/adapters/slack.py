@@ -1,0 +1,31 @@
+"""Slack's incoming webhook."""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from statemachine.core.errors import Unreachable
+
+TIMEOUT = 3.0
+
+
+@dataclass(frozen=True)
+class SlackWebhook:
+    """Where people are told, if somebody configured it (`wanted`). `address` gives the webhook, which is a secret."""
+
+    address: Callable[[], str]
+    wanted: bool = True
+
+    def post(self, text: str) -> None:
+        """Tell it. Raises `Unreachable`, without the webhook's address in it."""
+        body = json.dumps({"text": text}).encode()
+        try:
+            request = urllib.request.Request(self.address(), body, {"Content-Type": "application/json"})
+            urllib.request.urlopen(request, timeout=TIMEOUT).close()
+        except urllib.error.HTTPError as error:
+            error.close()
+            raise Unreachable(f"Slack answered {error.code}") from None
+        except (OSError, ValueError) as error:  # a ValueError's text would quote the address
+            raise Unreachable(f"Slack did not answer: {type(error).__name__}") from None
