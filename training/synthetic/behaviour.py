@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.synthetic import mcc
-from training.synthetic.world import FAVOURITES, Ints, World
+from training.synthetic.world import FAVOURITES, Ints, World, whole
 
 SWIPE, CHIP, ONLINE = 0, 1, 2
 CHANNELS = ("Swipe Transaction", "Chip Transaction", "Online Transaction")
@@ -99,22 +99,20 @@ def _shops(world: World, card: Ints, rng: np.random.Generator) -> Ints:
 def popular_in(world: World, city: Ints, rng: np.random.Generator) -> Ints:
     """A merchant of each of these cities, the popular ones more often."""
     first = world.city_first[city]
-    return (first + rng.random(len(city), dtype=np.float32) ** 2 * (world.city_first[city + 1] - first)).astype(
-        np.int32
-    )
+    return whole(first + rng.random(len(city), dtype=np.float32) ** 2 * (world.city_first[city + 1] - first))
 
 
 def any_online(world: World, rows: int, rng: np.random.Generator) -> Ints:
     """An online merchant, the popular ones more often."""
     count = world.merchants - world.first_online
-    return (world.first_online + rng.random(rows, dtype=np.float32) ** 2 * count).astype(np.int32)
+    return whole(world.first_online + rng.random(rows, dtype=np.float32) ** 2 * count)
 
 
 def minute_of_day(rows: int, rng: np.random.Generator) -> Ints:
     """Around the clock, mostly by day; the same for honest people and thieves, as in the real file."""
     curve = 0.15 + np.exp(-(((np.arange(1440) / 60 - 13) / 4.5) ** 2))
-    quantiles = np.searchsorted(np.cumsum(curve) / curve.sum(), (np.arange(4096) + 0.5) / 4096).astype(np.int32)
-    return quantiles[rng.integers(0, 4096, rows, dtype=np.int32)]
+    quantiles = whole(np.searchsorted(np.cumsum(curve) / curve.sum(), (np.arange(4096) + 0.5) / 4096))
+    return whole(quantiles[rng.integers(0, 4096, rows, dtype=np.int32)])
 
 
 def channel_of(online: NDArray[np.bool_], chip: float, rng: np.random.Generator) -> NDArray[np.int8]:

@@ -7,6 +7,7 @@ channels' fraud rates are the real file's, and `NOISE` of the frauds have no rel
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training.synthetic import mcc
 from training.synthetic.behaviour import (
@@ -19,7 +20,7 @@ from training.synthetic.behaviour import (
     minute_of_day,
     popular_in,
 )
-from training.synthetic.world import Ints, World
+from training.synthetic.world import Ints, World, whole
 
 NOISE = 0.15
 LEAK_MINUTES = 45 * 1440
@@ -80,7 +81,7 @@ def _some_cards(honest: Events, visits: Ints, wanted: int, rng: np.random.Genera
     """One visit of each of at most `wanted` different cards."""
     shuffled = rng.permutation(visits)
     _, first = np.unique(honest.card[shuffled], return_index=True)
-    return shuffled[np.sort(first)[:wanted]]
+    return whole(shuffled[np.sort(first)[:wanted]])
 
 
 def _cashouts(world: World, leaks: int, rng: np.random.Generator) -> Ints:
@@ -89,22 +90,19 @@ def _cashouts(world: World, leaks: int, rng: np.random.Generator) -> Ints:
     shops, online = np.split(appeal, [world.first_online])
     chosen_online = world.first_online + rng.choice(len(online), (leaks, CASHOUT_ONLINE), p=online / online.sum())
     chosen_shops = rng.choice(len(shops), (leaks, CASHOUT_SHOPS), p=shops / shops.sum())
-    return np.concatenate([chosen_online, chosen_shops], axis=1).astype(np.int32)
+    return whole(np.concatenate([chosen_online, chosen_shops], axis=1))
 
 
-def _which(online: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return np.where(
-        online,
-        rng.integers(0, CASHOUT_ONLINE, len(online)),
-        CASHOUT_ONLINE + rng.integers(0, CASHOUT_SHOPS, len(online)),
-    )
+def _which(online: NDArray[np.bool_], rng: np.random.Generator) -> Ints:
+    in_shop = CASHOUT_ONLINE + rng.integers(0, CASHOUT_SHOPS, len(online))
+    return whole(np.where(online, rng.integers(0, CASHOUT_ONLINE, len(online)), in_shop))
 
 
 def _noise(world: World, honest: Events, frauds: int, rng: np.random.Generator) -> Events:
     """Lone frauds: any card, any time, any merchant."""
     at = rng.integers(0, len(honest), frauds)
     online = rng.random(frauds) < ONLINE_FRAUDS
-    city = rng.integers(0, len(world.city_first) - 1, frauds)
+    city = whole(rng.integers(0, len(world.city_first) - 1, frauds))
     merchant = np.where(online, any_online(world, frauds, rng), popular_in(world, city, rng))
     minute = honest.minute[at] // 1440 * 1440 + minute_of_day(frauds, rng)
     return complete(world, minute, honest.card[at], merchant, channel_of(online, CHIP_FRAUDS, rng), True, rng)

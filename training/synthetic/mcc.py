@@ -45,7 +45,7 @@ def shares() -> NDArray[np.float64]:
     common = [share for share, _ in COMMON.values()]
     tail = np.linspace(1.8, 0.2, len(RARE))
     raw = np.concatenate([common, tail / tail.sum() * (100 - sum(common))])
-    return raw / raw.sum()
+    return np.asarray(raw / raw.sum(), dtype=np.float64)
 
 
 def log_medians() -> NDArray[np.float32]:
@@ -53,7 +53,7 @@ def log_medians() -> NDArray[np.float32]:
     common = [median for _, median in COMMON.values()]
     order = np.argsort([code * 7919 % 1009 for code in RARE])
     rare = np.geomspace(12, 160, len(RARE))[order]
-    return np.log(np.concatenate([common, rare])).astype(np.float32)
+    return np.asarray(np.log(np.concatenate([common, rare])), dtype=np.float32)
 
 
 def resale() -> NDArray[np.bool_]:

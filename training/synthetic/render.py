@@ -8,7 +8,7 @@ import polars as pl
 
 from training.synthetic import mcc
 from training.synthetic.behaviour import CHANNELS, ERRORS, Events
-from training.synthetic.world import COUNTRIES, FOREIGN_CITIES, STATES, TOWNS, World
+from training.synthetic.world import COUNTRIES, FOREIGN_CITIES, STATES, TOWNS, Ints, World
 
 COLUMNS = (
     "User", "Card", "Year", "Month", "Day", "Time", "Amount", "Use Chip", "Merchant Name", "Merchant City",
@@ -92,7 +92,7 @@ def _errors() -> pl.Series:
     return pl.Series([error or None for error in ERRORS])
 
 
-def _dollars(cents: np.ndarray) -> pl.Expr:
+def _dollars(cents: Ints) -> pl.Expr:
     """`$12.05`, and `$-12.05` for a refund."""
     whole, part = np.divmod(np.abs(cents), 100)
     sign = pl.lit(pl.Series(["$", "$-"])).gather(pl.lit(pl.Series((cents < 0).astype(np.int8))))

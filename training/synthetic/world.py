@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,4 +123,9 @@ def _merchants(merchants: int, cities: int, rng: np.random.Generator) -> tuple[I
 def _favourites(city: NDArray[np.int64], first: Ints, rng: np.random.Generator) -> Ints:
     begin, end = first[city], first[city + 1]
     spread = rng.random((len(city), FAVOURITES)) ** 1.5  # the first merchants of a city are the popular ones
-    return (begin[:, None] + spread * (end - begin)[:, None]).astype(np.int32)
+    return whole(begin[:, None] + spread * (end - begin)[:, None])
+
+
+def whole(numbers: NDArray[Any]) -> Ints:
+    """Numbers cut to whole ones."""
+    return np.asarray(numbers, dtype=np.int32)
