@@ -11,7 +11,8 @@ from training.admission import Verdict, scan
 from training.schema import FeatureSchema
 
 KEYS = ("time", "card", "merchant", "card_key", "merchant_key", "label", "split")
-CLEAN = ("time", "card_key", "merchant_key", "cents", "channel", "state", "zip", "mcc", "errors", "label")
+SOURCE = ("cents", "channel", "state", "zip", "mcc", "errors")  # what row features are made of, besides the time
+CLEAN = ("time", "card_key", "merchant_key", *SOURCE, "label")
 UNKNOWN_LABEL = -1
 
 
@@ -50,12 +51,16 @@ def counts(rows: pl.LazyFrame) -> dict[str, dict[str, int]]:
 
 
 def write(rows: pl.LazyFrame, fitted: FeatureSchema, path: Path) -> dict[str, int]:
-    """Writes `transactions.parquet` and returns how many cards and merchants the graph has."""
+    """Writes `transactions.parquet` and returns how many cards and merchants the graph has.
+
+    `SOURCE` goes with the features as `clean_…`, so that an earlier model's schema can featurise the very same rows.
+    """
     codes = {name: _codes(rows, f"{name}_key", name) for name in ("card", "merchant")}
     coded = rows
     for name, table in codes.items():
         coded = coded.join(table.lazy(), on=f"{name}_key", how="left", maintain_order="left")
-    made = schema.row_features(coded, fitted).select(*KEYS, *schema.FEATURES)
+    kept = coded.with_columns(pl.col(SOURCE).name.prefix("clean_"))  # a feature may have the name of its source
+    made = schema.row_features(kept, fitted).select(*KEYS, *(f"clean_{name}" for name in SOURCE), *schema.FEATURES)
     made.sink_parquet(path, compression="lz4", statistics=False, maintain_order=True)
     return {f"{name}s": len(table) for name, table in codes.items()}
 

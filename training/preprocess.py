@@ -3,7 +3,8 @@
 `fraudloop train` calls `prepare`; the KFP component calls `preprocess`, which adds manifest and cache. The data set:
 
     transactions.parquet  sorted by time: time, card, merchant (dense codes from 1), card_key, merchant_key, label
-                          (−1 while immature), split (0 train, 1 validate, 2 test, 3 immature), then the row features
+                          (−1 while immature), split (0 train, 1 validate, 2 test, 3 immature), then what the row
+                          features are made of (clean_cents, …) and the row features
     schema.json           the feature schema, fitted on train
     profile.json          the profile of all rows, and the new rows' drift against the champion's
     dataset.json          counts, boundaries, configuration, hash of the data
