@@ -1,6 +1,7 @@
 """How the command line prints: tables for people, JSON for programs, one style for each state."""
 
 import json
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -14,7 +15,8 @@ from statemachine.core.states import State
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
-console = Console(highlight=False)
+# Piped into a file or another program there is no width to respect: tables wrap less.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 180)
 errors = Console(highlight=False, stderr=True)
 STYLE = {
     State.SUCCEEDED: "bold green",

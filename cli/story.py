@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from statemachine.core.model import Model
@@ -61,7 +62,7 @@ def tell(
 def visits(entries: Sequence[Entry], now: float) -> list[Visit]:
     """The history as stays: each entry ends one and begins the next; the last one lasts, unless the run rests."""
     stays = []
-    for entry, after in zip(entries, [*entries[1:], None], strict=True):
+    for entry, after in zip_longest(entries, entries[1:]):
         rests = State(entry.dest).rests
         until = after.at if after else entry.at if rests else now
         left = _because(after) if after else _because(entry) if rests else ""
@@ -77,21 +78,22 @@ def _because(entry: Entry) -> str:
 
 
 def _headline(run: Run, model: Model) -> str:
-    serving = model.champion.version if model.champion else "nothing"
+    serving = model.champion.version if model.champion else ""
+    serves = f"{serving} serves." if serving else "Nothing serves yet."
     match run.state:
         case State.SUCCEEDED:
             now = "it serves" if serving == (run.target or run.candidate) else f"{serving} serves now"
             return f"{run.target or run.candidate} was proven by requests to Triton and became the champion; {now}."
         case State.REJECTED:
-            return f"Nothing was released: {run.reason or 'the answer was no'}. {serving} serves."
+            return f"Nothing was released: {run.reason or 'the answer was no'}. {serves}"
         case State.ROLLED_BACK:
             back = f"{run.target or serving} was brought back and serves"
             return f"{run.candidate} could not be released: {run.reason}. {back}."
         case State.FAILED:
             held = f" {model.name} is on hold: {model.hold.why}." if model.hold else ""
-            return f"It could not be done: {run.reason}. {serving} serves.{held}"
+            return f"It could not be done: {run.reason}. {serves}{held}"
         case State.CANCELLED:
-            return f"{run.reason or 'cancelled'}. {serving} serves."
+            return f"{run.reason or 'cancelled'}. {serves}"
         case State.QUEUED:
             return f"It has not begun: {run.reason or 'the next pass begins it'}."
         case State.AWAITING_APPROVAL:

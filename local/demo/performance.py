@@ -82,4 +82,4 @@ def _show(theatre: Theatre, scenes: list[Scene], facts: dict[str, str], console:
     if as_json:
         print(json.dumps(summary.as_data(scenes, histories, facts), indent=1))
     else:
-        summary.wide(console).print(summary.render(scenes, histories, facts))
+        console.print(summary.render(scenes, histories, facts))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -114,8 +114,3 @@ def as_data(scenes: Sequence[Scene], histories: Histories, facts: Mapping[str, s
         ],
         "facts": dict(facts),
     }
-
-
-def wide(console: Console) -> Console:
-    """The console, or, where its output is no terminal, one that is wide enough for the tables."""
-    return console if console.is_terminal else Console(width=180, highlight=False, file=console.file)
