@@ -1,45 +1,36 @@
-"""The table's stream: Slack for people, EMF for CloudWatch."""
+"""The table's stream: EMF for CloudWatch, then Slack for people."""
 
-import json
-import urllib.request
+from collections.abc import Iterator
 from typing import Any
 
-from handlers.edge import Event, app, logger, metrics
+from handlers.edge import Event, app, logger, measure, metrics
 from statemachine.announcing import Step, step
-
-METRIC = {
-    "PREPROCESSING": "RunsStarted",
-    "SUCCEEDED": "RunsSucceeded",
-    "REJECTED": "RunsRejected",
-    "FAILED": "RunsFailed",
-    "ROLLED_BACK": "RunsRolledBack",
-    "CANCELLED": "RunsCancelled",
-}
+from statemachine.core.errors import Malformed
 
 
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: Event, context: Any) -> dict[str, Any]:
-    """At least once. A Slack that fails never holds up the stream."""
-    steps = [told for record in event["Records"] if (told := step(record))]
-    for told in steps:
-        if name := METRIC.get(told.entry.dest):
-            metrics.add_metric(name=name, unit="Count", value=1)
-        _slack(told)
+    """At least once. The metrics are out before Slack is asked, and a Slack that fails never holds up the stream."""
+    steps = list(_steps(event))
+    metrics.add_metric(name="SlackFailed", unit="Count", value=app().announcer.tell(steps))
     return {"told": len(steps)}
 
 
-def _slack(told: Step) -> None:
+def _steps(event: Event) -> Iterator[Step]:
+    """The steps that can be told. What cannot be understood is counted, and nobody waits behind it."""
+    for record in event["Records"]:
+        try:
+            if told := step(record):
+                _count(told)
+                yield told
+        except Malformed as error:
+            metrics.add_metric(name="MessagesMalformed", unit="Count", value=1)
+            logger.error("a record of the stream cannot be told", extra={"error": str(error)})
+
+
+def _count(told: Step) -> None:
     entry = told.entry
-    text = f"{entry.run_id}: {entry.source or 'new'} → {entry.dest} ({entry.row}) {entry.reason}".strip()
-    logger.info("told", extra={"text": text})
-    try:
-        webhook = app().slack()
-        if webhook and entry.dest in METRIC:
-            body = json.dumps({"text": text}).encode()
-            request = urllib.request.Request(webhook, body, {"Content-Type": "application/json"})
-            urllib.request.urlopen(request, timeout=3).close()
-        metrics.add_metric(name="SlackFailed", unit="Count", value=0)
-    except Exception as error:
-        metrics.add_metric(name="SlackFailed", unit="Count", value=1)
-        logger.warning("Slack did not take it", extra={"error": str(error)})
+    logger.info("step", extra={"run_id": entry.run_id, "from": entry.source, "to": entry.dest, "row": entry.row})
+    for figure in app().announcer.figures(told):
+        measure(figure)

@@ -5,10 +5,12 @@ from functools import cache
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
 from statemachine.bootstrap import App, bootstrap
 from statemachine.core.errors import FraudloopError, Malformed
-from statemachine.core.metrics import NAMESPACE
+from statemachine.core.metrics import NAMESPACE, metric
+from statemachine.core.telling import Figure
 
 logger = Logger(service="fraudloop")
 metrics = Metrics(namespace=NAMESPACE, service="fraudloop")
@@ -19,6 +21,14 @@ Event = Mapping[str, Any]
 def app() -> App:
     """The system that the environment describes."""
     return bootstrap()
+
+
+def measure(figure: Figure) -> None:
+    """Say one figure under its own dimensions; those of `metrics` hold for all that a handler says."""
+    unit = MetricUnit(metric(figure.name).unit)
+    with single_metric(figure.name, unit, figure.value, namespace=NAMESPACE) as written:
+        for name, value in figure.dimensions.items():
+            written.add_dimension(name, value)
 
 
 def each(records: Iterable[Mapping[str, Any]], do: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from boto3.dynamodb.types import TypeDeserializer
 
 from statemachine.core import codec
 from statemachine.core.errors import Conflict, Unreachable
-from statemachine.core.run import Entry
+from statemachine.core.run import Entry, Run
 from statemachine.core.states import State
 from statemachine.core.telling import Figure, figures, message
 from statemachine.ledger import Ledger
@@ -68,7 +68,7 @@ class Announcer:
 
     def figures(self, told: Step) -> tuple[Figure, ...]:
         """The metrics of one step."""
-        run = self.ledger.run(told.entry.run_id)
+        run = self._run(told)
         history = self.ledger.history(run.id) if State(told.entry.dest).rests else ()
         return tuple(figures(told.entry, run, history))
 
@@ -88,15 +88,22 @@ class Announcer:
                 self._mark(key, text, TOLD if answering else OWED, Clause("the message is new"))
         return sum(1 for _ in self._owed())
 
+    def _run(self, told: Step) -> Run:
+        """The run as it stands; of one that is not on record any more the line itself still tells enough."""
+        entry = told.entry
+        return self.ledger.load(entry.run_id) or Run(
+            entry.run_id, told.model, 0, State(entry.dest), created_at=entry.at
+        )
+
     def _message(self, told: Step) -> tuple[Key, str]:
-        run = self.ledger.run(told.entry.run_id)
+        run = self._run(told)
         key = Key(OUTBOX, f"{run.id}#{told.entry.version:08d}")
         return key, message(told.entry, run, self.ledger.model(run.model), self.kfp_ui)
 
     def _pay_debts(self) -> bool:
         """True if Slack took them all, or none were owed."""
         for item in islice(self._owed(), AT_ONCE):
-            key, text = Key(OUTBOX, str(item["sk"])), str(item["text"])
+            key, text = Key(OUTBOX, str(item["name"])), str(item["text"])
             if not self._posted(text):
                 return False
             self._mark(key, text, TOLD, Clause("it is still owed", "state", OWED))
@@ -115,8 +122,8 @@ class Announcer:
 
     def _mark(self, key: Key, text: str, state: str, clause: Clause) -> None:
         expires = int(self.clock() + KEEP)
-        item = {"type": "message", "state": state, "text": text, "writer": self.new_id(), "expires_at": expires}
+        item = {"type": "message", "name": key.sk, "state": state, "text": text, "expires_at": expires}
         try:
-            self.ledger.table.write(Put(key, item, clause))
+            self.ledger.table.write(Put(key, item | {"writer": self.new_id()}, clause))
         except Conflict:  # two readers of the stream at the same moment: said twice, marked once
             LOG.info("%s was marked by another reader", key.sk)

@@ -209,12 +209,14 @@ def preprocess(order: Order, today: date | None = None) -> Result:
         try:
             made = build(admitted, Path(scratch) / "dataset", config, new=new, reference=_champion_profile(order))
         except Refused as refusal:
-            details = dict(refusal.result.details) | _tally(admitted, new)
-            raise Refused(refusal.reason, details, {"objects": objects}) from refusal
+            tally = _tally(admitted, new)
+            details = dict(refusal.result.details) | tally
+            raise Refused(refusal.reason, details, {"objects": objects}, _counted(tally)) from refusal
         uri = storage.join(order.output_uri, "dataset")
         storage.upload_folder(made.folder, uri)
     outputs = {"dataset": uri, "profile": storage.join(uri, "profile.json"), "objects": objects}
-    return Result(outputs, _metrics(made), _tally(admitted, new) | {"splits": made.dataset["splits"]})
+    tally = _tally(admitted, new)
+    return Result(outputs, _metrics(made) | _counted(tally), tally | {"splits": made.dataset["splits"]})
 
 
 def _source(entry: Mapping[str, Any]) -> Source:
@@ -249,6 +251,11 @@ def _told(entries: Sequence[Mapping[str, Any]], sources: Sequence[Source], admit
 def _tally(admitted: Admitted, new: Collection[str]) -> dict[str, Any]:
     accepted = sum(admitted.verdicts[identity].accepted for identity in new)
     return {"accepted": accepted, "quarantined": len(new) - accepted}
+
+
+def _counted(tally: Mapping[str, int]) -> dict[str, float]:
+    """Also among the metrics, since those reach the history and from there CloudWatch."""
+    return {f"objects_{name}": float(count) for name, count in tally.items()}
 
 
 def _metrics(made: Prepared) -> dict[str, float]:

@@ -1,0 +1,292 @@
+"""What people are told: each step that matters, once in practice, with nothing secret in it, whatever Slack does."""
+
+from dataclasses import dataclass, field
+from itertools import count
+
+import pytest
+
+from local.simulated.table import MemoryTable
+from statemachine.announcing import Announcer, Step
+from statemachine.core.errors import Unreachable
+from statemachine.core.metrics import METRICS, Emitter, emitted_by
+from statemachine.core.model import Model, Release
+from statemachine.core.run import Entry, Kind, Run, Trigger
+from statemachine.core.states import State
+from statemachine.core.telling import escaped, figures, message, redacted
+from statemachine.ledger import Ledger, model_key, put_model, put_run
+from statemachine.ports import Clause, Key, Put
+
+CHAMPION = Release("fraud-6-aaaaaaaa", "fraud-6", "s3://a/models/fraud/6", 4, 0.0, {"auc_roc": 0.96, "f1": 0.5})
+NEWER = Release("fraud-7-bbbbbbbb", "fraud-7", "s3://a/models/fraud/7", 5, 1.0)
+MODEL = Model("fraud", champion=CHAMPION)
+CROWNED = Model("fraud", champion=NEWER, predecessors=(CHAMPION,))
+RUN = Run(
+    "fraud-7",
+    "fraud",
+    7,
+    State.SUCCEEDED,
+    version=1,
+    created_at=100.0,
+    trigger=Trigger("arrival", why="quiet for 300 s"),
+    metrics={"auc_roc": 0.974, "average_precision": 0.61, "f1": 0.55},
+    champion=CHAMPION.version,
+    candidate=NEWER.version,
+)
+UI = "https://kfp.internal/"
+
+
+def entry(source, dest, row="x", version=5, reason="", attempt=1, kfp_id="abc-1", **metrics):
+    details = {"metrics": metrics} if metrics else {}
+    return Entry("fraud-7", version, 700.0, source, dest, row, reason, attempt, kfp_id=kfp_id, details=details)
+
+
+def told(source, dest, model=MODEL, run=RUN, **more):
+    return message(entry(source, dest, **more), run, model, UI)
+
+
+@dataclass
+class Chat:
+    """A Slack in memory that can be away."""
+
+    wanted: bool = True
+    away: bool = False
+    told: list = field(default_factory=list)
+    asked: int = 0
+
+    def post(self, text):
+        self.asked += 1
+        if self.away:
+            raise Unreachable("Slack answered 503")
+        self.told.append(text)
+
+
+@pytest.fixture
+def ledger():
+    ids = count()
+    ledger = Ledger(MemoryTable(), lambda: f"w{next(ids)}")
+    ledger.table.write(put_run(RUN, "w"))
+    ledger.table.write(
+        put_model(MODEL, "w")
+        if MODEL.version
+        else Put(model_key("fraud"), dict(put_model(MODEL, "w").item), Clause("new"))
+    )
+    return ledger
+
+
+@pytest.fixture
+def chat():
+    return Chat()
+
+
+@pytest.fixture
+def announcer(ledger, chat):
+    ids = count()
+    return Announcer(ledger, chat, lambda: 1000.0, lambda: f"m{next(ids)}", UI)
+
+
+FAILED = Step("fraud", entry("TRAINING", "FAILED", reason="boom", attempt=3))
+STARTED = Step("fraud", entry("QUEUED", "PREPROCESSING", version=2))
+
+
+# -- what is said ---------------------------------------------------------------------------------------------------
+
+
+def test_a_start_says_what_began_it():
+    """Which run, and why now."""
+    assert told("QUEUED", "PREPROCESSING") == "*fraud-7 started* (arrival quiet for 300 s)."
+
+
+def test_a_refusal_says_why_and_what_serves():
+    """The gate's own words; the champion goes on."""
+    said = told("EVALUATING", "REJECTED", reason="auc_roc: 0.85 is below 0.9")
+    assert said == "*fraud-7 refused* (evaluate): auc_roc: 0.85 is below 0.9. fraud-6-aaaaaaaa serves."
+
+
+def test_a_failure_names_stage_and_attempt_and_links_to_kfp():
+    """Enough to begin to look."""
+    said = told("TRAINING", "FAILED", reason="out of memory", attempt=3)
+    assert "failed* in train, attempt 3: out of memory." in said
+    assert "<https://kfp.internal/#/runs/details/abc-1|KFP run>" in said
+
+
+def test_a_deployment_shows_its_metrics_beside_the_champion_s():
+    """The one that serves, against the one that served."""
+    said = told("DEPLOYING", "SUCCEEDED", model=CROWNED)
+    assert "fraud-7-bbbbbbbb serves fraud" in said
+    assert "AUC 0.974 (champion 0.960), AP 0.610, F1 0.550 (champion 0.500) against fraud-6-aaaaaaaa." in said
+
+
+def test_the_first_version_has_nobody_beside_it():
+    """No champion, no comparison."""
+    said = told("DEPLOYING", "SUCCEEDED", run=Run("fraud-0", "fraud", 0, State.SUCCEEDED, metrics={"auc_roc": 0.95}))
+    assert said.endswith("AUC 0.950, the first version.")
+
+
+def test_a_rollback_and_a_restore_and_a_hold_are_told_apart():
+    """Rolled back by itself; brought back because a person asked; not brought back at all, for everybody to see."""
+    assert "rolled back*: fraud-7-bbbbbbbb did not come up: no READY." in told(
+        "ROLLING_BACK", "ROLLED_BACK", reason="no READY"
+    )
+    asked = Run(
+        "fraud-rollback-9",
+        "fraud",
+        0,
+        State.SUCCEEDED,
+        Kind.RESTORE,
+        target="fraud-5-c",
+        trigger=Trigger("rollback", "ann"),
+    )
+    assert "fraud-5-c serves fraud again, as ann asked" in told("ROLLING_BACK", "SUCCEEDED", run=asked)
+    assert told("ROLLING_BACK", "FAILED", reason="x").startswith("<!channel> *fraud is on hold*")
+
+
+def test_an_approval_is_asked_for_with_the_command():
+    """People learn that they are waited for."""
+    assert "`fraudloop approve fraud-7`" in told("EVALUATING", "AWAITING_APPROVAL")
+
+
+@pytest.mark.parametrize(("source", "dest"), [("", "QUEUED"), ("TRAINING", "EVALUATING"), ("TRAINING", "TRAINING")])
+def test_what_only_goes_on_is_not_told(source, dest):
+    """A quiet channel is read."""
+    assert told(source, dest) == ""
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "AKIAIOSFODNN7EXAMPLE",
+        "Bearer abc.def",
+        "eyJhbGciOi.eyJzdWIi.SflKxw",
+        "https://hooks.slack.com/services/T0/B0/XXXX",
+        "https://s3/x?X-Amz-Signature=0123abcd",
+        "password=hunter2",
+        '"token": "hunter2"',
+        "https://joe:hunter2@proxy/",
+    ],
+)
+def test_a_credential_in_a_reason_is_masked(secret):
+    """A stage's error text may quote anything; a chat is read by many."""
+    said = told("TRAINING", "FAILED", reason=f"cannot read {secret} at all")
+    for part in ("AKIAIOSFODNN7EXAMPLE", "abc.def", "SflKxw", "XXXX", "0123abcd", "hunter2"):
+        assert part not in said
+    assert "[masked]" in said
+    assert "at all" in said
+
+
+def test_a_reason_is_cut_and_cannot_ping_anybody():
+    """A file named <!channel> is just a name, and a traceback does not fill the screen."""
+    assert escaped("<!channel> & co") == "&lt;!channel&gt; &amp; co"
+    assert len(redacted("x" * 5000)) == 600
+
+
+# -- once in practice -------------------------------------------------------------------------------------------------
+
+
+def test_a_repeated_record_is_told_once(announcer, chat):
+    """The stream delivers at least once; the marker makes it once."""
+    assert announcer.tell([FAILED]) == 0
+    assert announcer.tell([FAILED, FAILED]) == 0
+    assert len(chat.told) == 1
+
+
+def test_what_slack_did_not_take_is_owed_and_goes_out_later_and_once(announcer, chat):
+    """At least once: a message outlives Slack's outage."""
+    chat.away = True
+    assert announcer.tell([FAILED]) == 1
+    chat.away = False
+    assert announcer.tell([STARTED]) == 0
+    assert announcer.tell([FAILED, STARTED]) == 0
+    assert ["failed" in text for text in chat.told] == [True, False]
+
+
+def test_a_slack_that_is_away_is_asked_once_a_pass(announcer, chat):
+    """Each refusal may take seconds, and the function has sixty."""
+    chat.away = True
+    assert announcer.tell([STARTED, FAILED]) == 2
+    assert chat.asked == 1
+    assert announcer.tell([]) == 2
+    assert chat.asked == 2
+
+
+def test_markers_outlive_the_stream_and_then_expire(announcer, ledger):
+    """A record can come again for 24 hours; the table does not grow for ever."""
+    announcer.tell([FAILED])
+    item = ledger.table.get(Key("SLACK", "fraud-7#00000005"))
+    assert item["expires_at"] - 1000 > 2 * 86_400
+
+
+def test_without_a_webhook_nothing_is_marked(ledger):
+    """Who configures Slack later is not told last week's news."""
+    assert Announcer(ledger, Chat(wanted=False), lambda: 0.0, str).tell([FAILED]) == 0
+    assert not list(ledger.table.query("SLACK"))
+
+
+def test_a_line_of_a_run_that_is_gone_is_still_told(chat):
+    """The line itself says enough."""
+    ledger = Ledger(MemoryTable(), iter("abcdefgh").__next__)
+    Announcer(ledger, chat, lambda: 0.0, iter("xyz").__next__).tell([FAILED])
+    assert "attempt 3: boom" in chat.told[0]
+
+
+# -- figures ----------------------------------------------------------------------------------------------------------
+
+
+def as_dict(found):
+    return {figure.name: figure.value for figure in found}
+
+
+def test_an_end_is_counted_with_its_duration_its_cost_and_its_quality():
+    """All attempts' dollars, from the closing of the window to rest."""
+    history = [
+        entry("PREPROCESSING", "TRAINING", **{"cost_dollars.preprocess": 0.1}),
+        entry("TRAINING", "TRAINING", **{"cost_dollars.train": 0.2}),
+        entry("TRAINING", "EVALUATING", **{"cost_dollars.train": 0.3}),
+    ]
+    found = as_dict(figures(entry("DEPLOYING", "SUCCEEDED", **{"pod_seconds.deploy": 30.0}), RUN, history))
+    assert found == {
+        "StageDuration": 30.0,
+        "RunsSucceeded": 1,
+        "RunDuration": 600.0,
+        "RunCost": pytest.approx(0.6),
+        "ModelAucRoc": 0.974,
+        "ModelAveragePrecision": 0.61,
+        "ModelF1": 0.55,
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        (entry("QUEUED", "TRAINING"), "RunsStarted"),
+        (entry("TRAINING", "TRAINING", "overdue"), "StageOverdue"),
+        (entry("TRAINING", "TRAINING", "failed_for_a_while"), "StageRetried"),
+        (entry("ROLLING_BACK", "FAILED"), "RestoreFailed"),
+        (entry("PREPROCESSING", "TRAINING", objects_accepted=3.0), "ObjectsAccepted"),
+        (entry("PREPROCESSING", "REJECTED", objects_quarantined=1.0), "ObjectsQuarantined"),
+        (entry("QUEUED", "CANCELLED"), "RunsCancelled"),
+    ],
+)
+def test_each_trouble_has_its_figure(line, name):
+    """What an alarm or a panel asks for is counted where it happens."""
+    assert as_dict(figures(line, RUN))[name]
+
+
+def test_every_figure_has_its_catalogue_s_dimensions():
+    """A dimension more or less would be another metric to CloudWatch."""
+    for source in ["", *(state.value for state in State)]:
+        for dest in (state.value for state in State):
+            for row in ("overdue", "failed_for_a_while", "x"):
+                told = entry(source, dest, row, objects_accepted=1.0, **{"pod_seconds.train": 1.0})
+                for figure in figures(told, RUN, [told]):
+                    assert tuple(figure.dimensions) == METRICS[figure.name].labels
+                    assert METRICS[figure.name].emitter is Emitter.LAMBDA
+
+
+def test_every_lambda_metric_is_emitted_by_somebody():
+    """The catalogue promises nothing that no code says."""
+    from pathlib import Path
+
+    root = Path(__file__).parents[2]
+    files = [*root.glob("handlers/*.py"), *root.glob("statemachine/**/*.py")]
+    code = "".join(path.read_text() for path in files if path.name != "metrics.py")
+    assert [line.name for line in emitted_by(Emitter.LAMBDA) if f'"{line.name}"' not in code] == []
