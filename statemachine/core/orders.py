@@ -82,7 +82,7 @@ INPUTS: Mapping[Stage, Callable[[Case], dict[str, str]]] = {
 
 
 def _data(case: Case) -> dict[str, Any]:
-    return {"strict": case.policy.strict, "cache": f"{case.policy.root}/cache/{case.run.model}"}
+    return {"strict": case.policy.strict}
 
 
 def _judging(case: Case) -> dict[str, Any]:
