@@ -14,7 +14,7 @@ from statemachine.core.run import Trigger
 
 
 class Status(Enum):
-    """PENDING until a run has checked it; QUARANTINED and SUPERSEDED (overwritten) teach no more; a MARKER never did."""
+    """PENDING until a run has checked it; QUARANTINED and SUPERSEDED (overwritten) teach no more; MARKER never did."""
 
     PENDING = "PENDING"
     ACCEPTED = "ACCEPTED"
