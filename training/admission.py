@@ -79,7 +79,7 @@ def judge(raw: Path, clean: Path, limits: Limits, scratch: Path) -> Verdict:
     _convert(file, clean)
     frame = scan([clean])
     counts = checks.count(frame, limits)
-    found = checks.problems(frame, file.text, counts, limits)
+    found = checks.problems(frame, file.text, file.missing, counts, limits)
     return _verdict(counts, found, clean)
 
 

@@ -4,7 +4,7 @@ The fast path is one vectorised pass of sums over the clean columns. Only when a
 and the raw fields read again as text, to say what was found. pandera was measured against it: see docs/decisions.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from typing import Any
@@ -119,15 +119,17 @@ def count(clean: pl.LazyFrame, limits: Limits) -> Counts:
     return Counts(broken={k: v for k, v in broken.items() if v}, duplicates=found["rows"] - different, **found)
 
 
-def problems(clean: pl.LazyFrame, raw: pl.LazyFrame, counts: Counts, limits: Limits) -> list[Problem]:
+def problems(
+    clean: pl.LazyFrame, raw: pl.LazyFrame, missing: Collection[str], counts: Counts, limits: Limits
+) -> list[Problem]:
     """Every reason to quarantine the file; empty if there is none. `raw` is the same rows as text."""
+    header = [Problem(0, name, "no such column", "the column in the header") for name in missing]
     if counts.rows < limits.min_rows:
-        return [Problem(0, "", f"{counts.rows} rows", f"at least {limits.min_rows} rows")]
-    table = rules(limits)
-    found = [
-        problem for number in counts.broken for problem in _examples(table[number], clean, raw, counts.broken[number])
-    ]
-    return found + _order(clean, counts, limits) + _duplicates(clean, counts, limits)
+        return [*header, Problem(0, "", f"{counts.rows} rows", f"at least {limits.min_rows} rows")]
+    table = {number: rule for number, rule in enumerate(rules(limits)) if not set(rule.columns) & set(missing)}
+    broken = {number: total for number, total in counts.broken.items() if number in table}
+    found = [problem for number, total in broken.items() for problem in _examples(table[number], clean, raw, total)]
+    return header + found + _order(clean, counts, limits) + _duplicates(clean, counts, limits)
 
 
 def _examples(rule: Rule, clean: pl.LazyFrame, raw: pl.LazyFrame, total: int) -> list[Problem]:

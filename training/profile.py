@@ -30,19 +30,17 @@ Column = Mapping[str, Any]
 
 def profile(rows: pl.LazyFrame) -> dict[str, Column]:
     """Per column its bins and how many rows fall into each: deciles for numbers, the `TOP` values for categories."""
-    return {name: _numeric(rows, value) for name, value in NUMERIC.items()} | {
-        name: _categorical(rows, value) for name, value in CATEGORICAL.items()
+    tables = _tables(rows)
+    return {name: _numeric(tables[name]) for name in NUMERIC} | {
+        name: _categorical(tables[name]) for name in CATEGORICAL
     }
 
 
 def drift(rows: pl.LazyFrame, reference: Mapping[str, Column]) -> dict[str, float]:
     """PSI of each column of `rows` against an earlier profile, whose bins are used."""
-    found = {}
-    for name, column in reference.items():
-        value = (NUMERIC | CATEGORICAL).get(name)
-        if value is not None:
-            found[name] = psi(_counted(rows, value, column), column["counts"])
-    return found
+    tables = _tables(rows)
+    known = {name: column for name, column in reference.items() if name in tables}
+    return {name: psi(_counted(tables[name], column), column["counts"]) for name, column in known.items()}
 
 
 def psi(counts: list[int], reference: list[int]) -> float:
@@ -56,41 +54,47 @@ def _shares(counts: list[int]) -> list[float]:
     return [(count + 0.5) / total for count in counts]
 
 
-def _numeric(rows: pl.LazyFrame, value: pl.Expr) -> Column:
-    told = rows.select(
-        *[value.quantile(decile).alias(str(decile)) for decile in DECILES],
-        mean=value.mean(),
-        low=value.min(),
-        high=value.max(),
-    ).collect()
-    summary = told.row(0, named=True)
-    edges = sorted({summary[str(decile)] for decile in DECILES} - {None})
-    column = {"edges": edges, "mean": summary["mean"], "min": summary["low"], "max": summary["high"]}
-    return column | {"counts": _counted(rows, value, column)}
+def _tables(rows: pl.LazyFrame) -> dict[str, pl.DataFrame]:
+    """Each column's different values, sorted, and how often each occurs (`n`): few, where rows may be millions."""
+    made = {
+        name: rows.group_by(value=value).agg(n=pl.len().cast(pl.Int64))
+        for name, value in (NUMERIC | CATEGORICAL).items()
+    }
+    tables = pl.collect_all(list(made.values()), engine="streaming")
+    return {name: _plain(table).sort("value") for name, table in zip(made, tables, strict=True)}
 
 
-def _categorical(rows: pl.LazyFrame, value: pl.Expr) -> Column:
-    counted = rows.select(value=value).filter(pl.col("value").is_not_null()).group_by("value").len().collect()
-    table = counted.with_columns(_plain(counted["value"])).sort(["len", "value"], descending=[True, False]).head(TOP)
-    column = {"values": table["value"].to_list()}
-    return column | {"counts": _counted(rows, value, column)}
+def _plain(table: pl.DataFrame) -> pl.DataFrame:
+    return table.with_columns(pl.col("value").cast(pl.String)) if table["value"].dtype == pl.Categorical else table
 
 
-def _counted(rows: pl.LazyFrame, value: pl.Expr, column: Column) -> list[int]:
+def _numeric(table: pl.DataFrame) -> Column:
+    there = table.drop_nulls("value")
+    total, weighed = (int(there["n"].sum()), float((there["value"] * there["n"]).sum()))
+    at = [int(there["n"].cum_sum().search_sorted(decile * total)) for decile in DECILES] if total else []
+    edges = sorted({there["value"][position] for position in at})
+    mean = weighed / total if total else None
+    column = {"edges": edges, "mean": mean, "min": there["value"].min(), "max": there["value"].max()}
+    return column | {"counts": _counted(table, column)}
+
+
+def _categorical(table: pl.DataFrame) -> Column:
+    often = table.drop_nulls("value").sort(["n", "value"], descending=[True, False]).head(TOP)
+    column = {"values": often["value"].to_list()}
+    return column | {"counts": _counted(table, column)}
+
+
+def _counted(table: pl.DataFrame, column: Column) -> list[int]:
     """Rows in each bin; the last bin holds empty fields (numbers) or all other values (categories)."""
     bins = len(column["edges"]) + 2 if "edges" in column else len(column["values"]) + 1
-    counted = rows.select(bin=_bin(value, column)).group_by("bin").len().collect()
-    found = dict(counted.rows())
+    found = dict(table.group_by(bin=_bin(column)).agg(pl.col("n").sum()).rows())
     return [found.get(number, 0) for number in range(bins)]
 
 
-def _bin(value: pl.Expr, column: Column) -> pl.Expr:
+def _bin(column: Column) -> pl.Expr:
+    value = pl.col("value")
     if "edges" in column:
         above = sum(((value > edge).cast(pl.Int32) for edge in column["edges"]), start=pl.lit(0, dtype=pl.Int32))
         return above.fill_null(len(column["edges"]) + 1)
     number = list(range(len(column["values"])))
     return value.replace_strict(column["values"], number, default=len(number), return_dtype=pl.Int32)
-
-
-def _plain(values: pl.Series) -> pl.Series:
-    return values.cast(pl.String) if values.dtype == pl.Categorical else values

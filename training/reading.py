@@ -27,18 +27,22 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True)
 class RawFile:
-    """A readable file: `typed` fails on the first value of a wrong type, `text` has all as it was written."""
+    """A readable file: `typed` fails on the first value of a wrong type, `text` has all as it was written.
+
+    Columns that the file lacks are named in `missing` and empty in both, so that the others can still be judged.
+    """
 
     path: Path
     typed: pl.LazyFrame
     text: pl.LazyFrame
+    missing: tuple[str, ...] = ()
 
 
 def open_raw(path: Path, scratch: Path) -> RawFile:
     """The file behind `path`; a gzipped one is unpacked into `scratch` first, since polars would unpack it into memory.
 
     Raises:
-        Unreadable: it is empty, cut short, not text in UTF-8, or lacks a column.
+        Unreadable: it is empty, cut short, not text in UTF-8, or has none of our columns.
     """
     with path.open("rb") as file:
         magic = file.read(4)
@@ -67,9 +71,7 @@ def _parquet(path: Path) -> RawFile:
         names = frame.collect_schema().names()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise Unreadable(0, "", f"broken Parquet: {_first_line(error)}", "a complete Parquet file") from error
-    _check_header(names)
-    chosen = frame.select(REQUIRED)
-    return RawFile(path, chosen, chosen.select(pl.all().cast(pl.String)))
+    return _table(path, names, frame, frame.select(pl.all().cast(pl.String)))
 
 
 def _csv(path: Path) -> RawFile:
@@ -79,23 +81,22 @@ def _csv(path: Path) -> RawFile:
         names = [name.strip().strip('"') for name in line.decode().split(",")]
     except UnicodeDecodeError as error:
         raise Unreadable(0, "", f"a header that is not UTF-8: {line[:40]!r}", "text in UTF-8") from error
-    _check_header(names)
-    wanted = [name for name in names if name in RAW_SCHEMA]
-    typed = pl.scan_csv(path, schema={name: RAW_SCHEMA.get(name, pl.String) for name in names})
-    text = pl.scan_csv(path, schema=dict.fromkeys(names, pl.String))
-    return RawFile(path, typed.select(wanted), text.select(wanted))
-
-
-def _check_header(names: list[str]) -> None:
-    missing = [name for name in REQUIRED if name not in names]
-    if missing:
-        other = [name for name in names if name not in RAW_SCHEMA]
-        raise Unreadable(
-            0, ", ".join(missing), f"no such column (others: {', '.join(other[:5]) or 'none'})"[:300], "this column"
-        )
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
         raise Unreadable(0, ", ".join(twice), "the column twice", "each column once")
+    typed = pl.scan_csv(path, schema={name: RAW_SCHEMA.get(name, pl.String) for name in names})
+    text = pl.scan_csv(path, schema=dict.fromkeys(names, pl.String))
+    return _table(path, names, typed, text)
+
+
+def _table(path: Path, names: list[str], typed: pl.LazyFrame, text: pl.LazyFrame) -> RawFile:
+    there = [name for name in names if name in RAW_SCHEMA]
+    if not there:
+        raise Unreadable(0, "", f"columns {', '.join(names)}"[:200], f"columns {', '.join(REQUIRED)}")
+    missing = tuple(name for name in REQUIRED if name not in there)
+    empty = {name: pl.lit(None, dtype=RAW_SCHEMA[name]) for name in missing}
+    text = text.select(there).with_columns(**{name: pl.lit(None, dtype=pl.String) for name in missing})
+    return RawFile(path, typed.select(there).with_columns(**empty), text, missing)
 
 
 def explain(file: RawFile) -> Unreadable:
