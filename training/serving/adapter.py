@@ -1,0 +1,53 @@
+"""Between Triton's python backend and the models: tensors to arrays and back, and bad requests to errors."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from training.serving import Tensors
+from training.serving.fraud_score import FraudScore
+from training.serving.lines import BadRequest
+from training.serving.prediction_and_shapley import PredictionAndShapley
+
+LOG = logging.getLogger("fraudloop.serving")
+MODELS: dict[str, Any] = {"fraud_score": FraudScore, "prediction_and_shapley": PredictionAndShapley}
+
+
+class Served(Protocol):
+    """A model that answers many requests at once, each with tensors or with why it cannot."""
+
+    def answer(self, requests: Sequence[Tensors], wanted: Sequence[frozenset[str]]) -> list[Tensors | BadRequest]: ...
+
+
+def load(name: str, folder: Path) -> Served:
+    """The model of this name from its files."""
+    served: Served = MODELS[name].load(folder)
+    return served
+
+
+def respond(model: Served, requests: Sequence[Any], outputs: Sequence[str]) -> list[Any]:
+    """Triton's responses. An error that is not the request's fault becomes an error answer too: the server goes on."""
+    tensors = [{tensor.name(): tensor.as_numpy() for tensor in request.inputs()} for request in requests]
+    wanted = [frozenset(request.requested_output_names()) for request in requests]
+    try:
+        answers: Sequence[Tensors | Exception] = model.answer(tensors, wanted)
+    except Exception as error:
+        LOG.exception("the model failed")
+        answers = [RuntimeError(f"the model failed: {type(error).__name__}: {error}")] * len(requests)
+    return [_response(answer, names or frozenset(outputs)) for answer, names in zip(answers, wanted, strict=True)]
+
+
+def _response(answer: Tensors | Exception, names: frozenset[str]) -> Any:
+    import triton_python_backend_utils as triton  # there only inside of Triton
+
+    if isinstance(answer, Exception):
+        return triton.InferenceResponse(error=triton.TritonError(str(answer), _code(triton, answer)))
+    tensors = [triton.Tensor(name, np.ascontiguousarray(values)) for name, values in answer.items() if name in names]
+    return triton.InferenceResponse(tensors)
+
+
+def _code(triton: Any, error: Exception) -> Any:
+    return triton.TritonError.INVALID_ARG if isinstance(error, BadRequest) else triton.TritonError.INTERNAL

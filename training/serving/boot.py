@@ -1,0 +1,40 @@
+"""What Triton loads as `model.py`: checks every file of this version, then hands requests to the code beside it."""
+
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).resolve().parent
+# Spinning threads of one library starve another's (torch beside XGBoost); must be set before either is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+class TritonPythonModel:
+    """One of the models in `training.serving`, behind Triton's python backend."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Load the model. Raises ValueError if a file is not what it was when it was exported."""
+        verify(FOLDER)
+        sys.path.insert(0, str(FOLDER / "code"))
+        from training.serving import adapter
+
+        self._model = adapter.load(args["model_name"], FOLDER / "model")
+        self._outputs = [output["name"] for output in json.loads(args["model_config"])["output"]]
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """One response a request; a request that cannot be answered gets an error, and the others an answer."""
+        from training.serving import adapter
+
+        return adapter.respond(self._model, requests, self._outputs)
+
+
+def verify(folder: Path) -> None:
+    """Compare each file with MANIFEST.json, before any of them is imported or read."""
+    listed = json.loads((folder / "MANIFEST.json").read_text())["files"]
+    for name, sha256 in listed.items():
+        file = folder / name
+        if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != sha256:
+            raise ValueError(f"{file} is not what MANIFEST.json says: the version is damaged; fetch or export it again")

@@ -1,0 +1,102 @@
+"""The `config.pbtxt` of the two models: names, types and shapes, batching, warm-up, and the version they belong to."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from training.serving.request import COUNTERS
+
+MAX_BATCH = 1024
+VERSION = "candidate_version"
+
+
+@dataclass(frozen=True)
+class Port:
+    """One input or output: `dims` without the batch, -1 for any."""
+
+    name: str
+    kind: str
+    dims: tuple[int, ...]
+    optional: bool = False
+
+    def text(self) -> str:
+        """As it stands in config.pbtxt."""
+        dims = ", ".join(map(str, self.dims))
+        optional = " optional: true" if self.optional else ""
+        return f'  {{ name: "{self.name}" data_type: TYPE_{self.kind} dims: [ {dims} ]{optional} }}'
+
+
+def fraud_score(inputs: Sequence[str], threshold: float) -> str:
+    """For the model `fraud_score` whose head has these inputs; the version is left open."""
+    ports = (
+        Port("TRANSACTION", "STRING", (1,)),
+        Port("CARD_HISTORY", "STRING", (1,), optional=True),
+        Port("MERCHANT_HISTORY", "STRING", (1,), optional=True),
+        Port("COUNTERS", "FP32", (len(COUNTERS),), optional=True),
+    )
+    answers = (
+        Port("PROBABILITY", "FP32", (1,)),
+        Port("DECISION", "BOOL", (1,)),
+        Port("SHAPLEY_VALUES", "FP32", (len(inputs),)),
+        Port("BASE_VALUE", "FP32", (1,)),
+    )
+    told = {
+        "threshold": repr(threshold),
+        "counters": json.dumps(list(COUNTERS)),
+        "shapley_names": json.dumps(list(inputs)),
+    }
+    example = '{ data_type: TYPE_STRING dims: [ 1 ] input_data_file: "transaction" }'
+    warm_up = f'batch_size: 1\n  inputs {{ key: "TRANSACTION" value: {example} }}'
+    # No queue delay: what waits while the instance is busy is answered together, and nobody waits for company.
+    return _text("fraud_score", MAX_BATCH, ports, answers, told, warm_up, "dynamic_batching { }")
+
+
+def prediction_and_shapley(columns: Sequence[str], base_value: float) -> str:
+    """For the model `prediction_and_shapley` with these columns of NODE_FEATURES; the version is left open."""
+    width = len(columns)
+    ports = (
+        Port("NODE_FEATURES", "FP32", (-1, width)),
+        Port("EDGE_INDEX", "INT64", (2, -1)),
+        Port("COMPUTE_SHAP", "BOOL", (1,)),
+        Port("FEATURE_MASK", "INT32", (width,)),
+    )
+    answers = (Port("PREDICTION", "FP32", (-1, 1)), Port("SHAP_VALUES", "FP32", (-1, width)))
+    shapes = {"NODE_FEATURES": (1, width), "EDGE_INDEX": (2, 1), "COMPUTE_SHAP": (1,), "FEATURE_MASK": (width,)}
+    kinds = {port.name: port.kind for port in ports}
+    zeros = "\n  ".join(
+        f'inputs {{ key: "{name}" value: {{ data_type: TYPE_{kinds[name]} '
+        f"dims: [ {', '.join(map(str, shape))} ] zero_data: true }} }}"
+        for name, shape in shapes.items()
+    )
+    told = {"columns": json.dumps(list(columns)), "base_value": repr(base_value)}
+    return _text("prediction_and_shapley", 0, ports, answers, told, zeros)
+
+
+def with_version(config: str, version: str) -> str:
+    """The same config, saying which version it serves: the last thing that is written into a repository."""
+    return config + _parameter(VERSION, version)
+
+
+def _text(
+    name: str,
+    max_batch: int,
+    inputs: Sequence[Port],
+    outputs: Sequence[Port],
+    parameters: Mapping[str, str],
+    warm_up: str,
+    *more: str,
+) -> str:
+    parts = [
+        f'name: "{name}"\nbackend: "python"\nmax_batch_size: {max_batch}',
+        "input [\n" + ",\n".join(port.text() for port in inputs) + "\n]",
+        "output [\n" + ",\n".join(port.text() for port in outputs) + "\n]",
+        "instance_group [{ kind: KIND_CPU count: 1 }]",
+        "version_policy: { latest: { num_versions: 1 } }",
+        *more,
+        f'model_warmup [{{\n  name: "one"\n  {warm_up}\n}}]',
+    ]
+    return "\n".join(parts) + "\n" + "".join(_parameter(key, value) for key, value in parameters.items())
+
+
+def _parameter(key: str, value: str) -> str:
+    return f"parameters: {{ key: {json.dumps(key)} value: {{ string_value: {json.dumps(value)} }} }}\n"

@@ -1,0 +1,76 @@
+"""The Triton model `fraud_score`: raw transactions with their history in; probability, decision, Shapley values out."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import numpy as np
+
+from training import head
+from training.model import FraudModel, load
+from training.serving import Tensors
+from training.serving.asking import fitted_of
+from training.serving.lines import BadRequest
+from training.serving.request import COUNTERS, SIDES, Featuriser, Request
+
+SHAPLEY = "SHAPLEY_VALUES"
+Answer = Tensors | BadRequest
+
+
+class FraudScore:
+    """Answers batches of requests with one pass of the model."""
+
+    def __init__(self, model: FraudModel) -> None:
+        self._model = model
+        self._featuriser = Featuriser(fitted_of(model), model.row, model.config.k, model.config.label_delay)
+
+    @classmethod
+    def load(cls, folder: Path) -> "FraudScore":
+        """From the model's files."""
+        return cls(load(folder))
+
+    def answer(self, requests: Sequence[Tensors], wanted: Sequence[frozenset[str]]) -> list[Answer]:
+        """One answer a request; a bad one harms no other. Shapley values are computed if any request wants them."""
+        explain = any(SHAPLEY in names or "BASE_VALUE" in names for names in wanted)
+        parsed = [parsed_request(request) for request in requests]
+        today = datetime.now(UTC).date()
+        try:
+            return list(self._together(parsed, today, explain))
+        except BadRequest as error:
+            if len(parsed) == 1:
+                return [error]
+        return [self._alone(request, today, explain) for request in parsed]
+
+    def _alone(self, request: Request, today: date, explain: bool) -> Answer:
+        try:
+            return self._together([request], today, explain)[0]
+        except BadRequest as error:
+            return error
+
+    def _together(self, requests: Sequence[Request], today: date, explain: bool) -> list[Tensors]:
+        block = self._featuriser.block(Request.joined(requests), today)
+        inputs = self._model.head_inputs(block)
+        probability = head.predict(self._model.booster, inputs)[:, None]
+        outputs = {"PROBABILITY": probability, "DECISION": probability >= np.float32(self._model.threshold)}
+        if explain:
+            contributions = head.contributions(self._model.booster, inputs)
+            outputs |= {SHAPLEY: contributions[:, :-1], "BASE_VALUE": contributions[:, -1:]}
+        cuts = np.cumsum([len(request) for request in requests])[:-1]
+        parts = {name: np.split(values, cuts) for name, values in outputs.items()}
+        return [{name: part[number] for name, part in parts.items()} for number in range(len(requests))]
+
+
+def parsed_request(tensors: Tensors) -> Request:
+    """A request from its tensors; what is left out is empty or zero."""
+    transaction = tensors["TRANSACTION"].ravel().tolist()
+    empty = [b""] * len(transaction)
+    card, merchant = (tensors[side].ravel().tolist() if side in tensors else empty for side in SIDES)
+    zeros = np.zeros((len(transaction), len(COUNTERS)), dtype=np.float32)
+    return Request(transaction, card, merchant, tensors.get("COUNTERS", zeros))
+
+
+def tensors_of(request: Request) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+    """The tensors of a request."""
+    texts = {"TRANSACTION": request.transaction, SIDES[0]: request.card, SIDES[1]: request.merchant}
+    columns = {name: np.array(list(values), dtype=np.object_)[:, None] for name, values in texts.items()}
+    return columns | {"COUNTERS": request.counters}

@@ -1,0 +1,107 @@
+"""Blocks from a graph of nodes and edges, as the blueprint's clients send it.
+
+Columns of NODE_FEATURES [N, F]: the row features, then `NODE_COLUMNS`. `card` and `merchant` are codes that the client
+chooses for one request; equal codes mean the same card or merchant. `day` (since the epoch) and `minute` of the day say
+when, `fraud` is 1 where a fraud is known. An edge of EDGE_INDEX [2, E] goes from an earlier transaction to a later one
+of the same card or merchant; an edge that does not is left out, so a self loop says nothing.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from training.history import RISKS, VOLUMES, Block, History, Reader
+from training.serving.lines import BadRequest
+
+NODE_COLUMNS = ("day", "minute", "card", "merchant", "fraud", *VOLUMES, *RISKS)
+IDENTITIES = 5
+Floats = NDArray[np.float32]
+
+
+def block_of(nodes: Floats, edges: NDArray[np.int64], rows: int, k: int, delay: int) -> Block:
+    """The block of all nodes [N, F], of which the first `rows` columns are the row features.
+
+    Raises:
+        BadRequest: a figure is not finite, or an edge leaves the graph.
+    """
+    check(nodes, edges)
+    day, minute, card, merchant, fraud = nodes[:, rows : rows + IDENTITIES].astype(np.int64).T
+    time = day * 86_400 + minute * 60
+    row = nodes[:, :rows].copy()
+    counters = torch.from_numpy(nodes[:, rows + IDENTITIES :].copy())
+    by_card = _Nodes(row, time, card, merchant, fraud == 1)
+    by_merchant = _Nodes(row, time, merchant, card, fraud == 1)
+    return Block(
+        row=torch.from_numpy(row),
+        card=_history(by_card, edges, k, delay),
+        merchant=_history(by_merchant, edges, k, delay),
+        volume=counters[:, : len(VOLUMES)],
+        risk=counters[:, len(VOLUMES) :],
+    )
+
+
+def check(nodes: Floats, edges: NDArray[np.int64]) -> None:
+    """Raises BadRequest unless figures are finite and edges stay within the graph."""
+    if not np.isfinite(nodes).all():
+        node, column = np.argwhere(~np.isfinite(nodes))[0]
+        raise BadRequest(f"NODE_FEATURES[{node}, {column}] is {nodes[node, column]}, expected a finite number")
+    if edges.size and not (edges.min() >= 0 and edges.max() < len(nodes)):
+        raise BadRequest(f"EDGE_INDEX names nodes {edges.min()} … {edges.max()}, but there are {len(nodes)}")
+
+
+class _Nodes:
+    """All nodes as one side sees them: `own` is the code that its histories share."""
+
+    def __init__(self, row: Floats, time: NDArray, own: NDArray, other: NDArray, fraud: NDArray) -> None:  # type: ignore[type-arg]
+        self.row, self.time, self.own, self.other, self.fraud = row, time, own, other, fraud
+
+
+def _history(nodes: _Nodes, edges: NDArray[np.int64], k: int, delay: int) -> History:
+    source, target = np.unique(edges, axis=1)
+    meant = (nodes.own[source] == nodes.own[target]) & (nodes.time[source] < nodes.time[target])
+    source, target = source[meant], target[meant]
+    gap = nodes.time[target] - nodes.time[source]
+    order = np.lexsort((source, -gap, target))  # of two in the same minute, the higher number is the later one
+    source, target, gap = source[order], target[order], gap[order]
+    after = np.searchsorted(target, target, side="right") - 1 - np.arange(len(target))
+    recent = after < k
+    source, target, gap, at = source[recent], target[recent], gap[recent], (target[recent], after[recent])
+    matured = gap >= delay
+    filled = {
+        "row": nodes.row[source],
+        "gap": gap.astype(np.float32),
+        "label": (matured & nodes.fraud[source]).astype(np.float32),
+        "matured": matured,
+        "same": nodes.other[source] == nodes.other[target],
+        "present": np.ones(len(source), dtype=bool),
+    }
+    return History(**{name: placed(len(nodes.time), k, at, values) for name, values in filled.items()})
+
+
+def placed(rows: int, k: int, at: tuple[NDArray[np.intp], NDArray[np.intp]], values: NDArray) -> Tensor:  # type: ignore[type-arg]
+    """Zeros [B, K, …] with `values` at the places `at`."""
+    full = np.zeros((rows, k, *values.shape[1:]), dtype=values.dtype)
+    full[at] = values
+    return torch.from_numpy(full)
+
+
+def graph_request(reader: Reader, ids: Tensor) -> tuple[Floats, NDArray[np.int64]]:
+    """NODE_FEATURES and EDGE_INDEX for transactions of a data set: they are nodes 0 … B − 1, their histories follow."""
+    graph = reader.graph
+    last = [line.last(ids, reader.k) for line in (graph.cards, graph.merchants)]
+    others = torch.cat([found[present] for found, present in last]).unique()
+    nodes = torch.cat([ids, others[~torch.isin(others, ids)]])
+    number = {node: position for position, node in enumerate(nodes.tolist())}
+    edges = {
+        (number[source], target)
+        for found, present in last
+        for target, (row, there) in enumerate(zip(found, present, strict=True))
+        for source in row[there].tolist()
+    }
+    time, block = graph.time[nodes], reader.block(nodes)
+    codes = [torch.unique(entity[nodes], return_inverse=True)[1] for entity in (graph.card, graph.merchant)]
+    told = [time // 86_400, time % 86_400 // 60, *codes, graph.label[nodes] == 1]
+    identities = torch.stack([column.float() for column in told], dim=1)
+    columns = torch.cat([graph.row[nodes], identities, block.volume, block.risk], dim=1)
+    return columns.numpy(), np.array(sorted(edges), dtype=np.int64).reshape(-1, 2).T.copy()

@@ -1,0 +1,70 @@
+"""The Triton model `prediction_and_shapley`: the blueprint's names and shapes (v1.0.1), answered by this model.
+
+Its clients send a graph; see `training.serving.graph_request` for the columns. PREDICTION are the probabilities of all
+nodes, SHAP_VALUES the Shapley values of their log-odds over the input columns, zeros unless COMPUTE_SHAP.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training import head
+from training.model import FraudModel, load
+from training.serving import Tensors
+from training.serving.graph_request import NODE_COLUMNS, Floats, block_of, check
+from training.serving.lines import BadRequest
+from training.serving.shapley import shapley_values
+
+PERMUTATIONS = 2
+SEED = 0
+MAX_EXPLAINED = 4096  # nodes times groups that one request may have explained: it would keep others waiting
+
+
+class PredictionAndShapley:
+    """Answers one graph at a time."""
+
+    def __init__(self, model: FraudModel) -> None:
+        self._model = model
+
+    @classmethod
+    def load(cls, folder: Path) -> "PredictionAndShapley":
+        """From the model's files."""
+        return cls(load(folder))
+
+    def base_value(self) -> float:
+        """What Shapley values count from: the log-odds of a node whose columns are all 0 and that has no history."""
+        nothing = np.zeros((1, len(self._model.row) + len(NODE_COLUMNS)), dtype=np.float32)
+        return float(self._margin(nothing, np.zeros((2, 0), dtype=np.int64))[0])
+
+    def answer(self, requests: Sequence[Tensors], wanted: Sequence[frozenset[str]]) -> list[Tensors | BadRequest]:
+        """One answer a request."""
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request: Tensors) -> Tensors | BadRequest:
+        nodes, edges = request["NODE_FEATURES"], request["EDGE_INDEX"]
+        try:
+            check(nodes, edges)
+            prediction = head.predict(self._model.booster, self._inputs(nodes, edges))[:, None]
+            values = self._explained(request) if request["COMPUTE_SHAP"].ravel()[0] else np.zeros_like(nodes)
+        except BadRequest as error:
+            return error
+        return {"PREDICTION": prediction, "SHAP_VALUES": values}
+
+    def _explained(self, request: Tensors) -> Floats:
+        nodes, edges, mask = request["NODE_FEATURES"], request["EDGE_INDEX"], request["FEATURE_MASK"]
+        size = len(nodes) * len(np.unique(mask))
+        if size > MAX_EXPLAINED:
+            raise BadRequest(f"{size} nodes × groups to explain, at most {MAX_EXPLAINED}: send fewer of either")
+        return shapley_values(lambda part: self._margin(part, edges), nodes, mask, PERMUTATIONS, SEED)
+
+    def _margin(self, nodes: Floats, edges: NDArray[np.int64]) -> Floats:
+        inputs = self._inputs(nodes, edges)
+        margins: Floats = self._model.booster.inplace_predict(inputs, predict_type="margin", validate_features=False)
+        return margins
+
+    def _inputs(self, nodes: Floats, edges: NDArray[np.int64]) -> Floats:
+        config = self._model.config
+        block = block_of(nodes, edges, len(self._model.row), config.k, config.label_delay)
+        return self._model.head_inputs(block)

@@ -1,0 +1,44 @@
+"""Writes the model repository that Triton loads: two models, each with its files, its own code and a manifest."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from training import integrity
+from training.model import FraudModel
+from training.serving import boot, config_pbtxt
+from training.serving.closure import copy_code
+from training.serving.graph_request import NODE_COLUMNS
+from training.serving.prediction_and_shapley import PredictionAndShapley
+
+MODELS = ("fraud_score", "prediction_and_shapley")
+CODE = "training.serving.adapter"
+
+
+def write_repository(folder: Path, model: FraudModel, example: bytes) -> None:
+    """Write the repository of `model`; `example` is a raw transaction to warm up with. The version is not in it yet."""
+    configs = {
+        "fraud_score": config_pbtxt.fraud_score(model.inputs, model.threshold),
+        "prediction_and_shapley": config_pbtxt.prediction_and_shapley(
+            (*model.row, *NODE_COLUMNS), PredictionAndShapley(model).base_value()
+        ),
+    }
+    for name, config in configs.items():
+        version = folder / name / "1"
+        (version / "model").mkdir(parents=True)
+        model.save(version / "model")
+        copy_code(version / "code", CODE)
+        shutil.copyfile(boot.__file__, version / "model.py")
+        integrity.write_manifest(version)
+        (folder / name / "config.pbtxt").write_text(config)
+    warm_up = folder / "fraud_score" / "warmup"
+    warm_up.mkdir()
+    (warm_up / "transaction").write_bytes(np.uint32(len(example)).tobytes() + example)
+
+
+def stamp(folder: Path, version: str) -> None:
+    """Write the version into both configs."""
+    for name in MODELS:
+        file = folder / name / "config.pbtxt"
+        file.write_text(config_pbtxt.with_version(file.read_text(), version))
