@@ -39,14 +39,15 @@ ERRORS = (
 OTHER_ERROR = 128
 FIRST_YEAR, LAST_YEAR = 1970, 2100
 CARDS_PER_USER = 10
-VERSION = 1  # of the columns below; cached objects of another version are not read
+VERSION = 2  # of the columns below; cached objects of another version are not read
 
 
 def canonical(labelled: bool = True) -> dict[str, pl.Expr]:
     """The clean columns by name, as expressions over raw columns.
 
     `user` and `number` Int32, `date` days and `minute` Int32, `cents` Int32, `channel` Int8, `merchant_key` Int64,
-    `state` String ("" if empty), `zip` Int32 (0 if empty), `mcc` Int32, `errors` UInt8, `label` Int8.
+    `state` String ("" if empty), `zip` Int32 (0 if empty), `mcc` Int32, `errors` UInt8,
+    `has_city` Boolean, `label` Int8.
     """
     columns = {
         "user": _integer("User"),
@@ -61,7 +62,9 @@ def canonical(labelled: bool = True) -> dict[str, pl.Expr]:
         "mcc": _integer("MCC"),
         "errors": _errors(),
     }
-    return columns | ({"label": _coded(LABEL, ("No", "Yes"), 0)} if labelled else {})
+    # The city is no feature, but a file is only read in full, stray fields included, if every column is asked for.
+    only_in_files = {"has_city": pl.col("Merchant City").is_not_null(), "label": _coded(LABEL, ("No", "Yes"), 0)}
+    return columns | (only_in_files if labelled else {})
 
 
 def keyed() -> dict[str, pl.Expr]:

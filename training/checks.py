@@ -73,6 +73,7 @@ def rules(limits: Limits) -> list[Rule]:
         ),
         Rule(("Use Chip",), "Swipe, Chip or Online Transaction", pl.col("channel").is_null()),
         Rule(("Merchant Name",), "a 64-bit signed integer", pl.col("merchant_key").is_null()),
+        Rule(("Merchant City",), "a name, or ONLINE", ~pl.col("has_city")),
         Rule(("Zip",), "empty, or an integer up to 99999", ~pl.col("zip").is_between(0, 99_999).fill_null(False)),
         Rule(("MCC",), "an integer from 700 to 9999", ~pl.col("mcc").is_between(700, 9999).fill_null(False)),
         Rule(("Is Fraud?",), "Yes or No", pl.col("label").is_null()),

@@ -1,0 +1,115 @@
+"""One API over S3 and local folders; what is absent is told from what failed; manifests notice any change."""
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from training import integrity, storage
+
+
+@pytest.fixture(params=["local", "s3"])
+def root(request, tmp_path, monkeypatch):
+    """A place to write to: the same contract holds for a folder and for a bucket."""
+    if request.param == "local":
+        yield str(tmp_path / "root")
+        return
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with mock_aws():
+        boto3.client("s3").create_bucket(Bucket="bucket")
+        yield "s3://bucket/root"
+
+
+def test_what_was_written_is_read(root):
+    """Bytes and JSON come back as they went in."""
+    storage.write_bytes(storage.join(root, "a", "b.bin"), b"\x00\x01")
+    storage.write_json(storage.join(root, "c.json"), {"b": 1, "a": [None]})
+    assert storage.read_bytes(f"{root}/a/b.bin") == b"\x00\x01"
+    assert storage.read_json(f"{root}/c.json") == {"a": [None], "b": 1}
+    assert storage.list_uris(root) == [f"{root}/a/b.bin", f"{root}/c.json"]
+
+
+def test_absent_is_file_not_found(root):
+    """A missing file is `FileNotFoundError` however one looks, and `exists` says no."""
+    assert not storage.exists(f"{root}/none")
+    assert storage.list_uris(f"{root}/none") == []
+    with pytest.raises(FileNotFoundError, match="none"):
+        storage.read_bytes(f"{root}/none")
+    with pytest.raises(FileNotFoundError, match="none"):
+        storage.download_folder(f"{root}/none", "unused")
+
+
+def test_a_failed_download_leaves_nothing(root, tmp_path):
+    """A file is complete or not there."""
+    with pytest.raises(FileNotFoundError):
+        storage.download(f"{root}/none", tmp_path / "x" / "y")
+    assert list((tmp_path / "x").glob("y")) == []
+
+
+def test_only_if_absent_never_overwrites(root):
+    """The second writer loses and is told."""
+    storage.write_bytes(f"{root}/once", b"first", only_if_absent=True)
+    with pytest.raises(FileExistsError, match="once"):
+        storage.write_bytes(f"{root}/once", b"second", only_if_absent=True)
+    assert storage.read_bytes(f"{root}/once") == b"first"
+
+
+def test_a_folder_travels_whole(root, tmp_path):
+    """Upload and download keep names and bytes, and the manifest is the last to arrive."""
+    folder = tmp_path / "folder"
+    storage.write_bytes(str(folder / "zz" / "weights"), b"w")
+    storage.write_bytes(str(folder / "aa"), b"a")
+    integrity.write_manifest(folder)
+    storage.upload_folder(folder, f"{root}/there")
+    back = storage.download_folder(f"{root}/there", tmp_path / "back")
+    assert set(integrity.verify_manifest(back)) == {"aa", "zz/weights"}
+
+
+def test_the_manifest_is_uploaded_last(tmp_path, monkeypatch):
+    """Whoever sees the manifest sees everything that it lists."""
+    folder, order = tmp_path / "folder", []
+    for name in ("zz", "MANIFEST.json", "aa"):
+        storage.write_bytes(str(folder / name), b"x")
+    monkeypatch.setattr(storage, "upload", lambda path, uri: order.append(path.name))
+    storage.upload_folder(folder, "s3://bucket/there")
+    assert order == ["aa", "zz", "MANIFEST.json"]
+
+
+def test_an_object_has_versions(monkeypatch):
+    """A version id fetches what it names; the local stand-in's "null" means none."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        client = boto3.client("s3")
+        client.create_bucket(Bucket="bucket")
+        client.put_bucket_versioning(Bucket="bucket", VersioningConfiguration={"Status": "Enabled"})
+        first = client.put_object(Bucket="bucket", Key="k", Body=b"one")
+        client.put_object(Bucket="bucket", Key="k", Body=b"two")
+        assert storage.read_bytes("s3://bucket/k", first["VersionId"]) == b"one"
+        assert storage.read_bytes("s3://bucket/k", "null") == b"two"
+        assert storage.etag("s3://bucket/k", first["VersionId"]) == first["ETag"].strip('"')
+
+
+@pytest.mark.parametrize("change", ["changed", "missing", "added", "no manifest"])
+def test_a_manifest_notices_every_change(tmp_path, change):
+    """Verification names the file that is missing, changed or not listed."""
+    for name in ("a", "b"):
+        storage.write_bytes(str(tmp_path / name), name.encode())
+    integrity.write_manifest(tmp_path)
+    match change:
+        case "changed":
+            (tmp_path / "a").write_bytes(b"b")
+        case "missing":
+            (tmp_path / "a").unlink()
+        case "added":
+            (tmp_path / "c").write_bytes(b"")
+        case _:
+            (tmp_path / integrity.MANIFEST).unlink()
+    told = {"added": ": c", "no manifest": "never finished"}.get(change, ": a")
+    with pytest.raises(integrity.Tampered, match=told):
+        integrity.verify_manifest(tmp_path)
+
+
+def test_nan_is_no_json():
+    """What other readers could not parse is refused when it is written."""
+    with pytest.raises(ValueError, match="JSON"):
+        storage.dump_json({"x": float("nan")})
