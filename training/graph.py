@@ -118,8 +118,8 @@ def load_graph(dataset: str | Path, features: tuple[str, ...]) -> Graph:
 def graph_of(table: pl.DataFrame, features: tuple[str, ...]) -> Graph:
     """The graph of a table that is sorted by time."""
     row = torch.empty(len(table), len(features))
-    for column, name in enumerate(features):
-        row[:, column] = torch.from_numpy(table[name].cast(pl.Float32).to_numpy())
+    for number, name in enumerate(features):
+        row.numpy()[:, number] = table[name].cast(pl.Float32).to_numpy()
 
     def column(name: str) -> Tensor:
         return torch.from_numpy(table[name].to_numpy(writable=True))
