@@ -86,7 +86,7 @@ def _data(case: Case) -> dict[str, Any]:
 
 
 def _judging(case: Case) -> dict[str, Any]:
-    return {"gate": asdict(case.policy.gate)}
+    return {"gate": {name: value for name, value in asdict(case.policy.gate).items() if value is not None}}
 
 
 def _exporting(case: Case) -> dict[str, Any]:
