@@ -17,6 +17,7 @@ from local.faults import Faults
 from local.home import FOREIGN, Endpoints, Home
 from local.process import end, free_port, spawn
 from local.resources import ARTIFACTS, CREDENTIALS
+from statemachine import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 PIPELINES = ROOT / "build" / "pipelines"
@@ -88,6 +89,7 @@ class System:
         made = resources.create(urls["aws"])
         environment = _basic(urls) | made.environment() | self._settings(urls)
         self.endpoints = Endpoints(urls, _ours(environment))
+        settings.read(environment)  # a mistake in the registry is told now, not by each handler
         self._run(
             "kfp", "local.kfp", *self._kfp(ports), ready=urls["kfp"] + "/apis/v2beta1/healthz", environment=environment
         )

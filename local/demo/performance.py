@@ -73,7 +73,7 @@ def _played(theatre: Theatre, made: files.Files, scene: Scene, play: object, say
         scene.promise("it was played to its end", False, f"{type(trouble).__name__}: {trouble}")
         return False
     say("[green]held[/]" if scene.held else "[bold red]did not hold[/]")
-    return True
+    return bool(theatre.champion())  # without one there is nothing to defend
 
 
 def _show(theatre: Theatre, scenes: list[Scene], facts: dict[str, str], console: Console, as_json: bool) -> None:

@@ -157,7 +157,7 @@ def _promise_proof(theatre: Theatre, scene: Scene, run: Run) -> None:
     proof = f"{golden.get('requests', 0)} golden requests, largest difference {golden.get('max_difference')}"
     scene.promise("every pod serves its version", served == {run.candidate} != {""}, ", ".join(served) or "nothing")
     scene.promise("proven by golden requests", golden.get("requests", 0) > 0, proof)
-    scene.promise("it is the champion", theatre.champion() == run.candidate, theatre.champion())
+    scene.promise("it is the champion", theatre.champion() == run.candidate != "", theatre.champion() or "none")
 
 
 def _promise_champion(theatre: Theatre, scene: Scene, before: str) -> None:
