@@ -178,6 +178,7 @@ def _basic(urls: Mapping[str, str]) -> dict[str, str]:
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "PYTHONUNBUFFERED": "1",
+        "OMP_WAIT_POLICY": "passive",  # the threads of torch and XGBoost share two cores: spinning costs ten times
         }
     )
 
