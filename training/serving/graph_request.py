@@ -100,8 +100,13 @@ def graph_request(reader: Reader, ids: Tensor) -> tuple[Floats, NDArray[np.int64
         for source in row[there].tolist()
     }
     time, block = graph.time[nodes], reader.block(nodes)
-    codes = [torch.unique(entity[nodes], return_inverse=True)[1] for entity in (graph.card, graph.merchant)]
+    codes = [_codes(entity[nodes]) for entity in (graph.card, graph.merchant)]
     told = [time // 86_400, time % 86_400 // 60, *codes, graph.label[nodes] == 1]
     identities = torch.stack([column.float() for column in told], dim=1)
     columns = torch.cat([graph.row[nodes], identities, block.volume, block.risk], dim=1)
     return columns.numpy(), np.array(sorted(edges), dtype=np.int64).reshape(-1, 2).T.copy()
+
+
+def _codes(entity: Tensor) -> Tensor:
+    """Small numbers for the entities of one request: float32 cannot hold large ones."""
+    return torch.from_numpy(np.unique(entity.numpy(), return_inverse=True)[1])

@@ -17,6 +17,7 @@ from training.canonical import LABEL, RAW_SCHEMA
 from training.schema import FeatureSchema
 
 COLUMNS = tuple(RAW_SCHEMA)
+CITY = "Somewhere"  # a data set does not keep cities: no feature is made of them
 
 
 class BadRequest(ValueError):
@@ -86,7 +87,7 @@ def _told(rule: checks.Rule) -> tuple[tuple[str, ...], str]:
 
 
 def write(table: pl.DataFrame, fitted: FeatureSchema) -> list[str]:
-    """Raw lines of rows of a data set, which the same features come out of; what no feature is made of stays empty."""
+    """Raw lines of rows of a data set, which the same features come out of."""
     minute = table["time"] // 60
     day = pl.Series(minute // 1440).cast(pl.Int32).cast(pl.Date)
     raw = {
@@ -99,7 +100,7 @@ def write(table: pl.DataFrame, fitted: FeatureSchema) -> list[str]:
         "Amount": [f"${cents / 100:.2f}" for cents in _cents(table["amount_log"].to_numpy()).tolist()],
         "Use Chip": _channels(table),
         "Merchant Name": table["merchant_key"],
-        "Merchant City": [""] * len(table),
+        "Merchant City": ["ONLINE" if online else CITY for online in table["online"].to_list()],
         "Merchant State": _states(table, fitted),
         "Zip": _zips(table),
         "MCC": (table["mcc_code"].cast(pl.Float64) * 1000).round().cast(pl.Int32),

@@ -124,10 +124,9 @@ class _Table:
 
     def alike(self, owner: NDArray[np.intp], lines: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Whether lines have the card and the merchant of their transaction."""
-        same: NDArray[np.bool_] = (self.card[lines] == self.card[owner]) & (
-            self.merchant[lines] == self.merchant[owner]
-        )
-        return same
+        card: NDArray[np.bool_] = self.card[lines] == self.card[owner]
+        merchant: NDArray[np.bool_] = self.merchant[lines] == self.merchant[owner]
+        return card & merchant
 
     def check_belonging(self, text: "_Text", lines: NDArray[np.intp]) -> None:
         """Raises BadRequest if a history holds a line of another card or merchant."""

@@ -1,0 +1,69 @@
+"""One small trained model for all tests of serving, and one stand-in cluster in which a real Triton serves it."""
+
+import os
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+from serving_cases import Cluster, Trained, deploy_order, export_order, halve_weights
+
+from local import triton
+from local.argocd import ArgoCD, Settings
+from training.config import TrainConfig
+from training.deploy import deploy
+from training.export import export
+from training.model import load
+from training.preprocess import PreprocessConfig, prepare
+from training.serving.asking import Asker
+from training.stage import Result
+from training.synthetic import generate
+from training.train import train_model
+
+
+class Forgetful:
+    """Keeps no checkpoint."""
+
+    def read(self) -> bytes | None:
+        return None
+
+    def write(self, body: bytes) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A model of 20,000 synthetic transactions: too little to be good, enough to be wrong in every way."""
+    root = tmp_path_factory.mktemp("trained")
+    generate(20_000, 7, fraud_rate=0.01, start=date(2018, 1, 1)).write_csv(root / "transactions.csv")
+    prepare([root / "transactions.csv"], root / "dataset", PreprocessConfig(), today=date(2026, 11, 24))
+    config = TrainConfig(epochs=1, head_rounds=30, hidden_dim=8, k=12, fan_out=6)
+    train_model(root / "dataset", config, Forgetful(), lambda *_: None).save(root / "model")
+    model = load(root / "model")
+    return Trained(root / "dataset", root / "model", model, Asker.of(root / "dataset", model))
+
+
+@pytest.fixture(scope="session")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that stands for the artifacts bucket."""
+    return tmp_path_factory.mktemp("bucket")
+
+
+@pytest.fixture(scope="session")
+def exported(trained: Trained, bucket: Path) -> Result:
+    """The model's first version."""
+    return export(export_order(trained, bucket))
+
+
+@pytest.fixture(scope="session")
+def cluster(exported: Result, bucket: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """The first version, deployed by the deploy stage and served by a real Triton, at generation 1."""
+    if missing := triton.missing_system_library():
+        pytest.skip(missing)
+    settings = Settings(f"{bucket}/models/fraud", spoil=halve_weights)
+    with ArgoCD(tmp_path_factory.mktemp("argocd"), settings) as argocd:
+        os.environ["KUBERNETES_API_URL"] = argocd.api_url
+        try:
+            yield Cluster(argocd, deploy(deploy_order(exported, 1)))
+        finally:
+            del os.environ["KUBERNETES_API_URL"]

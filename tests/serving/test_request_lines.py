@@ -1,0 +1,151 @@
+"""The server reads raw transactions as training does: same parser, same features, same histories."""
+
+from dataclasses import fields, replace
+from datetime import date
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from serving_cases import Trained
+
+from training import canonical, schema
+from training.history import History
+from training.serving.lines import BadRequest, parse, write
+from training.serving.request import COUNTERS, MAX_LINES, Featuriser, Request
+
+pytestmark = pytest.mark.xdist_group("triton")
+
+TODAY = date(2026, 11, 24)
+LINE = b"7,1,2019,5,17,06:21,$134.09,Swipe Transaction,3527213246127876953,La Verne,CA,91750.0,5300,,No"
+EARLIER = LINE.replace(b",17,", b",16,")
+NO_COUNTERS = np.zeros((1, len(COUNTERS)), dtype=np.float32)
+
+
+@pytest.fixture(scope="session")
+def featuriser(trained: Trained) -> Featuriser:
+    config = trained.model.config
+    return Featuriser(trained.asker.fitted, trained.model.row, config.k, config.label_delay)
+
+
+def test_a_request_makes_the_block_that_training_reads(trained: Trained, featuriser: Featuriser) -> None:
+    """Every row of the data set, written as raw lines and read again, gives the very same block."""
+    ids = torch.arange(len(trained.asker.table))[::7]
+    found, expected = featuriser.block(trained.asker.request(ids), TODAY), trained.asker.reader.block(ids)
+    for name in ("row", "volume", "risk"):
+        assert torch.equal(getattr(found, name), getattr(expected, name)), name
+    for side in ("card", "merchant"):
+        for field in fields(History):
+            served, trained_on = (getattr(getattr(block, side), field.name) for block in (found, expected))
+            assert torch.equal(served.float(), trained_on.float()), (side, field.name)
+
+
+def test_lines_are_the_inverse_of_parsing(trained: Trained) -> None:
+    """Rows written as lines have the same time, card, merchant and features when they are parsed."""
+    table = trained.asker.table
+    clean = parse([line.encode() for line in write(table, trained.asker.fitted)], TODAY)
+    again = schema.row_features(clean, trained.asker.fitted)
+    for name in ("time", "card_key", "merchant_key", *schema.FEATURES):
+        assert again[name].cast(pl.Float64).to_list() == table[name].cast(pl.Float64).to_list(), name
+
+
+def test_a_real_line_is_read_as_the_file_is() -> None:
+    """Server and files have one parser; the label may be left out, and a quoted comma is no separator."""
+    lines = [LINE, LINE.removesuffix(b",No"), LINE.replace(b",,No", b',"Bad PIN,Insufficient Balance",Yes')]
+    clean = parse(lines, TODAY)
+    assert clean["cents"].to_list() == [13409] * 3
+    assert clean["errors"].to_list() == [0, 0, 0b11]
+    assert clean["label"].to_list() == [0, None, 1]
+    assert clean["time"][0] == 1558074060
+    assert set(canonical.canonical()) <= set(clean.columns)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (b"$134.09", b"NaN", "Amount is 'NaN', expected dollars"),
+        (b"$134.09", b"$1e9", "Amount"),
+        (b"$134.09", b"", "Amount is ''"),
+        (b"Swipe Transaction", b"Carrier Pigeon", "Use Chip is 'Carrier Pigeon', expected Swipe, Chip or Online"),
+        (b"2019,5,17", b"2019,2,30", "Year/Month/Day is '2019-2-30', expected a date"),
+        (b"2019,5,17", b"2099,5,17", "expected a date up to"),
+        (b"06:21", b"24:00", "Time is '24:00'"),
+        (b"5300", b"12", "MCC is '12'"),
+        (b"3527213246127876953", b"Amazon", "Merchant Name is 'Amazon'"),
+        (b",No", b",Perhaps", "Is Fraud? is 'Perhaps', expected Yes, No or empty"),
+        (b",No", b",No,and more", "16 fields"),
+        (b"La Verne", b"La \nVerne", "not one line"),
+        (b"La Verne", b'La "Verne', "not one line"),
+        (b"La Verne", b"La \xff", "UTF-8"),
+        (LINE, b"", "not one line"),
+        (LINE, b"hello", "User is 'hello'"),
+    ],
+)
+def test_a_bad_line_is_told_with_its_column(featuriser: Featuriser, old: bytes, new: bytes, said: str) -> None:
+    """What is wrong, where, and what was expected; the good line before it is not blamed."""
+    request = Request([LINE, LINE.replace(old, new)], [b"", b""], [b"", b""], np.repeat(NO_COUNTERS, 2, axis=0))
+    with pytest.raises(BadRequest) as refused:
+        featuriser.block(request, TODAY)
+    assert str(refused.value).startswith("TRANSACTION[1]: "), refused.value
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("card", "merchant", "said"),
+    [
+        (LINE.replace(b",17,", b",18,"), b"", "CARD_HISTORY[0] line 1 lies in the future"),
+        (b"", EARLIER + b"\n" + LINE.replace(b"06:21", b"06:22"), "MERCHANT_HISTORY[0] line 2 lies in the future"),
+        (EARLIER.replace(b"7,1", b"8,1", 1), b"", "CARD_HISTORY[0] line 1 belongs to another card"),
+        (b"", EARLIER.replace(b"3527", b"9527"), "MERCHANT_HISTORY[0] line 1: Merchant Name"),
+        (b"", EARLIER.replace(b"3527", b"1527"), "MERCHANT_HISTORY[0] line 1 belongs to another merchant"),
+        (EARLIER + b"\n" + EARLIER.replace(b"$134.09", b"nan"), b"", "CARD_HISTORY[0] line 2: Amount is 'nan'"),
+        (EARLIER + b"\n", b"", "CARD_HISTORY[0] line 2"),
+        (b"\n".join([EARLIER] * (MAX_LINES + 1)), b"", "CARD_HISTORY holds 1001 lines for one transaction"),
+    ],
+)
+def test_a_bad_history_is_told_with_its_line(featuriser: Featuriser, card: bytes, merchant: bytes, said: str) -> None:
+    """A history that is from the future, of somebody else or cannot be read is refused, not learned from."""
+    with pytest.raises(BadRequest, match="^" + said.replace("[", r"\[").replace("?", r"\?")):
+        featuriser.block(Request([LINE], [card], [merchant], NO_COUNTERS), TODAY)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -1.0])
+def test_counters_are_counts(featuriser: Featuriser, wrong: float) -> None:
+    """A counter that cannot be a count is named."""
+    counters = NO_COUNTERS.copy()
+    counters[0, 7] = wrong
+    with pytest.raises(BadRequest, match=COUNTERS[7]):
+        featuriser.block(Request([LINE], [b""], [b""], counters), TODAY)
+
+
+def test_the_same_minute_is_not_earlier(featuriser: Featuriser) -> None:
+    """Ties say nothing, as in training; what a minute earlier happened does."""
+    minute_before = LINE.replace(b"06:21", b"06:20")
+    block = featuriser.block(Request([LINE], [minute_before + b"\n" + LINE], [LINE], NO_COUNTERS), TODAY)
+    assert block.card.present.sum() == 1
+    assert block.card.gap[0, 0] == 60
+    assert block.merchant.present.sum() == 0
+
+
+def test_a_label_is_known_only_after_the_delay(featuriser: Featuriser) -> None:
+    """A fraud of yesterday is not known yet, whatever the client says; one of long ago is."""
+    lines = b"\n".join([LINE.replace(b"2019", b"2018").replace(b",No", b",Yes"), EARLIER.replace(b",No", b",Yes")])
+    block = featuriser.block(Request([LINE], [lines], [b""], NO_COUNTERS), TODAY)
+    assert block.card.label[0, :2].tolist() == [0.0, 1.0]
+    assert block.card.matured[0, :2].tolist() == [False, True]
+
+
+def test_transactions_of_one_request_do_not_see_each_other(trained: Trained, featuriser: Featuriser) -> None:
+    """An answer depends on its own lines alone, whoever else is in the batch."""
+    ids = trained.test[:50]
+    request = trained.asker.request(ids)
+    together = trained.model.score(featuriser.block(request, TODAY))
+    for number in (0, 17, 49):
+        alone = replace(
+            request,
+            transaction=request.transaction[number : number + 1],
+            card=request.card[number : number + 1],
+            merchant=request.merchant[number : number + 1],
+            counters=request.counters[number : number + 1],
+        )
+        assert trained.model.score(featuriser.block(alone, TODAY))[0] == together[number]
