@@ -57,3 +57,5 @@ $(SETUP): requirements/all.lock requirements/triton-server.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps -r $(VENV)/rest.lock -r requirements/triton-server.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
+
+include deploy/aws.mk  # aws-tools, sam-build, check-aws

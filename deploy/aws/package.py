@@ -99,7 +99,10 @@ def compile_for_runtime(destination: Path) -> bool:
 def runtime_interpreter() -> str | None:
     """An interpreter of the Lambda runtime's version: on PATH (a pyenv shim may fail), or one that pyenv has."""
     pyenv = Path.home() / ".pyenv/versions"
-    candidates = [shutil.which(RUNTIME), *map(str, sorted(pyenv.glob(f"{RUNTIME.removeprefix('python')}*/bin/{RUNTIME}")))]
+    candidates = [
+        shutil.which(RUNTIME),
+        *map(str, sorted(pyenv.glob(f"{RUNTIME.removeprefix('python')}*/bin/{RUNTIME}"))),
+    ]
     for candidate in filter(None, candidates):
         if subprocess.run([candidate, "-c", ""], capture_output=True).returncode == 0:
             return candidate
