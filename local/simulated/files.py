@@ -15,12 +15,15 @@ class MemoryFiles:
     listed: list[Object] = field(default_factory=list)
     down: bool = False
     reads: int = 0
+    read_reports: list[str] = field(default_factory=list)
 
     def read(self, uri: str, limit: int) -> bytes | None:
         """The file, or `None`."""
         self._up()
         self.reads += 1
         body = self.bodies.get(uri)
+        if body is not None and uri.endswith("/report.json"):
+            self.read_reports.append(uri)
         return body[: limit + 1] if body is not None else None
 
     def write(self, uri: str, body: bytes) -> None:

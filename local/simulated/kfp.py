@@ -34,6 +34,7 @@ class MemoryPipelines:
     lose_answers: int = 0
     missing: str = ""
     calls: dict[str, int] = field(default_factory=dict)
+    created: list[Order] = field(default_factory=list)
 
     def get(self, kfp_id: str) -> Launch | None:
         """One run; unlike listing, asking by id does not lag once it is there."""
@@ -52,7 +53,8 @@ class MemoryPipelines:
     def create(self, order: Order, pin: Pin) -> Launch:
         """A new run each time; when an answer is lost, the workflow runs all the same."""
         self._called("create")
-        kfp_id = f"kfp-{len(self.jobs) + 1}"
+        self.created.append(order)
+        kfp_id = f"kfp-{len(self.created)}"
         launch = Launch(kfp_id, order.name, order.launch_id, LaunchState.RUNNING, self.clock())
         lost = self.lose_answers > 0
         self.jobs[kfp_id] = Job(launch, order, self.clock() + (self.lag if lost else 0.0))

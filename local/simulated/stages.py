@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from local.simulated.application import Application
 from local.simulated.kfp import Job, MemoryPipelines
 from statemachine.core.launch import LaunchState
 from statemachine.core.order import Order
@@ -88,41 +89,64 @@ class Stages:
     pipelines: MemoryPipelines
     files: Any
     clock: Callable[[], float]
+    application: Application = field(default_factory=Application)
     plays: dict[str, list[Play]] = field(default_factory=dict)
-    served: list[str] = field(default_factory=list)
+    always: dict[str, Play] = field(default_factory=dict)
+    hanging: set[str] = field(default_factory=set)
+    unschedulable: set[str] = field(default_factory=set)
 
     def script(self, stage: Stage, *plays: Play) -> None:
         """What the next launches of a stage do, one by one; after that they are honest."""
         self.plays.setdefault(stage.value, []).extend(plays)
 
+    def every(self, stage: Stage, play: Play) -> None:
+        """What each launch of a stage does that is not scripted."""
+        self.always[stage.value] = play
+
+    def release(self, order: Order) -> Report:
+        """A deploy or restore that works, unless it is fenced."""
+        if not self.application.patch(order):
+            live = self.application.generation
+            return failed(order, f"generation {live} is live", details={"live_generation": live})
+        return honest(order)
+
+    def break_on_load(self, order: Order) -> Report:
+        """A deploy that moves the pointer, after which the new pods do not become ready."""
+        if not self.application.patch(order):
+            return self.release(order)
+        return failed(order, "the pods do not become ready", permanent=True)
+
     def run(self) -> int:
         """Let every working launch finish; how many did."""
-        jobs = [job for job in self.pipelines.jobs.values() if job.launch.state is LaunchState.RUNNING]
+        running = [job for job in self.pipelines.jobs.values() if job.launch.state is LaunchState.RUNNING]
+        jobs = [job for job in running if not self._idle(job)]
         for job in jobs:
             self.finish(job)
         return len(jobs)
 
+    def _idle(self, job: Job) -> bool:
+        return job.launch.kfp_id in self.hanging or job.launch.name in self.unschedulable
+
     def finish(self, job: Job) -> None:
         """One launch does its work and ends. A play that returns `None` hangs: it started, and goes on for ever."""
         order, scripted = job.order, self.plays.get(job.order.stage.value, [])
-        said = scripted.pop(0)(order) if scripted else honest(order)
+        usual = self.release if order.stage in (Stage.DEPLOY, Stage.RESTORE) else honest
+        said = scripted.pop(0)(order) if scripted else self.always.get(order.stage.value, usual)(order)
         started = json.dumps({"started_at": self.clock()}).encode()
         self.files.bodies.setdefault(f"{order.output_uri}/{STARTED}", started)
         if said is None:
-            scripted.insert(0, lambda _: None)
+            self.hanging.add(job.launch.kfp_id)
             return
-        if isinstance(said, Report) and said.outcome is Outcome.OK and order.stage in (Stage.DEPLOY, Stage.RESTORE):
-            self.served.append(order.parameters["version"])
         if isinstance(said, Report) and order.stage is Stage.PREPROCESS and "objects" in said.outputs:
             self.files.bodies.setdefault(said.outputs["objects"].uri, self._verdicts(order, said))
+        for artifact in said.outputs.values() if isinstance(said, Report) else ():
+            self.files.bodies.setdefault(artifact.uri, b"what the stage made")
         self.files.bodies[f"{order.output_uri}/{REPORT}"] = said.dumps() if isinstance(said, Report) else said
         ended = isinstance(said, Report) and said.outcome is not Outcome.FAILED
         self.pipelines.end(job.launch.kfp_id, LaunchState.SUCCEEDED if ended else LaunchState.FAILED)
 
     def _verdicts(self, order: Order, report: Report) -> bytes:
-        manifest = json.loads(self.files.bodies[order.inputs["manifest"]])
+        new = [thing for thing in json.loads(self.files.bodies[order.inputs["manifest"]])["objects"] if thing["new"]]
         status = "ACCEPTED" if report.outcome is Outcome.OK else "QUARANTINED"
         keys = ("bucket", "key", "etag")
-        return json.dumps(
-            [{**{k: thing[k] for k in keys}, "status": status, "problems": []} for thing in manifest["objects"]]
-        ).encode()
+        return json.dumps([{**{k: thing[k] for k in keys}, "status": status, "problems": []} for thing in new]).encode()

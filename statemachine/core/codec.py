@@ -3,7 +3,7 @@
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
@@ -34,41 +34,51 @@ def loads(kind: type[T], text: str, format_number: int = FORMAT) -> T:
         readable = " and ".join(map(str, READABLE))
         raise Malformed(f"a {kind.__name__} of format {format_number}; this release reads {readable}")
     try:
-        return typing.cast(T, _parse(kind, json.loads(text)))
+        return typing.cast(T, _parser(typing.cast(Any, kind))(json.loads(text)))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Malformed(f"a {kind.__name__} that cannot be read: {type(error).__name__}: {error}") from error
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, str | int | float) or value is None:
+        return value
     if isinstance(value, Enum):
         return value.value
-    if is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
         return {str(key): _plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
-    return value
+    return {name: _plain(getattr(value, name)) for name in _names(typing.cast(Any, type(value)))}
 
 
 @cache
-def _hints(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
-def _parse(kind: Any, value: Any) -> Any:
+Parser = Callable[[Any], Any]
+
+
+@cache
+def _parser(kind: Any) -> Parser:
+    """How to read a value of that type: built once a type, since every pass reads several records."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any or kind is object:
-        return value
+        return lambda value: value
     if origin in (typing.Union, types.UnionType):
-        return None if value is None else _parse(next(a for a in arguments if a is not type(None)), value)
+        inner = _parser(next(a for a in arguments if a is not type(None)))
+        return lambda value: None if value is None else inner(value)
     if origin is tuple:
-        return tuple(_parse(arguments[0], part) for part in value)
+        each = _parser(arguments[0])
+        return lambda value: tuple(each(part) for part in value)
     if origin is not None and issubclass(origin, Mapping):
-        return {key: _parse(arguments[1], part) for key, part in value.items()}
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return kind(value)
+        part_of = _parser(arguments[1])
+        return lambda value: {key: part_of(part) for key, part in value.items()}
     if isinstance(kind, type) and is_dataclass(kind):
-        hints = _hints(kind)
-        return kind(**{name: _parse(hints[name], part) for name, part in value.items() if name in hints})
-    return float(value) if kind is float else kind(value)
+        return _record_parser(kind)
+    return typing.cast(Parser, kind)
+
+
+def _record_parser(kind: type) -> Parser:
+    parsers = {name: _parser(hint) for name, hint in typing.get_type_hints(kind).items()}
+    return lambda value: kind(**{name: parsers[name](part) for name, part in value.items() if name in parsers})

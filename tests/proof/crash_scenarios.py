@@ -1,0 +1,412 @@
+"""What happens, and how it must end whatever dies: written by hand, never computed by the code under test."""
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from functools import cache
+
+from local.simulated.driver import Driver
+from local.simulated.stages import failed, honest, measured, ok, refused
+from local.simulated.world import World
+from statemachine.core.launch import LaunchState
+from statemachine.core.order import Order
+from statemachine.core.policy import IntakePolicy, Policy, StagePolicy
+from statemachine.core.report import Report
+from statemachine.core.run import WishKind
+from statemachine.core.states import Stage, State
+
+PATIENT = StagePolicy(start_deadline=300, run_deadline=300)  # longer than any death delays a stage
+POLICY = Policy(
+    "fraud", "data/fraud/", root="s3://artifacts", intake=IntakePolicy(), stages=dict.fromkeys(Stage, PATIENT)
+)
+V1, V2, V3 = "fraud-1-f5793d11", "fraud-2-6c706cab", "fraud-3-1b775c3d"
+BEGUN = ("arrival", "from_preprocess")
+TRAINED = (*BEGUN, "learned", "reported")
+JUDGED = (*TRAINED, "passed")
+EXPORTED = (*JUDGED, "exported")
+PROVEN = (*EXPORTED, "proven")
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How it ends: each run's state and the rows it went by, what serves, what each object became."""
+
+    runs: Mapping[str, tuple[State, tuple[str, ...]]]
+    serves: str
+    objects: Mapping[str, tuple[int, str]]
+    champion: str | None = None  # as what serves, unless it says otherwise
+    hold: bool = False
+    launches: Mapping[str, int] = field(default_factory=dict)  # attempts of a stage, where there is more than one
+    refused: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A script, the policy it plays under, and its ending. With a `champion`, `fraud-1` was there before."""
+
+    name: str
+    script: Callable[[Driver], None]
+    ending: Ending
+    policy: Policy = POLICY
+
+    @property
+    def champion(self) -> bool:
+        """It is about a second run."""
+        return any(run_id in self.ending.runs for run_id in ("fraud-2", "fraud-rollback-3"))
+
+
+# -- scripts -----------------------------------------------------------------------------------------------------
+
+
+def one_run(drive: Driver) -> None:
+    drive.land("a.csv", "b.csv")
+    drive.until_rest("fraud-1")
+
+
+def second_run(drive: Driver) -> None:
+    """V1 serves already; the script says what happens to the second run."""
+    drive.land("c.csv")
+    drive.until_rest("fraud-2")
+
+
+def first_attempt(play: Callable[[Order], Report | bytes | None]) -> Callable[[Order], Report | bytes | None]:
+    return lambda order: play(order) if order.attempt == 1 else honest(order)
+
+
+def evicted_once(drive: Driver) -> None:
+    drive.world.stages.every(Stage.TRAIN, first_attempt(lambda order: failed(order, "evicted")))
+    one_run(drive)
+
+
+def never_starts(drive: Driver) -> None:
+    """The first train pod cannot be scheduled: KFP says RUNNING, and no `started.json` comes."""
+    drive.world.stages.unschedulable.add("fraud-1.train.1")
+    one_run(drive)
+
+
+def hangs(drive: Driver) -> None:
+    drive.world.stages.every(Stage.EVALUATE, first_attempt(lambda order: None))
+    one_run(drive)
+
+
+def always_fails(drive: Driver) -> None:
+    drive.world.stages.every(Stage.TRAIN, lambda order: failed(order, "evicted"))
+    one_run(drive)
+
+
+def gate_says_no(drive: Driver) -> None:
+    def weak(order: Order) -> Report:
+        figures = {"auc": 0.6} if order.run_id == "fraud-2" else {}
+        return ok(order, {"evaluation": measured(order, **figures)}, {"evaluation": f"{order.output_uri}/e.json"})
+
+    drive.world.stages.every(Stage.EVALUATE, weak)
+    second_run(drive)
+
+
+def bad_data(drive: Driver) -> None:
+    def bad(order: Order) -> Report:
+        return refused(order, "nothing new was accepted", {"objects": f"{order.output_uri}/objects"})
+
+    drive.world.stages.every(Stage.PREPROCESS, lambda order: bad(order) if order.run_id == "fraud-2" else honest(order))
+    second_run(drive)
+
+
+def breaks_on_load(drive: Driver) -> None:
+    stages = drive.world.stages
+    stages.every(
+        Stage.DEPLOY, lambda order: stages.break_on_load(order) if order.run_id == "fraud-2" else stages.release(order)
+    )
+    second_run(drive)
+
+
+def first_deploy_fails(drive: Driver) -> None:
+    drive.world.stages.every(Stage.DEPLOY, drive.world.stages.break_on_load)
+    one_run(drive)
+
+
+def restore_fails_too(drive: Driver) -> None:
+    drive.world.stages.every(Stage.RESTORE, lambda order: failed(order, "no node is left", permanent=True))
+    breaks_on_load(drive)
+
+
+def cancelled_in(state: State, run_id: str = "fraud-2") -> Callable[[Driver], None]:
+    """Ann cancels the second run once it is in `state`, and its stage is working."""
+
+    def script(drive: Driver) -> None:
+        if state.stage:
+            drive.world.stages.every(state.stage, lambda order: None)
+        if state is State.QUEUED:
+            drive.world.pipelines.missing = "not published: fraudloop-train"
+        drive.land("c.csv")
+        drive.until_in(run_id, state)
+        if state.stage:
+            name = f"{run_id}.{state.stage.value}.1"
+            drive.until(lambda: bool(drive.world.pipelines.working(name)))
+        drive.deliver(lambda: drive.world.people.wish(run_id, WishKind.CANCEL, "ann", "wrong data"))
+        drive.until_rest(run_id)
+
+    return script
+
+
+def redriven(drive: Driver) -> None:
+    """Training fails for good, the cause is mended, Ann redrives from train."""
+    world = drive.world
+    world.stages.every(
+        Stage.TRAIN,
+        lambda order: failed(order, "a bug", permanent=True) if order.run_id == "fraud-1" else honest(order),
+    )
+    one_run(drive)
+    drive.deliver(lambda: world.people.redrive("fraud-1", Stage.TRAIN, "ann", "mended"))
+    drive.until_rest("fraud-1-r1")
+
+
+def approved(drive: Driver) -> None:
+    drive.land("a.csv", "b.csv")
+    drive.until_in("fraud-1", State.AWAITING_APPROVAL)
+    drive.deliver(lambda: drive.world.people.wish("fraud-1", WishKind.APPROVE, "ann", "looks good"))
+    drive.until_rest("fraud-1")
+
+
+def disapproved(drive: Driver) -> None:
+    drive.land("a.csv", "b.csv")
+    drive.until_in("fraud-1", State.AWAITING_APPROVAL)
+    drive.deliver(lambda: drive.world.people.wish("fraud-1", WishKind.REJECT, "bob", "not on a Friday"))
+    drive.until_rest("fraud-1")
+
+
+def nobody_approves(drive: Driver) -> None:
+    one_run(drive)
+
+
+def nightly_twice(drive: Driver) -> None:
+    """The event of `b.csv` never came; the night lists it. The same night is delivered twice, and changes nothing."""
+    drive.land("a.csv")
+    drive.world.files.listed.append(drive.world.object("data/fraud/b.csv"))
+    for _ in range(2):
+        drive.night("2026-11-24T02:00:00Z")
+    drive.until_rest("fraud-1")
+    drive.night("2026-11-24T02:00:00Z")
+    drive.night("2026-11-25T02:00:00Z")
+    for _ in range(10):
+        drive.minute()
+
+
+def rolled_back_by_a_person(drive: Driver) -> None:
+    second_run(drive)
+    drive.deliver(lambda: drive.world.people.rollback("fraud", V1, "ann", "complaints"))
+    drive.until_rest("fraud-rollback-3")
+
+
+def stopped_in_the_ui(drive: Driver) -> None:
+    """Somebody terminates the first train run in the KFP UI."""
+    stages, pipelines = drive.world.stages, drive.world.pipelines
+    stages.every(Stage.TRAIN, first_attempt(lambda order: None))
+    drive.land("a.csv", "b.csv")
+    drive.until(lambda: bool(pipelines.working("fraud-1.train.1")))
+    for job in pipelines.working("fraud-1.train.1"):
+        pipelines.end(job.launch.kfp_id, LaunchState.FAILED, "terminated")
+    drive.until_rest("fraud-1")
+
+
+def deleted_in_the_ui(drive: Driver) -> None:
+    """Somebody deletes the first train run in the KFP UI."""
+    stages, pipelines = drive.world.stages, drive.world.pipelines
+    stages.every(Stage.TRAIN, first_attempt(lambda order: None))
+    drive.land("a.csv", "b.csv")
+    drive.until(lambda: bool((run := drive.load("fraud-1")) and run.state is State.TRAINING and run.kfp_id))
+    for job in pipelines.working("fraud-1.train.1"):
+        pipelines.jobs.pop(job.launch.kfp_id)
+    drive.until_rest("fraud-1")
+
+
+def arrives_during_a_run(drive: Driver) -> None:
+    """What arrives while a run trains waits in the open window, and is the next run."""
+    drive.land("c.csv")
+    drive.until_in("fraud-2", State.TRAINING)
+    drive.land("d.csv")
+    drive.until_rest("fraud-3")
+
+
+def fenced(drive: Driver) -> None:
+    """Somebody patched the Application under generation 40: the deploy goes on above it."""
+    drive.world.stages.application.generation = 40
+    one_run(drive)
+
+
+# -- endings -----------------------------------------------------------------------------------------------------
+
+S = State
+BOTH = {"a.csv": (1, "ACCEPTED"), "b.csv": (1, "ACCEPTED")}
+C = {**BOTH, "c.csv": (2, "ACCEPTED")}
+C_PENDING = {**BOTH, "c.csv": (2, "PENDING")}
+FIRST = {"fraud-1": (S.SUCCEEDED, PROVEN)}
+APPROVAL = replace(POLICY, require_approval=True)
+
+
+def single(
+    state: State, *rows: str, serves: str = "", objects: Mapping[str, tuple[int, str]] = BOTH, **more: object
+) -> Ending:
+    return Ending({"fraud-1": (state, rows)}, serves, objects, **more)  # type: ignore[arg-type]
+
+
+def second(
+    state: State, *rows: str, serves: str = V1, objects: Mapping[str, tuple[int, str]] = C, **more: object
+) -> Ending:
+    return Ending({**FIRST, "fraud-2": (state, rows)}, serves, objects, **more)  # type: ignore[arg-type]
+
+
+RETRIED = (*BEGUN, "learned", "failed_for_a_while", "reported", "passed", "exported", "proven")
+NO_DEPLOY = (*EXPORTED, "failed_with_champion")
+
+SCENARIOS = (
+    Scenario("happy", one_run, single(S.SUCCEEDED, *PROVEN, serves=V1)),
+    Scenario("a second version", second_run, second(S.SUCCEEDED, *PROVEN, serves=V2)),
+    Scenario("retry", evicted_once, single(S.SUCCEEDED, *RETRIED, serves=V1, launches={"fraud-1.train": 2})),
+    Scenario(
+        "start deadline",
+        never_starts,
+        single(
+            S.SUCCEEDED,
+            *(*BEGUN, "learned", "overdue", "failed_for_a_while", "reported", "passed", "exported", "proven"),
+            serves=V1,
+            launches={"fraud-1.train": 2},
+        ),
+    ),
+    Scenario(
+        "run deadline",
+        hangs,
+        single(
+            S.SUCCEEDED,
+            *(*TRAINED, "overdue", "failed_for_a_while", "passed", "exported", "proven"),
+            serves=V1,
+            launches={"fraud-1.evaluate": 2},
+        ),
+    ),
+    Scenario(
+        "attempts run out",
+        always_fails,
+        single(
+            S.FAILED,
+            *(*BEGUN, "learned", "failed_for_a_while", "failed_for_a_while", "failed"),
+            launches={"fraud-1.train": 3},
+        ),
+    ),
+    Scenario("the gate says no", gate_says_no, second(S.REJECTED, *TRAINED, "failed_gate")),
+    Scenario(
+        "bad data",
+        bad_data,
+        second(S.REJECTED, *BEGUN, "refused_data", objects={**BOTH, "c.csv": (2, "QUARANTINED")}),
+    ),
+    Scenario("the deploy fails", breaks_on_load, second(S.ROLLED_BACK, *NO_DEPLOY, "restored", refused=("6c706cab",))),
+    Scenario(
+        "the first deploy fails", first_deploy_fails, single(S.FAILED, *EXPORTED, "failed", serves=V1, champion="")
+    ),
+    Scenario(
+        "the restore fails too",
+        restore_fails_too,
+        second(S.FAILED, *NO_DEPLOY, "failed", serves=V2, champion=V1, hold=True),
+    ),
+    Scenario(
+        "cancel while queued", cancelled_in(S.QUEUED), second(S.CANCELLED, "arrival", "cancelled", objects=C_PENDING)
+    ),
+    Scenario(
+        "cancel while preprocessing",
+        cancelled_in(S.PREPROCESSING),
+        second(S.CANCELLED, *BEGUN, "cancelled", objects=C_PENDING),
+    ),
+    Scenario("cancel while training", cancelled_in(S.TRAINING), second(S.CANCELLED, *BEGUN, "learned", "cancelled")),
+    Scenario("cancel while evaluating", cancelled_in(S.EVALUATING), second(S.CANCELLED, *TRAINED, "cancelled")),
+    Scenario("cancel while exporting", cancelled_in(S.EXPORTING), second(S.CANCELLED, *JUDGED, "cancelled")),
+    Scenario(
+        "cancel while deploying",
+        cancelled_in(S.DEPLOYING),
+        second(S.CANCELLED, *NO_DEPLOY, "restored_for_cancel"),
+    ),
+    Scenario(
+        "redrive",
+        redriven,
+        Ending(
+            {
+                "fraud-1": (S.FAILED, (*BEGUN, "learned", "failed")),
+                "fraud-1-r1": (S.SUCCEEDED, ("redrive", "from_train", "reported", "passed", "exported", "proven")),
+            },
+            "fraud-1-r1-ddd65f7b",
+            BOTH,
+        ),
+    ),
+    Scenario(
+        "approval",
+        approved,
+        single(S.SUCCEEDED, *TRAINED, "passed_for_approval", "approved", "exported", "proven", serves=V1),
+        APPROVAL,
+    ),
+    Scenario("disapproval", disapproved, single(S.REJECTED, *TRAINED, "passed_for_approval", "disapproved"), APPROVAL),
+    Scenario(
+        "nobody approves",
+        nobody_approves,
+        single(S.REJECTED, *TRAINED, "passed_for_approval", "disapproved"),
+        replace(APPROVAL, approval_deadline=600),
+    ),
+    Scenario("nightly twice", nightly_twice, single(S.SUCCEEDED, "nightly", *PROVEN[1:], serves=V1)),
+    Scenario(
+        "rollback by a person",
+        rolled_back_by_a_person,
+        Ending(
+            {
+                **FIRST,
+                "fraud-2": (S.SUCCEEDED, PROVEN),
+                "fraud-rollback-3": (S.SUCCEEDED, ("rollback", "to_restore", "restored_on_demand")),
+            },
+            V1,
+            C,
+            refused=("6c706cab",),
+        ),
+    ),
+    Scenario(
+        "stopped in the KFP UI",
+        stopped_in_the_ui,
+        single(S.SUCCEEDED, *RETRIED, serves=V1, launches={"fraud-1.train": 2}),
+    ),
+    Scenario(
+        "deleted in the KFP UI",
+        deleted_in_the_ui,
+        single(S.SUCCEEDED, *RETRIED, serves=V1, launches={"fraud-1.train": 2}),
+    ),
+    Scenario(
+        "arrival during a run",
+        arrives_during_a_run,
+        Ending(
+            {**FIRST, "fraud-2": (S.SUCCEEDED, PROVEN), "fraud-3": (S.SUCCEEDED, PROVEN)},
+            V3,
+            {**C, "d.csv": (3, "ACCEPTED")},
+        ),
+    ),
+    Scenario(
+        "a deploy that is fenced",
+        fenced,
+        single(
+            S.SUCCEEDED,
+            *(*EXPORTED, "failed_for_a_while", "proven"),
+            serves=V1,
+            launches={"fraud-1.deploy": 2},
+        ),
+    ),
+)
+
+
+@cache
+def served() -> World:
+    """A world in which `fraud-1` has learned from two files and serves."""
+    world = World({"fraud": POLICY})
+    world.land("a.csv", "b.csv")
+    world.until_rest("fraud-1")
+    return world
+
+
+def played(scenario: Scenario, drive_with: Callable[[World], Driver]) -> Driver:
+    """Play the script to its end in a fresh world."""
+    world = deepcopy(served()) if scenario.champion else World()
+    world.policies["fraud"] = scenario.policy
+    drive = drive_with(world)
+    scenario.script(drive)
+    return drive
