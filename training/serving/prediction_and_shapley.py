@@ -46,8 +46,8 @@ class PredictionAndShapley:
         nodes, edges = request["NODE_FEATURES"], request["EDGE_INDEX"]
         try:
             check(nodes, edges)
-            prediction = head.predict(self._model.booster, self._inputs(nodes, edges))[:, None]
             values = self._explained(request) if request["COMPUTE_SHAP"].ravel()[0] else np.zeros_like(nodes)
+            prediction = head.predict(self._model.booster, self._inputs(nodes, edges))[:, None]
         except BadRequest as error:
             return error
         return {"PREDICTION": prediction, "SHAP_VALUES": values}
