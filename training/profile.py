@@ -95,6 +95,6 @@ def _bin(column: Column) -> pl.Expr:
     value = pl.col("value")
     if "edges" in column:
         above = sum(((value > edge).cast(pl.Int32) for edge in column["edges"]), start=pl.lit(0, dtype=pl.Int32))
-        return above.fill_null(len(column["edges"]) + 1)
+        return pl.when(value.is_null()).then(len(column["edges"]) + 1).otherwise(above)
     number = list(range(len(column["values"])))
     return value.replace_strict(column["values"], number, default=len(number), return_dtype=pl.Int32)

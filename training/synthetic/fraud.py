@@ -28,7 +28,8 @@ CARDS_PER_LEAK = 4.0
 BURST = np.arange(2, 14)
 BURST_SHARES = np.exp(-(((BURST - 9) / 3.2) ** 2))
 CASHOUT_ONLINE, CASHOUT_SHOPS = 3, 2
-APPEAL = 15.0  # of a merchant whose goods can be resold, against one of any other category
+GOLDEN = (5**0.5 - 1) / 2
+APPEAL = 25.0  # of a merchant whose goods can be resold, against one of any other category
 # The real file's fraud rates a channel: swipe .043 %, chip .077 %, online .676 %.
 FRAUDS = SHARES * np.array([0.043, 0.077, 0.676])
 ONLINE_FRAUDS = FRAUDS[2] / FRAUDS.sum()
@@ -45,8 +46,8 @@ def _bursts(world: World, honest: Events, frauds: int, rng: np.random.Generator)
     """At most `frauds` rows: bursts that would outlast the world are cut off."""
     leaks = 2 + round(1.6 * frauds / (CARDS_PER_LEAK * float(BURST @ BURST_SHARES / BURST_SHARES.sum())))
     leak, card, visit = _stolen(world, honest, leaks, rng)
-    order = rng.permutation(leaks)[leak]  # whole leaks are kept or left out, at random
-    by_leak = np.argsort(order, kind="stable")
+    # What is too much is cut off at the end, so the leaks come in an order in which any first few cover the whole time.
+    by_leak = np.argsort((leak * GOLDEN) % 1, kind="stable")
     leak, card, visit = leak[by_leak], card[by_leak], visit[by_leak]
     size = rng.choice(BURST, len(card), p=BURST_SHARES / BURST_SHARES.sum())
     burst = np.repeat(np.arange(len(card)), size)
@@ -62,7 +63,7 @@ def _bursts(world: World, honest: Events, frauds: int, rng: np.random.Generator)
 
 def _stolen(world: World, honest: Events, leaks: int, rng: np.random.Generator) -> tuple[Ints, Ints, Ints]:
     """The cards that each leak will use, with the minute of their visit: (leak, card, minute), sorted by leak."""
-    source = rng.integers(0, len(honest), leaks)
+    source = _sources(world, honest, leaks, rng)
     source_merchant, begin = honest.merchant[source], honest.minute[source]
     leaking = np.zeros(world.merchants, dtype=bool)
     leaking[source_merchant] = True
@@ -75,6 +76,14 @@ def _stolen(world: World, honest: Events, leaks: int, rng: np.random.Generator) 
     chosen = [_some_cards(honest, visits[a:b], n, rng) for a, b, n in zip(first, last, wanted, strict=True)]
     rows = np.concatenate(chosen)
     return np.repeat(np.arange(leaks), [len(part) for part in chosen]), honest.card[rows], honest.minute[rows]
+
+
+def _sources(world: World, honest: Events, leaks: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """The transaction at which each leak begins: one in each of `leaks` equal spans of time (nearest of 64 offers)."""
+    wanted = (np.arange(leaks) + rng.random(leaks)) / leaks * world.minutes
+    offered = rng.integers(0, len(honest), (leaks, 64))
+    nearest = np.abs(honest.minute[offered] - wanted[:, None]).argmin(axis=1)
+    return np.asarray(offered[np.arange(leaks), nearest])
 
 
 def _some_cards(honest: Events, visits: Ints, wanted: int, rng: np.random.Generator) -> Ints:

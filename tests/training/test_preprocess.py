@@ -1,0 +1,272 @@
+"""From files to a data set: split by time, fitted on train only, the same every time, or refused with the reason."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from training import canonical, integrity, schema, split, storage
+from training.preprocess import PreprocessConfig, configured, prepare
+from training.stage import Permanent, Refused
+from training.synthetic import generate, slices
+
+TODAY = date(2026, 1, 1)
+REAL = Path(__file__).parents[3] / "shared/data/tabformer_user0_first_5000.csv"
+ROWS = 30_000
+FRAUD = "Is Fraud?"
+
+
+@pytest.fixture(scope="module")
+def parts() -> list[pl.DataFrame]:
+    """Three files of one world that continue each other."""
+    return slices(ROWS, 11, [0.6, 0.25, 0.15], fraud_rate=0.01)
+
+
+def written(folder: Path, *frames: pl.DataFrame) -> list[Path]:
+    paths = [folder / f"{number}.csv" for number in range(len(frames))]
+    for path, frame in zip(paths, frames, strict=True):
+        frame.write_csv(path)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def made(parts, tmp_path_factory):
+    """The data set of those files."""
+    folder = tmp_path_factory.mktemp("made")
+    return prepare(written(folder, *parts), folder / "dataset", PreprocessConfig(), today=TODAY)
+
+
+def table(folder: Path) -> pl.DataFrame:
+    return pl.read_parquet(folder / "transactions.parquet")
+
+
+def test_the_folder_is_what_the_readers_expect(made):
+    """Columns, types and order of `transactions.parquet`; the folder is proven by its manifest."""
+    rows = table(made.folder)
+    names = ["time", "card", "merchant", "card_key", "merchant_key", "label", "split"]
+    types = [pl.Int64, pl.Int32, pl.Int32, pl.Int64, pl.Int64, pl.Int8, pl.Int8]
+    assert rows.columns[:7] == names
+    assert rows.dtypes[:7] == types
+    assert tuple(rows.columns[-len(schema.FEATURES) :]) == schema.FEATURES
+    assert set(rows.select(schema.FEATURES).dtypes) == {pl.Float32}
+    assert rows.null_count().sum_horizontal().item() == 0
+    assert rows["time"].is_sorted()
+    assert len(rows) == ROWS == made.dataset["rows"]
+    assert set(integrity.verify_manifest(made.folder)) == {
+        "transactions.parquet", "schema.json", "profile.json", "dataset.json",
+    }  # fmt: skip
+
+
+def test_codes_are_dense_and_faithful(made, parts):
+    """Codes run from 1 without gaps, and each stands for one card or merchant."""
+    rows = table(made.folder)
+    for name in ("card", "merchant"):
+        pairs = rows.select(name, f"{name}_key").unique()
+        assert sorted(pairs[name]) == list(range(1, len(pairs) + 1))
+        assert pairs[f"{name}_key"].n_unique() == len(pairs) == made.dataset[f"{name}s"]
+    assert rows["merchant_key"].n_unique() == pl.concat(parts)["Merchant Name"].n_unique()
+
+
+def test_later_parts_are_later(made):
+    """Train < validate < test < immature in time, ties never across a boundary, and the shares are as configured."""
+    rows = table(made.folder)
+    spans = (
+        rows.group_by("split")
+        .agg(pl.col("time").min().alias("a"), pl.col("time").max().alias("b"), pl.len())
+        .sort("split")
+    )
+    assert spans["split"].to_list() == [0, 1, 2, 3]
+    assert all(earlier < later for earlier, later in zip(spans["b"], spans["a"][1:], strict=False))
+    mature = spans["len"][:3]
+    assert (mature / mature.sum()).to_list() == pytest.approx([0.7, 0.15, 0.15], abs=0.01)
+    assert {name: part["rows"] for name, part in made.dataset["splits"].items()} == dict(
+        zip(split.NAMES, spans["len"], strict=True)
+    )
+
+
+def test_labels_that_are_too_young_are_unknown(made):
+    """Rows younger than `label_maturity_days` are in the graph, but their labels are -1 whatever the file said."""
+    rows = table(made.folder)
+    young = rows["time"] > rows["time"].max() - 30 * 86_400
+    assert ((rows["label"] == -1) == young).all()
+    assert ((rows["split"] == split.IMMATURE) == young).all()
+
+
+def test_years_split_as_the_blueprint_does(parts, tmp_path):
+    """Train before 2018, validate 2018, test from 2019 on."""
+    made = prepare(written(tmp_path, *parts), tmp_path / "d", PreprocessConfig(split="years"), today=TODAY)
+    rows = table(made.folder).filter(pl.col("split") < split.IMMATURE)
+    year = pl.from_epoch("time").dt.year()
+    expected = pl.when(year < 2018).then(0).when(year < 2019).then(1).otherwise(2)
+    assert rows.select((pl.col("split") == expected).all()).item()
+    assert rows["split"].n_unique() == 3
+
+
+def test_nothing_is_fitted_on_later_rows(parts, tmp_path, made):
+    """Other labels and other categories after the train split change no fitted value and no train feature."""
+    after = datetime.fromtimestamp(made.dataset["boundaries"]["validate"], UTC).date()
+    later = pl.date("Year", "Month", "Day") > after
+    swapped = pl.when(pl.col(FRAUD) == "Yes").then(pl.lit("No")).otherwise(pl.lit("Yes"))
+    changed = [
+        part.with_columns(
+            pl.when(later).then(swapped).otherwise(FRAUD).alias(FRAUD),
+            pl.when(later).then(7995).otherwise("MCC").alias("MCC"),
+        )
+        for part in parts
+    ]
+    other = prepare(written(tmp_path, *changed), tmp_path / "d", PreprocessConfig(), today=TODAY)
+    assert other.dataset["schema_sha256"] == made.dataset["schema_sha256"]
+    assert other.dataset["data_sha256"] != made.dataset["data_sha256"]
+    was, now = (table(x.folder).filter(pl.col("split") == split.TRAIN) for x in (made, other))
+    assert was.equals(now)
+
+
+def test_train_labels_do_change_the_schema(parts, tmp_path, made):
+    """The counter-test: labels of the train split are what the risks are made of."""
+    first = parts[0].with_columns(pl.col(FRAUD).shuffle(1))
+    other = prepare(written(tmp_path, first, *parts[1:]), tmp_path / "d", PreprocessConfig(), today=TODAY)
+    assert other.dataset["schema_sha256"] != made.dataset["schema_sha256"]
+
+
+def test_the_same_files_give_the_same_data_set(parts, tmp_path, made):
+    """Byte for byte, in whatever order the files are named."""
+    paths = written(tmp_path, *parts)
+    again = prepare(paths, tmp_path / "again", PreprocessConfig(), today=TODAY)
+    turned = prepare(paths[::-1], tmp_path / "turned", PreprocessConfig(), today=TODAY)
+    assert integrity.digests(again.folder) == integrity.digests(made.folder)
+    assert turned.dataset["data_sha256"] == made.dataset["data_sha256"]
+    keys = ["time", "card", "merchant", *schema.FEATURES]
+    assert table(turned.folder).select(keys).sort(keys).equals(table(made.folder).select(keys).sort(keys))
+
+
+def test_the_features_do_not_depend_on_the_data(tmp_path, made):
+    """Another world gives the same features in the same order, and the definition has one digest."""
+    other = prepare(
+        written(tmp_path, generate(5000, 99, fraud_rate=0.02)), tmp_path / "d", PreprocessConfig(), today=TODAY
+    )
+    assert tuple(table(other.folder).columns) == tuple(table(made.folder).columns)
+    said = [storage.read_json(str(x.folder / "schema.json")) for x in (made, other)]
+    assert said[0]["definition"] == said[1]["definition"] == schema.definition()
+    assert said[0]["features"] == list(schema.FEATURES)
+
+
+@pytest.mark.parametrize("typed", [True, False])
+def test_the_server_computes_the_very_same_features(made, parts, typed):
+    """Raw transactions through the shipped schema, typed or as text, equal the data set's rows bit for bit."""
+    fitted = schema.loads((made.folder / "schema.json").read_bytes())
+    raw = parts[2].drop(FRAUD).sample(500, seed=1)
+    if not typed:
+        raw = pl.read_csv(raw.write_csv().encode(), infer_schema=False)
+    served = schema.row_features(canonical.transactions(raw), fitted)
+    keys = ["time", "card_key", "merchant_key", "amount_log"]
+    stored = table(made.folder).unique(keys)
+    both = served.select("time", "card_key", "merchant_key", *schema.FEATURES).join(stored, on=keys, suffix="_stored")
+    assert len(both) == 500
+    for name in schema.FEATURES:
+        if name not in keys:
+            assert both[name].equals(both[f"{name}_stored"], check_names=False), name
+
+
+def test_unseen_categories_have_codes_of_their_own(made, parts):
+    """A category that train has not seen has the prior risk and the lowest share; nothing raises."""
+    fitted = schema.loads((made.folder / "schema.json").read_bytes())
+    odd = parts[2].drop(FRAUD).head(1).with_columns(MCC=pl.lit(9998), **{"Merchant State": pl.lit("Atlantis")})
+    row = schema.row_features(canonical.transactions(odd), fitted)
+    for name in schema.CATEGORIES:
+        encoding = fitted.encodings[name]
+        assert row[f"{name}_risk"].item() == pytest.approx(encoding.unseen_risk)
+        assert row[f"{name}_share"].item() == pytest.approx(encoding.unseen_share)
+        assert encoding.unseen_share < min(encoding.share)
+
+
+def test_a_schema_of_other_features_is_refused(made):
+    """A model never reads another version's schema by accident."""
+    body = (made.folder / "schema.json").read_bytes()
+    with pytest.raises(ValueError, match="definition"):
+        schema.loads(body.replace(schema.definition().encode(), b"0" * 64))
+
+
+def test_a_bad_file_does_not_reject_its_good_neighbours(parts, tmp_path, made):
+    """The good files are learned from; the verdicts say why the bad one is not."""
+    bad = parts[1].with_columns(Amount=pl.lit("n/a"))
+    paths = written(tmp_path, *parts, bad)
+    other = prepare(paths, tmp_path / "d", PreprocessConfig(), today=TODAY)
+    assert other.dataset["data_sha256"] == made.dataset["data_sha256"]
+    verdicts = list(other.verdicts.values())
+    assert [verdict.accepted for verdict in verdicts] == [True, True, True, False]
+    assert verdicts[3].problems[0].column == "Amount"
+    with pytest.raises(Refused, match=r"strict.*3\.csv.*row 1, column Amount: found n/a"):
+        prepare(paths, tmp_path / "s", PreprocessConfig(strict=True), today=TODAY)
+
+
+def test_nothing_good_is_refused(parts, tmp_path):
+    """Only bad files: refused, with the first reasons."""
+    bad = parts[1].drop("MCC")
+    with pytest.raises(Refused, match=r"nothing new was accepted.*column MCC: found no such column"):
+        prepare(written(tmp_path, bad), tmp_path / "d", PreprocessConfig(), today=TODAY)
+
+
+def test_rows_that_come_again_are_learned_from_once(parts, tmp_path, made):
+    """A file delivered again under another name, or one that overlaps an earlier one, adds only what is new."""
+    again = [parts[1], pl.concat([parts[1].tail(100), parts[2]])]
+    other = prepare(written(tmp_path, parts[0], parts[1], *again), tmp_path / "d", PreprocessConfig(), today=TODAY)
+    assert other.dataset["rows"] == made.dataset["rows"]
+    keys = ["time", "card", "merchant", *schema.FEATURES]
+    assert table(other.folder).select(keys).sort(keys).equals(table(made.folder).select(keys).sort(keys))
+
+
+REFUSALS = [
+    ("one class only", lambda frame: frame.with_columns(pl.lit("No").alias(FRAUD)), {}, "0 frauds"),
+    ("frauds only", lambda frame: frame.with_columns(pl.lit("Yes").alias(FRAUD)), {}, "one class only"),
+    ("too few rows", lambda frame: frame.head(400), {}, "too few rows"),
+    ("few frauds", lambda frame: frame, {"min_frauds": 10**6}, "at least 1000000 are needed"),
+    ("all too young", lambda frame: frame, {"label_maturity_days": 10_000}, "too few rows: 0 with known labels"),
+]
+
+
+@pytest.mark.parametrize(("change", "settings", "told"), [pytest.param(*r[1:], id=r[0]) for r in REFUSALS])
+def test_what_cannot_be_learned_is_refused(parts, tmp_path, change, settings, told):
+    """The refusal says which split lacks what."""
+    paths = written(tmp_path, change(pl.concat(parts).sort("Year", "Month", "Day")))
+    with pytest.raises(Refused, match=told):
+        prepare(paths, tmp_path / "d", replace(PreprocessConfig(), **settings), today=TODAY)
+
+
+def test_dates_in_the_future_are_refused(parts, tmp_path):
+    """Today is an argument; a transaction from tomorrow's tomorrow cannot be true."""
+    with pytest.raises(Refused, match="a date up to 2016-06-02"):
+        prepare(written(tmp_path, *parts), tmp_path / "d", PreprocessConfig(), today=date(2016, 6, 1))
+
+
+def test_unknown_settings_are_permanent_failures():
+    """A typing error in the configuration is told, with the names that exist."""
+    assert configured({"min_frauds": 3}).min_frauds == 3
+    with pytest.raises(Permanent, match=r"no settings min_fraud;.*min_frauds"):
+        configured({"min_fraud": 3})
+    with pytest.raises(Permanent, match="'quantiles' or 'years'"):
+        split.boundaries(pl.Series([0, 1]), "random", 0.7, 0.15, 30)
+
+
+@pytest.mark.skipif(not REAL.exists(), reason=f"{REAL} is not here: the 5,000 real rows")
+def test_the_real_rows_go_through(tmp_path):
+    """5,000 rows of the real file are all read as what they say; one user's 13 frauds in one month cannot be split."""
+    made = prepare([REAL], tmp_path / "d", PreprocessConfig(min_frauds=0), today=TODAY)
+    raw, rows = pl.read_csv(REAL), table(made.folder)
+    assert made.dataset["rows"] == 5000 == len(raw)
+    assert made.dataset["cards"] == 1
+    assert made.dataset["merchants"] == raw["Merchant Name"].n_unique()
+    dollars = raw["Amount"].str.strip_prefix("$").cast(pl.Float64)
+    undone = rows["amount_log"].sign() * (rows["amount_log"].abs().cast(pl.Float64).exp() - 1)
+    assert sorted(undone.round(2)) == pytest.approx(sorted(dollars), rel=1e-5, abs=1e-2)
+    assert rows["no_state"].sum() == raw["Merchant State"].null_count()
+    assert rows["no_zip"].sum() == raw["Zip"].null_count()
+    assert rows["online"].sum() == (raw["Use Chip"] == "Online Transaction").sum()
+    pins = raw["Errors?"].fill_null("").str.contains("Bad PIN").sum()
+    assert rows["error_bad_pin"].sum() == pins
+    assert rows["error_other"].sum() == 0
+    first = pl.from_epoch(rows["time"].head(1)).item()
+    assert first == datetime(2002, 9, 1, 6, 21)
+    with pytest.raises(Refused, match="the train split has 3488 rows and 0 frauds; at least 1 are needed"):
+        prepare([REAL], tmp_path / "e", PreprocessConfig(), today=TODAY)

@@ -1,0 +1,153 @@
+"""The stage in S3: manifest in; data set, profile and verdicts out; old objects come from the cache."""
+
+import json
+from datetime import date
+
+import boto3
+import polars as pl
+import pytest
+from moto import mock_aws
+
+from statemachine.core.order import Order
+from statemachine.core.states import Stage
+from training import integrity, reading, storage
+from training.preprocess import preprocess
+from training.stage import Refused
+from training.synthetic import slices
+
+TODAY = date(2026, 1, 1)
+RUN = "s3://artifacts/runs/fraud-1"
+
+
+@pytest.fixture(scope="module")
+def parts() -> list[pl.DataFrame]:
+    return slices(20_000, 4, [0.8, 0.2], fraud_rate=0.01)
+
+
+@pytest.fixture
+def s3(monkeypatch):
+    """The data bucket and the artifacts bucket."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with mock_aws():
+        client = boto3.client("s3")
+        for bucket in ("data", "artifacts"):
+            client.create_bucket(Bucket=bucket)
+        yield client
+
+
+def landed(s3, key: str, body: bytes | pl.DataFrame, new: bool = True) -> dict[str, object]:
+    """An object in the data bucket, as the manifest names it."""
+    content = body if isinstance(body, bytes) else body.write_csv().encode()
+    etag = s3.put_object(Bucket="data", Key=key, Body=content)["ETag"].strip('"')
+    return {"bucket": "data", "key": key, "etag": etag, "version_id": None, "size": len(content), "new": new}
+
+
+def ordered(*objects: dict[str, object], launch: str = "0123456789ab", **inputs: str) -> Order:
+    manifest = {"format": 1, "run_id": "fraud-1", "model": "fraud", "epoch": 1, "objects": list(objects)}
+    storage.write_json(f"{RUN}/manifest.json", manifest)
+    output = f"{RUN}/preprocess/1/{launch}"
+    told = {"manifest": f"{RUN}/manifest.json", **inputs}
+    return Order("fraud-1", "fraud", Stage.PREPROCESS, 1, launch, output, told, {"split": "quantiles"})
+
+
+def test_a_manifest_becomes_a_data_set(s3, parts, tmp_path):
+    """Outputs lie under the launch's own URI; the data set is proven by its manifest; figures are of the data."""
+    first, second = landed(s3, "data/a b+c.csv", parts[0]), landed(s3, "data/2.csv", parts[1])
+    order = ordered(first, second)
+    result = preprocess(order, TODAY)
+    assert all(uri.startswith(order.output_uri) for uri in result.outputs.values())
+    folder = storage.download_folder(result.outputs["dataset"], tmp_path)
+    assert "transactions.parquet" in integrity.verify_manifest(folder)
+    assert pl.read_parquet(folder / "transactions.parquet").height == 20_000 == result.metrics["rows"]
+    assert {k: result.details[k] for k in ("accepted", "quarantined")} == {"accepted": 2, "quarantined": 0}
+    objects = storage.read_json(result.outputs["objects"])
+    assert [(entry["key"], entry["status"], entry["rows"]) for entry in objects] == [
+        ("data/a b+c.csv", "ACCEPTED", 16_000),
+        ("data/2.csv", "ACCEPTED", 4_000),
+    ]
+    json.dumps(dict(result.details), allow_nan=False)
+
+
+def test_the_bad_object_is_quarantined_alone(s3, parts):
+    """Its row, column, finding and expectation stand in objects.json; the good one is learned from."""
+    bad = parts[1].drop("MCC").with_columns(Amount=pl.lit("n/a"))
+    result = preprocess(ordered(landed(s3, "good.csv", parts[0]), landed(s3, "bad.csv", bad)), TODAY)
+    assert (result.details["accepted"], result.details["quarantined"]) == (1, 1)
+    entry = storage.read_json(result.outputs["objects"])[1]
+    assert entry["status"] == "QUARANTINED"
+    assert {problem["column"] for problem in entry["problems"]} == {"MCC", "Amount"}
+    assert entry["problems"][1] | {"expected": ""} == {"row": 1, "column": "Amount", "found": "n/a", "expected": ""}
+
+
+def test_nothing_new_is_refused_with_the_evidence(s3, parts):
+    """Old objects are good, the only new one is bad: refused, and objects.json is there all the same."""
+    order = ordered(landed(s3, "old.csv", parts[0], new=False), landed(s3, "new.csv", b"nonsense"))
+    with pytest.raises(Refused, match=r"nothing new was accepted \(1 objects\): s3://data/new\.csv") as refusal:
+        preprocess(order, TODAY)
+    result = refusal.value.result
+    assert result.details == {"accepted": 0, "quarantined": 1}
+    assert [entry["status"] for entry in storage.read_json(result.outputs["objects"])] == ["ACCEPTED", "QUARANTINED"]
+
+
+def test_an_old_object_is_not_read_again(s3, parts, monkeypatch):
+    """The second run finds the first one's clean rows in the cache: even a deleted object serves."""
+    old = landed(s3, "old.csv", parts[0])
+    first = preprocess(ordered(old), TODAY)
+    s3.delete_object(Bucket="data", Key="old.csv")
+    opened = []
+    monkeypatch.setattr(
+        reading, "open_raw", lambda path, scratch, real=reading.open_raw: opened.append(path) or real(path, scratch)
+    )
+    both = [old | {"new": False}, landed(s3, "night.csv", parts[1])]
+    second = preprocess(ordered(*both, launch="ba9876543210"), TODAY)
+    assert len(opened) == 1
+    assert (first.metrics["rows"], second.metrics["rows"]) == (16_000, 20_000)
+    kept = storage.list_uris("s3://artifacts/cache")
+    assert {uri.rpartition(".")[2] for uri in kept} == {"parquet", "json"}
+    assert len(kept) == 4
+
+
+@pytest.mark.parametrize("harm", ["changed", "cut", "deleted"])
+def test_a_cache_that_lies_is_made_anew(s3, parts, harm):
+    """The cache may be deleted at any time, and what does not match its digest is not used."""
+    old = landed(s3, "old.csv", parts[0])
+    preprocess(ordered(old), TODAY)
+    (clean,) = (uri for uri in storage.list_uris("s3://artifacts/cache") if uri.endswith(".parquet"))
+    body = storage.read_bytes(clean)
+    if harm == "deleted":
+        s3.delete_object(Bucket="artifacts", Key=storage.split(clean)[1])
+    else:
+        storage.write_bytes(clean, body[:-100] if harm == "cut" else body[:-100] + bytes(100))
+    assert preprocess(ordered(old, launch="ba9876543210"), TODAY).metrics["rows"] == 16_000
+    assert storage.read_bytes(clean) == body
+
+
+def test_an_overwritten_object_is_not_taken_for_the_old_one(s3, parts):
+    """Without versioning only the etag tells that the key now holds something else: it is quarantined."""
+    entry = landed(s3, "k.csv", parts[0])
+    s3.put_object(Bucket="data", Key="k.csv", Body=parts[1].write_csv().encode())
+    result = preprocess(ordered(entry, landed(s3, "good.csv", parts[0].tail(9_000))), TODAY)
+    problem = storage.read_json(result.outputs["objects"])[0]["problems"][0]
+    assert "overwritten since" in problem["found"]
+    assert result.details["quarantined"] == 1
+
+
+def test_drift_is_of_the_new_rows_against_the_champion(s3, parts):
+    """The next night drifts little; rows with tripled amounts show it in that column alone."""
+    old = landed(s3, "old.csv", parts[0])
+    first = preprocess(ordered(old), TODAY)
+    champion = "s3://artifacts/models/fraud/fraud-1-01234567"
+    storage.write_bytes(f"{champion}/profile.json", storage.read_bytes(first.outputs["profile"]))
+    tripled = pl.col("Amount").str.replace("$", "", literal=True).cast(pl.Float64) * 3
+    drifts = []
+    for number, frame in enumerate((parts[1], parts[1].with_columns(tripled.alias("Amount")))):
+        objects = [old | {"new": False}, landed(s3, f"new{number}.csv", frame)]
+        order = ordered(*objects, launch=f"{number:012x}", champion=champion)
+        drifts.append(storage.read_json(preprocess(order, TODAY).outputs["profile"])["drift"])
+    calm, shifted = drifts
+    assert max(calm.values()) < 0.25
+    assert shifted["amount"] > 0.5
+    assert {name: value for name, value in shifted.items() if name != "amount"} == {
+        name: value for name, value in calm.items() if name != "amount"
+    }
