@@ -18,7 +18,7 @@ from statemachine.core.errors import FraudloopError
 
 CONFIG = Path(__file__).with_name("fraudloop.toml")
 SEED = 7
-FRAUD_RATE = 0.004  # three times the real file's, so that the test set holds some two hundred frauds
+FRAUD_RATE = 0.006  # five times the real file's, so that the test set holds a few hundred frauds
 TICK = 2.0
 
 
