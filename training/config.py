@@ -17,7 +17,8 @@ class TrainConfig:
     History: `k` strictly earlier transactions of the card and of the merchant are seen; the `fan_out` most recent of them
     send messages to the encoder. A label is known `label_delay_days` after its transaction.
     Seeds: all frauds of the training period and `negative_ratio` times as many others; the graph is never thinned.
-    Encoder: GraphSAGE of width `hidden_dim`, Adam, early stopping on validation AUC after `patience` epochs.
+    Encoder: GraphSAGE of width `hidden_dim`, Adam, early stopping on the AUC of `encoder_validation_rows` after `patience`
+    epochs; `folds` of them are cross-fitted over blocks of time.
     Head: XGBoost on the feature `groups`, early stopping on validation average precision.
     Threshold: `max_f1`, the best recall within `fpr_budget`, or the least `missed_fraud_cost`/`false_alarm_cost`.
     """
@@ -35,7 +36,9 @@ class TrainConfig:
     dropout: float = 0.2
     epochs: int = 12
     patience: int = 3
-    batch_size: int = 1024
+    batch_size: int = 256
+    folds: int = 3
+    encoder_validation_rows: int = 20_000
 
     head_rounds: int = 400
     head_patience: int = 40
@@ -104,6 +107,8 @@ _LEAST = {
     "epochs": 1,
     "patience": 1,
     "batch_size": 2,
+    "folds": 2,
+    "encoder_validation_rows": 1,
     "head_rounds": 1,
     "head_patience": 1,
     "head_learning_rate": 0,

@@ -1,4 +1,4 @@
-"""Fits the encoder: epochs over the seeds, early stopping on validation AUC, a checkpoint after each epoch.
+"""Fits one encoder: epochs over the seeds, early stopping on validation AUC, a checkpoint after each epoch.
 
 All randomness follows from (seed, epoch), so a training that was killed and resumes from its checkpoint goes the same
 way as one that was not. `Team` is what torch.distributed changes: each process takes its share of every batch.
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from training.config import TrainConfig
 from training.encoder import Encoder, Width
-from training.history import Block, Reader
+from training.history import Reader
 from training.seeds import Seeds
 
 LOG = logging.getLogger("fraudloop.train")
@@ -24,18 +24,29 @@ Progress = Callable[[str, Mapping[str, float]], None]
 
 
 class Checkpoints(Protocol):
-    """Where one training's latest state lies."""
+    """Where the latest state of each part of one training lies."""
 
-    def read(self) -> bytes | None:
+    def read(self, part: str) -> bytes | None:
         """The latest state, or None if there is none."""
 
-    def write(self, body: bytes) -> None:
+    def write(self, part: str, body: bytes) -> None:
         """Replaces the latest state, all of it or nothing."""
 
 
 @dataclass(frozen=True)
+class Lesson:
+    """What an encoder learns from: seeds and their own features [S, D]; the reader says who their neighbours are."""
+
+    reader: Reader
+    train: Seeds
+    train_own: Tensor
+    validation: Seeds
+    validation_own: Tensor
+
+
+@dataclass(frozen=True)
 class Team:
-    """The processes that train together; `wrap` makes gradients those of the whole batch."""
+    """The processes that train together; `wrap` makes gradients those of the whole batch, `agree` spreads rank 0's figure."""
 
     rank: int = 0
     size: int = 1
@@ -58,117 +69,123 @@ class Trail:
         return self.epoch >= config.epochs or self.epoch - self.best_epoch >= config.patience
 
 
+class Fitting:
+    """One encoder in the making, with its optimiser; `frozen` and `thaw` are its checkpoint."""
+
+    def __init__(self, lesson: Lesson, config: TrainConfig, team: Team) -> None:
+        self.config, self.team = config, team
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.mixed = config.amp and self.device.type == "cuda"
+        torch.manual_seed(config.seed)
+        self.encoder = Encoder(width(lesson.train_own.shape[1], lesson.reader, config))
+        self.encoder.scale_own.fit(lesson.train_own)
+        self.encoder.scale_said.fit(_said(lesson))
+        self.encoder.to(self.device)
+        self.optimizer = torch.optim.AdamW(
+            self.encoder.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.mixed)
+        self.trail = Trail()
+
+    def epoch(self, lesson: Lesson, parallel: nn.Module) -> float:
+        """One pass over the seeds; the mean loss of this process's share."""
+        torch.manual_seed(self.config.seed * 1_000_003 + self.trail.epoch * 101 + self.team.rank)  # dropout's
+        parallel.train()
+        losses = [
+            self.step(lesson, batch, parallel) for batch in batches(lesson.train, self.config, self.trail, self.team)
+        ]
+        return sum(losses) / max(len(losses), 1)
+
+    def step(self, lesson: Lesson, batch: Tensor, parallel: nn.Module) -> float:
+        """One batch of seeds (positions [B]): neighbours, forward, backward; its loss."""
+        block = lesson.reader.messages(lesson.train.ids[batch], self.config.fan_out).to(self.device)
+        wanted = lesson.train.labels[batch].float().to(self.device)
+        with torch.autocast(self.device.type, dtype=torch.float16, enabled=self.mixed):
+            _, logit = parallel(lesson.train_own[batch].to(self.device), block)
+            loss = nn.functional.binary_cross_entropy_with_logits(logit.float(), wanted)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def validate(self, lesson: Lesson) -> float:
+        """AUC-ROC on the validation seeds."""
+        self.encoder.eval()
+        logits = []
+        for ids, own in zip(lesson.validation.ids.split(8192), lesson.validation_own.split(8192), strict=True):
+            block = lesson.reader.messages(ids, self.config.fan_out).to(self.device)
+            logits.append(self.encoder(own.to(self.device), block)[1].float().cpu())
+        return float(roc_auc_score(lesson.validation.labels.numpy(), torch.cat(logits).numpy()))
+
+    def note(self, loss: float, auc: float) -> None:
+        """Writes one more epoch into the trail."""
+        self.trail.epoch += 1
+        self.trail.losses.append(loss)
+        if auc > self.trail.best_auc:
+            self.trail.best_auc, self.trail.best_epoch = auc, self.trail.epoch
+            self.trail.best = {
+                name: tensor.detach().cpu().clone() for name, tensor in self.encoder.state_dict().items()
+            }
+
+    def frozen(self) -> bytes:
+        """The checkpoint."""
+        parts = {"encoder": self.encoder, "optimizer": self.optimizer, "scaler": self.scaler}
+        buffer = io.BytesIO()
+        torch.save({"trail": asdict(self.trail)} | {name: part.state_dict() for name, part in parts.items()}, buffer)
+        return buffer.getvalue()
+
+    def thaw(self, body: bytes) -> None:
+        """Goes on from a checkpoint."""
+        state: dict[str, Any] = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+        self.encoder.load_state_dict(state["encoder"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
+        self.trail = Trail(**state["trail"])
+        LOG.info("resumed", extra={"epoch": self.trail.epoch})
+
+
 def fit_encoder(
-    reader: Reader,
-    train: Seeds,
-    validation: Seeds,
+    lesson: Lesson,
     config: TrainConfig,
     checkpoints: Checkpoints,
+    part: str = "encoder",
     progress: Progress = lambda event, figures: None,
     team: Team | None = None,
 ) -> Trail:
     """Trains until early stopping or the last epoch and returns the trail, whose `best` weights are the result."""
     team = team or Team()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.manual_seed(config.seed)
-    encoder = Encoder(Width(reader.graph.row.shape[1], config.hidden_dim, config.dropout))
-    encoder.fit_scale(reader.graph.row[train.ids])
-    encoder.to(device)
-    optimizer = torch.optim.AdamW(encoder.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    scaler = torch.amp.GradScaler(device.type, enabled=_mixed(config, device))
-    trail = _resume(checkpoints, encoder, optimizer, scaler)
-    parallel = team.wrap(encoder)
-    while not trail.over(config):
-        loss = _epoch(reader, train, config, parallel, optimizer, scaler, trail.epoch, team)
-        auc = team.agree(_validate(reader, validation, config, encoder))
-        trail.epoch += 1
-        trail.losses.append(loss)
-        if auc > trail.best_auc:
-            trail.best_auc, trail.best_epoch = auc, trail.epoch
-            trail.best = {name: tensor.detach().cpu().clone() for name, tensor in encoder.state_dict().items()}
+    fitting = Fitting(lesson, config, team)
+    if (body := checkpoints.read(part)) is not None:
+        fitting.thaw(body)
+    parallel = team.wrap(fitting.encoder)
+    while not fitting.trail.over(config):
+        loss = fitting.epoch(lesson, parallel)
+        auc = team.agree(fitting.validate(lesson))
+        fitting.note(loss, auc)
         if team.rank == 0:
-            checkpoints.write(_frozen(trail, encoder, optimizer, scaler))
-            progress("epoch", {"epoch": trail.epoch, "loss": loss, "val_auc_roc": auc})
-    return trail
+            checkpoints.write(part, fitting.frozen())
+            progress(part, {"epoch": fitting.trail.epoch, "loss": loss, "val_auc_roc": auc})
+    return fitting.trail
 
 
-def _epoch(
-    reader: Reader,
-    train: Seeds,
-    config: TrainConfig,
-    encoder: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    epoch: int,
-    team: Team,
-) -> float:
-    """One pass over the seeds; the mean loss of this process's share."""
-    device = next(encoder.parameters()).device
-    torch.manual_seed(config.seed * 1_000_003 + epoch * 101 + team.rank)  # dropout's
-    encoder.train()
-    total, batches = 0.0, 0
-    for batch in _batches(train, config, epoch, team):
-        block = _fetch(reader, train.ids[batch], config.fan_out, device)
-        with torch.autocast(device.type, dtype=torch.float16, enabled=_mixed(config, device)):
-            _, logit = encoder(block)
-            loss = nn.functional.binary_cross_entropy_with_logits(logit.float(), train.labels[batch].float().to(device))
-        optimizer.zero_grad(set_to_none=True)
-        scaler.scale(loss).backward()
-        scaler.step(optimizer)
-        scaler.update()
-        total, batches = total + float(loss.detach()), batches + 1
-    return total / max(batches, 1)
-
-
-def _batches(train: Seeds, config: TrainConfig, epoch: int, team: Team) -> Iterator[Tensor]:
+def batches(train: Seeds, config: TrainConfig, trail: Trail, team: Team) -> Iterator[Tensor]:
     """This process's share of each shuffled batch; the batches are the same however many processes there are."""
-    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + epoch)
+    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + trail.epoch)
     for batch in torch.randperm(len(train.ids), generator=generator).split(config.batch_size):
         share = batch[: len(batch) // team.size * team.size][team.rank :: team.size]
         if len(share):
             yield share
 
 
-@torch.no_grad()
-def _validate(reader: Reader, validation: Seeds, config: TrainConfig, encoder: Encoder) -> float:
-    encoder.eval()
-    device = next(encoder.parameters()).device
-    logits = [
-        encoder(_fetch(reader, ids, config.fan_out, device))[1].float().cpu() for ids in validation.ids.split(8192)
-    ]
-    return float(roc_auc_score(validation.labels.numpy(), torch.cat(logits).numpy()))
+def width(own: int, reader: Reader, config: TrainConfig) -> Width:
+    """The sizes of an encoder for this graph."""
+    said = reader.graph.row.shape[1] + reader.state.shape[1]
+    return Width(own, said, config.hidden_dim, config.dropout)
 
 
-def _fetch(reader: Reader, ids: Tensor, fan_out: int, device: torch.device) -> Block:
-    return reader.messages(ids, fan_out).to(device)
-
-
-def _mixed(config: TrainConfig, device: torch.device) -> bool:
-    return config.amp and device.type == "cuda"
-
-
-def _frozen(trail: Trail, encoder: Encoder, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> bytes:
-    state = {
-        "trail": asdict(trail),
-        "encoder": encoder.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "scaler": scaler.state_dict(),
-    }
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    return buffer.getvalue()
-
-
-def _resume(
-    checkpoints: Checkpoints, encoder: Encoder, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
-) -> Trail:
-    body = checkpoints.read()
-    if body is None:
-        return Trail()
-    state: dict[str, Any] = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
-    encoder.load_state_dict(state["encoder"])
-    optimizer.load_state_dict(state["optimizer"])
-    if state["scaler"]:
-        scaler.load_state_dict(state["scaler"])
-    LOG.info("resumed", extra={"epoch": state["trail"]["epoch"]})
-    return Trail(**state["trail"])
+def _said(lesson: Lesson) -> Tensor:
+    """What the training seeds themselves will say to later transactions [S, F + S]."""
+    return torch.cat([lesson.reader.graph.row[lesson.train.ids], lesson.reader.state[lesson.train.ids]], dim=1)

@@ -1,74 +1,18 @@
-"""What one transaction may know: itself, its card's and its merchant's last K, and windowed counts of both.
-
-A `Block` is the only thing that the model is computed from. Training gathers it from the `Graph` here; the server builds
-the same record from a request. Features are functions of a `Block`, so the two cannot drift apart.
-"""
+"""Reads blocks from the graph: each transaction with what was known strictly before it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from training.block import DAY, RISK_DAYS, SIDES, VOLUME_DAYS, Block, History
 from training.graph import Graph, Timeline
+from training.velocity import SOURCES, state
 
-DAY = 86_400
-VOLUME_DAYS = (1, 7, 30)
-RISK_DAYS = (7, 30, 90, 365)
-SIDES = ("card", "merchant")
-# Per side: transactions of the last 1, 7, 30 days (labels not needed), then, counted back from the moment before which
-# labels are known, transactions and frauds of 7, 30, 90, 365 days. The caller of the served model keeps these counters.
-VOLUMES = tuple(f"{side}_volume_{days}d" for side in SIDES for days in VOLUME_DAYS)
-RISKS = tuple(f"{side}_{what}_{days}d" for side in SIDES for what in ("matured", "frauds") for days in RISK_DAYS)
-CHUNK = 8192
-
-
-@dataclass(frozen=True)
-class History:
-    """The last K strictly earlier transactions of one card or merchant, most recent first; zeros where absent.
-
-    `row` [B, K, F]; `gap` [B, K] seconds ago (≥ 1); `label` [B, K] 1 for a fraud that is known by now; `matured` [B, K] whether
-    the label is known; `same` [B, K] whether card and merchant both are those of the transaction itself; `present` [B, K].
-    """
-
-    row: Tensor
-    gap: Tensor
-    label: Tensor
-    matured: Tensor
-    same: Tensor
-    present: Tensor
-
-    def recent(self, count: int) -> "History":
-        """Only the `count` most recent."""
-        return replace(self, **{field.name: getattr(self, field.name)[:, :count] for field in fields(self)})
-
-
-@dataclass(frozen=True)
-class Block:
-    """B transactions with all they may know: `row` [B, F], histories, `volume` [B, 6] and `risk` [B, 16] counts."""
-
-    row: Tensor
-    card: History
-    merchant: History
-    volume: Tensor
-    risk: Tensor
-
-    def __len__(self) -> int:
-        return len(self.row)
-
-    def to(self, device: torch.device) -> "Block":
-        """The same block on another device."""
-
-        def moved(history: History) -> History:
-            return History(*(getattr(history, field.name).to(device) for field in fields(history)))
-
-        tensors = (self.row, self.volume, self.risk)
-        row, volume, risk = (tensor.to(device) for tensor in tensors)
-        return Block(row, moved(self.card), moved(self.merchant), volume, risk)
-
-    def recent(self, count: int) -> "Block":
-        """The same transactions with only the `count` most recent of each history."""
-        return replace(self, card=self.card.recent(count), merchant=self.merchant.recent(count))
+CHUNK = 4096
+STATE_CHUNK = 32_768
 
 
 @dataclass(frozen=True)
@@ -82,18 +26,13 @@ class Reader:
     def block(self, seeds: Tensor) -> Block:
         """The block of the transactions `seeds` [B]."""
         volumes, risks = zip(*(self._counts(side, seeds) for side in SIDES), strict=True)
-        return Block(
-            row=self.graph.row[seeds],
-            card=self.history("card", seeds, self.k),
-            merchant=self.history("merchant", seeds, self.k),
-            volume=torch.cat(volumes, dim=1),
-            risk=torch.cat(risks, dim=1),
-        )
+        card, merchant = (self.history(side, seeds, self.k) for side in SIDES)
+        return Block(self.graph.row[seeds], card, merchant, torch.cat(volumes, dim=1), torch.cat(risks, dim=1))
 
     def messages(self, seeds: Tensor, fan_out: int) -> Block:
-        """The block of `seeds` as far as an encoder reads it: `fan_out` earlier transactions a side, no counts."""
-        empty = torch.zeros(len(seeds), 0)
+        """The block of `seeds` as far as an encoder hears it: `fan_out` earlier transactions a side, no counts."""
         card, merchant = (self.history(side, seeds, fan_out) for side in SIDES)
+        empty = self.graph.row.new_zeros(len(seeds), 0)
         return Block(self.graph.row[seeds], card, merchant, empty, empty)
 
     def blocks(self, seeds: Tensor, size: int = CHUNK) -> Iterator[Block]:
@@ -101,15 +40,27 @@ class Reader:
         for chunk in seeds.split(size):
             yield self.block(chunk)
 
+    @cached_property
+    def state(self) -> Tensor:
+        """Velocity's `STATE` of all transactions [N, S], each as of its own time."""
+        columns = [self.graph.features.index(name) for name in SOURCES]
+        narrow = replace(self.graph, row=self.graph.row[:, columns].contiguous(), features=SOURCES)
+        reader, everything = _Stateless(narrow, self.k, self.delay), torch.arange(len(narrow), device=narrow.row.device)
+        parts = [
+            state(reader.messages(chunk, self.k).double(), SOURCES).float() for chunk in everything.split(STATE_CHUNK)
+        ]
+        return torch.cat(parts)
+
     def history(self, side: str, seeds: Tensor, k: int) -> History:
         """The last `k` strictly earlier transactions of the seeds' cards or merchants."""
         ids, present = self._line(side).last(seeds, k)
         other = self.graph.merchant if side == "card" else self.graph.card
-        gap = self.graph.time[seeds, None] - self.graph.time[ids]
+        gap = (self.graph.time[seeds, None] - self.graph.time[ids]) * present
         matured = present & (gap >= self.delay)
         return History(
             row=self.graph.row[ids] * present[..., None],
-            gap=(gap * present).float(),
+            state=self.state[ids] * present[..., None],
+            gap=gap.float(),
             label=(matured & (self.graph.label[ids] == 1)).float(),
             matured=matured,
             same=present & (other[ids] == other[seeds, None]),
@@ -133,17 +84,10 @@ class Reader:
         return self.graph.card_frauds if side == "card" else self.graph.merchant_frauds
 
 
-def doubled(block: Block) -> Block:
-    """The same block with its figures in float64."""
+class _Stateless(Reader):
+    """Reads histories without a state: what the states themselves are computed from."""
 
-    def side(history: History) -> History:
-        figures = {"row": history.row.double(), "gap": history.gap.double(), "label": history.label.double()}
-        return replace(history, **figures)
-
-    return Block(
-        row=block.row.double(),
-        card=side(block.card),
-        merchant=side(block.merchant),
-        volume=block.volume.double(),
-        risk=block.risk.double(),
-    )
+    @cached_property
+    def state(self) -> Tensor:
+        """Nothing [N, 0]."""
+        return self.graph.row.new_zeros(len(self.graph), 0)

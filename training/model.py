@@ -1,9 +1,10 @@
 """A trained model as files and as an object: encoder, head, threshold and the config and schema that they were made with.
 
-No pickle: `encoder.safetensors`, `head.json` (XGBoost), `config.json`, `schema.json`, `model.json`.
+No pickle: `encoder.safetensors` (all cross-fitted encoders), `head.json` (XGBoost), `config.json`, `schema.json`,
+`model.json`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from training import features, head, storage
+from training.block import Block
 from training.config import TrainConfig
 from training.encoder import Encoder, Width
-from training.history import Block
+from training.risk import RISK
 from training.stage import Permanent
+from training.velocity import STATE, VELOCITY, state
 
 FORMAT = 1
 
@@ -35,7 +38,7 @@ class FraudModel:
     config: TrainConfig
     row: tuple[str, ...]
     schema: Mapping[str, Any]
-    encoder: Encoder | None
+    encoders: tuple[Encoder, ...]
     booster: xgb.Booster
     threshold: float
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -43,11 +46,11 @@ class FraudModel:
     @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the head's inputs, in order."""
-        return features.names(self.row, self.config.groups, self.config.hidden_dim)
+        return features.names(self.row, self.config.groups)
 
     def head_inputs(self, block: Block) -> NDArray[np.float32]:
         """The head's inputs [B, D]."""
-        return features.inputs(block, self.row, self.config.groups, self.encoder, self.config.fan_out)
+        return features.inputs(block, self.row, self.config.groups, self.encoders, self.config.fan_out)
 
     def score(self, block: Block) -> NDArray[np.float32]:
         """Fraud probabilities [B]."""
@@ -57,15 +60,18 @@ class FraudModel:
         """Shapley values [B, D + 1] of the margin, base value last."""
         return head.contributions(self.booster, self.head_inputs(block))
 
+    def state(self, block: Block) -> NDArray[np.float32]:
+        """What later transactions must be told about these ones [B, S]: keep it with the transaction."""
+        return state(block.double(), self.row).float().numpy()
+
     def save(self, folder: str | Path) -> None:
         """Writes the model's files into a local folder."""
         root = str(folder)
         storage.write_json(storage.join(root, "config.json"), self.config.as_dict())
         storage.write_json(storage.join(root, "schema.json"), dict(self.schema))
         storage.write_bytes(storage.join(root, "head.json"), bytes(self.booster.save_raw("json")))
-        if self.encoder is not None:
-            tensors = {name: tensor.float().contiguous() for name, tensor in self.encoder.state_dict().items()}
-            storage.write_bytes(storage.join(root, "encoder.safetensors"), save_tensors(tensors))
+        if self.encoders:
+            storage.write_bytes(storage.join(root, "encoder.safetensors"), save_tensors(_tensors(self.encoders)))
         record = {"format": FORMAT, "row": list(self.row), "threshold": self.threshold, "facts": dict(self.facts)}
         storage.write_json(storage.join(root, "model.json"), record)
 
@@ -87,26 +93,31 @@ def load(folder: str | Path) -> FraudModel:
         config=config,
         row=row,
         schema=storage.read_json(storage.join(root, "schema.json")),
-        encoder=_load_encoder(root, len(row), config) if "embedding" in config.groups else None,
+        encoders=_load_encoders(root, len(row), config) if "embedding" in config.groups else (),
         booster=head.load_booster(storage.read_bytes(storage.join(root, "head.json"))),
         threshold=float(record["threshold"]),
         facts=record["facts"],
     )
 
 
-def exact(encoder: Encoder) -> Encoder:
-    """The encoder as scoring wants it: float64, evaluation mode, on the CPU."""
-    return encoder.cpu().double().eval()
+def _tensors(encoders: Sequence[Encoder]) -> dict[str, torch.Tensor]:
+    """Weights by `<number of the encoder>.<name>`; they were float32 before scoring made them float64."""
+    return {
+        f"{number}.{name}": tensor.float().contiguous()
+        for number, encoder in enumerate(encoders)
+        for name, tensor in encoder.state_dict().items()
+    }
 
 
-def _load_encoder(root: str, row: int, config: TrainConfig) -> Encoder:
-    encoder = Encoder(Width(row, config.hidden_dim, config.dropout))
-    encoder.load_state_dict(load_tensors(storage.read_bytes(storage.join(root, "encoder.safetensors"))))
-    return exact(encoder)
+def _load_encoders(root: str, row: int, config: TrainConfig) -> tuple[Encoder, ...]:
+    tensors = load_tensors(storage.read_bytes(storage.join(root, "encoder.safetensors")))
+    width = Width(row + len(VELOCITY) + len(RISK), row + len(STATE), config.hidden_dim, config.dropout)
+    return tuple(_load_encoder(tensors, number, width) for number in range(config.folds))
 
 
-def encoder_of(state: Mapping[str, torch.Tensor], row: int, config: TrainConfig) -> Encoder:
-    """A scoring encoder with the given weights."""
-    encoder = Encoder(Width(row, config.hidden_dim, config.dropout))
-    encoder.load_state_dict(dict(state))
-    return exact(encoder)
+def _load_encoder(tensors: Mapping[str, torch.Tensor], number: int, width: Width) -> Encoder:
+    encoder = Encoder(width)
+    prefix = f"{number}."
+    own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    encoder.load_state_dict(own)
+    return encoder.double().eval()

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from training.history import RISK_DAYS, SIDES, Block
+from training.block import RISK_DAYS, SIDES, Block
 
 PRIOR_COUNT = 10.0
 RISK = tuple(

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from training.history import SIDES, VOLUMES, Block, History
+from training.block import SIDES, VOLUMES, Block, History
 
 HOUR = 3_600
 BURSTS = {"1h": HOUR, "6h": 6 * HOUR, "3d": 72 * HOUR}
-AMOUNT, CATEGORY, ONLINE = "amount_log", "mcc_code", "online"
+AMOUNT, CATEGORY, ONLINE = SOURCES = ("amount_log", "mcc_code", "online")  # the row features that velocity reads
 
 
 def velocity(block: Block, features: Sequence[str]) -> Tensor:
@@ -22,12 +22,18 @@ def velocity(block: Block, features: Sequence[str]) -> Tensor:
     return torch.cat(columns, dim=1)
 
 
+def state(block: Block, features: Sequence[str]) -> Tensor:
+    """What later transactions are told about these ones [B, S], in the order of `STATE`; needs no counts."""
+    columns = [_MEASURES[name](block.row, getattr(block, side), features) for side, name in _STATE]
+    return torch.stack(columns, dim=1)
+
+
 def _side(row: Tensor, history: History, features: Sequence[str]) -> Tensor:
     return torch.stack([measure(row, history, features) for measure in _MEASURES.values()], dim=1)
 
 
 def _burst(seconds: int) -> Callable[[Tensor, History, Sequence[str]], Tensor]:
-    return lambda row, history, features: (history.present & (history.gap <= seconds)).float().sum(1)
+    return lambda row, history, features: (history.present & (history.gap <= seconds)).sum(1, dtype=row.dtype)
 
 
 def _since(rank: int) -> Callable[[Tensor, History, Sequence[str]], Tensor]:
@@ -82,11 +88,11 @@ def _category_share(row: Tensor, history: History, features: Sequence[str]) -> T
     """Share of the history in the same merchant category."""
     column = features.index(CATEGORY)
     alike = (history.row[:, :, column] == row[:, None, column]) & history.present
-    return alike.sum(1) / history.present.sum(1).clamp(min=1)
+    return alike.sum(1, dtype=row.dtype) / history.present.sum(1).clamp(min=1)
 
 
 def _pair_count(row: Tensor, history: History, features: Sequence[str]) -> Tensor:
-    return history.same.float().sum(1)
+    return history.same.sum(1, dtype=row.dtype)
 
 
 def _pair_gap(row: Tensor, history: History, features: Sequence[str]) -> Tensor:
@@ -96,7 +102,7 @@ def _pair_gap(row: Tensor, history: History, features: Sequence[str]) -> Tensor:
 
 
 def _seen(row: Tensor, history: History, features: Sequence[str]) -> Tensor:
-    return history.present.float().sum(1)
+    return history.present.sum(1, dtype=row.dtype)
 
 
 _MEASURES: dict[str, Callable[[Tensor, History, Sequence[str]], Tensor]] = {
@@ -114,3 +120,17 @@ _MEASURES: dict[str, Callable[[Tensor, History, Sequence[str]], Tensor]] = {
     "seen": _seen,
 }
 VELOCITY = tuple(f"log_{name}" for name in VOLUMES) + tuple(f"{side}_{name}" for side in SIDES for name in _MEASURES)
+# Few, because a caller of the served model keeps them with each transaction and sends them with its history.
+_STATE = (
+    ("card", "gap_1"),
+    ("card", "count_3d"),
+    ("card", "amount_above"),
+    ("card", "amount_score"),
+    ("card", "pair_count"),
+    ("card", "category_share"),
+    ("card", "online_share"),
+    ("merchant", "gap_1"),
+    ("merchant", "count_3d"),
+    ("merchant", "amount_above"),
+)
+STATE = tuple(f"{side}_{name}" for side, name in _STATE)

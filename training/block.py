@@ -1,0 +1,79 @@
+"""What one transaction may know: itself, its card's and its merchant's last K, and windowed counts of both.
+
+A `Block` is the only thing that the model is computed from. Training reads it from the graph (`training.history`); the
+server builds the same record from a request. Features are functions of a `Block`, so the two cannot drift apart.
+"""
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+DAY = 86_400
+VOLUME_DAYS = (1, 7, 30)
+RISK_DAYS = (7, 30, 90, 365)
+SIDES = ("card", "merchant")
+# Per side: transactions of the last 1, 7, 30 days (labels not needed), then, counted back from the moment before which
+# labels are known, transactions and frauds of 7, 30, 90, 365 days. The caller of the served model keeps these counters.
+VOLUMES = tuple(f"{side}_volume_{days}d" for side in SIDES for days in VOLUME_DAYS)
+RISKS = tuple(f"{side}_{what}_{days}d" for side in SIDES for what in ("matured", "frauds") for days in RISK_DAYS)
+
+
+@dataclass(frozen=True)
+class History:
+    """The last K strictly earlier transactions of one card or merchant, most recent first; zeros where absent.
+
+    `row` [B, K, F]; `state` [B, K, S] what velocity said of each when it happened (`training.velocity.STATE`), which is how a
+    transaction hears of its neighbours' neighbours; `gap` [B, K] seconds ago (≥ 1); `label` [B, K] 1 for a fraud that is known
+    by now; `matured` [B, K] whether the label is known; `same` [B, K] whether both card and merchant are those of the
+    transaction itself; `present` [B, K].
+    """
+
+    row: Tensor
+    state: Tensor
+    gap: Tensor
+    label: Tensor
+    matured: Tensor
+    same: Tensor
+    present: Tensor
+
+    def recent(self, count: int) -> "History":
+        """Only the `count` most recent."""
+        return History(*(getattr(self, field.name)[:, :count] for field in fields(self)))
+
+    def to(self, device: torch.device) -> "History":
+        """The same history on another device."""
+        return History(*(getattr(self, field.name).to(device) for field in fields(self)))
+
+    def double(self) -> "History":
+        """The same history with its figures in float64."""
+        figures = {name: getattr(self, name).double() for name in ("row", "state", "gap", "label")}
+        return replace(self, **figures)
+
+
+@dataclass(frozen=True)
+class Block:
+    """B transactions with all they may know: `row` [B, F], histories, `volume` [B, 6] and `risk` [B, 16] counts."""
+
+    row: Tensor
+    card: History
+    merchant: History
+    volume: Tensor
+    risk: Tensor
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def recent(self, count: int) -> "Block":
+        """The same transactions with only the `count` most recent of each history."""
+        return replace(self, card=self.card.recent(count), merchant=self.merchant.recent(count))
+
+    def to(self, device: torch.device) -> "Block":
+        """The same block on another device."""
+        row, volume, risk = (tensor.to(device) for tensor in (self.row, self.volume, self.risk))
+        return Block(row, self.card.to(device), self.merchant.to(device), volume, risk)
+
+    def double(self) -> "Block":
+        """The same block with its figures in float64."""
+        row, volume, risk = (tensor.double() for tensor in (self.row, self.volume, self.risk))
+        return Block(row, self.card.double(), self.merchant.double(), volume, risk)

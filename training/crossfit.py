@@ -1,0 +1,67 @@
+"""Cross-fitting: the head never learns from an encoder's opinion of a seed that this encoder has learned by heart.
+
+A few hundred frauds are soon memorised. A head that is trained on such scores trusts them blindly and loses on new data
+(`python -m benchmarks.quality --ablations` prints by how much). So the training period is cut into blocks of time;
+for each one an encoder learns from all others, and its scores of the block left out are what the head is trained on. Later
+transactions get the mean over all encoders.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from training.config import TrainConfig
+from training.encoder import Encoder
+from training.features import graph_score
+from training.fit import Checkpoints, Lesson, Progress, Team, Trail, fit_encoder, width
+from training.seeds import Seeds
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One block of time, as positions among the seeds: what its encoder learns from and what is left out."""
+
+    name: str
+    learned: Tensor
+    left_out: Tensor
+
+
+def folds(train: Seeds, count: int) -> list[Fold]:
+    """Contiguous blocks of time with equally many frauds, so that each encoder sees as many."""
+    frauds = torch.cumsum(train.labels == 1, dim=0)
+    block = ((frauds - 1).clamp(min=0) * count // frauds[-1].clamp(min=1)).clamp(max=count - 1)
+    return [Fold(f"encoder-{n}", (block != n).nonzero()[:, 0], (block == n).nonzero()[:, 0]) for n in range(count)]
+
+
+def fit_encoders(
+    lesson: Lesson, config: TrainConfig, checkpoints: Checkpoints, progress: Progress, team: Team | None = None
+) -> list[Trail]:
+    """One trail a fold."""
+    return [
+        fit_encoder(_part(lesson, fold.learned), config, checkpoints, fold.name, progress, team)
+        for fold in folds(lesson.train, config.folds)
+    ]
+
+
+def scoring_encoder(trail: Trail, lesson: Lesson, config: TrainConfig) -> Encoder:
+    """The best weights of a trail, ready to score: float64, evaluation mode, on the CPU."""
+    encoder = Encoder(width(lesson.train_own.shape[1], lesson.reader, config))
+    encoder.load_state_dict(trail.best)
+    return encoder.double().eval()
+
+
+def left_out_scores(lesson: Lesson, encoders: Sequence[Encoder], config: TrainConfig) -> Tensor:
+    """Each training seed's graph score [S, 1] by the encoder that has not learned from it."""
+    scores = torch.empty(len(lesson.train.ids), 1)
+    for fold, encoder in zip(folds(lesson.train, config.folds), encoders, strict=True):
+        for part in fold.left_out.split(8192):
+            block = lesson.reader.messages(lesson.train.ids[part], config.fan_out).double()
+            scores[part] = graph_score([encoder], lesson.train_own[part].double(), block).float()
+    return scores
+
+
+def _part(lesson: Lesson, positions: Tensor) -> Lesson:
+    seeds = replace(lesson.train, ids=lesson.train.ids[positions], labels=lesson.train.labels[positions])
+    return replace(lesson, train=seeds, train_own=lesson.train_own[positions])

@@ -1,0 +1,35 @@
+"""From a data set folder to what is learned from: reader, seeds and their own features."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from training import features, storage
+from training.config import TrainConfig
+from training.fit import Lesson
+from training.graph import TRAIN, VALIDATE, load_graph
+from training.history import Reader
+from training.seeds import at_most, thinned
+
+
+def prepared(dataset: Path, config: TrainConfig) -> Lesson:
+    """The seeds of a local data set folder, thinned, with their own features; the graph stays whole."""
+    row = row_features(storage.read_json(str(dataset / "schema.json")))
+    reader = Reader(load_graph(dataset, row), config.k, config.label_delay)
+    train = thinned(reader.graph, TRAIN, config.negative_ratio, config.seed)
+    validation = at_most(reader.graph, VALIDATE, config.encoder_validation_rows, config.seed)
+    return Lesson(reader, train, own_features(reader, train.ids), validation, own_features(reader, validation.ids))
+
+
+def row_features(schema: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the row features in the schema's order."""
+    return tuple(schema["features"])
+
+
+def own_features(reader: Reader, ids: Tensor) -> Tensor:
+    """Own features [S, D] of many transactions, chunk by chunk."""
+    row: Sequence[str] = reader.graph.features
+    return torch.cat([features.own(block.double(), row).float() for block in reader.blocks(ids)])
