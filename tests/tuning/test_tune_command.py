@@ -1,0 +1,99 @@
+"""`fraudloop tune`: the manifest, the search, and the optimum as what the next run is told."""
+
+import json
+import re
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from cli import tune
+from local import cloud, resources
+from local import katib as standin
+from statemachine.bootstrap import bootstrap
+
+
+@pytest.fixture
+def system(monkeypatch, tmp_path):
+    """An empty deployment in a local cloud."""
+    from moto.moto_api._internal.models import moto_api_backend
+
+    monkeypatch.setenv("FRAUDLOOP_HOME", str(tmp_path / "none"))
+    with cloud.serving() as url:
+        made = resources.create(url)
+        for name, value in (resources.CREDENTIALS | made.environment() | {"AWS_ENDPOINT_URL": url}).items():
+            monkeypatch.setenv(name, value)
+        yield bootstrap()
+    moto_api_backend.reset()
+
+
+def invented(command):
+    """A trial without training: the smaller the dropout, the better."""
+    [dropout] = re.findall(r"--set=dropout=(\S+)", " ".join(command))
+    return f"val_auc_roc={0.99 - float(dropout)}\nval_average_precision=0.5\n"
+
+
+@pytest.fixture
+def run():
+    """Runs the command; gives its JSON."""
+    app = typer.Typer()
+    tune.register(app)
+
+    def ran(*arguments):
+        result = CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return json.loads(result.output)
+
+    return ran
+
+
+def test_the_manifest_can_be_looked_at_without_a_cluster(run):
+    """What would be submitted, as it is."""
+    manifest = run("fraud", "--dataset", "s3://a/d", "--manifest", "--trials", "5", "--settings", '{"epochs": 3}')
+    assert manifest["spec"]["maxTrialCount"] == 5
+    assert '"epochs": 3' in json.dumps(manifest).replace('\\"', '"')
+
+
+def test_an_adopted_optimum_is_what_the_next_run_trains_with(run, system, monkeypatch):
+    """Versioned, with who, why and where it is from; the whole search stays in S3."""
+    with standin.serving(invented) as url:
+        monkeypatch.setenv("KUBERNETES_API_URL", url)
+        told = run("fraud", "--dataset", "s3://a/d", "--trials", "4", "--poll", "0.01", "--adopt", "--why", "a test")
+    item = system.ledger.model("fraud")
+    found = told["optimum"]["parameters"]
+    assert {name: item.parameters["train"][name] for name in found} == found
+    assert system.intake.parameters("fraud", item)["train"]["hidden_dim"] == found["hidden_dim"]
+    assert item.parameters_from["number"] == 1
+    assert item.parameters_from["why"] == "a test"
+    assert item.parameters_from["who"].startswith("arn:aws:")
+    assert item.parameters_from["from"].startswith("Katib experiment fraud-tune-")
+    kept = json.loads(system.files.read(item.parameters_from["uri"], 10**6))
+    assert kept["optimum"] == told["optimum"]
+
+
+def test_a_second_adoption_has_the_next_number_and_keeps_the_other_stages(run, system, monkeypatch):
+    """Adoptions are counted; what another stage was told stays."""
+    system.people.adopt("fraud", {"train": {"seed": 9}, "preprocess": {"train": 0.6}}, {"number": 4})
+    with standin.serving(invented) as url:
+        monkeypatch.setenv("KUBERNETES_API_URL", url)
+        run("fraud", "--dataset", "s3://a/d", "--trials", "3", "--poll", "0.01", "--adopt")
+    item = system.ledger.model("fraud")
+    assert item.parameters_from["number"] == 5
+    assert item.parameters["preprocess"] == {"train": 0.6}
+    assert item.parameters["train"]["seed"] == 9
+
+
+def test_without_adopt_nothing_is_changed(run, system, monkeypatch):
+    """A search is only a search."""
+    with standin.serving(invented) as url:
+        monkeypatch.setenv("KUBERNETES_API_URL", url)
+        run("fraud", "--dataset", "s3://a/d", "--trials", "3", "--poll", "0.01")
+    assert not system.ledger.model("fraud").parameters
+
+
+def test_without_a_data_set_it_says_what_to_do(system):
+    """No run was preprocessed yet."""
+    app = typer.Typer()
+    tune.register(app)
+    result = CliRunner().invoke(app, ["fraud"])
+    assert "start one, or name a folder by --dataset" in str(result.exception)

@@ -1,0 +1,45 @@
+"""One trial: train with these settings and print what was reached as `name=value`, which Katib collects from stdout."""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from training import storage
+from training.config import TrainConfig
+from training.tuning.space import OBJECTIVE, OTHER_METRICS
+
+
+def score(dataset: str | Path, config: TrainConfig) -> dict[str, float]:
+    """Train on a data set (folder or URI) with the real trainer; returns the objective and the other metrics."""
+    from training.checkpoint import StoredCheckpoints
+    from training.train import train_model
+
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = storage.local(str(dataset), Path(scratch) / "dataset")
+        checkpoints = StoredCheckpoints(str(Path(scratch) / "checkpoints"))
+        facts = train_model(folder, config, checkpoints, _quiet).facts
+    return {name: float(facts[name]) for name in (OBJECTIVE, *OTHER_METRICS)}
+
+
+def _quiet(event: str, figures: Mapping[str, float]) -> None:
+    print(event, json.dumps(dict(figures)), file=sys.stderr)
+
+
+def main(argv: Sequence[str]) -> None:
+    """The command that an Experiment's Job runs."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dataset", required=True, help="folder or s3:// URI of a preprocess stage's data set")
+    parser.add_argument("--settings", default="{}", help="the settings that are not searched, as JSON")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting that is searched")
+    told = parser.parse_args(argv)
+    settings: dict[str, Any] = json.loads(told.settings) | dict(pair.split("=", 1) for pair in told.set)
+    for name, value in score(told.dataset, TrainConfig.from_dict(settings)).items():
+        print(f"{name}={value:.6f}", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
