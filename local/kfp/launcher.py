@@ -1,0 +1,163 @@
+"""Starts runs as processes and says how they ended; the processes belong to a warm worker (`local.kfp.worker`)."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+import psutil
+
+from local import process
+
+LOG = logging.getLogger("local.kfp")
+
+
+class Listener(Protocol):
+    """Who is told what becomes of the runs, from the launcher's own thread."""
+
+    def started(self, run_id: str, leader: process.Identity) -> None:
+        """The run has a process, which leads a group of its own."""
+
+    def ended(self, run_id: str, code: int) -> None:
+        """The run's process has ended, and so has everything in its group."""
+
+
+class Launcher:
+    """At most `parallelism` runs at once, one process each; what is beyond waits its turn.
+
+    The worker's end of file is our death: whatever happens to this process, the runs end with it.
+    """
+
+    def __init__(self, folder: Path, environment: Mapping[str, str], parallelism: int, grace: float) -> None:
+        self._folder, self._environment = folder, dict(environment)
+        self._parallelism, self._grace = parallelism, grace
+        self._lock = threading.RLock()
+        self._waiting: deque[dict[str, Any]] = deque()
+        self._running: dict[str, int] = {}  # run → process group, 0 until the worker has said which
+        self._doomed: set[str] = set()
+        self._worker: subprocess.Popen[bytes] | None = None
+        self._stopping = False
+
+    def open(self, listener: Listener) -> None:
+        """Start the worker; it is warm about a second later, and orders given before wait in its pipe."""
+        self._listener = listener
+        self._stopping = False
+        self._start_worker()
+
+    def submit(self, order: dict[str, Any]) -> None:
+        """Have a run executed: `run_id`, `folder`, `spec`, `arguments`, `root` and `log`."""
+        with self._lock:
+            self._waiting.append(order)
+            self._feed()
+
+    def terminate(self, run_id: str) -> None:
+        """Ask a run's group to end, and kill it after the grace; the listener hears of its end as of any other."""
+        with self._lock:
+            for order in [one for one in self._waiting if one["run_id"] == run_id]:
+                self._waiting.remove(order)
+                threading.Thread(target=self._listener.ended, args=(run_id, -signal.SIGTERM), daemon=True).start()
+            self._doomed.add(run_id)
+            group = self._running.get(run_id, 0)
+        if group:
+            self._end(group)
+
+    def close(self) -> None:
+        """End the worker and every run."""
+        with self._lock:
+            self._stopping = True
+            worker, self._worker = self._worker, None
+        if worker is None or worker.stdin is None:
+            return
+        with suppress(BrokenPipeError):
+            worker.stdin.close()
+        with suppress(subprocess.TimeoutExpired):
+            worker.wait(10)
+        worker.kill()
+        worker.wait()
+        self._reader.join(10)
+        if worker.stdout is not None:
+            worker.stdout.close()
+
+    def _start_worker(self) -> None:
+        with open(self._folder / "worker.log", "ab") as log:
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "local.kfp.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=self._environment,
+                start_new_session=True,  # Ctrl-C is ours to pass on
+            )
+        self._worker = worker
+        self._reader = threading.Thread(target=self._listen, args=(worker,), name="kfp-launcher", daemon=True)
+        self._reader.start()
+
+    def _feed(self) -> None:
+        while self._waiting and len(self._running) < self._parallelism:
+            order = self._waiting.popleft()
+            self._running[order["run_id"]] = 0
+            if self._worker is None or self._worker.stdin is None:
+                return
+            with suppress(BrokenPipeError):  # then its reader is about to see the end, and fails the run
+                self._worker.stdin.write(json.dumps(order).encode() + b"\n")
+                self._worker.stdin.flush()
+
+    def _listen(self, worker: subprocess.Popen[bytes]) -> None:
+        assert worker.stdout is not None
+        for line in worker.stdout:
+            message = json.loads(line)
+            if "started" in message:
+                self._has_started(message["started"], message["pid"])
+            elif "ended" in message:
+                self._has_ended(message["ended"], message["code"])
+        self._worker_is_gone()
+
+    def _has_started(self, run_id: str, pid: int) -> None:
+        with self._lock:
+            self._running[run_id] = pid
+            doomed = run_id in self._doomed
+        with suppress(psutil.NoSuchProcess):
+            self._listener.started(run_id, process.Identity.of(pid))
+        if doomed:
+            self._end(pid)
+
+    def _has_ended(self, run_id: str, code: int) -> None:
+        with self._lock:
+            group = self._running.pop(run_id, 0)
+            self._doomed.discard(run_id)
+            self._feed()
+        if group:
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)  # a component's process may have outlived its run
+        self._listener.ended(run_id, code)
+
+    def _worker_is_gone(self) -> None:
+        with self._lock:
+            lost, stopping = list(self._running), self._stopping
+            if not stopping:
+                LOG.error("the worker is gone; %d runs with it", len(lost))
+                self._start_worker()
+        for run_id in lost:
+            self._has_ended(run_id, -signal.SIGKILL)
+
+    def _end(self, group: int) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGTERM)
+        timer = threading.Timer(self._grace, self._kill, args=(group,))
+        timer.daemon = True
+        timer.start()
+
+    def _kill(self, group: int) -> None:
+        with self._lock:
+            ours = group in self._running.values()  # else the number may already be somebody else's
+            if ours:
+                with suppress(ProcessLookupError):
+                    os.killpg(group, signal.SIGKILL)

@@ -1,0 +1,135 @@
+"""The embedded KFP endpoint: v2beta1 REST on loopback over `kfp.local`, one process a run.
+
+A stand-in for the KFP API server, Argo and Kubernetes on one machine. Images, resources, nodes, service accounts and
+pipeline roots other than a local folder mean nothing here; states, errors, filters and pages are the real server's.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+
+from flask import Flask, request
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+
+from local.kfp import clock
+from local.kfp.api import create_app
+from local.kfp.errors import ApiError
+from local.kfp.faults import Faults, install
+from local.kfp.launcher import Launcher
+from local.kfp.pipelines import Registry
+from local.kfp.recurring import RecurringRuns
+from local.kfp.runs import Runs
+from local.kfp.store import Document, Store
+
+
+class EmbeddedKFP:
+    """One endpoint; state, logs (`runs/<id>/log.txt`) and artifacts lie in `state`.
+
+    `environment` is what the steps inherit (default: ours at the start). `token`: what a client must bear. The other
+    arguments are for tests: `now` is the clock of times and triggers, `tick` how often those are looked at (0: only
+    when `recurring.tick()` is called), `listing_lag` how many seconds a new run stays out of listings.
+    """
+
+    def __init__(
+        self,
+        state: Path | str,
+        port: int = 0,
+        *,
+        root: str = "",
+        environment: Mapping[str, str] | None = None,
+        token: str | None = None,
+        parallelism: int = 4,
+        grace: float = 2.0,
+        now: clock.Clock = clock.now,
+        tick: float = 0.5,
+        listing_lag: float = 0.0,
+        faults: Faults | None = None,
+    ) -> None:
+        self.state = Path(state).resolve()
+        self.url = ""
+        self._port, self._root, self._environment = port, root, environment
+        self._token, self._parallelism, self._grace = token, parallelism, grace
+        self._now, self._tick, self._lag, self._faults = now, tick, listing_lag, faults
+        self._server: BaseWSGIServer | None = None
+
+    def start(self) -> "EmbeddedKFP":
+        """Listen, and fail whatever was executing when the last server died."""
+        folder = self.state / "runs"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._store = Store(self.state / "kfp.sqlite")
+        self.registry = Registry(self._store, self._now)
+        environment = os.environ if self._environment is None else self._environment
+        self._launcher = Launcher(self.state, environment, self._parallelism, self._grace)
+        self.runs = Runs(self._store, self.registry, self._launcher, folder, self._root, self._now)
+        self.runs.recover()
+        self._launcher.open(self.runs)
+        self.recurring = RecurringRuns(self._store, self.registry, self.runs, self._now)
+        self._serve()
+        return self
+
+    def stop(self) -> None:
+        """Stop listening and end every run; those that had not ended are FAILED."""
+        if self._server is None:
+            return
+        self._stopped.set()
+        self._server.shutdown()
+        for thread in self._threads:
+            thread.join(10)
+        self._server.server_close()
+        self._server = None
+        self._launcher.close()
+        self.runs.abandon("the server was stopped while the run was executing")
+        self._store.close()
+
+    def log_of(self, run_id: str) -> Path:
+        """The file that holds all that a run has said."""
+        return self.runs.folder(run_id) / "log.txt"
+
+    def __enter__(self) -> "EmbeddedKFP":
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _serve(self) -> None:
+        app = create_app(self._store, self.registry, self.runs, self.recurring, self._visible)
+        if self._token is not None:
+            _require(app, self._token)
+        if self._faults is not None:
+            install(app, self._faults, self.runs.create)
+        self._server = make_server("127.0.0.1", self._port, app, threaded=True, request_handler=_Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._stopped = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._server.serve_forever, args=(0.05,), name="kfp-http", daemon=True)
+        ]
+        if self._tick:
+            beat = (self._stopped, self._tick)
+            self._threads.append(
+                threading.Thread(target=self.recurring.tick_until, args=beat, name="kfp-tick", daemon=True)
+            )
+        for thread in self._threads:
+            thread.start()
+
+    def _visible(self, run: Document) -> bool:
+        return clock.read(run["created_at"]) + timedelta(seconds=self._lag) <= self._now()
+
+
+def _require(app: Flask, token: str) -> None:
+    @app.before_request
+    def authenticated() -> None:
+        if request.headers.get("Authorization") != f"Bearer {token}":
+            raise ApiError(401, 16, "the request does not bear a valid token")
+
+
+class _Handler(WSGIRequestHandler):
+    """Keeps connections open, as the real server does, and its requests out of the terminal."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        logging.getLogger("local.kfp.http").debug("%s %s", self.requestline, code)
