@@ -93,8 +93,8 @@ def parse(tables: Mapping[str, Any], root: str) -> dict[str, Policy]:
 
 def _policy(name: str, table: Mapping[str, Any], root: str) -> Policy:
     where = f"models.{name}"
-    if not NAME.fullmatch(name):
-        raise Misconfigured(f"{where}: a model's name matches {NAME.pattern}")
+    if not NAME.fullmatch(name) or name.endswith("-rollback"):
+        raise Misconfigured(f"{where}: a model's name matches {NAME.pattern} and does not end in -rollback")
     if not table.get("prefix"):
         raise Misconfigured(f"{where}.prefix is missing: the S3 prefix whose objects belong to this model")
     try:

@@ -1,0 +1,75 @@
+"""`docs/state-machine.md`, drawn by `transitions` from the table: `python -m statemachine.core.diagram > docs/state-machine.md`."""
+
+from collections.abc import Callable
+from functools import partial
+
+from transitions import EventData
+from transitions.extensions import GraphMachine
+
+from statemachine.core.states import STAGE_OF, State
+from statemachine.core.table import TABLE, Row
+
+HEAD = """# The state machine
+
+Generated from `statemachine/core/table.py` by `python -m statemachine.core.diagram > docs/state-machine.md`; a test
+fails when it is stale.
+Rows of one state are tried from top to bottom. *Settles*: the move waits until every launch of the run is seen to be over.
+"""
+
+
+def page() -> str:
+    """The whole page: the diagram, and the table in the order in which its rows are tried."""
+    return f"{HEAD}\n```mermaid\n{mermaid()}\n```\n\n{states()}\n\n{rows()}\n"
+
+
+def mermaid() -> str:
+    """Mermaid text of the table, guards on the arrows."""
+    machine = GraphMachine(
+        states=[state.value for state in State],
+        initial=State.QUEUED.value,
+        auto_transitions=False,
+        send_event=True,
+        show_conditions=True,
+        graph_engine="mermaid",
+    )
+    for row in TABLE:
+        machine.add_transition(row.effect.__name__, row.source.value, row.dest.value, conditions=[_named(row)])
+    drawn = str(machine.get_combined_graph().draw(None))
+    body = drawn[drawn.index("stateDiagram-v2") :]  # without a front matter whose title Mermaid would not read
+    return "\n".join(line.rstrip() for line in body.strip().splitlines())
+
+
+def _named(row: Row) -> Callable[[EventData], bool]:
+    """The guard under its own name; it is drawn, never called."""
+    drawn = partial(_never, row)
+    drawn.__name__ = row.name  # type: ignore[attr-defined]
+    return drawn
+
+
+def _never(row: Row, event: EventData) -> bool:
+    raise AssertionError(f"{row.name} was only to be drawn")
+
+
+def states() -> str:
+    """Each state and what it works on."""
+    works = {state: stage.value for state, stage in STAGE_OF.items()}
+    lines = [f"| {s.value} | {works.get(s, '')} | {'yes' if s.rests else ''} |" for s in State]
+    return "\n".join(["| state | stage | rests |", "|---|---|---|", *lines])
+
+
+def rows() -> str:
+    """The table."""
+    lines = [
+        f"| {row.source.value} | {row.dest.value} | {row.name} | {_said(row.guard)} | {row.effect.__name__} "
+        f"| {'yes' if row.settles else ''} |"
+        for row in TABLE
+    ]
+    return "\n".join(["| from | to | when | which means | then | settles |", "|---|---|---|---|---|---|", *lines])
+
+
+def _said(guard: Callable[..., bool]) -> str:
+    return " ".join((guard.__doc__ or "").split())
+
+
+if __name__ == "__main__":
+    print(page(), end="")

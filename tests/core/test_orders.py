@@ -1,0 +1,105 @@
+"""What each stage is told: docs/contracts.md, row by row."""
+
+from dataclasses import replace
+
+import pytest
+
+from local.simulated.cases import NEW, OLD, OTHER, case, model, release
+from statemachine.core.case import Case
+from statemachine.core.order import Order
+from statemachine.core.orders import order
+from statemachine.core.policy import Serving
+from statemachine.core.states import Stage, State
+
+A = "s3://artifacts"
+MODELS = f"{A}/models/fraud"
+INPUTS = {
+    State.PREPROCESSING: {"manifest": f"{A}/manifest.json", "champion": f"{MODELS}/{OLD}"},
+    State.TRAINING: {"dataset": f"{A}/dataset"},
+    State.EVALUATING: {"dataset": f"{A}/dataset", "model": f"{A}/model", "champion": f"{MODELS}/{OLD}"},
+    State.EXPORTING: {
+        "dataset": f"{A}/dataset",
+        "model": f"{A}/model",
+        "evaluation": f"{A}/evaluation",
+        "profile": f"{A}/profile",
+    },
+    State.DEPLOYING: {"repository": f"{MODELS}/{NEW}"},
+    State.ROLLING_BACK: {"repository": f"{MODELS}/{OLD}"},
+}
+
+
+def told(state: State, **more: object) -> Order:
+    return order(case(state, **more))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("state", INPUTS, ids=lambda state: state.value)
+def test_the_inputs_of_each_stage(state: State) -> None:
+    """Names and URIs as in the contract."""
+    assert told(state).inputs == INPUTS[state]
+
+
+def test_every_stage_has_inputs_here() -> None:
+    """A new stage needs a row."""
+    assert {state.stage for state in INPUTS} == set(Stage)
+
+
+def test_a_first_run_has_no_champion_to_compare_with() -> None:
+    """An input that is not there is not named."""
+    first = case(State.EVALUATING, of_run={"champion": ""}, of_model={"champion": None, "anchor": None})
+    assert set(order(first).inputs) == {"dataset", "model"}
+    assert set(told(State.PREPROCESSING, of_model={"champion": None}).inputs) == {"manifest"}
+
+
+def test_the_rival_is_the_one_noted_when_evaluation_began() -> None:
+    """Should the champion change before the launch, the order is still about the noted one."""
+    given = told(State.EVALUATING, of_run={"champion": OTHER})
+    assert given.inputs["champion"] == f"{MODELS}/{OTHER}"
+
+
+def test_the_anchor_is_named_once_it_is_not_the_champion() -> None:
+    """So that quality cannot ratchet down night by night."""
+    given = told(State.EVALUATING, of_model={"anchor": release(OTHER)})
+    assert given.inputs["anchor"] == f"{MODELS}/{OTHER}"
+    assert "anchor" not in told(State.EVALUATING).inputs
+
+
+def test_a_release_is_told_where_under_which_generation_and_which_version() -> None:
+    """The parameters of deploy and restore."""
+    serving = Serving("triton-fraud", "argocd", "triton", "pods", 300)
+    given = told(State.DEPLOYING, of_policy={"serving": serving})
+    assert given.parameters == {
+        "version": NEW,
+        "generation": 4,
+        "application": "triton-fraud",
+        "application_namespace": "argocd",
+        "namespace": "triton",
+        "service": "pods",
+        "timeout_seconds": 300,
+    }
+    back = told(State.ROLLING_BACK, of_run={"target": OTHER})
+    assert (back.parameters["version"], back.inputs["repository"]) == (OTHER, f"{MODELS}/{OTHER}")
+
+
+def test_configured_parameters_reach_the_stage_but_cannot_replace_ours() -> None:
+    """What the run began with; the gate and the version are not the configuration's to say."""
+    run = {"parameters": {"train": {"hidden_dim": 64}, "deploy": {"version": "mine", "extra": 1}}}
+    assert told(State.TRAINING, of_run=run).parameters["hidden_dim"] == 64
+    deploy = told(State.DEPLOYING, of_run=run).parameters
+    assert (deploy["version"], deploy["extra"]) == (NEW, 1)
+
+
+def test_names_and_places() -> None:
+    """The KFP name is known beforehand; outputs go under the attempt, and under the launch once it is drawn."""
+    given = told(State.TRAINING, of_run={"attempt": 2})
+    assert (given.name, given.output_uri) == ("fraud-7.train.2", f"{A}/runs/fraud-7/train/2")
+    assert set(given.arguments()) == {
+        "run_id", "model", "attempt", "launch_id", "output_uri", "inputs", "parameters",
+    }  # fmt: skip
+
+
+def test_an_order_is_the_same_on_every_pass() -> None:
+    """It depends on the record alone."""
+    given = case(State.EVALUATING)
+    later_on = Case(given.run, replace(given.seen, siblings=None), given.policy, given.now + 500, 0.9)
+    assert order(given) == order(later_on)
+    assert model().champion == release(OLD)
