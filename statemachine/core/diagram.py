@@ -1,4 +1,4 @@
-"""`docs/state-machine.md`, drawn by `transitions` from the table: `python -m statemachine.core.diagram > docs/state-machine.md`."""
+"""`docs/state-machine.md`: the diagram that `transitions` draws of the table, and the table itself."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +13,7 @@ HEAD = """# The state machine
 
 Generated from `statemachine/core/table.py` by `python -m statemachine.core.diagram > docs/state-machine.md`; a test
 fails when it is stale.
-Rows of one state are tried from top to bottom. *Settles*: the move waits until every launch of the run is seen to be over.
+Rows of one state are tried from top to bottom. *Settles*: the move waits until every launch of the run is seen over.
 """
 
 
