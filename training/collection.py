@@ -8,8 +8,8 @@ from training.stage import Permanent
 FORMAT = 1
 
 
-def write_manifest(run_id: str, model: str, launch_id: str, data_uri: str, output_uri: str) -> tuple[str, int]:
-    """Write `manifest.json` for everything under `data_uri` (s3://…), each object being new; its URI and their count.
+def write_manifest(run_id: str, model: str, launch_id: str, data_uri: str, output_uri: str) -> str:
+    """Write `manifest.json` for everything under `data_uri` (s3://…), each object being new; returns its URI.
 
     Raises:
         Permanent: `data_uri` is not in S3, or nothing lies under it.
@@ -36,4 +36,4 @@ def write_manifest(run_id: str, model: str, launch_id: str, data_uri: str, outpu
     manifest = {"format": FORMAT, "run_id": run_id, "model": model, "epoch": 0, "objects": objects}
     uri = storage.join(output_uri, "runs", run_id, "collect", launch_id, "manifest.json")
     storage.write_json(uri, manifest)
-    return uri, len(objects)
+    return uri

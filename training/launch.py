@@ -17,7 +17,7 @@ from statemachine.core.report import REPORT, Outcome, Report
 from statemachine.core.states import Stage
 from training import storage
 from training.log import log_json
-from training.stage import Permanent, Result, run_stage
+from training.stage import Permanent, Result, Work, run_stage
 
 
 def launch(
@@ -42,7 +42,8 @@ def launch(
 
     def working(told: Order) -> Result:
         nonlocal kept
-        kept = resolve_name(work)(told)
+        function: Work = resolve_name(work)
+        kept = function(told)
         if missing := sorted(set(made or {}) - set(kept.outputs)):
             raise Permanent(f"{work} did not make its output {', '.join(missing)}")
         return kept

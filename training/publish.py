@@ -1,6 +1,11 @@
-"""Uploads the compiled pipelines to KFP as versions named by content hash; what is there already is left alone."""
+"""Uploads the compiled pipelines to KFP as versions named by content hash; what is there already is left alone.
+
+`python -m training.publish build/pipelines` takes the address from `FRAUDLOOP_KFP_URL`, a token from `FRAUDLOOP_KFP_TOKEN`.
+"""
 
 import json
+import os
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,3 +113,8 @@ def _named(name: str) -> str:
 
 def _package(folder: Path, name: str) -> Path:
     return folder / f"{name}.yaml"
+
+
+if __name__ == "__main__":
+    for one in publish(os.environ["FRAUDLOOP_KFP_URL"], sys.argv[1], os.environ.get("FRAUDLOOP_KFP_TOKEN")):
+        print(f"{one.name} {one.version_name} {'uploaded' if one.created else 'was there'}")
