@@ -5,8 +5,8 @@ only the image's packages are there: hence the imports inside. The artifacts exi
 end-to-end pipeline; the controller reads `report.json`.
 """
 
-# ruff: noqa: RUF013 — an optional artifact is spelt so in KFP
-# mypy: disable-error-code="type-arg, assignment" — and so is a JSON object
+# A JSON object and an optional artifact are spelt so in KFP.
+# mypy: disable-error-code="type-arg, assignment"
 
 from kfp import dsl
 from kfp.dsl import HTML, Artifact, ClassificationMetrics, Dataset, Input, Metrics, Model, Output

@@ -3,7 +3,8 @@
 `python -m training.pipelines build/pipelines` compiles them and writes `definitions.json`, their content hashes.
 """
 
-# mypy: disable-error-code="type-arg, no-untyped-def, untyped-decorator" — a pipeline's signature is KFP's own language
+# A pipeline's signature is KFP's own language.
+# mypy: disable-error-code="type-arg, no-untyped-def, untyped-decorator"
 
 import hashlib
 import json

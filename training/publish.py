@@ -1,6 +1,6 @@
 """Uploads the compiled pipelines to KFP as versions named by content hash; what is there already is left alone.
 
-`python -m training.publish build/pipelines` takes the address from `FRAUDLOOP_KFP_URL`, a token from `FRAUDLOOP_KFP_TOKEN`.
+`python -m training.publish build/pipelines` takes `FRAUDLOOP_KFP_URL` and `FRAUDLOOP_KFP_TOKEN` from the environment.
 """
 
 import json
