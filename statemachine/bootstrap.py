@@ -89,7 +89,7 @@ class App:
         from statemachine.adapters.kfp import KfpPipelines
 
         s = self.settings
-        return KfpPipelines(
+        kfp = KfpPipelines(
             url=s.kfp_url,
             experiment=s.kfp_experiment,
             definitions=s.definitions,
@@ -97,6 +97,14 @@ class App:
             service_account=s.kfp_service_account,
             token=Secret(s.kfp_token, s.kfp_token_secret, lambda: self.client("secretsmanager")),
         )
+        models = frozenset(name for name, policy in self.policies.items() if policy.engine == "sagemaker")
+        return self._engines(kfp, models) if models else kfp
+
+    def _engines(self, kfp: Pipelines, models: frozenset[str]) -> Pipelines:
+        from statemachine.adapters.sagemaker import Engines, Jobs, SageMakerTraining
+
+        jobs = Jobs.from_dict(self.settings.sagemaker)
+        return Engines(kfp, SageMakerTraining(self.client("sagemaker"), jobs), models)
 
     @cached_property
     def reconciler(self) -> Reconciler:

@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from statemachine.core.errors import Misconfigured
 from statemachine.core.policy import Policy, parse
@@ -30,6 +31,7 @@ class Settings:
     kfp_ui_url: str = ""
     slack_webhook: str = ""
     slack_webhook_secret: str = ""
+    sagemaker: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -57,6 +59,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
         kfp_ui_url=environment.get("FRAUDLOOP_KFP_UI_URL", ""),
         slack_webhook=environment.get("FRAUDLOOP_SLACK_WEBHOOK", ""),
         slack_webhook_secret=environment.get("FRAUDLOOP_SLACK_WEBHOOK_SECRET", ""),
+        sagemaker=_object(environment, "FRAUDLOOP_SAGEMAKER"),
     )
 
 
@@ -67,6 +70,13 @@ def _required(environment: Mapping[str, str], name: str) -> str:
             f"{name} is not set; template.yaml sets it for the Lambdas, `fraudloop up` for this machine"
         )
     return value
+
+
+def _object(environment: Mapping[str, str], name: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads(environment.get(name) or "{}"))
+    except (ValueError, TypeError) as error:
+        raise Misconfigured(f"{name} is not a JSON object: {error}") from error
 
 
 def _policies(path: Path, root: str) -> dict[str, Policy]:

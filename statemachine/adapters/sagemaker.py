@@ -1,0 +1,214 @@
+"""SageMaker as the engine of the train stage: one training job an attempt, with the image and settings of the KFP step.
+
+A job's name is unique for ever in an account, and it follows from the attempt: a second create of the same attempt
+meets `ResourceInUse` and adopts the first, so twins cannot exist here. The container gets the order as
+hyper-parameters, writes `started.json` and `report.json` like any other stage, and never learns which engine runs it.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from statemachine.core.errors import Misconfigured, Unreachable
+from statemachine.core.launch import Launch, LaunchState, Pin
+from statemachine.core.order import Order
+from statemachine.core.states import Stage
+from statemachine.ports import Pins, Pipelines
+
+ENTRYPOINT = ("python", "-m", "training.sagemaker_job")
+LONGEST_NAME, LONGEST_VALUE = 63, 2500
+STATES = {
+    "InProgress": LaunchState.RUNNING,
+    "Completed": LaunchState.SUCCEEDED,
+    "Failed": LaunchState.FAILED,
+    "Stopping": LaunchState.CANCELING,
+    "Stopped": LaunchState.CANCELED,
+}
+METRICS = ("val_auc_roc", "val_average_precision")
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """What a training job is given beside its order; `FRAUDLOOP_SAGEMAKER` holds these as JSON."""
+
+    role_arn: str
+    image: str
+    instance_type: str = "ml.g4dn.xlarge"
+    volume_gb: int = 50
+    max_seconds: int = 14_400
+    subnets: tuple[str, ...] = ()
+    security_groups: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any]) -> "Jobs":
+        """Raises `Misconfigured`: a name is unknown, or role or image are missing."""
+        try:
+            given: dict[str, Any] = {
+                k: tuple(v) if k in ("subnets", "security_groups") else v for k, v in table.items()
+            }
+            return cls(**given)
+        except TypeError as error:
+            raise Misconfigured(f"FRAUDLOOP_SAGEMAKER: {error}; it needs role_arn and image at least") from error
+
+
+@dataclass(frozen=True)
+class SageMakerTraining:
+    """`Pipelines` on training jobs, for the train stage. Ids are the jobs' ARNs."""
+
+    client: Any
+    jobs: Jobs
+
+    def get(self, kfp_id: str) -> Launch | None:
+        """One job, by its ARN."""
+        job = self._describe(kfp_id.rsplit("/", 1)[-1])
+        return _launch(job) if job else None
+
+    def list(self, prefix: str) -> tuple[Launch, ...]:
+        """The jobs whose order's name begins with `prefix`."""
+        found = (self._describe(name) for name in self._names(_clean(prefix.rstrip("."))))
+        launches = [_launch(job) for job in found if job]
+        return tuple(launch for launch in launches if launch.name.startswith(prefix))
+
+    def create(self, order: Order, pin: Pin) -> Launch:
+        """Begin the attempt's job, or adopt the one that it has."""
+        name = job_name(order.name)
+        try:
+            arn = self.client.create_training_job(TrainingJobName=name, **self._request(order))["TrainingJobArn"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ResourceInUse" and (job := self._describe(name)):
+                return _launch(job)
+            raise Unreachable(f"SageMaker CreateTrainingJob: {error}") from error
+        except BotoCoreError as error:
+            raise Unreachable(f"SageMaker CreateTrainingJob: {error}") from error
+        return Launch(str(arn), order.name, order.launch_id, LaunchState.PENDING)
+
+    def stop(self, kfp_id: str) -> None:
+        """Ask it to end. A job that is over or gone answers ValidationException, which is no error here."""
+        try:
+            self.client.stop_training_job(TrainingJobName=kfp_id.rsplit("/", 1)[-1])
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ValidationException":
+                raise Unreachable(f"SageMaker StopTrainingJob: {error}") from error
+        except BotoCoreError as error:
+            raise Unreachable(f"SageMaker StopTrainingJob: {error}") from error
+
+    def pins(self, stages: Iterable[Stage]) -> Pins:
+        """A job's version is its image."""
+        pin = Pin("sagemaker", self.jobs.image, self.jobs.image)
+        return Pins({stage.value: pin for stage in stages if stage is Stage.TRAIN})
+
+    def _request(self, order: Order) -> dict[str, Any]:
+        jobs = self.jobs
+        request: dict[str, Any] = {
+            "AlgorithmSpecification": {
+                "TrainingImage": jobs.image,
+                "TrainingInputMode": "File",
+                "ContainerEntrypoint": list(ENTRYPOINT),
+                "MetricDefinitions": [{"Name": name, "Regex": rf"{name}=([0-9.eE+-]+)"} for name in METRICS],
+            },
+            "RoleArn": jobs.role_arn,
+            "OutputDataConfig": {"S3OutputPath": f"{order.output_uri}/sagemaker"},
+            "ResourceConfig": {
+                "InstanceType": jobs.instance_type,
+                "InstanceCount": 1,
+                "VolumeSizeInGB": jobs.volume_gb,
+            },
+            "StoppingCondition": {"MaxRuntimeInSeconds": jobs.max_seconds},
+            "HyperParameters": hyperparameters(order),
+            "Environment": dict(jobs.environment),
+            "Tags": [{"Key": "fraudloop:run", "Value": order.run_id}, {"Key": "fraudloop:model", "Value": order.model}],
+        }
+        if jobs.subnets:
+            request["VpcConfig"] = {"Subnets": list(jobs.subnets), "SecurityGroupIds": list(jobs.security_groups)}
+        return request
+
+    def _names(self, contained: str) -> Iterator[str]:
+        pages = self.client.get_paginator("list_training_jobs")
+        try:
+            for page in pages.paginate(NameContains=contained):
+                yield from (str(job["TrainingJobName"]) for job in page["TrainingJobSummaries"])
+        except (ClientError, BotoCoreError) as error:
+            raise Unreachable(f"SageMaker ListTrainingJobs: {error}") from error
+
+    def _describe(self, name: str) -> Mapping[str, Any] | None:
+        try:
+            job: Mapping[str, Any] = self.client.describe_training_job(TrainingJobName=name)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ValidationException":  # SageMaker's way to say 404
+                return None
+            raise Unreachable(f"SageMaker DescribeTrainingJob: {error}") from error
+        except BotoCoreError as error:
+            raise Unreachable(f"SageMaker DescribeTrainingJob: {error}") from error
+        return job
+
+
+@dataclass(frozen=True)
+class Engines:
+    """`Pipelines` that keeps the train stage of some models on SageMaker and everything else on KFP."""
+
+    kfp: Pipelines
+    sagemaker: Pipelines
+    models: frozenset[str]
+
+    def get(self, kfp_id: str) -> Launch | None:
+        """By whom it belongs to: SageMaker's ids are ARNs."""
+        return self._owner(kfp_id).get(kfp_id)
+
+    def list(self, prefix: str) -> tuple[Launch, ...]:
+        """What either engine has, so that a model which changed its engine leaves nothing unseen."""
+        return (*self.kfp.list(prefix), *self.sagemaker.list(prefix))
+
+    def create(self, order: Order, pin: Pin) -> Launch:
+        """On the engine of the order's model and stage."""
+        here = order.stage is Stage.TRAIN and order.model in self.models
+        return (self.sagemaker if here else self.kfp).create(order, pin)
+
+    def stop(self, kfp_id: str) -> None:
+        """On the engine that it runs on."""
+        self._owner(kfp_id).stop(kfp_id)
+
+    def pins(self, stages: Iterable[Stage]) -> Pins:
+        """KFP's, for every stage: a run may go back to KFP between two attempts."""
+        return self.kfp.pins(stages)
+
+    def _owner(self, kfp_id: str) -> Pipelines:
+        return self.sagemaker if kfp_id.startswith("arn:") else self.kfp
+
+
+def job_name(name: str) -> str:
+    """SageMaker's form of `<run>.<stage>.<attempt>`: dashes, at most 63 characters, and a hash that keeps it unique."""
+    mark = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{_clean(name)[: LONGEST_NAME - len(mark) - 1].rstrip('-')}-{mark}"
+
+
+def hyperparameters(order: Order) -> dict[str, str]:
+    """The order as SageMaker's text values. Raises `Misconfigured` where one is longer than SageMaker takes."""
+    values = {**order.arguments(), "stage": order.stage.value}
+    told = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
+    for name, value in told.items():
+        if len(value) > LONGEST_VALUE:
+            raise Misconfigured(f"{order.name}: {name} has {len(value)} characters, SageMaker takes {LONGEST_VALUE}")
+    return told
+
+
+def _clean(name: str) -> str:
+    return re.sub(r"[^a-zA-Z0-9-]+", "-", name).strip("-")
+
+
+def _launch(job: Mapping[str, Any]) -> Launch:
+    told = job.get("HyperParameters", {})
+    name = ".".join(told.get(part, "") for part in ("run_id", "stage", "attempt"))
+    return Launch(
+        kfp_id=str(job["TrainingJobArn"]),
+        name=name,
+        launch_id=told.get("launch_id", ""),
+        state=STATES.get(str(job["TrainingJobStatus"]), LaunchState.UNKNOWN),
+        created_at=job["CreationTime"].timestamp(),
+        error=str(job.get("FailureReason", "")),
+    )
