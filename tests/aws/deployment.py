@@ -32,7 +32,7 @@ class Deployment:
     def client(self, service: str) -> Any:
         """A client of moto."""
         keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
-        return boto3.client(service, endpoint_url=self.url, **keys)
+        return boto3.Session().client(service, endpoint_url=self.url, **keys)  # its own session: tests record another
 
     def build(self) -> None:
         """`sam build`: each function's folder under `folder/build`."""
@@ -43,7 +43,7 @@ class Deployment:
         packaged, plain = self.folder / "packaged.yaml", self.folder / "plain.json"
         template = str(self.folder / "build/template.yaml")
         self._tool("sam", "package", "-t", template, "--s3-bucket", "code", "--output-template-file", str(packaged))
-        plain.write_text(self._tool("python", "deploy/aws/translate.py", str(packaged)))
+        plain.write_text(self._tool("python", "deploy/sam_translate.py", str(packaged)))
         self.plain = json.loads(plain.read_text())
 
     def deploy(self, **parameters: str) -> None:

@@ -1,0 +1,41 @@
+"""The images' locks: of requirements/all.lock, exactly what the code in an image imports.
+
+.venv/bin/python deploy/image_locks.py          writes docker/*.lock
+.venv/bin/python deploy/image_locks.py --check  fails if one is stale
+"""
+
+import re
+import sys
+from pathlib import Path
+
+from closure import ROOT, closure, distributions, foreign
+
+OURS = ("training", "statemachine")
+# Components name their stage as text ("training.train:train"), to import it late; KFP's executor runs them.
+STAGE = re.compile(r'"(training\.[a-z_.]+):[a-z_]+"')
+COMPONENTS = (ROOT / "training/components.py").read_text()
+ROOTS = {
+    "stage": ("training.components", "training.serving.fetch", *sorted(set(STAGE.findall(COMPONENTS)))),
+    "triton": ("training.serving.adapter",),
+}
+EXTRAS = {"stage": ("tritonclient[http]",), "triton": ()}  # what an import does not tell
+BY_THE_SERVER = {"triton_python_backend_utils"}  # Triton puts it on the path of its python backend
+
+
+def lock(image: str) -> str:
+    """The pins of one image, in the order of the whole lock."""
+    wanted = distributions(foreign(closure(ROOTS[image], OURS), OURS) - BY_THE_SERVER, extras=EXTRAS[image])
+    pins = (ROOT / "requirements/all.lock").read_text().splitlines()
+    chosen = [pin for pin in pins if pin.split("==")[0] in wanted]
+    missing = wanted - {pin.split("==")[0] for pin in chosen}
+    if missing - {"pip"}:
+        raise SystemExit(f"{image}: {sorted(missing)} is not in requirements/all.lock")
+    return "\n".join(chosen) + "\n"
+
+
+if __name__ == "__main__":
+    for image in ROOTS:
+        path: Path = ROOT / f"docker/{image}.lock"
+        if "--check" in sys.argv and path.read_text() != lock(image):
+            raise SystemExit(f"docker/{image}.lock is stale: run .venv/bin/python deploy/image_locks.py")
+        path.write_text(lock(image))

@@ -1,0 +1,32 @@
+# syntax=docker/dockerfile:1
+# The stages that need no GPU: preprocess, evaluate, export, deploy, restore; also the fetch step of a Triton pod.
+#   docker build -f docker/stage.Dockerfile -t fraudloop-training:0.1.0 .
+ARG PYTHON_IMAGE=python:3.11.13-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS build
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN python -m venv /opt/venv
+# torch comes first and from an index of its own: its CPU build needs none of CUDA's gigabytes.
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+COPY docker/stage.lock /tmp/stage.lock
+SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+RUN /opt/venv/bin/pip install --index-url "${TORCH_INDEX}" "$(grep '^torch==' /tmp/stage.lock)" \
+ && grep -v '^torch==' /tmp/stage.lock > /tmp/rest.lock \
+ && /opt/venv/bin/pip install --no-deps -r /tmp/rest.lock \
+ && /opt/venv/bin/pip uninstall --yes pip
+
+FROM ${PYTHON_IMAGE}
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="fraudloop training" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="Apache-2.0"
+RUN pip uninstall --yes pip setuptools && useradd --uid 1000 --create-home fraudloop
+ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 OMP_WAIT_POLICY=passive FRAUDLOOP_CODE_VERSION=${REVISION}
+COPY --from=build /opt/venv /opt/venv
+COPY statemachine /app/statemachine
+COPY training /app/training
+USER 1000:1000
+WORKDIR /tmp
+CMD ["python", "-c", "import training.components"]

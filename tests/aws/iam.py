@@ -1,0 +1,78 @@
+"""Just enough of IAM to ask a role's own policies whether they let a call through: actions, resources, `s3:prefix`."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+PARTITION = "arn:aws"
+REGION = "us-east-1"
+ACCOUNT = "123456789012"
+
+
+@dataclass(frozen=True)
+class Call:
+    """What IAM is asked for one call: an action on a resource, with the condition keys that our policies use."""
+
+    action: str
+    resource: str
+    prefix: str = ""
+
+
+def calls(service: str, operation: str, parameters: Mapping[str, Any]) -> Iterator[Call]:
+    """The authorisations that AWS documents for an API call of ours."""
+    match service, operation:
+        case "dynamodb", "TransactWriteItems":
+            for item in parameters["TransactItems"]:
+                ((kind, body),) = item.items()
+                action = {
+                    "Put": "PutItem",
+                    "Update": "UpdateItem",
+                    "Delete": "DeleteItem",
+                    "ConditionCheck": kind + "Item",
+                }
+                yield Call(f"dynamodb:{action[kind]}", _table(body))
+        case "dynamodb", _ if "IndexName" in parameters:
+            yield Call(f"dynamodb:{operation}", f"{_table(parameters)}/index/{parameters['IndexName']}")
+        case "dynamodb", _:
+            yield Call(f"dynamodb:{operation}", _table(parameters))
+        case "sqs", "SendMessage" | "SendMessageBatch":
+            yield Call(
+                "sqs:SendMessage", f"{PARTITION}:sqs:{REGION}:{ACCOUNT}:{parameters['QueueUrl'].rsplit('/', 1)[-1]}"
+            )
+        case "s3", "ListObjectsV2":
+            yield Call("s3:ListBucket", f"{PARTITION}:s3:::{parameters['Bucket']}", parameters.get("Prefix", ""))
+        case "s3", "HeadObject" | "GetObject":
+            yield Call("s3:GetObject", f"{PARTITION}:s3:::{parameters['Bucket']}/{parameters['Key']}")
+        case "s3", "PutObject":
+            yield Call("s3:PutObject", f"{PARTITION}:s3:::{parameters['Bucket']}/{parameters['Key']}")
+        case _:
+            raise AssertionError(f"which IAM action is {service}:{operation}? Say it here.")
+
+
+def allows(statements: list[dict[str, Any]], call: Call) -> bool:
+    """Whether some statement allows the call and none denies it."""
+    hits = [s["Effect"] for s in statements if matches(s, call)]
+    return "Allow" in hits and "Deny" not in hits
+
+
+def matches(statement: Mapping[str, Any], call: Call) -> bool:
+    """Whether a statement speaks of the call."""
+    condition = statement.get("Condition", {})
+    known = {"StringLike": {"s3:prefix"}}
+    assert all(set(keys) <= known.get(operator, set()) for operator, keys in condition.items()), condition
+    prefixes = listed(condition.get("StringLike", {}).get("s3:prefix", "*"))
+    return (
+        any(fnmatchcase(call.action, action) for action in listed(statement["Action"]))
+        and any(fnmatchcase(call.resource, resource) for resource in listed(statement["Resource"]))
+        and any(fnmatchcase(call.prefix, prefix) for prefix in prefixes)
+    )
+
+
+def listed(value: Any) -> list[Any]:
+    """A policy's value, which may stand alone."""
+    return value if isinstance(value, list) else [value]
+
+
+def _table(parameters: Mapping[str, Any]) -> str:
+    return f"{PARTITION}:dynamodb:{REGION}:{ACCOUNT}:table/{parameters['TableName']}"
