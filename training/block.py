@@ -41,6 +41,10 @@ class History:
         """Only the `count` most recent."""
         return History(*(getattr(self, field.name)[:, :count] for field in fields(self)))
 
+    def only(self, columns: list[int]) -> "History":
+        """The same history with these row features alone."""
+        return replace(self, row=self.row[:, :, columns])
+
     def to(self, device: torch.device) -> "History":
         """The same history on another device."""
         return History(*(getattr(self, field.name).to(device) for field in fields(self)))
@@ -67,6 +71,11 @@ class Block:
     def recent(self, count: int) -> "Block":
         """The same transactions with only the `count` most recent of each history."""
         return replace(self, card=self.card.recent(count), merchant=self.merchant.recent(count))
+
+    def only(self, columns: list[int]) -> "Block":
+        """The same transactions with these row features alone."""
+        card, merchant = self.card.only(columns), self.merchant.only(columns)
+        return replace(self, row=self.row[:, columns], card=card, merchant=merchant)
 
     def to(self, device: torch.device) -> "Block":
         """The same block on another device."""

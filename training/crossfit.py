@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from training.config import TrainConfig
-from training.encoder import Encoder
-from training.features import graph_score
-from training.fit import Checkpoints, Lesson, Progress, Team, Trail, fit_encoder, width
+from training.encoder import Encoders
+from training.features import width
+from training.fit import Checkpoints, Lesson, Progress, Team, Trail, fit_encoder
 from training.seeds import Seeds
 
 
@@ -45,20 +45,23 @@ def fit_encoders(
     ]
 
 
-def scoring_encoder(trail: Trail, lesson: Lesson, config: TrainConfig) -> Encoder:
-    """The best weights of a trail, ready to score: float64, evaluation mode, on the CPU."""
-    encoder = Encoder(width(lesson.train_own.shape[1], lesson.reader, config))
-    encoder.load_state_dict(trail.best)
-    return encoder.double().eval()
+def scoring(trails: Sequence[Trail], lesson: Lesson, config: TrainConfig) -> Encoders:
+    """The best weights of each trail, ready to score: float64, evaluation mode, on the CPU."""
+    encoders = Encoders(width(lesson.reader.graph.features, config), len(trails))
+    encoders.listener.load_state_dict(lesson.listener.state_dict())
+    for member, trail in zip(encoders.members, trails, strict=True):
+        member.load_state_dict(trail.best)
+    return encoders.double().eval()
 
 
-def left_out_scores(lesson: Lesson, encoders: Sequence[Encoder], config: TrainConfig) -> Tensor:
+@torch.no_grad()
+def left_out_scores(lesson: Lesson, encoders: Encoders, config: TrainConfig) -> Tensor:
     """Each training seed's graph score [S, 1] by the encoder that has not learned from it."""
     scores = torch.empty(len(lesson.train.ids), 1)
-    for fold, encoder in zip(folds(lesson.train, config.folds), encoders, strict=True):
-        for part in fold.left_out.split(8192):
+    for fold, member in zip(folds(lesson.train, config.folds), encoders.members, strict=True):
+        for part in torch.split(fold.left_out, 4096):
             block = lesson.reader.messages(lesson.train.ids[part], config.fan_out).double()
-            scores[part] = graph_score([encoder], lesson.train_own[part].double(), block).float()
+            scores[part, 0] = member(encoders.listener(lesson.train_own[part].double(), block))[1].float()
     return scores
 
 

@@ -1,5 +1,6 @@
 """GraphSAGE over the last transactions of the card and of the merchant, with torch-geometric's own convolutions."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -21,41 +22,12 @@ class Width:
     dropout: float
 
 
-class Encoder(nn.Module):
-    """Embeds transactions: own features and two relations' messages → embedding [B, hidden], and a logit [B] of fraud."""
+@dataclass(frozen=True)
+class Messages:
+    """Standardised own features [B, D], and per relation whom each of E edges leads to [E] and what it says [E, F + S + 6]."""
 
-    def __init__(self, width: Width) -> None:
-        super().__init__()
-        hidden = width.hidden
-        self.scale_own = Scale(width.own)
-        self.scale_said = Scale(width.said)
-        self.own = nn.Sequential(nn.Linear(width.own, hidden), nn.ReLU())
-        self.message = nn.ModuleDict(
-            {side: nn.Sequential(nn.Linear(width.said + EDGE_FEATURES, hidden), nn.ReLU()) for side in SIDES}
-        )
-        self.convolve = nn.ModuleDict(
-            {side: SAGEConv((hidden, hidden), hidden, aggr=["mean", "max"]) for side in SIDES}
-        )
-        self.mix = nn.Sequential(
-            nn.Linear(3 * hidden, hidden), nn.ReLU(), nn.Dropout(width.dropout), nn.Linear(hidden, hidden), nn.ReLU()
-        )
-        self.drop = nn.Dropout(width.dropout)
-        self.classify = nn.Linear(hidden, 1)
-
-    def forward(self, own: Tensor, block: Block) -> tuple[Tensor, Tensor]:
-        """Embedding [B, hidden] and logit [B] from own features [B, D] and what the block's histories say."""
-        self_said = self.own(self.scale_own(own))
-        heard = [self._hear(side, self_said, getattr(block, side)) for side in SIDES]
-        embedding = self.mix(torch.cat([self_said, *heard], dim=1))
-        return embedding, self.classify(self.drop(embedding)).squeeze(1)
-
-    def _hear(self, side: str, own: Tensor, history: History) -> Tensor:
-        """Messages along the edges (earlier transaction → transaction) of one relation [B, hidden]."""
-        target, rank = history.present.nonzero(as_tuple=True)
-        said = self.scale_said(torch.cat([history.row[target, rank], history.state[target, rank]], dim=1))
-        message = self.message[side](torch.cat([said, _edge(history, target, rank)], dim=1))
-        source = torch.arange(len(target), device=target.device)
-        return torch.relu(self.convolve[side]((message, own), torch.stack([source, target])))
+    own: Tensor
+    edges: Mapping[str, tuple[Tensor, Tensor]]
 
 
 class Scale(nn.Module):
@@ -76,7 +48,72 @@ class Scale(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Standardised features."""
-        return ((features - self.mean) * self.factor).clamp(-8, 8)
+        return ((features - self.mean) * self.factor).clamp_(-8, 8)
+
+
+class Listener(nn.Module):
+    """Makes messages of blocks. All encoders of a model share one, so messages are made once for all of them."""
+
+    def __init__(self, width: Width) -> None:
+        super().__init__()
+        self.own = Scale(width.own)
+        self.said = Scale(width.said)
+
+    @torch.no_grad()
+    def forward(self, own: Tensor, block: Block) -> Messages:
+        """The messages for own features [B, D] and the histories of a block."""
+        return Messages(self.own(own), {side: self._edges(getattr(block, side)) for side in SIDES})
+
+    def _edges(self, history: History) -> tuple[Tensor, Tensor]:
+        target, rank = history.present.nonzero(as_tuple=True)
+        said = torch.cat([history.row[target, rank], history.state[target, rank]], dim=1)
+        return target, torch.cat([self.said(said), _edge(history, target, rank)], dim=1)
+
+
+class Encoder(nn.Module):
+    """Embeds transactions: own features and two relations' messages → embedding [B, hidden], and a logit [B] of fraud."""
+
+    def __init__(self, width: Width) -> None:
+        super().__init__()
+        hidden = width.hidden
+        self.own = nn.Sequential(nn.Linear(width.own, hidden), nn.ReLU())
+        self.message = nn.ModuleDict(
+            {side: nn.Sequential(nn.Linear(width.said + EDGE_FEATURES, hidden), nn.ReLU()) for side in SIDES}
+        )
+        self.convolve = nn.ModuleDict(
+            {side: SAGEConv((hidden, hidden), hidden, aggr=["mean", "max"]) for side in SIDES}
+        )
+        self.mix = nn.Sequential(
+            nn.Linear(3 * hidden, hidden), nn.ReLU(), nn.Dropout(width.dropout), nn.Linear(hidden, hidden), nn.ReLU()
+        )
+        self.drop = nn.Dropout(width.dropout)
+        self.classify = nn.Linear(hidden, 1)
+
+    def forward(self, messages: Messages) -> tuple[Tensor, Tensor]:
+        """Embedding [B, hidden] and logit [B]."""
+        own = self.own(messages.own)
+        heard = [self._hear(side, own, *messages.edges[side]) for side in SIDES]
+        embedding = self.mix(torch.cat([own, *heard], dim=1))
+        return embedding, self.classify(self.drop(embedding)).squeeze(1)
+
+    def _hear(self, side: str, own: Tensor, target: Tensor, said: Tensor) -> Tensor:
+        """What comes along the edges (earlier transaction → transaction) of one relation [B, hidden]."""
+        edges = torch.stack([torch.arange(len(target), device=target.device), target])
+        return torch.relu(self.convolve[side]((self.message[side](said), own), edges))
+
+
+class Encoders(nn.Module):
+    """The cross-fitted encoders of a model and the listener that they share."""
+
+    def __init__(self, width: Width, count: int) -> None:
+        super().__init__()
+        self.listener = Listener(width)
+        self.members = nn.ModuleList(Encoder(width) for _ in range(count))
+
+    def forward(self, own: Tensor, block: Block) -> Tensor:
+        """The embedding as the head sees it [B, 1]: its projection on the classifier, averaged over the encoders."""
+        messages = self.listener(own, block)
+        return torch.stack([member(messages)[1] for member in self.members], dim=1).mean(1, keepdim=True)
 
 
 def _edge(history: History, target: Tensor, rank: Tensor) -> Tensor:

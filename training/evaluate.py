@@ -179,9 +179,9 @@ def _baselines(model: FraudModel, reader: Reader, config: EvaluateConfig) -> dic
     checked = at_most(graph, VALIDATE, told.validation_rows, told.seed)
 
     def inputs(part: Seeds) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-        return head_inputs(reader, part.ids, told, ()), part.labels.numpy()
+        return head_inputs(reader, part.ids, told, None), part.labels.numpy()
 
-    test = head_inputs(reader, graph.where(TEST), told, ())
+    test = head_inputs(reader, graph.where(TEST), told, None)
     return baselines.scores(inputs(seeds), inputs(checked), test, model.row, told, seeds.keep)
 
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.block import Block
-from training.encoder import Encoder
+from training.config import TrainConfig
+from training.encoder import Encoders, Width
 from training.risk import RISK, risk
-from training.velocity import VELOCITY, velocity
+from training.velocity import SOURCES, STATE, VELOCITY, state, velocity
 
 OWN = ("row", "velocity", "risk")  # the groups that need no encoder, and that encoders are told of a transaction itself
 EMBEDDING = ("graph_score",)
@@ -27,27 +28,32 @@ def names(row: Sequence[str], groups: Sequence[str]) -> tuple[str, ...]:
 
 
 def own(block: Block, row: Sequence[str]) -> Tensor:
-    """The features of all `OWN` groups [B, D], in the block's precision."""
-    return torch.cat([block.row, velocity(block, row), risk(block)], dim=1)
+    """The features of all `OWN` groups [B, D] in float64."""
+    told = block.only([row.index(name) for name in SOURCES]).double()
+    return torch.cat([block.row.double(), velocity(told, SOURCES), risk(told)], dim=1)
 
 
 @torch.no_grad()
-def graph_score(encoders: Sequence[Encoder], told: Tensor, block: Block) -> Tensor:
-    """The embedding as the head sees it [B, 1]: its projection on the classifier, averaged over the cross-fitted encoders."""
-    return torch.stack([encoder(told, block)[1] for encoder in encoders], dim=1).mean(1, keepdim=True)
-
-
 def inputs(
-    block: Block, row: Sequence[str], groups: Sequence[str], encoders: Sequence[Encoder], fan_out: int
+    block: Block, row: Sequence[str], groups: Sequence[str], encoders: Encoders | None, fan_out: int
 ) -> NDArray[np.float32]:
-    """The head's inputs [B, D]; `encoders` are float64 and in evaluation mode."""
-    exact = block.double()
-    told = own(exact, row)
+    """The head's inputs [B, D]; `encoders` are float64 and in evaluation mode, None without the embedding group."""
+    told = own(block, row)
     everything = names(row, OWN)
     chosen = torch.tensor(
         [everything.index(name) for name in names(row, groups) if name in everything], dtype=torch.long
     )
     parts = [told[:, chosen]]
-    if "embedding" in groups:
-        parts.append(graph_score(encoders, told, exact.recent(fan_out)))
+    if encoders is not None:
+        parts.append(encoders(told, block.recent(fan_out).double()))
     return torch.cat(parts, dim=1).float().cpu().numpy()
+
+
+def stated(block: Block, row: Sequence[str]) -> NDArray[np.float32]:
+    """What later transactions are told about these ones [B, S]."""
+    return state(block.only([row.index(name) for name in SOURCES]).double(), SOURCES).float().cpu().numpy()
+
+
+def width(row: Sequence[str], config: TrainConfig) -> Width:
+    """The sizes of an encoder for these row features."""
+    return Width(len(names(row, OWN)), len(row) + len(STATE), config.hidden_dim, config.dropout)

@@ -4,6 +4,7 @@ All randomness follows from (seed, epoch), so a training that was killed and res
 way as one that was not. `Team` is what torch.distributed changes: each process takes its share of every batch.
 """
 
+import copy
 import io
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +16,8 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from training.config import TrainConfig
-from training.encoder import Encoder, Width
+from training.encoder import Encoder, Listener
+from training.features import width
 from training.history import Reader
 from training.seeds import Seeds
 
@@ -42,6 +44,7 @@ class Lesson:
     train_own: Tensor
     validation: Seeds
     validation_own: Tensor
+    listener: Listener
 
 
 @dataclass(frozen=True)
@@ -77,10 +80,8 @@ class Fitting:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.mixed = config.amp and self.device.type == "cuda"
         torch.manual_seed(config.seed)
-        self.encoder = Encoder(width(lesson.train_own.shape[1], lesson.reader, config))
-        self.encoder.scale_own.fit(lesson.train_own)
-        self.encoder.scale_said.fit(_said(lesson))
-        self.encoder.to(self.device)
+        self.encoder = Encoder(width(lesson.reader.graph.features, config)).to(self.device)
+        self.listener = copy.deepcopy(lesson.listener).to(self.device)
         self.optimizer = torch.optim.AdamW(
             self.encoder.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
@@ -101,7 +102,7 @@ class Fitting:
         block = lesson.reader.messages(lesson.train.ids[batch], self.config.fan_out).to(self.device)
         wanted = lesson.train.labels[batch].float().to(self.device)
         with torch.autocast(self.device.type, dtype=torch.float16, enabled=self.mixed):
-            _, logit = parallel(lesson.train_own[batch].to(self.device), block)
+            _, logit = parallel(self.listener(lesson.train_own[batch].to(self.device), block))
             loss = nn.functional.binary_cross_entropy_with_logits(logit.float(), wanted)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
@@ -116,7 +117,7 @@ class Fitting:
         logits = []
         for ids, own in zip(lesson.validation.ids.split(8192), lesson.validation_own.split(8192), strict=True):
             block = lesson.reader.messages(ids, self.config.fan_out).to(self.device)
-            logits.append(self.encoder(own.to(self.device), block)[1].float().cpu())
+            logits.append(self.encoder(self.listener(own.to(self.device), block))[1].float().cpu())
         return float(roc_auc_score(lesson.validation.labels.numpy(), torch.cat(logits).numpy()))
 
     def note(self, loss: float, auc: float) -> None:
@@ -178,14 +179,3 @@ def batches(train: Seeds, config: TrainConfig, trail: Trail, team: Team) -> Iter
         share = batch[: len(batch) // team.size * team.size][team.rank :: team.size]
         if len(share):
             yield share
-
-
-def width(own: int, reader: Reader, config: TrainConfig) -> Width:
-    """The sizes of an encoder for this graph."""
-    said = reader.graph.row.shape[1] + reader.state.shape[1]
-    return Width(own, said, config.hidden_dim, config.dropout)
-
-
-def _said(lesson: Lesson) -> Tensor:
-    """What the training seeds themselves will say to later transactions [S, F + S]."""
-    return torch.cat([lesson.reader.graph.row[lesson.train.ids], lesson.reader.state[lesson.train.ids]], dim=1)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from training import features, storage
 from training.config import TrainConfig
+from training.encoder import Listener
 from training.fit import Lesson
 from training.graph import TRAIN, VALIDATE, load_graph
 from training.history import Reader
@@ -21,7 +22,12 @@ def prepared(dataset: Path, config: TrainConfig) -> Lesson:
     reader = Reader(load_graph(dataset, row), config.k, config.label_delay)
     train = thinned(reader.graph, TRAIN, config.negative_ratio, config.seed)
     validation = at_most(reader.graph, VALIDATE, config.encoder_validation_rows, config.seed)
-    return Lesson(reader, train, own_features(reader, train.ids), validation, own_features(reader, validation.ids))
+    own = own_features(reader, train.ids)
+    listener = Listener(features.width(row, config))
+    listener.own.fit(own)
+    # What the seeds themselves will say to later transactions.
+    listener.said.fit(torch.cat([reader.graph.row[train.ids], reader.state[train.ids]], dim=1))
+    return Lesson(reader, train, own, validation, own_features(reader, validation.ids), listener)
 
 
 def row_features(schema: Mapping[str, Any]) -> tuple[str, ...]:
@@ -32,4 +38,4 @@ def row_features(schema: Mapping[str, Any]) -> tuple[str, ...]:
 def own_features(reader: Reader, ids: Tensor) -> Tensor:
     """Own features [S, D] of many transactions, chunk by chunk."""
     row: Sequence[str] = reader.graph.features
-    return torch.cat([features.own(block.double(), row).float() for block in reader.blocks(ids)])
+    return torch.cat([features.own(block, row).float() for block in reader.blocks(ids)])

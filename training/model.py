@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import xgboost as xgb
 from numpy.typing import NDArray
 from safetensors.torch import load as load_tensors
@@ -19,10 +18,8 @@ from safetensors.torch import save as save_tensors
 from training import features, head, storage
 from training.block import Block
 from training.config import TrainConfig
-from training.encoder import Encoder, Width
-from training.risk import RISK
+from training.encoder import Encoders
 from training.stage import Permanent
-from training.velocity import STATE, VELOCITY, state
 
 FORMAT = 1
 
@@ -38,7 +35,7 @@ class FraudModel:
     config: TrainConfig
     row: tuple[str, ...]
     schema: Mapping[str, Any]
-    encoders: tuple[Encoder, ...]
+    encoders: Encoders | None
     booster: xgb.Booster
     threshold: float
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -62,7 +59,7 @@ class FraudModel:
 
     def state(self, block: Block) -> NDArray[np.float32]:
         """What later transactions must be told about these ones [B, S]: keep it with the transaction."""
-        return state(block.double(), self.row).float().numpy()
+        return features.stated(block, self.row)
 
     def save(self, folder: str | Path) -> None:
         """Writes the model's files into a local folder."""
@@ -70,8 +67,10 @@ class FraudModel:
         storage.write_json(storage.join(root, "config.json"), self.config.as_dict())
         storage.write_json(storage.join(root, "schema.json"), dict(self.schema))
         storage.write_bytes(storage.join(root, "head.json"), bytes(self.booster.save_raw("json")))
-        if self.encoders:
-            storage.write_bytes(storage.join(root, "encoder.safetensors"), save_tensors(_tensors(self.encoders)))
+        if self.encoders is not None:
+            # Weights were float32 before scoring made them float64: nothing is lost.
+            tensors = {name: tensor.float().contiguous() for name, tensor in self.encoders.state_dict().items()}
+            storage.write_bytes(storage.join(root, "encoder.safetensors"), save_tensors(tensors))
         record = {"format": FORMAT, "row": list(self.row), "threshold": self.threshold, "facts": dict(self.facts)}
         storage.write_json(storage.join(root, "model.json"), record)
 
@@ -93,31 +92,14 @@ def load(folder: str | Path) -> FraudModel:
         config=config,
         row=row,
         schema=storage.read_json(storage.join(root, "schema.json")),
-        encoders=_load_encoders(root, len(row), config) if "embedding" in config.groups else (),
+        encoders=_load_encoders(root, row, config) if "embedding" in config.groups else None,
         booster=head.load_booster(storage.read_bytes(storage.join(root, "head.json"))),
         threshold=float(record["threshold"]),
         facts=record["facts"],
     )
 
 
-def _tensors(encoders: Sequence[Encoder]) -> dict[str, torch.Tensor]:
-    """Weights by `<number of the encoder>.<name>`; they were float32 before scoring made them float64."""
-    return {
-        f"{number}.{name}": tensor.float().contiguous()
-        for number, encoder in enumerate(encoders)
-        for name, tensor in encoder.state_dict().items()
-    }
-
-
-def _load_encoders(root: str, row: int, config: TrainConfig) -> tuple[Encoder, ...]:
-    tensors = load_tensors(storage.read_bytes(storage.join(root, "encoder.safetensors")))
-    width = Width(row + len(VELOCITY) + len(RISK), row + len(STATE), config.hidden_dim, config.dropout)
-    return tuple(_load_encoder(tensors, number, width) for number in range(config.folds))
-
-
-def _load_encoder(tensors: Mapping[str, torch.Tensor], number: int, width: Width) -> Encoder:
-    encoder = Encoder(width)
-    prefix = f"{number}."
-    own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-    encoder.load_state_dict(own)
-    return encoder.double().eval()
+def _load_encoders(root: str, row: Sequence[str], config: TrainConfig) -> Encoders:
+    encoders = Encoders(features.width(row, config), config.folds)
+    encoders.load_state_dict(load_tensors(storage.read_bytes(storage.join(root, "encoder.safetensors"))))
+    return encoders.double().eval()

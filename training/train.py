@@ -15,9 +15,9 @@ from statemachine.core.order import Order
 from training import features, head, storage, threshold
 from training.checkpoint import StoredCheckpoints
 from training.config import TrainConfig
-from training.crossfit import fit_encoders, left_out_scores, scoring_encoder
+from training.crossfit import fit_encoders, left_out_scores, scoring
 from training.distributed import fit_encoders_together
-from training.encoder import Encoder
+from training.encoder import Encoders
 from training.fit import Lesson, Progress, Trail
 from training.graph import VALIDATE
 from training.history import Reader
@@ -50,7 +50,7 @@ def train_model(dataset: Path, config: TrainConfig, checkpoints: StoredCheckpoin
     lesson = prepared(dataset, config)
     progress("seeds", {"train": len(lesson.train.ids), "frauds": float(lesson.train.labels.sum())})
     trails = _trails(dataset, lesson, config, checkpoints, progress) if "embedding" in config.groups else []
-    encoders = tuple(scoring_encoder(trail, lesson, config) for trail in trails)
+    encoders = scoring(trails, lesson, config) if trails else None
     checked = at_most(lesson.reader.graph, VALIDATE, config.validation_rows, config.seed)
     inputs, labels = head_inputs(lesson.reader, checked.ids, config, encoders), checked.labels.numpy()
     taught = (_training_inputs(lesson, config, encoders), lesson.train.labels.numpy())
@@ -65,7 +65,7 @@ def train_model(dataset: Path, config: TrainConfig, checkpoints: StoredCheckpoin
 
 
 def head_inputs(
-    reader: Reader, ids: torch.Tensor, config: TrainConfig, encoders: Sequence[Encoder]
+    reader: Reader, ids: torch.Tensor, config: TrainConfig, encoders: Encoders | None
 ) -> NDArray[np.float32]:
     """The head's inputs [S, D] of many transactions, chunk by chunk."""
     row = reader.graph.features
@@ -87,13 +87,13 @@ def _trails(
     return fit_encoders(lesson, config, checkpoints, progress)
 
 
-def _training_inputs(lesson: Lesson, config: TrainConfig, encoders: Sequence[Encoder]) -> NDArray[np.float32]:
+def _training_inputs(lesson: Lesson, config: TrainConfig, encoders: Encoders | None) -> NDArray[np.float32]:
     """The training seeds' inputs: own features as they are, graph scores by encoders that have not learned from them."""
     row = lesson.reader.graph.features
     everything = features.names(row, features.OWN)
     chosen = [everything.index(name) for name in features.names(row, config.groups) if name in everything]
     parts = [lesson.train_own[:, chosen]]
-    if encoders:
+    if encoders is not None:
         parts.append(left_out_scores(lesson, encoders, config))
     return torch.cat(parts, dim=1).numpy()
 
