@@ -64,7 +64,7 @@ def configured(parameters: Mapping[str, Any]) -> PreprocessConfig:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What `prepare` made: the folder, its `dataset.json`, its `profile.json` and the verdict on each file."""
+    """What was made: the folder, its `dataset.json`, its `profile.json` and the verdict on each file by its name."""
 
     folder: Path
     dataset: Mapping[str, Any]
@@ -150,12 +150,13 @@ def build(
     storage.write_json(str(folder / "profile.json"), profiled)
     storage.write_json(str(folder / "dataset.json"), described)
     integrity.write_manifest(folder)
-    return Prepared(folder, described, profiled, admitted.verdicts)
+    told = {admitted.names[identity]: verdict for identity, verdict in admitted.verdicts.items()}
+    return Prepared(folder, described, profiled, told)
 
 
 def local_sources(files: Sequence[str | Path]) -> list[Source]:
-    """Sources for local files, told apart by their contents."""
-    return [Source(str(file), integrity.sha256_file(file)[:32], str(file)) for file in files]
+    """Sources for local files, numbered; a file given twice is found out by its rows."""
+    return [Source(str(file), f"{number:06d}", str(file)) for number, file in enumerate(files)]
 
 
 def _refuse_admission(admitted: Admitted, fresh: Sequence[str], config: PreprocessConfig) -> None:

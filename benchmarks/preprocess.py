@@ -1,0 +1,135 @@
+"""Preprocess beside plain CSV parsing (the limit) and the blueprint's transformation the pandas way.
+
+Each measurement is a process of its own: seconds without imports, and the peak resident memory that the kernel saw.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+
+from benchmarks.blueprint import differences, our_way, pandas_way
+from benchmarks.results import Figure, figure, record
+from training.preprocess import PreprocessConfig, prepare
+from training.synthetic import simulate, write_csv
+
+FULL = 24_386_900
+SIZES = (1_000_000, 10_000_000, FULL)
+COMPARED = 100_000  # rows on which both ways must give the same columns before anything is timed
+SEED = 1
+
+
+def _prepare(path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=path.parent) as out:
+        prepare([path], out, PreprocessConfig(min_frauds=0), today=date(2026, 1, 1))
+
+
+TASKS: dict[str, Callable[[Path], object]] = {
+    "parse": pl.read_csv,
+    "prepare": _prepare,
+    "pandas": pandas_way,
+    "blueprint": our_way,
+}
+
+
+def run(sizes: Sequence[int] = SIZES) -> list[Figure]:
+    """All figures; the largest size needs 2.5 GB of disk for its file and 4 GB for what is made of it."""
+    figures = []
+    with tempfile.TemporaryDirectory(prefix="fraudloop-bench-") as folder:
+        figures += _beside_pandas(_file(Path(folder), min(sizes)), min(sizes))
+        for rows in sizes:
+            path = _file(Path(folder), rows)
+            figures += _beside_parsing(path, rows)
+            path.unlink()
+    return figures
+
+
+def _beside_pandas(path: Path, rows: int) -> list[Figure]:
+    _refuse_if_different(path)
+    pandas, blueprint, ours = (_measured(task, path, 3) for task in ("pandas", "blueprint", "prepare"))
+    peer, peer_rate = "the blueprint's transformation, the pandas way", rows / pandas[0]
+    print(
+        f"   {rows:,} rows, the same columns: "
+        f"pandas {pandas[0]:.2f} s, {pandas[1]:.2f} GB; ours {blueprint[0]:.2f} s, {blueprint[1]:.2f} GB"
+    )
+    return [
+        figure("preprocess.vs_pandas", rows / blueprint[0], "rows/s", peer, peer_rate),
+        figure("preprocess.prepare_vs_pandas", rows / ours[0], "rows/s", peer, peer_rate),
+    ]
+
+
+def _beside_parsing(path: Path, rows: int) -> list[Figure]:
+    label, times = _label(rows), 3 if rows <= SIZES[0] else 1
+    parse, ours = _measured("parse", path, times), _measured("prepare", path, times)
+    print(
+        f"   {rows:,} rows: parsing {parse[0]:.2f} s, {parse[1]:.2f} GB; preprocess {ours[0]:.2f} s, {ours[1]:.2f} GB"
+    )
+    compared = "preprocess.vs_csv_parse" if rows == SIZES[0] else f"preprocess.vs_csv_parse_{label}"
+    return [
+        figure(compared, ours[0], "s", "parsing the CSV file", parse[0]),
+        figure(f"preprocess.rows_per_s_{label}", rows / ours[0], "rows/s", "parsing the CSV file", rows / parse[0]),
+        figure(f"preprocess.peak_rss_{label}", ours[1], "GB", "parsing the CSV file", parse[1]),
+    ]
+
+
+def _label(rows: int) -> str:
+    return f"{rows // 1_000_000}m" if rows >= 1_000_000 else str(rows)
+
+
+def _file(folder: Path, rows: int) -> Path:
+    path = folder / f"{rows}.csv"
+    if not path.exists():
+        write_csv(path, *simulate(rows, SEED))
+    return path
+
+
+def _refuse_if_different(path: Path) -> None:
+    """The comparison is of equal work: both ways give the same columns, or nothing is timed."""
+    few = path.with_suffix(".few.csv")
+    pl.read_csv(path, n_rows=COMPARED, infer_schema=False).write_csv(few)
+    wrong = differences(pandas_way(few), our_way(few))
+    if wrong:
+        raise AssertionError(f"our columns differ from the pandas way's: {', '.join(wrong)}")
+
+
+def _measured(task: str, path: Path, times: int) -> tuple[float, float]:
+    """Seconds (the best of so many) and peak GB (the worst) of one task in processes of its own."""
+    command = [sys.executable, "-m", "benchmarks.preprocess", "--task", task, "--file", str(path)]
+    told = [json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout) for _ in range(times)]
+    return min(one["seconds"] for one in told), max(one["peak_gb"] for one in told)
+
+
+def _measure(task: str, path: Path) -> None:
+    began = time.perf_counter()
+    TASKS[task](path)
+    print(json.dumps({"seconds": time.perf_counter() - began, "peak_gb": _peak_gb()}))
+
+
+def _peak_gb() -> float:
+    """This program's own peak; `ru_maxrss` would not do: a child begins with what its parent had."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["VmHWM"].split()[0]) * 1024 / 1e9
+
+
+def main() -> None:
+    """`python -m benchmarks.preprocess [--rows N …]`: these figures alone, printed and recorded."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.preprocess", description=__doc__)
+    parser.add_argument("--rows", type=int, nargs="+", default=list(SIZES))
+    parser.add_argument("--task", choices=TASKS, help=argparse.SUPPRESS)
+    parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.task:
+        _measure(asked.task, asked.file)
+        return
+    record(run(asked.rows))
+
+
+if __name__ == "__main__":
+    main()
