@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from statemachine.core.errors import Conflict
+from statemachine.core.errors import Conflict, Unreachable
 from statemachine.ports import Clause, Item, Key, Put
 
 MOST_IN_ONE = 100  # items a transaction, as in DynamoDB
@@ -16,6 +16,8 @@ class MemoryTable:
 
     items: dict[Key, Item] = field(default_factory=dict)
     stream: list[Item] = field(default_factory=list)
+    down: bool = False
+    lose_answers: int = 0
     reads: int = 0
     writes: int = 0
 
@@ -45,11 +47,16 @@ class MemoryTable:
             return
         if failed:
             raise Conflict(", ".join(put.clause.name for put in failed), ", ".join(put.key.pk for put in failed))
+        if self.lose_answers == 0 and self.down:
+            raise Unreachable("DynamoDB does not answer")
         for put in puts:
             assert len(str(put.item)) < MOST_BYTES, f"{put.key} has {len(str(put.item))} bytes"
             self.items[put.key] = dict(put.item)
             self.stream.append(put.item)
             self.writes += 2 if len(puts) > 1 else 1
+        if self.lose_answers:
+            self.lose_answers -= 1
+            raise Unreachable("the answer to a write was lost")
 
     def _holds(self, key: Key, clause: Clause) -> bool:
         item = self.items.get(key)

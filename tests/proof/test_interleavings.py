@@ -1,0 +1,338 @@
+"""Several workers at once, each overtaken at any call of a port; the invariants hold after every step.
+
+Workers die, freeze and go on late; messages come twice, late, in any order or never; clocks differ and jump; KFP loses
+answers and lists late; pods lie, hang and work on while they are being stopped; people wish at any time.
+"""
+
+import os
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from local.simulated.shaken import MOST_LAG, ShakenWorld
+from statemachine.core.launch import LaunchState
+from statemachine.core.model import Model
+from statemachine.core.policy import IntakePolicy, Policy, StagePolicy
+from statemachine.core.run import Kind, Run, WishKind
+from statemachine.core.states import Stage, State
+from statemachine.core.window import Object
+from statemachine.intake import Intake
+
+SOAK = bool(os.environ.get("FRAUDLOOP_SOAK"))
+EXAMPLES = int(os.environ.get("FRAUDLOOP_EXAMPLES", "10000" if SOAK else "150"))
+POLICY = Policy(
+    "fraud",
+    "data/fraud/",
+    root="s3://artifacts",
+    max_attempts=2,
+    approval_deadline=1500,
+    keep_versions=2,
+    intake=IntakePolicy(quiet_period=60, max_wait=300),
+    stages=dict.fromkeys(Stage, StagePolicy(start_deadline=300, run_deadline=600)),
+)
+SKEWS = st.sampled_from([0.0, 0.0, 0.0, -20.0, 20.0])
+PODS = ["works"] * 6 + ["reports", "starts", "is evicted", "has a bug", "refuses", "is weak", "breaks"]
+PODS += ["writes garbage", "claims without proof", "vanishes"]
+
+
+class Interleavings(RuleBasedStateMachine):
+    """The machine that hypothesis drives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = ShakenWorld({"fraud": POLICY})
+        self.resting: dict[str, Run] = {}
+        self.versions: dict[str, int] = {}
+        self.epochs: dict[str, int] = {}
+        self.model = Model("fraud")
+        self.broken = False  # a restore failed: what serves is not known
+
+    @initialize(approval=st.booleans(), champion=st.booleans())
+    def begin(self, approval: bool, champion: bool) -> None:
+        """Half of the examples begin with a champion that serves."""
+        if champion:
+            self.world.intake.arrive([self.world.object("data/fraud/first.csv")])
+            for _ in range(12):
+                self.world.quiet_minute()
+            assert self.world.onlooker.model("fraud").champion
+        if approval:
+            self.world.policies["fraud"] = Policy(**{**vars(POLICY), "require_approval": True})
+
+    # -- data ---------------------------------------------------------------------------------------------------
+
+    @rule(names=st.lists(st.sampled_from("abcd"), min_size=1, max_size=3, unique=True), content=st.sampled_from("123"))
+    def objects_land(self, names: list[str], content: str) -> None:
+        """Some keys are written, some of them again; the events are under way."""
+        batch = tuple(self.world.object(f"data/fraud/{name}.csv", etag=f"{name}-{content}") for name in names)
+        self.world.files.listed += batch
+        self.world.messages.append(batch)
+
+    @rule(data=st.data(), skew=SKEWS, late=st.booleans(), calls=st.integers(0, 6))
+    def an_event_comes(self, data: st.DataObject, skew: float, late: bool, calls: int) -> None:
+        """Any of the messages that were not acknowledged, once more."""
+        if self.world.messages:
+            batch = data.draw(st.sampled_from(self.world.messages))
+            self.start("arrival", self.world.arrival(batch), skew, late, calls)
+
+    @rule(night=st.sampled_from(["2026-11-24", "2026-11-25"]), skew=SKEWS, calls=st.integers(0, 9))
+    def the_night_comes(self, night: str, skew: float, calls: int) -> None:
+        """Perhaps again, perhaps late."""
+        self.start("night", self.world.nightly(night), skew, False, calls)
+
+    # -- workers ------------------------------------------------------------------------------------------------
+
+    def start(self, name: str, job: Any, skew: float, late: bool, calls: int) -> None:
+        """A worker that makes a few calls, and then stands before the next one."""
+        if len(self.world.workers) < 6:
+            self.world.go_on(self.world.begin(name, job, skew, late), calls)
+
+    @rule(skew=SKEWS, late=st.booleans(), calls=st.integers(0, 12))
+    def a_tick(self, skew: float, late: bool, calls: int) -> None:
+        """One, or two at once."""
+        self.start("tick", self.world.tick, skew, late, calls)
+
+    @rule(data=st.data(), skew=SKEWS, late=st.booleans(), calls=st.integers(0, 12))
+    def a_hint(self, data: st.DataObject, skew: float, late: bool, calls: int) -> None:
+        """A look at any run, also one that nobody hinted at, also while another worker looks at it."""
+        runs = [run.id for run in self.world.all_runs() if not run.state.rests] or ["fraud-1"]
+        run_id = data.draw(st.sampled_from(runs))
+        self.start("look", lambda: self.world.reconciler.look_at(run_id), skew, late, calls)
+
+    @precondition(lambda self: self.world.workers)
+    @rule(data=st.data(), calls=st.integers(1, 10))
+    def a_worker_goes_on(self, data: st.DataObject, calls: int) -> None:
+        """Whoever stands before a call makes it, and a few more."""
+        worker = data.draw(st.sampled_from(range(len(self.world.workers))))
+        self.world.go_on(self.world.workers[worker], calls)
+
+    @precondition(lambda self: self.world.workers)
+    @rule(data=st.data())
+    def a_worker_dies(self, data: st.DataObject) -> None:
+        """Before the call that it stands before, so after the one it made."""
+        worker = self.world.workers.pop(data.draw(st.sampled_from(range(len(self.world.workers)))))
+        worker.kill()
+
+    @rule()
+    def hints_are_lost(self) -> None:
+        """All of them."""
+        self.world.hints.queue.clear()
+
+    @rule(count=st.integers(1, 6))
+    def minutes_pass(self, count: int) -> None:
+        """Things go well for a while: whoever is due is looked at, pods work."""
+        for _ in range(count):
+            self.world.quiet_minute()
+
+    @rule(seconds=st.sampled_from([1.0, 20.0, 70.0, 160.0, 320.0, 2000.0]))
+    def the_clock_jumps(self, seconds: float) -> None:
+        """Nothing happened for so long, or somebody set the clock."""
+        self.world.now += seconds
+
+    # -- the world ----------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.world.pipelines.working())
+    @rule(data=st.data(), how=st.sampled_from(PODS))
+    def a_pod(self, data: st.DataObject, how: str) -> None:
+        """Any pod that may be working, also of a run that is being stopped."""
+        jobs = self.world.pipelines.working()
+        self.world.pod(jobs[data.draw(st.sampled_from(range(len(jobs))))], how)
+
+    @rule(
+        lost=st.integers(0, 2), lag=st.sampled_from([0.0, 30.0, MOST_LAG]), stopping=st.sampled_from([0.0, 30.0, 90.0])
+    )
+    def kfp_falters(self, lost: int, lag: float, stopping: float) -> None:
+        """Answers get lost, runs are listed late, stopping takes a while."""
+        self.world.pipelines.lose_answers, self.world.pipelines.lag, self.world.pipelines.stopping = lost, lag, stopping
+
+    @rule(what=st.sampled_from(["pipelines", "files", "table"]), down=st.booleans())
+    def a_service_goes_down(self, what: str, down: bool) -> None:
+        """Or comes back."""
+        getattr(self.world, what).down = down
+
+    @rule(count=st.integers(1, 2))
+    def answers_of_the_table_are_lost(self, count: int) -> None:
+        """What was written was written."""
+        self.world.table.lose_answers = count
+
+    @precondition(lambda self: self.world.pipelines.working())
+    @rule(data=st.data(), delete=st.booleans())
+    def somebody_stops_or_deletes_it_in_the_ui(self, data: st.DataObject, delete: bool) -> None:
+        """Any KFP run."""
+        jobs = self.world.pipelines.working()
+        job = jobs[data.draw(st.sampled_from(range(len(jobs))))]
+        if delete:
+            self.world.pipelines.jobs.pop(job.launch.kfp_id)
+        else:
+            self.world.pipelines.end(job.launch.kfp_id, LaunchState.FAILED, "terminated")
+
+    # -- people -------------------------------------------------------------------------------------------------
+
+    @rule(data=st.data(), kind=st.sampled_from(WishKind), calls=st.integers(0, 4))
+    def a_wish(self, data: st.DataObject, kind: WishKind, calls: int) -> None:
+        """At any time, of any run."""
+        runs = [run.id for run in self.world.all_runs()] or ["fraud-1"]
+        run_id = data.draw(st.sampled_from(runs))
+        self.start("person", lambda: self.world.people.wish(run_id, kind, "ann", "why"), 0.0, True, calls)
+
+    @rule(data=st.data(), stage=st.sampled_from([s for s in Stage if s is not Stage.RESTORE]), calls=st.integers(0, 9))
+    def a_redrive(self, data: st.DataObject, stage: Stage, calls: int) -> None:
+        """Of any run, from any stage."""
+        runs = [run.id for run in self.world.all_runs()] or ["fraud-1"]
+        run_id = data.draw(st.sampled_from(runs))
+        self.start("person", lambda: self.world.people.redrive(run_id, stage, "ann", "why"), 0.0, True, calls)
+
+    @rule(data=st.data(), calls=st.integers(0, 9))
+    def a_rollback(self, data: st.DataObject, calls: int) -> None:
+        """To any version that ever served."""
+        model = self.world.onlooker.model("fraud")
+        versions = [release.version for release in (model.champion, *model.predecessors) if release]
+        if versions:
+            version = data.draw(st.sampled_from(versions))
+            self.start("person", lambda: self.world.people.rollback("fraud", version, "ann", "why"), 0.0, True, calls)
+
+    @rule(what=st.sampled_from(["hold", "release", "start"]))
+    def a_word_about_the_model(self, what: str) -> None:
+        """Hold it, release it, start it now."""
+        self.start("person", lambda: getattr(self.world.people, what)("fraud", "ann", "why"), 0.0, True, 9)
+
+    # -- what always holds --------------------------------------------------------------------------------------
+
+    @invariant()
+    def every_object_is_in_exactly_one_epoch(self) -> None:
+        """And stays there; none is ahead of the window."""
+        window = self.intake().window("fraud")
+        for thing in self.objects():
+            assert 1 <= thing.epoch <= window.epoch, f"{thing.key} is in epoch {thing.epoch} of {window.epoch}"
+            assert self.epochs.setdefault(thing.identity, thing.epoch) == thing.epoch, f"{thing.key} changed its epoch"
+
+    @invariant()
+    def every_closed_epoch_is_one_run(self) -> None:
+        """And the open one is none."""
+        closed = set(range(1, self.intake().window("fraud").epoch))
+        own = [r.epoch for r in self.world.all_runs() if r.kind is Kind.TRAINING and not r.parent]
+        assert sorted(own) == sorted(closed)
+
+    @invariant()
+    def slots_have_one_holder(self) -> None:
+        """At most one run trains and one deploys, and the model item says which."""
+        model, active = self.world.onlooker.model("fraud"), [r for r in self.world.all_runs() if not r.state.rests]
+        training = [r.id for r in active if r.kind is Kind.TRAINING]
+        assert training in ([], [model.training]), f"{training} train, the slot says {model.training!r}"
+        deploying = [r.id for r in active if r.state in (State.DEPLOYING, State.ROLLING_BACK)]
+        holder = model.deploying.run_id if model.deploying else ""
+        assert deploying in ([], [holder]), f"{deploying} deploy, the slot says {holder!r}"
+
+    @invariant()
+    def terminal_is_final_and_versions_grow(self) -> None:
+        """A run at rest never changes again."""
+        for run in self.world.all_runs():
+            assert run.version >= self.versions.get(run.id, 0)
+            self.versions[run.id] = run.version
+            if run.state.rests:
+                assert self.resting.setdefault(run.id, run) == run, f"{run.id} came back to life"
+
+    @invariant()
+    def of_an_attempt_one_launch_is_read(self) -> None:
+        """Reports and outputs alike."""
+        read: dict[str, set[str]] = {}
+        for uri in self.world.files.read_reports:
+            *_, run_id, stage, attempt, launch_id, _name = uri.split("/")
+            read.setdefault(f"{run_id}.{stage}.{attempt}", set()).add(launch_id)
+        assert all(len(ids) == 1 for ids in read.values()), read
+
+    @invariant()
+    def the_champion_changes_by_a_proof(self) -> None:
+        """Only together with a run that ends SUCCEEDED, and only to a version that the pods serve."""
+        before, now = self.model.champion, self.world.onlooker.model("fraud").champion
+        self.model = self.world.onlooker.model("fraud")
+        if before != now:
+            assert now is not None
+            wins = [r for r in self.world.all_runs() if r.state is State.SUCCEEDED]
+            assert now.version in [r.target or r.candidate for r in wins]
+            assert self.world.stages.application.version == now.version
+
+    @invariant()
+    def what_serves_is_the_champion(self) -> None:
+        """Whenever nobody deploys; unless a restore failed, which is what the hold is for."""
+        lost = [r for r in self.world.all_runs() if r.state is State.FAILED and r.generation and not r.stage]
+        self.broken = any(r.generation == self.model.generation for r in lost)
+        if self.model.deploying is None and self.model.champion and not self.broken:
+            assert self.world.stages.application.version == self.model.champion.version
+
+    @invariant()
+    def a_run_at_rest_leaves_nothing_working(self) -> None:
+        """But the launch whose report was its last act, and what a worker launched that should have been dead."""
+        for run in self.resting.values():
+            for job in self.world.pipelines.working(f"{run.id}."):
+                reported = f"{job.order.output_uri}/report.json" in self.world.files.bodies
+                assert reported or job.order.launch_id in self.world.undead, f"{job.launch.name} works on"
+
+    @invariant()
+    def history_tells_every_step(self) -> None:
+        """Each line begins where the one before it ended, and the last one ends where the run is."""
+        for run in self.world.all_runs():
+            lines = list(self.world.onlooker.history(run.id))
+            assert lines[-1].dest == run.state.value
+            assert [line.source for line in lines[1:]] == [line.dest for line in lines[:-1]]
+
+    # -- and in the end -----------------------------------------------------------------------------------------
+
+    def teardown(self) -> None:
+        """Nothing falters any more; messages come at last, ticks tick, people release: then every run ends."""
+        world = self.world
+        for worker in world.workers:
+            worker.kill()
+        world.workers.clear()
+        world.table.down = world.files.down = world.pipelines.down = False
+        world.table.lose_answers = world.pipelines.lose_answers = 0
+        world.hints.queue.clear()
+        for batch in list(world.messages):
+            world.begin("arrival", world.arrival(batch)).finish()
+        world.people.release("fraud", "ann", "the end")
+        for _ in range(300):
+            runs = world.all_runs()
+            if all(run.state.rests for run in runs) and not world.intake.window("fraud").count:
+                break
+            world.quiet_minute()
+        else:
+            raise AssertionError(f"does not end: {[(r.id, r.state.value, r.reason) for r in world.all_runs()]}")
+        landed = {thing.identity for thing in world.files.listed}
+        assert landed <= {thing.identity for thing in self.objects()}, "an object was lost"
+        model = world.onlooker.model("fraud")
+        assert (model.training, model.deploying) == ("", None)
+        for check in (
+            self.every_object_is_in_exactly_one_epoch,
+            self.every_closed_epoch_is_one_run,
+            self.terminal_is_final_and_versions_grow,
+            self.of_an_attempt_one_launch_is_read,
+            self.the_champion_changes_by_a_proof,
+            self.what_serves_is_the_champion,
+            self.a_run_at_rest_leaves_nothing_working,
+            self.history_tells_every_step,
+        ):
+            check()
+
+    def intake(self) -> Intake:
+        """As an onlooker sees it."""
+        return Intake(self.world.onlooker, self.world.policies, "data", self.world.clock, str, lambda _: None)
+
+    def objects(self) -> list[Object]:
+        """All that is on record."""
+        return list(self.intake().objects("fraud"))
+
+
+Interleavings.TestCase.settings = settings(
+    max_examples=EXAMPLES,
+    stateful_step_count=40,
+    deadline=None,
+    derandomize=not SOAK,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.mark.timeout(0 if SOAK else 600)
+class TestInterleavings(Interleavings.TestCase):  # type: ignore[name-defined]
+    """Run by hypothesis: every step of every example."""

@@ -1,0 +1,467 @@
+"""Intake: nothing that landed is lost, nothing is in two epochs, and the same thing twice is once."""
+
+from dataclasses import replace
+
+import pytest
+
+from local.simulated.stages import honest, refused
+from local.simulated.world import BUCKET, World
+from statemachine.core.errors import Conflict, Refused, Unknown, Unreachable
+from statemachine.core.order import Order
+from statemachine.core.report import Report
+from statemachine.core.run import Trigger
+from statemachine.core.states import Stage, State
+from statemachine.core.window import Object, Status
+from statemachine.intake import BATCH, NOWHERE, Intake
+from statemachine.ports import Put
+
+NIGHT = "2026-11-24T02:00:00Z"
+
+
+def on_record(world: World) -> dict[str, tuple[int, str]]:
+    return {t.key.removeprefix("data/fraud/"): (t.epoch, t.status.value) for t in world.intake.objects("fraud")}
+
+
+def night(world: World, slot: str = NIGHT) -> None:
+    world.intake.arrive(world.files.list(BUCKET, "data/fraud/"))
+    if world.intake.ask("fraud", Trigger("nightly", slot, f"the night of {slot}"), slot=slot):
+        world.intake.close_due("fraud")
+
+
+# -- arrivals -----------------------------------------------------------------------------------------------------
+
+
+def test_objects_join_the_open_window() -> None:
+    """The first opens it, each keeps it open."""
+    world = World()
+    world.land("a.csv")
+    world.now += 100
+    world.land("b.csv", "c.csv")
+    window = world.intake.window("fraud")
+    assert (window.count, window.newest_at - window.opened_at) == (3, 100)
+    assert on_record(world) == {"a.csv": (1, "PENDING"), "b.csv": (1, "PENDING"), "c.csv": (1, "PENDING")}
+
+
+def test_the_same_event_twice_is_one_object() -> None:
+    """Also within a batch, also under another version id, also after its run."""
+    world = World()
+    (thing,) = world.land("a.csv")
+    taken = world.intake.arrive([thing, replace(thing, version_id="2"), thing])
+    assert (taken.joined, taken.known) == (0, 3)
+    assert world.intake.window("fraud").count == 1
+    world.until_rest("fraud-1")
+    assert world.intake.arrive([thing]).joined == 0
+    assert world.intake.window("fraud").count == 0
+
+
+def test_a_burst_of_ten_thousand_objects_is_one_run() -> None:
+    """Batches of at most 90, items far from 400 KB, every object in the manifest once."""
+    world = World()
+    things = [world.object(f"data/fraud/{n:05d}.csv") for n in range(10_000)]
+    for at in range(0, len(things), 400):
+        assert world.intake.arrive(things[at : at + 400]).joined == 400
+    run = world.until_rest("fraud-1")
+    assert run.state is State.SUCCEEDED
+    assert len(on_record(world)) == 10_000
+    assert {status for _, status in on_record(world).values()} == {"ACCEPTED"}
+    manifest = world.files.bodies["s3://artifacts/runs/fraud-1/manifest.json"]
+    assert manifest.count(b'"new": true') == 10_000
+    assert max(len(str(item)) for item in world.table.items.values()) < 20_000
+
+
+def test_a_listing_of_many_known_objects_costs_a_query_not_a_read_each() -> None:
+    """Each night lists all that ever landed."""
+    world = World()
+    things = [world.object(f"data/fraud/{n:05d}.csv") for n in range(1000)]
+    world.intake.arrive(things)
+    before = world.table.reads
+    assert world.intake.arrive(things).joined == 0
+    assert world.table.reads - before < 10
+
+
+class Contended:
+    """A table on which somebody else grows the window before each of the first `times` writes."""
+
+    def __init__(self, world: World, times: int) -> None:
+        self.world, self.times = world, times
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.world.table, name)
+
+    def write(self, *puts: Put) -> None:
+        if self.times:
+            self.times -= 1
+            World.land(self.world_beside(), f"beside-{self.times}.csv")
+        self.world.table.write(*puts)
+
+    def world_beside(self) -> World:
+        other = World(self.world.policies, self.world.now, 10_000 + self.times)
+        other.table = self.world.table
+        other.wire(other.table, other.pipelines, other.files, other.hints)
+        return other
+
+
+def test_conflicting_arrivals_are_tried_again() -> None:
+    """Two batches at once: both are in, and the count is right."""
+    world = World()
+    world.wire(Contended(world, 3), world.pipelines, world.files, world.hints)
+    world.land("a.csv")
+    assert world.intake.window("fraud").count == 4
+    assert len(on_record(world)) == 4
+
+
+def test_endless_conflicts_end_in_an_error_not_in_a_loss() -> None:
+    """SQS delivers the message again."""
+    world = World()
+    world.wire(Contended(world, 1000), world.pipelines, world.files, world.hints)
+    with pytest.raises(Conflict, match="window"):
+        world.land("a.csv")
+
+
+def test_a_lost_answer_is_neither_a_loss_nor_a_second_object() -> None:
+    """The write was made; the message comes again and finds it."""
+    world = World()
+    world.table.lose_answers = 1
+    with pytest.raises(Unreachable):
+        world.land("a.csv")
+    world.intake.arrive(world.files.listed)
+    assert world.intake.window("fraud").count == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "more", "model"),
+    [
+        ("data/fraud/../x.csv", {}, "fraud"),
+        ("data/fraud/dir/", {}, "fraud"),
+        ("data/fraud/empty.csv", {"size": 0}, "fraud"),
+        ("data/fraud/huge.csv", {"size": 6 * 1024**3}, "fraud"),
+        ("data/elsewhere/x.csv", {}, NOWHERE),
+        ("data/fraud/other-bucket.csv", {"bucket": "other"}, NOWHERE),
+    ],
+)
+def test_what_cannot_be_learned_from_is_set_aside_with_the_reason(
+    key: str, more: dict[str, object], model: str
+) -> None:
+    """On record, in no window; the good neighbour is taken."""
+    world = World()
+    odd = replace(world.object(key), **more)  # type: ignore[arg-type]
+    taken = world.intake.arrive([odd, world.object("data/fraud/good.csv")])
+    assert (taken.joined, taken.quarantined) == (1, 1)
+    (aside,) = [thing for thing in world.intake.objects(model) if thing.key == key]
+    assert (aside.status, bool(aside.reason)) == (Status.QUARANTINED, True)
+    assert world.intake.arrive([odd]).quarantined == 0
+
+
+@pytest.mark.parametrize("key", ["a b+c.csv", "über/€.csv", "a..b.csv", "x" * 900])
+def test_odd_keys_are_learned_from(key: str) -> None:
+    """Spaces, `+`, unicode, dots: the manifest names them as they are."""
+    world = World()
+    world.land(key)
+    assert world.until_rest("fraud-1").state is State.SUCCEEDED
+    assert key in world.files.bodies["s3://artifacts/runs/fraud-1/manifest.json"].decode()
+
+
+# -- closing ------------------------------------------------------------------------------------------------------
+
+
+def test_arrivals_during_a_run_wait_in_the_open_window() -> None:
+    """Never in a run that has begun; they are the next one, as soon as the slot is free."""
+    world = World()
+    world.land("a.csv")
+    for _ in range(6):
+        world.minute()
+    world.land("b.csv")
+    for _ in range(3):
+        world.minute()
+        assert world.ledger.load("fraud-2") is None
+    world.until_rest("fraud-2")
+    assert on_record(world) == {"a.csv": (1, "ACCEPTED"), "b.csv": (2, "ACCEPTED")}
+    second = world.files.bodies["s3://artifacts/runs/fraud-2/manifest.json"].decode()
+    assert second.count('"new": true') == 1
+    assert second.count('"new": false') == 1
+
+
+def test_two_closers_cannot_both_win() -> None:
+    """One run; the other finds a new, empty window."""
+    world = World()
+    world.land("a.csv")
+    world.now += 300
+    window, model = world.intake.window("fraud"), world.ledger.model("fraud")
+    trigger = Trigger("arrival")
+    assert world.intake._close(window, model, trigger, world.now)
+    assert world.intake._close(window, model, trigger, world.now) is None
+    assert world.intake.close_due("fraud") is None
+
+
+def test_an_arrival_between_reading_and_closing_keeps_the_window_open() -> None:
+    """Closing conditions on the header, so the late object is in the run or in the next window, never in between."""
+    world = World()
+    world.land("a.csv")
+    window, model = world.intake.window("fraud"), world.ledger.model("fraud")
+    world.land("b.csv")
+    assert world.intake._close(window, model, Trigger("arrival"), world.now) is None
+    assert {epoch for epoch, _ in on_record(world).values()} == {1}
+
+
+@pytest.mark.parametrize("landed", [20_000])
+def test_a_full_window_closes_at_once(landed: int) -> None:
+    """`max_objects`; here with the limit at hand."""
+    world = World()
+    policy = world.policies["fraud"]
+    world.policies["fraud"] = replace(policy, intake=replace(policy.intake, max_objects=3))
+    world.land("a.csv", "b.csv")
+    assert world.intake.close_due("fraud") is None
+    world.land("c.csv")
+    run = world.intake.close_due("fraud")
+    assert run is not None
+    assert "the most a window holds" in run.trigger.why
+    assert landed == policy.intake.max_objects
+
+
+def test_a_success_marker_closes_the_window_once_a_write() -> None:
+    """Its event comes twice, and each night lists it: still one run. Written anew, it closes the next window."""
+    world = World()
+    world.land("a.csv")
+    (marker,) = world.land("_SUCCESS", size=0)
+    run = world.intake.close_due("fraud")
+    assert run is not None
+    assert run.trigger.why == "data/fraud/_SUCCESS arrived"
+    world.intake.arrive([marker])
+    world.until_rest("fraud-1")
+    world.intake.arrive([replace(marker, sequencer="", etag=marker.etag)])  # as a night lists it
+    for _ in range(3):
+        world.minute()
+    assert world.ledger.load("fraud-2") is None
+    world.land("b.csv")
+    world.land("_SUCCESS", size=0)
+    assert world.intake.close_due("fraud") is not None
+
+
+def test_a_marker_that_overtakes_its_files_begins_no_empty_run() -> None:
+    """The window is empty when it comes; the files then close it by being quiet."""
+    world = World()
+    world.land("a.csv")
+    world.until_rest("fraud-1")
+    world.land("_SUCCESS", size=0)
+    world.tick()
+    assert world.ledger.load("fraud-2") is None
+    world.land("b.csv")
+    assert world.until_rest("fraud-2").state is State.SUCCEEDED
+
+
+def test_nothing_closes_while_the_model_is_on_hold() -> None:
+    """The window simply stays open, and closes when the model is released."""
+    world = World()
+    world.people.hold("fraud", "ann", "a freeze")
+    world.land("a.csv")
+    for _ in range(20):
+        world.minute()
+    assert world.ledger.load("fraud-1") is None
+    world.people.release("fraud", "bob", "thawed")
+    assert world.until_rest("fraud-1").state is State.SUCCEEDED
+    assert [(t.what, t.who, t.why) for t in world.ledger.told("fraud")] == [
+        ("hold", "ann", "a freeze"),
+        ("release", "bob", "thawed"),
+    ]
+
+
+# -- nights -------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_night_twice_is_one_run() -> None:
+    """And takes in what the events missed."""
+    world = World()
+    world.files.listed.append(world.object("data/fraud/a.csv"))
+    night(world)
+    night(world)
+    assert world.until_rest("fraud-1").trigger.kind == "nightly"
+    night(world)
+    for _ in range(3):
+        world.minute()
+    assert world.ledger.load("fraud-2") is None
+
+
+def test_a_night_with_nothing_new_is_skipped_and_says_so() -> None:
+    """Once; the reason and the slot are on record."""
+    world = World()
+    world.land("a.csv")
+    world.until_rest("fraud-1")
+    night(world)
+    night(world)
+    world.tick()
+    assert world.ledger.load("fraud-2") is None
+    (skipped,) = world.intake.skipped("fraud")
+    assert (skipped["slot"], skipped["why"]) == (NIGHT, "nothing new in data, code and parameters")
+
+
+def test_a_night_trains_again_when_code_or_parameters_changed() -> None:
+    """Or when the model is configured to train every night."""
+    for change in ("code", "parameters", "policy"):
+        world = World()
+        world.land("a.csv")
+        world.until_rest("fraud-1")
+        if change == "code":
+            world.intake = replace(world.intake, code="newer")
+        elif change == "parameters":
+            world.people.adopt("fraud", {"train": {"hidden_dim": 64}}, {"experiment": "katib-1"})
+        else:
+            world.policies["fraud"] = replace(world.policies["fraud"], skip_unchanged_night=False)
+        night(world)
+        assert world.ledger.load("fraud-2") is not None, change
+
+
+def test_a_night_tries_again_what_a_failed_run_did_not_learn() -> None:
+    """Nothing new came, but nothing was learned either."""
+    world = World()
+    world.stages.every(Stage.TRAIN, lambda order: b"{")
+    world.land("a.csv")
+    assert world.until_rest("fraud-1").state is State.FAILED
+    world.stages.always.clear()
+    night(world)
+    assert world.until_rest("fraud-2").state is State.SUCCEEDED
+
+
+def test_a_night_before_any_data_begins_nothing() -> None:
+    """There is nothing to learn from, and that is said."""
+    world = World()
+    night(world)
+    assert world.ledger.load("fraud-1") is None
+    assert len(list(world.intake.skipped("fraud"))) == 1
+
+
+def test_an_older_night_that_comes_late_counts_no_more() -> None:
+    """`last_slot` only grows."""
+    world = World()
+    assert world.intake.ask("fraud", Trigger("nightly"), slot="2026-11-25")
+    assert not world.intake.ask("fraud", Trigger("nightly"), slot="2026-11-24")
+
+
+# -- verdicts -----------------------------------------------------------------------------------------------------
+
+
+def test_a_bad_file_does_not_cost_its_good_neighbour() -> None:
+    """QUARANTINED with row, column and reason; the good one is learned from."""
+    world = World()
+
+    def judge(order: Order) -> Report:
+        verdicts = [
+            {"bucket": BUCKET, "key": "data/fraud/good.csv", "etag": "etag-data/fraud/good.csv", "status": "ACCEPTED"},
+            {
+                "bucket": BUCKET,
+                "key": "data/fraud/bad.csv",
+                "etag": "etag-data/fraud/bad.csv",
+                "status": "QUARANTINED",
+                "problems": [{"row": 7, "column": "Amount", "found": "x", "expected": "$0.00"}],
+            },
+        ]
+        import json
+
+        world.files.bodies[f"{order.output_uri}/objects"] = json.dumps(verdicts).encode()
+        return honest(order)
+
+    world.stages.every(Stage.PREPROCESS, judge)
+    world.land("good.csv", "bad.csv")
+    assert world.until_rest("fraud-1").state is State.SUCCEEDED
+    assert on_record(world) == {"good.csv": (1, "ACCEPTED"), "bad.csv": (1, "QUARANTINED")}
+    (bad,) = [t for t in world.intake.objects("fraud") if t.status is Status.QUARANTINED]
+    assert bad.reason == "row 7, column Amount: found 'x', expected $0.00"
+
+
+def test_a_file_that_was_overwritten_is_superseded_and_says_by_what() -> None:
+    """The run learns from the newest write only, whatever order the events came in."""
+    world = World()
+    old = world.object("data/fraud/a.csv", etag="old", sequencer="0A")
+    new = world.object("data/fraud/a.csv", etag="new", sequencer="0B")
+    world.intake.arrive([new])
+    world.intake.arrive([old])
+    world.until_rest("fraud-1")
+    found = {t.etag: t for t in world.intake.objects("fraud")}
+    assert found["new"].status is Status.ACCEPTED
+    assert found["old"].status is Status.SUPERSEDED
+    assert "overwritten by the write with etag new" in found["old"].reason
+    manifest = world.files.bodies["s3://artifacts/runs/fraud-1/manifest.json"]
+    assert b'"old"' not in manifest
+
+
+def test_a_quarantined_object_that_is_released_is_in_the_next_run() -> None:
+    """It joins the open window, so it needs no other arrival; releasing what is not quarantined is refused."""
+    world = World()
+    world.stages.script(Stage.PREPROCESS, lambda o: refused(o, "bad", {"objects": f"{o.output_uri}/objects"}))
+    world.land("a.csv")
+    assert world.until_rest("fraud-1").state is State.REJECTED
+    world.people.release_object("fraud", "data/fraud/a.csv", "ann", "the schema was wrong")
+    with pytest.raises(Refused, match="PENDING, not quarantined"):
+        world.people.release_object("fraud", "data/fraud/a.csv", "ann", "again")
+    assert world.until_rest("fraud-2").state is State.SUCCEEDED
+    assert on_record(world) == {"a.csv": (2, "ACCEPTED")}
+
+
+def test_a_person_quarantines_an_object() -> None:
+    """It teaches no later run; with who and why."""
+    world = World()
+    world.land("a.csv", "b.csv")
+    world.until_rest("fraud-1")
+    world.people.quarantine("fraud", "data/fraud/a.csv", "ann", "test cards")
+    world.land("c.csv")
+    world.until_rest("fraud-2")
+    assert b"a.csv" not in world.files.bodies["s3://artifacts/runs/fraud-2/manifest.json"]
+    assert [t.reason for t in world.intake.objects("fraud") if t.key.endswith("a.csv")] == ["by ann: test cards"]
+    with pytest.raises(Unknown, match="no object"):
+        world.people.quarantine("fraud", "data/fraud/x.csv", "ann", "why")
+
+
+def test_verdicts_that_cannot_be_read_fail_the_run_and_nobody_waits() -> None:
+    """Poison: `objects.json` is not JSON."""
+    for poison in (b"{", b"[1]", b'[{"bucket": "data"}]', b"[" * 100_000):
+        world = World()
+
+        def judge(order: Order, body: bytes = poison, world: World = world) -> Report:
+            world.files.bodies[f"{order.output_uri}/objects"] = body
+            return honest(order)
+
+        world.stages.every(Stage.PREPROCESS, judge)
+        world.land("a.csv")
+        run = world.until_rest("fraud-1")
+        assert (run.state, "verdicts" in run.reason) == (State.FAILED, True)
+
+
+# -- slots --------------------------------------------------------------------------------------------------------
+
+
+def test_a_slot_whose_holder_is_gone_is_freed_by_the_tick() -> None:
+    """Whoever held it is not on record, or at rest."""
+    world = World()
+    world.ledger.change_model("fraud", lambda model: replace(model, training="fraud-99"))
+    assert world.intake.free_slots("fraud") == "fraud-99"
+    assert world.ledger.model("fraud").training == ""
+    assert world.intake.free_slots("fraud") == ""
+
+
+def test_a_slot_that_is_used_is_not_freed() -> None:
+    """The tick comes every minute."""
+    world = World()
+    world.land("a.csv")
+    for _ in range(6):
+        world.minute()
+    assert world.ledger.model("fraud").training == "fraud-1"
+
+
+def test_two_models_train_side_by_side() -> None:
+    """Each has its own window, slots and champion."""
+    fraud = World().policies["fraud"]
+    world = World({"fraud": fraud, "risk": replace(fraud, model="risk", prefix="data/risk/")})
+    world.land("a.csv")
+    world.land("b.csv", model="risk")
+    for _ in range(6):
+        world.minute()
+    active = {world.ledger.model(name).training for name in ("fraud", "risk")}
+    assert active == {"fraud-1", "risk-1"}
+    assert world.until_rest("risk-1").state is State.SUCCEEDED
+    assert world.until_rest("fraud-1").state is State.SUCCEEDED
+
+
+def test_a_batch_fits_a_transaction() -> None:
+    """DynamoDB takes 100 items; the header is one of them."""
+    assert BATCH < 100
+    assert isinstance(World().intake, Intake)
+    assert Object("b", "k", "e").status is Status.PENDING
