@@ -17,6 +17,7 @@ from local.faults import Faults
 from local.home import FOREIGN, Endpoints, Home
 from local.process import end, free_port, spawn
 from local.resources import ARTIFACTS, CREDENTIALS
+from local.triton import missing_system_library
 from statemachine import settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -83,6 +84,8 @@ class System:
         self.home.leave()
 
     def _start(self) -> None:
+        if lacks := missing_system_library():
+            raise DidNotStart(lacks)
         ports = {name: free_port() for name in ("aws", "kfp", "kubernetes", "triton", "lambda")}
         urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
         self._run("cloud", "local.cloud", str(ports["aws"]), ready=urls["aws"] + "/moto-api/", environment=_basic(urls))
@@ -178,7 +181,7 @@ def _basic(urls: Mapping[str, str]) -> dict[str, str]:
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "PYTHONUNBUFFERED": "1",
-        "OMP_WAIT_POLICY": "passive",  # the threads of torch and XGBoost share two cores: spinning costs ten times
+            "OMP_WAIT_POLICY": "passive",  # the threads of torch and XGBoost share two cores: spinning costs ten times
         }
     )
 

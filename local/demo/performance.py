@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from rich.console import Console
@@ -38,11 +39,12 @@ def run_demo(
     def say(text: str) -> None:
         quiet.print(f"[dim]{time.monotonic() - began:6.1f} s[/]  {text}", soft_wrap=True)
 
+    say(f"making {rows:,} synthetic transactions, and those that come later")
+    making = ThreadPoolExecutor(1).submit(files.make, rows, SEED, FRAUD_RATE)
     with System(home, Options(CONFIG, TICK), say=say) as system:
         system.endpoints.enter()
         theatre = Theatre(system, bootstrap(), say, stopped)
-        say(f"making {rows:,} synthetic transactions and those that come later")
-        made = files.make(rows, SEED, FRAUD_RATE)
+        made = making.result()
         for (title, play), scene in zip(SCENARIOS, scenes, strict=True):
             say(f"[bold cyan]{title}[/]: {play.__doc__}")
             if not _played(theatre, made, scene, play, say):
