@@ -28,6 +28,7 @@ from training.serving.prediction_and_shapley import PredictionAndShapley
 from training.serving.repository import stamp, write_repository
 from training.serving.request import COUNTERS
 from training.stage import Permanent, Result
+from training.velocity import STATE
 
 TOLERANCE = 1e-5
 PROVED = 512  # transactions that are compared before anything is written
@@ -124,11 +125,13 @@ def golden(model: FraudModel, asker: Asker) -> Golden:
 def chosen(model: FraudModel, asker: Asker) -> torch.Tensor:
     """Test transactions that can go wrong: the likeliest frauds, first ones of a card or merchant, and any others."""
     graph = asker.reader.graph
-    test = spread(graph.where(TEST), 20 * GOLDEN)
-    scores = torch.from_numpy(model.score(asker.reader.block(test)))
-    likely = test[scores.argsort(descending=True)[: GOLDEN // 3]]
-    alone = [test[line.before[test] == line.first[test]] for line in (graph.cards, graph.merchants)]
-    return torch.cat([likely, *(part[: GOLDEN // 6] for part in alone), spread(test, GOLDEN // 3)])
+    everything = graph.where(TEST)
+    sample = spread(everything, 20 * GOLDEN)
+    scores = torch.from_numpy(model.score(asker.reader.block(sample)))
+    likely = sample[scores.argsort(descending=True)[: GOLDEN // 3]]
+    lines = (graph.cards, graph.merchants)
+    alone = [everything[line.before[everything] == line.first[everything]] for line in lines]
+    return torch.cat([likely, *(part[: GOLDEN // 6] for part in alone), spread(sample, GOLDEN // 3)])
 
 
 def spread(ids: torch.Tensor, count: int) -> torch.Tensor:
@@ -143,6 +146,7 @@ def _scored(model: FraudModel, asker: Asker, ids: torch.Tensor) -> Exchange:
     outputs = {
         "PROBABILITY": probability,
         "DECISION": probability >= np.float32(model.threshold),
+        "STATE": asker.reader.state[ids].numpy(),
         "SHAPLEY_VALUES": contributions[:, :-1],
         "BASE_VALUE": contributions[:, -1:],
     }
@@ -152,7 +156,8 @@ def _scored(model: FraudModel, asker: Asker, ids: torch.Tensor) -> Exchange:
 def _predicted(model: FraudModel, asker: Asker, ids: torch.Tensor) -> Exchange:
     """A graph whose first nodes are `ids`; the others are their histories, which lack some of their own."""
     nodes, edges = graph_request(asker.reader, ids)
-    mask = np.repeat(np.arange(3, dtype=np.int32), [len(model.row), IDENTITIES, len(COUNTERS)])
+    sizes = [len(model.row), len(IDENTITIES), len(STATE), len(COUNTERS)]
+    mask = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
     inputs: Tensors = {
         "NODE_FEATURES": nodes,
         "EDGE_INDEX": edges,

@@ -10,6 +10,7 @@ from serving_cases import Cluster, Trained, deploy_order, export_order, halve_we
 
 from local import triton
 from local.argocd import ArgoCD, Settings
+from training.checkpoint import StoredCheckpoints
 from training.config import TrainConfig
 from training.deploy import deploy
 from training.export import export
@@ -21,16 +22,6 @@ from training.synthetic import generate
 from training.train import train_model
 
 
-class Forgetful:
-    """Keeps no checkpoint."""
-
-    def read(self) -> bytes | None:
-        return None
-
-    def write(self, body: bytes) -> None:
-        pass
-
-
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """A model of 20,000 synthetic transactions: too little to be good, enough to be wrong in every way."""
@@ -38,7 +29,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     generate(20_000, 7, fraud_rate=0.01, start=date(2018, 1, 1)).write_csv(root / "transactions.csv")
     prepare([root / "transactions.csv"], root / "dataset", PreprocessConfig(), today=date(2026, 11, 24))
     config = TrainConfig(epochs=1, head_rounds=30, hidden_dim=8, k=12, fan_out=6)
-    train_model(root / "dataset", config, Forgetful(), lambda *_: None).save(root / "model")
+    train_model(root / "dataset", config, StoredCheckpoints(str(root / "checkpoints")), lambda *_: None).save(
+        root / "model"
+    )
     model = load(root / "model")
     return Trained(root / "dataset", root / "model", model, Asker.of(root / "dataset", model))
 

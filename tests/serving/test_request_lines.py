@@ -10,15 +10,17 @@ import torch
 from serving_cases import Trained
 
 from training import canonical, schema
-from training.history import History
+from training.block import History
 from training.serving.lines import BadRequest, parse, write
 from training.serving.request import COUNTERS, MAX_LINES, Featuriser, Request
+from training.velocity import STATE
 
 pytestmark = pytest.mark.xdist_group("triton")
 
 TODAY = date(2026, 11, 24)
 LINE = b"7,1,2019,5,17,06:21,$134.09,Swipe Transaction,3527213246127876953,La Verne,CA,91750.0,5300,,No"
-EARLIER = LINE.replace(b",17,", b",16,")
+PAST = LINE + b",0.5" * len(STATE)  # as a line of history: with its state
+EARLIER = PAST.replace(b",17,", b",16,")
 NO_COUNTERS = np.zeros((1, len(COUNTERS)), dtype=np.float32)
 
 
@@ -43,7 +45,9 @@ def test_a_request_makes_the_block_that_training_reads(trained: Trained, featuri
 def test_lines_are_the_inverse_of_parsing(trained: Trained) -> None:
     """Rows written as lines have the same time, card, merchant and features when they are parsed."""
     table = trained.asker.table
-    clean = parse([line.encode() for line in write(table, trained.asker.fitted)], TODAY)
+    state = trained.asker.reader.state.numpy()
+    clean = parse([line.encode() for line in write(table, state, trained.asker.fitted)], TODAY)
+    assert np.array_equal(clean.select(STATE).to_numpy(), state)
     again = schema.row_features(clean, trained.asker.fitted)
     for name in ("time", "card_key", "merchant_key", *schema.FEATURES):
         assert again[name].cast(pl.Float64).to_list() == table[name].cast(pl.Float64).to_list(), name
@@ -73,7 +77,7 @@ def test_a_real_line_is_read_as_the_file_is() -> None:
         (b"5300", b"12", "MCC is '12'"),
         (b"3527213246127876953", b"Amazon", "Merchant Name is 'Amazon'"),
         (b",No", b",Perhaps", "Is Fraud? is 'Perhaps', expected Yes, No or empty"),
-        (b",No", b",No,and more", "16 fields"),
+        (b",No", b",No" + b",1" * (len(STATE) + 1), f"{16 + len(STATE)} fields"),
         (b"La Verne", b"La \nVerne", "not one line"),
         (b"La Verne", b'La "Verne', "not one line"),
         (b"La Verne", b"La \xff", "UTF-8"),
@@ -93,13 +97,15 @@ def test_a_bad_line_is_told_with_its_column(featuriser: Featuriser, old: bytes, 
 @pytest.mark.parametrize(
     ("card", "merchant", "said"),
     [
-        (LINE.replace(b",17,", b",18,"), b"", "CARD_HISTORY[0] line 1 lies in the future"),
-        (b"", EARLIER + b"\n" + LINE.replace(b"06:21", b"06:22"), "MERCHANT_HISTORY[0] line 2 lies in the future"),
+        (PAST.replace(b",17,", b",18,"), b"", "CARD_HISTORY[0] line 1 lies in the future"),
+        (b"", EARLIER + b"\n" + PAST.replace(b"06:21", b"06:22"), "MERCHANT_HISTORY[0] line 2 lies in the future"),
         (EARLIER.replace(b"7,1", b"8,1", 1), b"", "CARD_HISTORY[0] line 1 belongs to another card"),
         (b"", EARLIER.replace(b"3527", b"9527"), "MERCHANT_HISTORY[0] line 1: Merchant Name"),
         (b"", EARLIER.replace(b"3527", b"1527"), "MERCHANT_HISTORY[0] line 1 belongs to another merchant"),
         (EARLIER + b"\n" + EARLIER.replace(b"$134.09", b"nan"), b"", "CARD_HISTORY[0] line 2: Amount is 'nan'"),
         (EARLIER + b"\n", b"", "CARD_HISTORY[0] line 2"),
+        (EARLIER + b"\n" + EARLIER.removesuffix(b",0.5"), b"", "CARD_HISTORY[0] line 2 lacks its STATE"),
+        (EARLIER.removesuffix(b"0.5") + b"inf", b"", "CARD_HISTORY[0] line 1 lacks its STATE"),
         (b"\n".join([EARLIER] * (MAX_LINES + 1)), b"", "CARD_HISTORY holds 1001 lines for one transaction"),
     ],
 )
@@ -120,8 +126,8 @@ def test_counters_are_counts(featuriser: Featuriser, wrong: float) -> None:
 
 def test_the_same_minute_is_not_earlier(featuriser: Featuriser) -> None:
     """Ties say nothing, as in training; what a minute earlier happened does."""
-    minute_before = LINE.replace(b"06:21", b"06:20")
-    block = featuriser.block(Request([LINE], [minute_before + b"\n" + LINE], [LINE], NO_COUNTERS), TODAY)
+    minute_before = PAST.replace(b"06:21", b"06:20")
+    block = featuriser.block(Request([LINE], [minute_before + b"\n" + PAST], [PAST], NO_COUNTERS), TODAY)
     assert block.card.present.sum() == 1
     assert block.card.gap[0, 0] == 60
     assert block.merchant.present.sum() == 0
@@ -129,7 +135,7 @@ def test_the_same_minute_is_not_earlier(featuriser: Featuriser) -> None:
 
 def test_a_label_is_known_only_after_the_delay(featuriser: Featuriser) -> None:
     """A fraud of yesterday is not known yet, whatever the client says; one of long ago is."""
-    lines = b"\n".join([LINE.replace(b"2019", b"2018").replace(b",No", b",Yes"), EARLIER.replace(b",No", b",Yes")])
+    lines = b"\n".join([PAST.replace(b"2019", b"2018").replace(b",No", b",Yes"), EARLIER.replace(b",No", b",Yes")])
     block = featuriser.block(Request([LINE], [lines], [b""], NO_COUNTERS), TODAY)
     assert block.card.label[0, :2].tolist() == [0.0, 1.0]
     assert block.card.matured[0, :2].tolist() == [False, True]

@@ -11,21 +11,22 @@ import pytest
 import torch
 import tritonclient.http as triton
 from serving_cases import Cluster, Trained
-from test_request_lines import LINE
+from test_request_lines import LINE, PAST
 from tritonclient.utils import InferenceServerException
 
 from training import head
+from training.argocd import Application
 from training.golden import Exchange
 from training.proof import ask
 from training.serving.asking import fitted_of
 from training.serving.fraud_score import tensors_of
-from training.serving.graph_request import IDENTITIES, NODE_COLUMNS, graph_request
+from training.serving.graph_request import NODE_COLUMNS, graph_request
 from training.serving.prediction_and_shapley import MAX_EXPLAINED, PredictionAndShapley
 from training.serving.request import COUNTERS, Featuriser, Request
 
 pytestmark = [pytest.mark.triton, pytest.mark.xdist_group("triton")]
 
-OUTPUTS = ("PROBABILITY", "DECISION", "SHAPLEY_VALUES", "BASE_VALUE")
+OUTPUTS = ("PROBABILITY", "DECISION", "STATE", "SHAPLEY_VALUES", "BASE_VALUE")
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 
@@ -85,6 +86,13 @@ def test_shapley_values_add_up(trained: Trained, server: triton.InferenceServerC
     assert np.abs(margin - total).max() <= 1e-3  # the probability is float32: its logit has lost digits
 
 
+def test_a_state_is_what_later_requests_are_told(trained: Trained, server: triton.InferenceServerClient) -> None:
+    """What the server answers as STATE is what training computed for that transaction: a client only has to keep it."""
+    ids = trained.test[:300]
+    served = score(server, tensors_of(trained.asker.request(ids)), ("STATE",))
+    assert np.abs(served["STATE"] - trained.asker.reader.state[ids].numpy()).max() <= 1e-5
+
+
 def test_an_unseen_merchant_and_an_empty_history(trained: Trained, server: triton.InferenceServerClient) -> None:
     """A bare transaction of a card and merchant that nobody has seen is scored, as it would be offline."""
     line = LINE.replace(b"3527213246127876953", b"-42").replace(b"5300", b"9999").replace(b",CA,", b",Atlantis,")
@@ -100,9 +108,9 @@ def test_the_configuration_says_what_is_served(cluster: Cluster, server: triton.
     """Version, version policy, batching, warm-up, and the names of counters, Shapley values and columns."""
     score_config = server.get_model_config("fraud_score")
     graph_config = server.get_model_config("prediction_and_shapley")
+    version = Application(cluster.argocd.record.get()).version
     for config in (score_config, graph_config):
-        served = cluster.deployed.details["served"][0]["version"]
-        assert config["parameters"]["candidate_version"]["string_value"] == served
+        assert config["parameters"]["candidate_version"]["string_value"] == version
         assert config["version_policy"] == {"latest": {"num_versions": 1}}
         assert len(config["model_warmup"]) == 1
     assert "dynamic_batching" in score_config
@@ -118,7 +126,7 @@ BAD = {
     "unknown channel": raw(LINE.replace(b"Swipe", b"Sweep")),
     "from the future": raw(LINE.replace(b"2019", b"2099")),
     "history from the future": raw(LINE)
-    | {"CARD_HISTORY": np.array([[LINE.replace(b"2019", b"2020")]], dtype=np.object_)},
+    | {"CARD_HISTORY": np.array([[PAST.replace(b"2019", b"2020")]], dtype=np.object_)},
     "not a transaction": raw(b"hello"),
     "bytes": raw(b"\x00\xff\xfe"),
     "empty": raw(b""),
@@ -201,7 +209,7 @@ def test_a_bad_graph_gets_an_error(trained: Trained, server: triton.InferenceSer
     """Figures that are not finite, edges that leave the graph and explanations that would take minutes are refused."""
     good = graph(trained, trained.test[:2], explain=False)
     spoiled = good["NODE_FEATURES"].copy()
-    spoiled[1, IDENTITIES] = np.nan
+    spoiled[1, 3] = np.nan
     many = np.repeat(good["NODE_FEATURES"], MAX_EXPLAINED, axis=0)
     for bad, said in (
         ({"NODE_FEATURES": spoiled}, "expected a finite number"),

@@ -39,7 +39,7 @@ class Asker:
         graph, k = self.reader.graph, self.reader.k
         last = [line.last(ids, k) for line in (graph.cards, graph.merchants)]
         wanted = np.unique(torch.cat([ids, *(found[present] for found, present in last)]).numpy())
-        lines = [line.encode() for line in write(self.table[wanted], self.fitted)]
+        lines = [line.encode() for line in write(self.table[wanted], self.reader.state[wanted].numpy(), self.fitted)]
         line_of = dict(zip(wanted.tolist(), lines, strict=True))
         card, merchant = ([_joined(line_of, *row) for row in zip(*side, strict=True)] for side in last)
         counters = np.concatenate([block.volume.numpy(), block.risk.numpy()], axis=1).astype(np.float32)

@@ -18,7 +18,7 @@ def closure(*names: str) -> dict[str, Path]:
         if name in found or (path := _source(name)) is None:
             continue
         found[name] = path
-        waiting += [name.rpartition(".")[0], *_imports(path)]
+        waiting += [name.rpartition(".")[0], *imports(path)]
     return dict(sorted(found.items()))
 
 
@@ -41,7 +41,7 @@ def _source(name: str) -> Path | None:
     return Path(spec.origin) if spec is not None and spec.origin else None
 
 
-def _imports(path: Path) -> Iterator[str]:
+def imports(path: Path) -> Iterator[str]:
     """Everything that a file imports, at its top or inside of a function; names may be modules or things in them."""
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):

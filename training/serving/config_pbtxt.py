@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from training.serving.request import COUNTERS
+from training.velocity import STATE
 
 MAX_BATCH = 1024
 VERSION = "candidate_version"
@@ -37,12 +38,14 @@ def fraud_score(inputs: Sequence[str], threshold: float) -> str:
     answers = (
         Port("PROBABILITY", "FP32", (1,)),
         Port("DECISION", "BOOL", (1,)),
+        Port("STATE", "FP32", (len(STATE),)),
         Port("SHAPLEY_VALUES", "FP32", (len(inputs),)),
         Port("BASE_VALUE", "FP32", (1,)),
     )
     told = {
         "threshold": repr(threshold),
         "counters": json.dumps(list(COUNTERS)),
+        "state": json.dumps(list(STATE)),
         "shapley_names": json.dumps(list(inputs)),
     }
     example = '{ data_type: TYPE_STRING dims: [ 1 ] input_data_file: "transaction" }'

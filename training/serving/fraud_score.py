@@ -31,7 +31,7 @@ class FraudScore:
 
     def answer(self, requests: Sequence[Tensors], wanted: Sequence[frozenset[str]]) -> list[Answer]:
         """One answer a request; a bad one harms no other. Shapley values are computed if any request wants them."""
-        explain = any(SHAPLEY in names or "BASE_VALUE" in names for names in wanted)
+        explain = any(not names or names & {SHAPLEY, "BASE_VALUE"} for names in wanted)
         parsed = [parsed_request(request) for request in requests]
         today = datetime.now(UTC).date()
         try:
@@ -51,7 +51,11 @@ class FraudScore:
         block = self._featuriser.block(Request.joined(requests), today)
         inputs = self._model.head_inputs(block)
         probability = head.predict(self._model.booster, inputs)[:, None]
-        outputs = {"PROBABILITY": probability, "DECISION": probability >= np.float32(self._model.threshold)}
+        outputs = {
+            "PROBABILITY": probability,
+            "DECISION": probability >= np.float32(self._model.threshold),
+            "STATE": self._model.state(block),
+        }
         if explain:
             contributions = head.contributions(self._model.booster, inputs)
             outputs |= {SHAPLEY: contributions[:, :-1], "BASE_VALUE": contributions[:, -1:]}

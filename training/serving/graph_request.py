@@ -2,20 +2,25 @@
 
 Columns of NODE_FEATURES [N, F]: the row features, then `NODE_COLUMNS`. `card` and `merchant` are codes that the client
 chooses for one request; equal codes mean the same card or merchant. `day` (since the epoch) and `minute` of the day say
-when, `fraud` is 1 where a fraud is known. An edge of EDGE_INDEX [2, E] goes from an earlier transaction to a later one
-of the same card or merchant; an edge that does not is left out, so a self loop says nothing.
+when, `fraud` is 1 where a fraud is known, `STATE` is what `fraud_score` answered for that transaction. An edge of
+EDGE_INDEX [2, E] goes from an earlier transaction to a later one of the same card or merchant; an edge that does not is
+left out, so a self loop says nothing.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.history import RISKS, VOLUMES, Block, History, Reader
+from training.block import RISKS, VOLUMES, Block, History
+from training.history import Reader
 from training.serving.lines import BadRequest
+from training.velocity import STATE
 
-NODE_COLUMNS = ("day", "minute", "card", "merchant", "fraud", *VOLUMES, *RISKS)
-IDENTITIES = 5
+IDENTITIES = ("day", "minute", "card", "merchant", "fraud")
+NODE_COLUMNS = (*IDENTITIES, *STATE, *VOLUMES, *RISKS)
 Floats = NDArray[np.float32]
 
 
@@ -26,18 +31,18 @@ def block_of(nodes: Floats, edges: NDArray[np.int64], rows: int, k: int, delay: 
         BadRequest: a figure is not finite, or an edge leaves the graph.
     """
     check(nodes, edges)
-    day, minute, card, merchant, fraud = nodes[:, rows : rows + IDENTITIES].astype(np.int64).T
+    cuts = np.cumsum([rows, len(IDENTITIES), len(STATE), len(VOLUMES)])
+    row, identities, state, volume, risk = (part.copy() for part in np.split(nodes, cuts, axis=1))
+    day, minute, card, merchant, fraud = identities.astype(np.int64).T
     time = day * 86_400 + minute * 60
-    row = nodes[:, :rows].copy()
-    counters = torch.from_numpy(nodes[:, rows + IDENTITIES :].copy())
-    by_card = _Nodes(row, time, card, merchant, fraud == 1)
-    by_merchant = _Nodes(row, time, merchant, card, fraud == 1)
+    by_card = _Nodes(row, state, time, card, merchant, fraud == 1)
+    by_merchant = _Nodes(row, state, time, merchant, card, fraud == 1)
     return Block(
         row=torch.from_numpy(row),
         card=_history(by_card, edges, k, delay),
         merchant=_history(by_merchant, edges, k, delay),
-        volume=counters[:, : len(VOLUMES)],
-        risk=counters[:, len(VOLUMES) :],
+        volume=torch.from_numpy(volume),
+        risk=torch.from_numpy(risk),
     )
 
 
@@ -50,11 +55,16 @@ def check(nodes: Floats, edges: NDArray[np.int64]) -> None:
         raise BadRequest(f"EDGE_INDEX names nodes {edges.min()} … {edges.max()}, but there are {len(nodes)}")
 
 
+@dataclass(frozen=True)
 class _Nodes:
-    """All nodes as one side sees them: `own` is the code that its histories share."""
+    """All nodes as one side sees them: `own` is the code that a history shares, `other` the other side's."""
 
-    def __init__(self, row: Floats, time: NDArray, own: NDArray, other: NDArray, fraud: NDArray) -> None:  # type: ignore[type-arg]
-        self.row, self.time, self.own, self.other, self.fraud = row, time, own, other, fraud
+    row: Floats
+    state: Floats
+    time: NDArray[np.int64]
+    own: NDArray[np.int64]
+    other: NDArray[np.int64]
+    fraud: NDArray[np.bool_]
 
 
 def _history(nodes: _Nodes, edges: NDArray[np.int64], k: int, delay: int) -> History:
@@ -70,6 +80,7 @@ def _history(nodes: _Nodes, edges: NDArray[np.int64], k: int, delay: int) -> His
     matured = gap >= delay
     filled = {
         "row": nodes.row[source],
+        "state": nodes.state[source],
         "gap": gap.astype(np.float32),
         "label": (matured & nodes.fraud[source]).astype(np.float32),
         "matured": matured,
@@ -103,7 +114,7 @@ def graph_request(reader: Reader, ids: Tensor) -> tuple[Floats, NDArray[np.int64
     codes = [_codes(entity[nodes]) for entity in (graph.card, graph.merchant)]
     told = [time // 86_400, time % 86_400 // 60, *codes, graph.label[nodes] == 1]
     identities = torch.stack([column.float() for column in told], dim=1)
-    columns = torch.cat([graph.row[nodes], identities, block.volume, block.risk], dim=1)
+    columns = torch.cat([graph.row[nodes], identities, reader.state[nodes], block.volume, block.risk], dim=1)
     return columns.numpy(), np.array(sorted(edges), dtype=np.int64).reshape(-1, 2).T.copy()
 
 

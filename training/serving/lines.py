@@ -1,12 +1,14 @@
 """Raw transactions as lines of text, and back: what the served model reads, and what a client or golden request says.
 
 A line is a row of a TabFormer file: the columns of `RAW_SCHEMA` in order, separated by commas, quoted where CSV asks
-for it. The last one, `Is Fraud?`, is Yes, No or empty; it may be left out.
+for it. The last one, `Is Fraud?`, is Yes, No or empty, and may be left out. A line of history goes on with the `STATE`
+that the server answered when that transaction was scored.
 """
 
 import io
 from collections.abc import Sequence
 from datetime import date, timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,8 +17,11 @@ from numpy.typing import NDArray
 from training import canonical, checks, schema
 from training.canonical import LABEL, RAW_SCHEMA
 from training.schema import FeatureSchema
+from training.velocity import STATE
 
-COLUMNS = tuple(RAW_SCHEMA)
+RAW = tuple(RAW_SCHEMA)
+COLUMNS = (*RAW, *STATE)
+HEADER = ",".join(COLUMNS).encode()
 CITY = "Somewhere"  # a data set does not keep cities: no feature is made of them
 
 
@@ -33,13 +38,14 @@ class BadLine(BadRequest):
 
 
 def parse(lines: Sequence[bytes], today: date) -> pl.DataFrame:
-    """Clean columns of raw lines, with `time`, `card_key` and `label` (null where empty).
+    """Clean columns of raw lines, with `time`, `card_key`, `label` (null where empty) and `STATE` (null where unclear).
 
     Raises:
         BadLine: the number of the first line that is wrong, and why.
     """
     raw = _read(lines)
-    clean = raw.select(**canonical.canonical()).with_columns(**canonical.keyed())
+    state = {name: pl.col(name).cast(pl.Float64, strict=False).cast(pl.Float32) for name in STATE}
+    clean = raw.select(**canonical.canonical(), **state).with_columns(**canonical.keyed())
     _refuse_broken(clean, raw, today)
     return clean
 
@@ -49,8 +55,9 @@ def _read(lines: Sequence[bytes]) -> pl.DataFrame:
         if not line or b"\n" in line or b"\r" in line or line.count(b'"') % 2:
             raise BadLine(number, f"{line[:60]!r} is not one line of CSV")
     text = dict.fromkeys(COLUMNS, pl.String)
+    body = b"\n".join([HEADER, *lines])  # with a header, a line that is shorter ends in nulls
     try:
-        raw = pl.read_csv(io.BytesIO(b"\n".join(lines)), has_header=False, schema=text, raise_if_empty=False)
+        raw = pl.read_csv(io.BytesIO(body), schema=text)
     except pl.exceptions.PolarsError as error:
         raise _culprit(lines, str(error).partition("\n")[0]) from error
     if len(raw) != len(lines):
@@ -86,11 +93,11 @@ def _told(rule: checks.Rule) -> tuple[tuple[str, ...], str]:
     return rule.columns, rule.expected
 
 
-def write(table: pl.DataFrame, fitted: FeatureSchema) -> list[str]:
-    """Raw lines of rows of a data set, which the same features come out of."""
+def write(table: pl.DataFrame, state: NDArray[np.float32], fitted: FeatureSchema) -> list[str]:
+    """Lines of history for rows of a data set with their `state` [N, S]; the same features come out of them."""
     minute = table["time"] // 60
     day = pl.Series(minute // 1440).cast(pl.Int32).cast(pl.Date)
-    raw = {
+    raw: dict[str, Any] = {
         "User": table["card_key"] // canonical.CARDS_PER_USER,
         "Card": table["card_key"] % canonical.CARDS_PER_USER,
         "Year": day.dt.year(),
@@ -107,6 +114,7 @@ def write(table: pl.DataFrame, fitted: FeatureSchema) -> list[str]:
         "Errors?": _errors(table),
         LABEL: table["label"].replace_strict({1: "Yes", 0: "No"}, default="", return_dtype=pl.String),
     }
+    raw |= {name: state[:, number] for number, name in enumerate(STATE)}
     cells = pl.DataFrame(raw).with_columns(pl.col(pl.String).replace("", None))
     return cells.write_csv(include_header=False).splitlines()
 

@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from training import schema
-from training.history import RISKS, VOLUMES, Block, History
+from training.block import RISKS, VOLUMES, Block, History
 from training.schema import FeatureSchema
 from training.serving.graph_request import placed
 from training.serving.lines import BadLine, BadRequest, parse
+from training.velocity import STATE
 
 COUNTERS = VOLUMES + RISKS
 SIDES = ("CARD_HISTORY", "MERCHANT_HISTORY")
@@ -83,6 +84,7 @@ class Featuriser:
         lines = np.arange(start, start + len(text.lines))
         owner, rows = text.owner, len(text.counts)
         table.check_belonging(text, lines)
+        table.check_state(text, lines)
         gap = table.time[owner] - table.time[lines]
         if (gap < 0).any():
             late = int(np.argmax(gap < 0))
@@ -98,6 +100,7 @@ class Featuriser:
         matured = gap >= self.delay
         return History(
             row=placed(rows, self.k, at, table.row[lines]),
+            state=placed(rows, self.k, at, table.state[lines]),
             gap=placed(rows, self.k, at, gap.astype(np.float32)),
             label=placed(rows, self.k, at, (matured & table.fraud[lines]).astype(np.float32)),
             matured=placed(rows, self.k, at, matured),
@@ -111,6 +114,7 @@ class _Table:
     """All lines of a request, the transactions first."""
 
     row: NDArray[np.float32]
+    state: NDArray[np.float32]
     time: NDArray[np.int64]
     card: NDArray[np.int64]
     merchant: NDArray[np.int64]
@@ -120,7 +124,8 @@ class _Table:
     def of(cls, row: NDArray[np.float32], clean: pl.DataFrame) -> "_Table":
         """From the features and the clean columns of the same lines."""
         time, card, merchant = (clean[name].to_numpy() for name in ("time", "card_key", "merchant_key"))
-        return cls(row, time, card, merchant, (clean["label"] == 1).fill_null(False).to_numpy())
+        state = clean.select(STATE).fill_null(np.nan).to_numpy()
+        return cls(row, state, time, card, merchant, (clean["label"] == 1).fill_null(False).to_numpy())
 
     def alike(self, owner: NDArray[np.intp], lines: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Whether lines have the card and the merchant of their transaction."""
@@ -134,6 +139,13 @@ class _Table:
         foreign = side[lines] != side[text.owner]
         if foreign.any():
             raise BadRequest(f"{text.where(int(np.argmax(foreign)))} belongs to another {what} than its transaction")
+
+    def check_state(self, text: "_Text", lines: NDArray[np.intp]) -> None:
+        """Raises BadRequest if a line of history does not say the state that was answered for it."""
+        missing = ~np.isfinite(self.state[lines]).all(axis=1)
+        if missing.any():
+            where, names = text.where(int(np.argmax(missing))), ", ".join(STATE)
+            raise BadRequest(f"{where} lacks its STATE: behind Is Fraud? come the {len(STATE)} numbers {names}")
 
 
 @dataclass(frozen=True)

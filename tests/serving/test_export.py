@@ -1,0 +1,179 @@
+"""A version is immutable, named by its contents, complete, free of pickle, and carries its own code."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from serving_cases import Trained, deploy_order, export_order
+
+from training import integrity, storage
+from training.deploy import goal_of
+from training.export import export, prove_featurisation
+from training.goal import golden_of
+from training.integrity import Tampered, sha256_folder, verify_manifest
+from training.model import load
+from training.schema import FeatureSchema
+from training.serving.boot import verify
+from training.serving.closure import closure, imports
+from training.serving.config_pbtxt import with_version
+from training.serving.fetch import fetch
+from training.stage import Permanent, Result
+
+pytestmark = pytest.mark.xdist_group("triton")
+
+STANDALONE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from training.serving import adapter
+import training, statemachine
+assert all(module.__file__.startswith(sys.argv[1]) for name, module in sys.modules.items()
+           if name.split(".")[0] in ("training", "statemachine")), training.__file__
+adapter.load("fraud_score", __import__("pathlib").Path(sys.argv[2]))
+print("loaded")
+"""
+
+
+def folder(exported: Result) -> Path:
+    return Path(exported.outputs["repository"])
+
+
+def test_the_version_is_named_by_the_repositorys_contents(exported: Result, tmp_path: Path) -> None:
+    """Eight digits of the sha256 of the repository as it was before the version was written into it."""
+    version = str(exported.details["version"])
+    copy = storage.download_folder(str(folder(exported) / "repository"), tmp_path / "repository")
+    for config in copy.glob("*/config.pbtxt"):
+        assert with_version("", version) in config.read_text()
+        config.write_text(config.read_text().removesuffix(with_version("", version)))
+    assert version == f"fraud-1-{sha256_folder(copy)[:8]}"
+
+
+def test_everything_is_there_and_in_the_manifest(exported: Result) -> None:
+    """Repository, model, evaluation, profile and golden requests, each with its sha256; the manifest was last."""
+    listed = verify_manifest(folder(exported))
+    assert {"evaluation.json", "profile.json", "golden.json", "model/encoder.safetensors", "model/head.json"} <= set(
+        listed
+    )
+    for model in ("fraud_score", "prediction_and_shapley"):
+        assert {f"repository/{model}/{name}" for name in ("config.pbtxt", "1/model.py", "1/MANIFEST.json")} <= set(
+            listed
+        )
+
+
+def test_the_model_is_as_trained(exported: Result, trained: Trained) -> None:
+    """The exported model scores as the trained one."""
+    block = trained.asker.reader.block(trained.test[:100])
+    assert np.array_equal(load(folder(exported) / "model").score(block), trained.model.score(block))
+
+
+def test_to_export_again_is_success(exported: Result, trained: Trained, bucket: Path) -> None:
+    """Another attempt of the same run finds its work done, and changes no byte."""
+    before = {path: path.stat().st_mtime_ns for path in folder(exported).rglob("*")}
+    again = export(export_order(trained, bucket, attempt=2))
+    assert again.details == exported.details
+    assert {path: path.stat().st_mtime_ns for path in folder(exported).rglob("*")} == before
+
+
+def test_an_unfinished_export_is_finished(trained: Trained, bucket: Path) -> None:
+    """Without a manifest nothing was exported yet, whatever lies there."""
+    first = export(export_order(trained, bucket, "fraud-7"))
+    (folder(first) / "MANIFEST.json").unlink()
+    (folder(first) / "golden.json").write_text("half")
+    assert export(export_order(trained, bucket, "fraud-7", attempt=2)).details == first.details
+    verify_manifest(folder(first))
+
+
+def test_other_contents_under_the_same_name_are_refused(trained: Trained, bucket: Path) -> None:
+    """A version never changes: here the evaluation is another one."""
+    first = export(export_order(trained, bucket, "fraud-8"))
+    order = export_order(trained, bucket, "fraud-8", attempt=2)
+    Path(order.inputs["evaluation"]).write_text('{"format": 1, "rows": 2}')
+    with pytest.raises(Permanent, match=r"exists with other contents \(evaluation\.json\)"):
+        export(order)
+    verify_manifest(folder(first))
+
+
+def test_an_order_without_an_input_is_permanent(trained: Trained, bucket: Path) -> None:
+    """What is missing is named."""
+    order = export_order(trained, bucket)
+    inputs = {name: uri for name, uri in order.inputs.items() if name != "profile"}
+    with pytest.raises(Permanent, match="'profile'"):
+        export(replace(order, inputs=inputs))
+
+
+def test_features_that_drift_apart_are_not_exported(trained: Trained) -> None:
+    """If the server's schema made other features than training's, the export would fail before anything is written."""
+    encodings = dict(trained.asker.fitted.encodings)
+    encodings["mcc"] = replace(encodings["mcc"], risk=tuple(-9.0 for _ in encodings["mcc"].risk))
+    schema = json.loads(FeatureSchema(encodings).dumps())
+    with pytest.raises(Permanent, match="features are not training's"):
+        prove_featurisation(replace(trained.model, schema=schema), trained.asker)
+
+
+def test_there_is_no_pickle(exported: Result) -> None:
+    """No file of a version can run code when it is read; python files are code and say so."""
+    for file in folder(exported).rglob("*"):
+        if file.is_file() and file.suffix != ".pyc":
+            assert file.suffix in (".json", ".safetensors", ".py", ".pbtxt", ""), file
+            body = file.read_bytes()
+            assert not body.startswith((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")), file
+    for name, path in closure("training.serving.adapter").items():
+        assert "import pickle" not in path.read_text(), name
+
+
+def test_the_code_in_a_version_stands_alone(exported: Result) -> None:
+    """It is imported from the version, not from the machine: an older version serves with its own code."""
+    version = folder(exported) / "repository" / "fraud_score" / "1"
+    command = [sys.executable, "-c", STANDALONE, str(version / "code"), str(version / "model")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd="/")
+    assert done.stdout == "loaded\n", done.stderr
+
+
+def test_the_code_in_a_version_needs_no_cluster_and_no_cloud() -> None:
+    """Triton's image needs what scores, and nothing that trains or deploys."""
+    used = {name.partition(".")[0] for path in closure("training.serving.adapter").values() for name in imports(path)}
+    assert {"torch", "xgboost", "polars"} <= used
+    assert used.isdisjoint({"kfp", "kubernetes", "tritonclient", "sklearn", "pandas", "moto", "local", "cli"})
+
+
+def test_a_pod_does_not_start_on_changed_files(exported: Result, tmp_path: Path) -> None:
+    """The init container refuses a file that is not the manifest's, and so does the model before it loads anything."""
+    copy = storage.download_folder(str(folder(exported)), tmp_path / "version")
+    fetched = fetch(str(copy), tmp_path / "pod")
+    verify(fetched / "fraud_score" / "1")
+    (fetched / "fraud_score" / "1" / "model" / "head.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"head\.json is not what MANIFEST\.json says"):
+        verify(fetched / "fraud_score" / "1")
+    (copy / "repository" / "fraud_score" / "config.pbtxt").write_text("name: 'other'")
+    with pytest.raises(Tampered, match=r"config\.pbtxt is not what MANIFEST\.json says"):
+        fetch(str(copy), tmp_path / "other")
+
+
+def test_golden_requests_are_compared_with_the_manifest(exported: Result, tmp_path: Path) -> None:
+    """A deployment proves itself by the golden requests that were exported, or not at all."""
+    copy = storage.download_folder(str(folder(exported)), tmp_path / "version")
+    golden = golden_of(str(copy))
+    assert [exchange.model for exchange in golden.exchanges] == ["fraud_score", "fraud_score", "prediction_and_shapley"]
+    assert len(golden.exchanges[0].inputs["TRANSACTION"]) >= 20
+    assert b"" in golden.exchanges[0].inputs["MERCHANT_HISTORY"].ravel().tolist()
+    (copy / "golden.json").write_text('{"format": 1, "tolerance": 1, "exchanges": []}')
+    with pytest.raises(Permanent, match="is not what"):
+        golden_of(str(copy))
+    integrity.write_manifest(copy)
+    with pytest.raises(Permanent, match="no exchange"):
+        golden_of(str(copy))
+    (copy / "MANIFEST.json").unlink()
+    with pytest.raises(Permanent, match="no finished version"):
+        golden_of(str(copy))
+
+
+def test_a_repository_of_another_version_is_refused(exported: Result) -> None:
+    """The order's version and its repository must be one."""
+    order = deploy_order(exported, 1)
+    with pytest.raises(Permanent, match="names version fraud-2-00000000"):
+        goal_of(replace(order, parameters={**order.parameters, "version": "fraud-2-00000000"}))
+    with pytest.raises(Permanent, match="lacks the parameter 'generation'"):
+        goal_of(replace(order, parameters={"version": exported.details["version"]}))
