@@ -1,0 +1,345 @@
+"""What people may ask: with who and why on record, twice is once, and refused with the reason where it cannot be."""
+
+import pytest
+
+from local.simulated.stages import failed
+from local.simulated.world import World
+from statemachine.core.errors import Refused, Unknown
+from statemachine.core.run import WishKind
+from statemachine.core.states import Stage, State
+
+
+def until(world: World, state: State, run_id: str = "fraud-1") -> None:
+    for _ in range(200):
+        run = world.ledger.load(run_id)
+        if run and run.state is state and (run.kfp_id or state.stage is None):
+            return
+        world.minute(10)
+    raise AssertionError(world.ledger.load(run_id))
+
+
+def succeeded(*names: str) -> World:
+    """One run after the other, each a champion."""
+    world = World()
+    for n, name in enumerate(names or ("a.csv",), start=1):
+        world.land(name)
+        world.until_rest(f"fraud-{n}")
+    return world
+
+
+def broken(stage: Stage) -> World:
+    """`fraud-1` FAILED in `stage`; the cause is mended since."""
+    world = World()
+    world.stages.script(stage, lambda order: failed(order, "a bug", permanent=True))
+    world.land("a.csv")
+    world.until_rest("fraud-1")
+    return world
+
+
+# -- wishes on runs -------------------------------------------------------------------------------------------------
+
+
+def test_a_wish_is_only_written_and_the_reconciler_decides() -> None:
+    """The state does not change by wishing; the history names who asked and why."""
+    world = World()
+    world.land("a.csv")
+    until(world, State.TRAINING)
+    world.people.wish("fraud-1", WishKind.CANCEL, "arn:aws:sts::1:assumed-role/x/ann", "wrong data")
+    assert world.ledger.run("fraud-1").state is State.TRAINING
+    run = world.until_rest("fraud-1")
+    assert run.reason == "cancelled by arn:aws:sts::1:assumed-role/x/ann: wrong data"
+    assert list(world.ledger.history("fraud-1"))[-1].who.endswith("/ann")
+
+
+def test_the_same_wish_twice_is_one() -> None:
+    """The first one's who and why stay."""
+    world = World()
+    world.land("a.csv")
+    until(world, State.TRAINING)
+    first = world.people.wish("fraud-1", WishKind.CANCEL, "ann", "wrong data")
+    again = world.people.wish("fraud-1", WishKind.CANCEL, "bob", "me too")
+    assert (again.wish, again.version) == (first.wish, first.version)
+
+
+def test_a_cancelled_run_leaves_nothing_behind() -> None:
+    """KFP is told, and is seen to have stopped, before the run rests and the slot is free."""
+    world = World()
+    world.pipelines.stopping = 500
+    world.stages.every(Stage.TRAIN, lambda order: None)
+    world.land("a.csv")
+    until(world, State.TRAINING)
+    world.people.wish("fraud-1", WishKind.CANCEL, "ann", "why")
+    for _ in range(5):
+        world.minute()
+        assert world.ledger.model("fraud").training == "fraud-1"
+    assert world.until_rest("fraud-1").state is State.CANCELLED
+    assert world.pipelines.working() == ()
+    assert world.ledger.model("fraud").training == ""
+
+
+def test_a_wish_while_a_worker_acts_is_not_lost() -> None:
+    """The worker gives its claim back and keeps the wish that came meanwhile."""
+    world = World()
+    world.land("a.csv")
+    world.now += 300
+    world.tick()
+    claimed = world.ledger.claim(world.ledger.run("fraud-1"), "worker", world.now + 150)
+    world.people.wish("fraud-1", WishKind.CANCEL, "ann", "why")
+    freed = world.ledger.release("fraud-1", "worker", {"due_at": world.now})
+    assert freed.version == claimed.version + 2
+    assert freed.asks(WishKind.CANCEL)
+
+
+@pytest.mark.parametrize(
+    ("state", "kind", "reason"),
+    [
+        (State.TRAINING, WishKind.APPROVE, "only a run that is AWAITING_APPROVAL"),
+        (State.TRAINING, WishKind.REJECT, "only a run that is AWAITING_APPROVAL"),
+        (State.ROLLING_BACK, WishKind.CANCEL, "bringing the last good version back"),
+    ],
+    ids=lambda value: getattr(value, "value", ""),
+)
+def test_a_wish_that_the_state_forbids_is_refused(state: State, kind: WishKind, reason: str) -> None:
+    """With the reason."""
+    world = succeeded() if state is State.ROLLING_BACK else World()
+    run_id = "fraud-2" if state is State.ROLLING_BACK else "fraud-1"
+    world.stages.script(Stage.DEPLOY, world.stages.break_on_load)
+    world.land("b.csv")
+    until(world, state, run_id)
+    with pytest.raises(Refused, match=reason):
+        world.people.wish(run_id, kind, "ann", "why")
+
+
+def test_a_run_that_is_over_takes_no_wish() -> None:
+    """Terminal is final."""
+    world = succeeded()
+    with pytest.raises(Refused, match="fraud-1 is over"):
+        world.people.wish("fraud-1", WishKind.CANCEL, "ann", "why")
+    with pytest.raises(Unknown, match="there is no run"):
+        world.people.wish("fraud-9", WishKind.CANCEL, "ann", "why")
+
+
+def test_a_second_wish_of_another_kind_is_refused_with_who_was_first() -> None:
+    """Ann said yes; Bob cannot say no over it."""
+    world = World()
+    policy = world.policies["fraud"]
+    from dataclasses import replace
+
+    world.policies["fraud"] = replace(policy, require_approval=True)
+    world.land("a.csv")
+    until(world, State.AWAITING_APPROVAL)
+    world.people.wish("fraud-1", WishKind.APPROVE, "ann", "fine")
+    with pytest.raises(Refused, match="ann asked fraud-1 to approve already"):
+        world.people.wish("fraud-1", WishKind.REJECT, "bob", "no")
+
+
+# -- start ----------------------------------------------------------------------------------------------------------
+
+
+def test_start_closes_the_window_now() -> None:
+    """Without waiting for quiet; with who and why."""
+    world = World()
+    world.land("a.csv")
+    run_id = world.people.start("fraud", "ann", "the board meets")
+    assert run_id == "fraud-1"
+    assert world.ledger.run(run_id).trigger.by == "ann"
+
+
+def test_start_trains_again_on_what_is_there() -> None:
+    """Also when nothing new came; but not on nothing at all."""
+    world = World()
+    assert world.people.start("fraud", "ann", "why") == ""
+    world = succeeded()
+    assert world.people.start("fraud", "ann", "again") == "fraud-2"
+
+
+def test_start_during_a_run_is_a_wish_for_the_next_window() -> None:
+    """It begins when the slot is free."""
+    world = World()
+    world.land("a.csv")
+    until(world, State.TRAINING)
+    assert world.people.start("fraud", "ann", "why") == ""
+    assert world.until_rest("fraud-2").trigger.by == "ann"
+
+
+def test_nothing_starts_on_a_model_that_is_held_or_unknown() -> None:
+    """The reason names who holds it, and what to type."""
+    world = succeeded()
+    world.people.hold("fraud", "bob", "audit")
+    for ask in (
+        lambda: world.people.start("fraud", "ann", "why"),
+        lambda: world.people.redrive("fraud-1", Stage.TRAIN, "ann", "why"),
+    ):
+        with pytest.raises(Refused, match="on hold since bob said: audit; `fraudloop release fraud` first"):
+            ask()
+    with pytest.raises(Unknown, match="there is no model 'fruad'"):
+        world.people.start("fruad", "ann", "why")
+
+
+# -- redrive --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("broke", "start", "kept"),
+    [
+        (Stage.TRAIN, Stage.PREPROCESS, set()),
+        (Stage.TRAIN, Stage.TRAIN, {"preprocess"}),
+        (Stage.EVALUATE, Stage.EVALUATE, {"preprocess", "train"}),
+        (Stage.EXPORT, Stage.EXPORT, {"preprocess", "train", "evaluate"}),
+        (Stage.DEPLOY, Stage.DEPLOY, {"preprocess", "train", "evaluate"}),
+    ],
+    ids=lambda value: getattr(value, "value", ""),
+)
+def test_a_redrive_is_a_new_run_that_reuses_what_was_made(broke: Stage, start: Stage, kept: set[str]) -> None:
+    """With `parent`, the same manifest and pins; the stages before are not run again."""
+    world = broken(broke)
+    parent = world.ledger.run("fraud-1")
+    child = world.people.redrive("fraud-1", start, "ann", "mended")
+    assert (child.id, child.parent, child.manifest, child.pins) == (
+        "fraud-1-r1",
+        "fraud-1",
+        parent.manifest,
+        parent.pins,
+    )
+    assert set(child.outputs) == kept
+    ended = world.until_rest("fraud-1-r1")
+    assert ended.state is State.SUCCEEDED
+    again = {order.stage.value for order in world.pipelines.created if order.run_id == "fraud-1-r1"}
+    assert not again & kept
+
+
+def test_a_redrive_of_a_redrive_is_numbered_on() -> None:
+    """Also for a model whose own name has `-r` in it."""
+    from dataclasses import replace
+
+    policy = replace(World().policies["fraud"], model="card-risk", prefix="data/card-risk/")
+    world = World({"card-risk": policy})
+    world.stages.every(Stage.TRAIN, lambda order: failed(order, "a bug", permanent=True))
+    world.land("a.csv", model="card-risk")
+    world.until_rest("card-risk-1")
+    world.people.redrive("card-risk-1", Stage.TRAIN, "ann", "why")
+    world.until_rest("card-risk-1-r1")
+    assert world.people.redrive("card-risk-1-r1", Stage.TRAIN, "ann", "why").id == "card-risk-1-r2"
+
+
+def test_a_redrive_checks_that_what_it_reuses_is_still_there_and_unchanged() -> None:
+    """Gone, or another hash: refused, and told from where it would work."""
+    from dataclasses import replace
+
+    from statemachine.core.report import Artifact
+    from statemachine.people import People
+
+    world = broken(Stage.TRAIN)
+    run = world.ledger.run("fraud-1")
+    uri = run.output(Stage.PREPROCESS, "dataset")
+    kept = world.files.bodies.pop(uri)
+    with pytest.raises(Refused, match="output dataset is gone"):
+        world.people.redrive("fraud-1", Stage.TRAIN, "ann", "why")
+    world.files.bodies[f"{uri}/MANIFEST.json"] = kept
+    people: People = world.people
+    people._verify_artifact("it", Artifact(uri))
+    with pytest.raises(Refused, match="was changed since it was reported"):
+        people._verify_artifact("it", replace(Artifact(uri), sha256="0" * 64))
+
+
+@pytest.mark.parametrize("state", [State.TRAINING], ids=lambda state: state.value)
+def test_only_a_run_at_rest_is_redriven(state: State) -> None:
+    """And only while nobody trains."""
+    world = World()
+    world.land("a.csv")
+    until(world, state)
+    with pytest.raises(Refused, match="only a run at rest can be redriven"):
+        world.people.redrive("fraud-1", Stage.TRAIN, "ann", "why")
+    world.until_rest("fraud-1")
+    world.land("b.csv")
+    until(world, state, "fraud-2")
+    with pytest.raises(Refused, match="fraud-2 is training fraud"):
+        world.people.redrive("fraud-1", Stage.TRAIN, "ann", "why")
+
+
+def test_a_redrive_whose_champion_changed_is_evaluated_again() -> None:
+    """Asked from deploy; but what it was measured against serves no more."""
+    world = succeeded("a.csv")
+    world.stages.script(Stage.DEPLOY, lambda order: failed(order, "no node", permanent=True))
+    world.land("b.csv")
+    assert world.until_rest("fraud-2").state is State.ROLLED_BACK
+    world.land("c.csv")
+    world.until_rest("fraud-3")
+    world.people.redrive("fraud-2", Stage.DEPLOY, "ann", "there is a node now")
+    run = world.until_rest("fraud-2-r1")
+    rows = [entry.row for entry in world.ledger.history("fraud-2-r1")]
+    assert rows[1] == "from_evaluate"
+    assert run.champion == world.ledger.run("fraud-3").candidate
+
+
+# -- rollback, hold -------------------------------------------------------------------------------------------------
+
+
+def test_a_rollback_never_waits_for_training() -> None:
+    """It needs only the deploying slot; the training run goes on."""
+    world = succeeded("a.csv", "b.csv")
+    first = world.ledger.run("fraud-1").candidate
+    world.land("c.csv")
+    until(world, State.TRAINING, "fraud-3")
+    world.stages.hanging.add(world.ledger.run("fraud-3").kfp_id)
+    world.people.rollback("fraud", first, "ann", "complaints")
+    assert world.until_rest("fraud-rollback-3").state is State.SUCCEEDED
+    assert world.stages.application.version == first
+    assert world.ledger.run("fraud-3").state is State.TRAINING
+
+
+def test_a_rollback_works_on_a_model_that_is_held() -> None:
+    """A hold is often why somebody rolls back."""
+    world = succeeded("a.csv", "b.csv")
+    world.people.hold("fraud", "ann", "complaints")
+    world.people.rollback("fraud", world.ledger.run("fraud-1").candidate, "ann", "complaints")
+    assert world.until_rest("fraud-rollback-3").state is State.SUCCEEDED
+    assert world.ledger.model("fraud").hold is not None
+
+
+def test_a_rollback_is_refused_while_another_deploys_or_to_a_version_that_never_served() -> None:
+    """With the reason; asked twice, it is the first one that runs."""
+    world = succeeded("a.csv", "b.csv")
+    with pytest.raises(Refused, match="is not a version that ever served fraud; known: fraud-2-"):
+        world.people.rollback("fraud", "fraud-9-00000009", "ann", "why")
+    first = world.ledger.run("fraud-1").candidate
+    world.people.rollback("fraud", first, "ann", "why")
+    with pytest.raises(Refused, match="fraud-rollback-3 is deploying fraud"):
+        world.people.rollback("fraud", first, "ann", "why")
+
+
+def test_a_hold_stops_promotion_and_a_release_goes_on_with_it() -> None:
+    """The run waits with its exported version; nothing is lost."""
+    world = succeeded("a.csv")
+    world.land("b.csv")
+    until(world, State.TRAINING, "fraud-2")
+    world.people.hold("fraud", "ann", "audit")
+    for _ in range(60):
+        world.minute()
+    run = world.ledger.run("fraud-2")
+    assert run.state is State.EXPORTING
+    assert world.ledger.model("fraud").hold is not None
+    world.people.release("fraud", "ann", "done")
+    assert world.until_rest("fraud-2").state is State.SUCCEEDED
+
+
+def test_holding_twice_keeps_the_first_reason() -> None:
+    """And a hold says since when."""
+    world = succeeded()
+    world.people.hold("fraud", "ann", "audit")
+    held = world.people.hold("fraud", "bob", "me too").hold
+    assert held is not None
+    assert (held.who, held.why, held.at) == ("ann", "audit", world.now)
+    assert [told.who for told in world.ledger.told("fraud")] == ["ann"]
+
+
+def test_adopted_parameters_reach_the_next_run_with_their_provenance() -> None:
+    """What tuning found; the configuration stays below it."""
+    world = succeeded()
+    world.people.adopt("fraud", {"train": {"hidden_dim": 64}}, {"experiment": "katib-1"})
+    world.land("b.csv")
+    run = world.until_rest("fraud-2")
+    assert run.parameters["train"] == {"hidden_dim": 64}
+    assert world.ledger.model("fraud").parameters_from == {"experiment": "katib-1"}
+    order = next(o for o in world.pipelines.created if o.run_id == "fraud-2" and o.stage is Stage.TRAIN)
+    assert order.parameters["hidden_dim"] == 64
