@@ -109,10 +109,10 @@ def _measured(task: str, path: Path, times: int) -> tuple[float, float]:
 def _measure(task: str, path: Path) -> None:
     began = time.perf_counter()
     TASKS[task](path)
-    print(json.dumps({"seconds": time.perf_counter() - began, "peak_gb": _peak_gb()}))
+    print(json.dumps({"seconds": time.perf_counter() - began, "peak_gb": peak_gb()}))
 
 
-def _peak_gb() -> float:
+def peak_gb() -> float:
     """This program's own peak; `ru_maxrss` would not do: a child begins with what its parent had."""
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(status["VmHWM"].split()[0]) * 1024 / 1e9

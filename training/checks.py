@@ -1,7 +1,7 @@
 """What a file must be before a model learns from it: one table of rules, told with row, column, found, expected.
 
 The fast path is one vectorised pass of sums over the clean columns. Only when a sum is not zero are the rows looked up,
-and the raw fields read again as text, to say what was found. pandera was measured against it: see docs/decisions.
+and the raw fields read again as text, to say what was found. docs/decisions says why not pandera.
 """
 
 from collections.abc import Collection, Mapping
