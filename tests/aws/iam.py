@@ -42,10 +42,14 @@ def calls(service: str, operation: str, parameters: Mapping[str, Any]) -> Iterat
             )
         case "s3", "ListObjectsV2":
             yield Call("s3:ListBucket", f"{PARTITION}:s3:::{parameters['Bucket']}", parameters.get("Prefix", ""))
-        case "s3", "HeadObject" | "GetObject":
-            yield Call("s3:GetObject", f"{PARTITION}:s3:::{parameters['Bucket']}/{parameters['Key']}")
+        case "s3", "GetObject":
+            bucket = f"{PARTITION}:s3:::{parameters['Bucket']}"
+            yield Call("s3:GetObject", f"{bucket}/{parameters['Key']}")
+            yield Call("s3:ListBucket", bucket, parameters["Key"])  # else an absent object answers 403, not 404
         case "s3", "PutObject":
             yield Call("s3:PutObject", f"{PARTITION}:s3:::{parameters['Bucket']}/{parameters['Key']}")
+        case "secretsmanager", "GetSecretValue":
+            yield Call("secretsmanager:GetSecretValue", parameters["SecretId"])
         case _:
             raise AssertionError(f"which IAM action is {service}:{operation}? Say it here.")
 

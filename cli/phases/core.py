@@ -1,0 +1,80 @@
+"""Phase 2: images, pipelines, a run that trained, and parity with the SageMaker baseline."""
+
+import json
+from pathlib import Path
+
+from cli.phases.check import Check, No
+from cli.phases.world import World
+from statemachine.core.states import Stage
+from training.pipeline_settings import read_settings
+
+
+def images(world: World) -> str:
+    """Every image that pipelines.toml names is in ECR."""
+    named = sorted({step.image for step in _steps()})
+    for image in named:
+        if ".dkr.ecr." not in image:
+            raise No(f"{image} is not an image in ECR")
+        registry, _, rest = image.partition("/")
+        repository, tag, digest = _parts(rest)
+        identity = {"imageDigest": digest} if digest else {"imageTag": tag}
+        world.aws("ecr").describe_images(
+            registryId=registry.split(".")[0], repositoryName=repository, imageIds=[identity]
+        )
+    return f"{len(named)} images are there"
+
+
+def _steps() -> list:  # type: ignore[type-arg]
+    settings = read_settings()
+    return [settings.default, *settings.steps.values()]
+
+
+def _parts(rest: str) -> tuple[str, str, str]:
+    repository, _, digest = rest.partition("@")
+    repository, _, tag = repository.partition(":")
+    return repository, tag or "latest", digest
+
+
+def published(world: World) -> str:
+    """The pipeline versions of this deployment's content hashes are in KFP."""
+    pins = world.app.pipelines.pins(Stage)
+    if pins.missing:
+        raise No(pins.missing)
+    return f"{len(pins.found)} pipelines are published"
+
+
+def trained(world: World) -> str:
+    """A run came through preprocess and train."""
+    for run in world.app.ledger.runs(world.model):
+        if {"preprocess", "train"} <= set(run.outputs):
+            return f"{run.id} preprocessed and trained ({run.state.value})"
+    raise No(f"no run of {world.model} has come through train yet")
+
+
+def parity(world: World) -> str:
+    """The comparison with the SageMaker baseline says go."""
+    path = Path(world.parity)
+    if not path.is_file():
+        raise No(f"{path} is not there")
+    found = json.loads(path.read_text())
+    if not found.get("go"):
+        raise No(f"{path} says no-go: {found.get('reason') or found.get('reasons') or 'see the file'}")
+    return f"{path} says go"
+
+
+CHECKS = (
+    Check(
+        "2.1",
+        "the images are in ECR",
+        images,
+        "docker/images.sh REGISTRY VERSION, then put the digests into pipelines.toml",
+    ),
+    Check("2.4", "the pipelines are published", published, "make build && fraudloop publish"),
+    Check("2.2–2.3", "a run preprocessed and trained", trained, "fraudloop start MODEL, then fraudloop watch RUN"),
+    Check(
+        "2.5",
+        "parity with the SageMaker baseline",
+        parity,
+        "fraudloop baseline import, then fraudloop parity --json > parity.json",
+    ),
+)
