@@ -186,10 +186,8 @@ class Deployment:
 
     def _late(self, otherwise: str, trouble: str) -> Exception:
         reason = f"{otherwise} within {self.goal.timeout_seconds:.0f} s"
-        others = sorted(
-            {pod["version"] or "no version" for pod in self.details.get("served", [])} - {self.goal.version}
-        )
-        if others:  # everything was healthy and answered: time would change nothing
+        served = {pod["version"] or "no version" for pod in self.details.get("served", [])}
+        if others := sorted(served - {self.goal.version}):  # healthy pods answered: time would change nothing
             return Permanent(f"{reason}: pods serve {', '.join(others)}", self.details)
         return Transient(f"{reason}: {trouble or self.details.get('condition', '')}".rstrip(": "), self.details)
 
