@@ -14,6 +14,7 @@ import polars as pl
 from training import canonical
 
 MAX_DOLLARS = 100_000
+FOUND_LENGTH = 100
 EXAMPLES = 5  # violations of one rule that are told with their row
 
 
@@ -136,7 +137,7 @@ def problems(
 def _examples(rule: Rule, clean: pl.LazyFrame, raw: pl.LazyFrame, total: int) -> list[Problem]:
     rows = _where(clean, rule.broken)
     text = raw.select(rule.columns).with_row_index("row").filter(pl.col("row").is_in(rows)).collect()
-    cells = {row[0]: "-".join("" if cell is None else str(cell) for cell in row[1:]) for row in text.rows()}
+    cells = {row[0]: "-".join(cell or "" for cell in row[1:])[:FOUND_LENGTH] for row in text.rows()}
     others = f" (and {total - len(rows)} more rows)" if total > len(rows) else ""
     return [Problem(row + 1, "/".join(rule.columns), cells[row] or "empty", rule.expected + others) for row in rows]
 

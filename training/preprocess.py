@@ -167,7 +167,8 @@ def _refuse_admission(admitted: Admitted, fresh: Sequence[str], config: Preproce
     ]
     if bad and config.strict:
         raise Refused(f"a file is bad and the model is strict: {bad[0]}")
-    if len(bad) == len(fresh):
+    # A run without new objects was asked for by a person or by the night: it learns again from what there is.
+    if not admitted.clean or (fresh and len(bad) == len(fresh)):
         raise Refused(f"nothing new was accepted ({len(bad)} objects): {'; '.join(bad[:3])}")
 
 
@@ -187,7 +188,7 @@ def _refuse_unlearnable(counts: Mapping[str, Mapping[str, int]], config: Preproc
 def _profiled(rows: pl.LazyFrame, fresh: Sequence[Path], reference: Mapping[str, Any] | None) -> dict[str, Any]:
     found: dict[str, Any] = {"format": profile.FORMAT, "columns": profile.profile(rows), "drift": {}}
     if reference is not None:
-        found["drift"] = profile.drift(scan(list(fresh)), reference["columns"])
+        found["drift"] = profile.drift(scan(list(fresh)) if fresh else rows, reference["columns"])
     return found
 
 

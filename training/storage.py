@@ -88,7 +88,7 @@ def etag(uri: str, version_id: str | None = None) -> str:
 def list_uris(folder: str) -> list[str]:
     """Every file below a folder, sorted; empty if there is none."""
     if not is_s3(folder):
-        return sorted(str(path) for path in Path(folder).rglob("*") if path.is_file())
+        return [str(path) for path in walk(folder)]
     bucket, prefix = split(folder)
     pages = _s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix.rstrip("/") + "/")
     return sorted(f"s3://{bucket}/{entry['Key']}" for page in pages for entry in page.get("Contents", []))
@@ -135,9 +135,13 @@ def download_folder(uri: str, path: str | Path) -> Path:
 def upload_folder(path: str | Path, uri: str, *, last: str = "MANIFEST.json") -> None:
     """A local folder with all that lies below it; `last` is written last, so whoever sees it sees all."""
     root = Path(path)
-    files = sorted((file for file in root.rglob("*") if file.is_file()), key=lambda file: (file.name == last, file))
-    for file in files:
+    for file in sorted(walk(root), key=lambda file: file.name == last):
         upload(file, join(uri, file.relative_to(root).as_posix()))
+
+
+def walk(folder: str | Path) -> Iterator[Path]:
+    """Every file below a local folder, sorted by its path."""
+    yield from sorted(path for path in Path(folder).rglob("*") if path.is_file())
 
 
 def local(uri: str, scratch: str | Path) -> Path:
@@ -193,8 +197,3 @@ def _absent_is_not_found(uri: str) -> _Translated:
 
 def _taken_is_exists(uri: str) -> _Translated:
     return _Translated(uri, TAKEN_CODES, FileExistsError, "is there already")
-
-
-def walk(folder: str | Path) -> Iterator[Path]:
-    """Every file below a local folder, sorted by its path."""
-    yield from sorted(path for path in Path(folder).rglob("*") if path.is_file())

@@ -90,6 +90,14 @@ def test_nothing_new_is_refused_with_the_evidence(s3, parts):
     assert [entry["status"] for entry in storage.read_json(result.outputs["objects"])] == ["ACCEPTED", "QUARANTINED"]
 
 
+def test_a_run_without_new_objects_learns_again(s3, parts):
+    """The night, or a person, may ask for a run over what there is; with nothing at all it is refused."""
+    result = preprocess(ordered(landed(s3, "old.csv", parts[0], new=False)), TODAY)
+    assert result.details | {"splits": None} == {"accepted": 0, "quarantined": 0, "splits": None}
+    with pytest.raises(Refused, match="nothing new was accepted"):
+        preprocess(ordered(), TODAY)
+
+
 def test_an_old_object_is_not_read_again(s3, parts, monkeypatch):
     """The second run finds the first one's clean rows in the cache: even a deleted object serves."""
     old = landed(s3, "old.csv", parts[0])
