@@ -73,7 +73,19 @@ def order_of(
     if output_uri.endswith("/"):
         output_uri = storage.join(output_uri, "runs", run_id, stage, str(attempt), launch_id)
     given = {name: uri for name, uri in inputs.items() if uri}
-    return Order(run_id, model, Stage(stage), attempt, launch_id, output_uri, given, dict(parameters))
+    return Order(run_id, model, Stage(stage), attempt, launch_id, output_uri, given, _whole(dict(parameters)))
+
+
+def _whole(value: Any) -> Any:
+    """Whole numbers as ints again: KFP carries a JSON object as a protobuf Struct, which knows doubles only."""
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case dict():
+            return {name: _whole(part) for name, part in value.items()}
+        case list():
+            return [_whole(part) for part in value]
+    return value
 
 
 def read_pointer(artifact: Any) -> dict[str, str]:
