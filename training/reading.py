@@ -85,7 +85,7 @@ def _csv(path: Path) -> RawFile:
     if twice:
         raise Unreadable(0, ", ".join(twice), "the column twice", "each column once")
     typed = pl.scan_csv(path, schema={name: RAW_SCHEMA.get(name, pl.String) for name in names})
-    text = pl.scan_csv(path, schema=dict.fromkeys(names, pl.String))
+    text = pl.scan_csv(path, schema=dict.fromkeys(names, pl.String)).with_columns(pl.all().replace("", None))
     return _table(path, names, typed, text)
 
 

@@ -223,6 +223,16 @@ def test_dates_out_of_order(tmp_path, order, rows):
     assert [problem[0] for problem in found] == rows
 
 
+@pytest.mark.parametrize("style", ["always", "non_numeric"])
+def test_quotes_around_everything(tmp_path, style):
+    """Exports that quote every field, the empty ones too, hold the same rows."""
+    frame = generate(500, 3)
+    assert judged(tmp_path, frame.write_csv(quote_style=style), Limits()) == []
+    quoted = pl.read_parquet(tmp_path / "clean.parquet")
+    assert judged(tmp_path, frame.write_csv(), Limits()) == []
+    assert quoted.equals(pl.read_parquet(tmp_path / "clean.parquet"))
+
+
 def test_windows_line_ends_and_a_byte_order_mark(tmp_path):
     """Exports from other systems are read."""
     assert judged(tmp_path, b"\xef\xbb\xbf" + lines(GOOD).replace("\n", "\r\n").encode()) == []
