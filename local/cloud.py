@@ -25,8 +25,9 @@ StartResponse = Callable[..., Any]
 Wsgi = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 RECEIVE = "AmazonSQS.ReceiveMessage"
+SENDS_NOTHING = ("DynamoDB", RECEIVE, "AmazonSQS.DeleteMessage", "AmazonSQS.Get")  # by X-Amz-Target
 GET_RECORDS = "DynamoDBStreams_20120810.GetRecords"
-POLL = 0.05  # seconds between two looks at an empty queue
+POLL = 0.5  # seconds between two looks at an empty queue while nobody sends: a message may become visible again
 
 
 class Answer:
@@ -46,11 +47,15 @@ class OneAtATime:
     def __init__(self, app: Wsgi) -> None:
         self._app = app
         self._lock = threading.Lock()
+        self._news = threading.Condition()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         body = _read(environ)
         receiving = environ.get("HTTP_X_AMZ_TARGET") == RECEIVE
         answer = self._receive(environ, body) if receiving else self._answer(environ, body)
+        if _may_send(environ):
+            with self._news:
+                self._news.notify_all()
         start_response(*answer.head)
         return [answer.body]
 
@@ -68,10 +73,18 @@ class OneAtATime:
         until = time.monotonic() + min(int(asked.get("WaitTimeSeconds") or 0), 20)
         at_once = json.dumps(asked | {"WaitTimeSeconds": 0}).encode()
         while True:
-            answer = self._answer(environ, at_once)
-            if b'"MessageId"' in answer.body or not answer.head[0].startswith("200") or time.monotonic() >= until:
-                return answer
-            time.sleep(POLL)
+            with self._news:  # held while looking, so that what is sent meanwhile wakes us
+                answer = self._answer(environ, at_once)
+                left = until - time.monotonic()
+                if b'"MessageId"' in answer.body or not answer.head[0].startswith("200") or left <= 0:
+                    return answer
+                self._news.wait(min(left, POLL))
+
+
+def _may_send(environ: Environ) -> bool:
+    """The request may have put a message into a queue: itself, or through S3's events and EventBridge's rules."""
+    target = environ.get("HTTP_X_AMZ_TARGET", "")
+    return environ["REQUEST_METHOD"] not in ("GET", "HEAD") and not target.startswith(SENDS_NOTHING)
 
 
 def _read(environ: Environ) -> bytes:
