@@ -1,0 +1,446 @@
+"""Each check says yes in a world that is well and no, with what to do, in one that is not; undo is safe to repeat."""
+
+import json
+import re
+from dataclasses import replace
+
+import boto3
+import pytest
+from cluster import Cluster, serving
+from flask import Flask, jsonify
+from typer.testing import CliRunner
+
+from cli import doctor, phase
+from cli.phases import core, foundation, production, release, undo
+from cli.phases.check import Check, No, as_json, as_markdown, run
+from cli.phases.world import World, variable
+from local import cloud, resources
+from local.argocd.record import Record
+from local.argocd.settings import Settings
+from local.kfp import EmbeddedKFP
+from statemachine.core.model import Release
+from statemachine.core.report import Artifact
+from statemachine.core.run import Run
+from statemachine.core.states import State
+from statemachine.ledger import put_index, put_run
+
+VERSION = "fraud-1-0a1b2c3d"
+NOTHING = {"preprocess": {}, "train": {}}
+
+
+@pytest.fixture(scope="module")
+def kfp_endpoint(tmp_path_factory):
+    endpoint = EmbeddedKFP(tmp_path_factory.mktemp("kfp"), tick=0).start()
+    yield endpoint
+    endpoint.stop()
+
+
+@pytest.fixture
+def aws():
+    from moto.moto_api._internal.models import moto_api_backend
+
+    with cloud.serving() as url:
+        yield url
+    moto_api_backend.reset()
+
+
+@pytest.fixture
+def cluster():
+    """A cluster in which phase 1 to 4 hold."""
+    ready = {
+        "phase": "Running",
+        "containerStatuses": [{"name": "c", "ready": True, "image": "", "imageID": "", "restartCount": 0}],
+    }
+    pod = {
+        "metadata": {"name": "ml-pipeline-0"},
+        "spec": {"containers": [{"name": "c", "command": []}]},
+        "status": ready,
+    }
+    targets = {"data": {"activeTargets": [{"labels": {"job": "triton"}, "health": "up"}]}}
+    optimum = {"parameterAssignments": [{"name": "learning_rate", "value": "0.003"}]}
+    succeeded = {"conditions": [{"type": "Succeeded", "status": "True"}], "currentOptimalTrial": optimum}
+    return Cluster(
+        pods={"kubeflow": [pod]},
+        logs={"nvidia-smi": "| NVIDIA-SMI 570.1 |", "aws": "PRE fraud-1/\n"},
+        node_labels={"karpenter.sh/nodepool": "fraudloop-gpu", "node.kubernetes.io/instance-type": "g5.xlarge"},
+        pages={"ml-pipeline-ui:80": "<!doctype html><html></html>", "prometheus:9090": json.dumps(targets)},
+        experiments=[{"metadata": {"name": "hpo-1"}, "status": succeeded}],
+    )
+
+
+@pytest.fixture
+def record(tmp_path):
+    manifest = Settings("s3://artifacts/models/fraud").manifest()
+    record = Record(tmp_path / "application.json", manifest)
+    pointer = {"source": {"kustomize": {"commonAnnotations": {"fraudloop.io/model-version": VERSION}}}}
+    record.patch({"metadata": {"annotations": {"fraudloop.io/generation": "4"}}, "spec": pointer})
+    record.patch({"status": {"health": {"status": "Healthy"}, "sync": {"status": "Synced"}}})
+    return record
+
+
+@pytest.fixture
+def triton():
+    """Says which version it serves, as Triton's model configuration does."""
+    app, said = Flask("triton"), {"version": VERSION}
+
+    @app.get("/v2/models/<model>/config")
+    def config(model):
+        return jsonify({"name": model, "parameters": {"candidate_version": {"string_value": said["version"]}}})
+
+    with serving(app) as url:
+        yield url, said
+
+
+@pytest.fixture
+def world(aws, cluster, record, triton, kfp_endpoint, monkeypatch, tmp_path):
+    """Everything, well: the local cloud, the cluster's stand-in, the embedded KFP, a stub of Triton."""
+    with serving(cluster.app(record)) as api:
+        made = resources.create(aws)
+        environment = {
+            **resources.CREDENTIALS,
+            **made.environment(),
+            "AWS_ENDPOINT_URL": aws,
+            "KUBERNETES_API_URL": api,
+            "FRAUDLOOP_KFP_URL": kfp_endpoint.url,
+            "FRAUDLOOP_KFP_NAMESPACE": "kubeflow",
+            "FRAUDLOOP_SLACK_WEBHOOK": "",
+            "TRITON_URL": triton[0],
+        }
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        world = World(environment=environment, wait=90, pause=0.1, parity=str(tmp_path / "parity.json"))
+        well(world, tmp_path)
+        yield world
+
+
+def well(world, folder):
+    """What the account and the table hold when all four phases are done."""
+    ledger = world.app.ledger
+    outputs = {"preprocess": {}, "train": {"model": Artifact("s3://fraudloop-artifacts/runs/fraud-1/model")}}
+    done = Run("fraud-1", "fraud", 1, State.SUCCEEDED, version=1, created_at=1.0, outputs=outputs)
+    ledger.table.write(put_run(done, "w"), put_index(done, "w"))
+    champion = Release(VERSION, "fraud-1", f"s3://fraudloop-artifacts/models/fraud/{VERSION}", 4, 1.0)
+    ledger.change_model("fraud", lambda model: replace(model, champion=champion))
+    world.aws("s3").put_object(Bucket="fraudloop-artifacts", Key="kfp/v2/artifacts/x", Body=b"x")
+    (folder / "parity.json").write_text(json.dumps({"go": True}))
+    target = {
+        "Arn": "arn:aws:lambda:us-east-1:123456789012:function:night",
+        "RoleArn": "arn:aws:iam::123456789012:role/r",
+    }
+    world.aws("scheduler").create_schedule(
+        Name="fraudloop-NightlyFunctionNight", ScheduleExpression="cron(0 2 * * ? *)", State="ENABLED",
+        FlexibleTimeWindow={"Mode": "OFF"}, Target=target,
+    )  # fmt: skip
+    topic = world.aws("sns").create_topic(Name="alarms")["TopicArn"]
+    world.aws("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint="arn:aws:sqs:us-east-1:123456789012:x")
+    world.aws("cloudwatch").put_metric_alarm(
+        AlarmName="fraudloop-RunFailed", ComparisonOperator="GreaterThanThreshold", EvaluationPeriods=1,
+        Threshold=0, MetricName="RunsFailed", Namespace="Fraudloop", Period=60, Statistic="Sum", AlarmActions=[topic],
+    )  # fmt: skip
+
+
+def ask(check, world):
+    (finding,) = run([check], world)
+    return finding
+
+
+def named(checks, part) -> Check:
+    return next(check for check in checks if part in check.name)
+
+
+YES = [
+    (foundation.CHECKS, "pods of Kubeflow", "1 pods run in kubeflow"),
+    (foundation.CHECKS, "S3 from a pod", "lists 1 entries as pipeline-runner"),
+    (foundation.CHECKS, "GPU node", "g5.xlarge.*of NodePool fraudloop-gpu"),
+    (foundation.CHECKS, "page of KFP", "the page answers"),
+    (foundation.CHECKS, "stored in S3", "kfp/v2/artifacts/x"),
+    (core.CHECKS, "preprocessed and trained", "fraud-1"),
+    (core.CHECKS, "parity", "says go"),
+    (release.CHECKS, "came through", "fraud-1 SUCCEEDED"),
+    (release.CHECKS, "gate blocks", "it says: .*auc"),
+    (release.CHECKS, "points at the champion", "Healthy, Synced, generation 4"),
+    (release.CHECKS, "every Triton pod", f"1 pods serve {VERSION}"),
+    (production.CHECKS, "Katib", "hpo-1: learning_rate=0.003"),
+    (production.CHECKS, "exactly one scheduler", "NightlyFunctionNight is enabled"),
+    (production.CHECKS, "alarms reach", "1 alarms, none rings"),
+    (production.CHECKS, "Prometheus", "1 targets are up"),
+    (production.CHECKS, "SageMaker", "no endpoint is left"),
+    (doctor.CHECKS, "credentials", "arn:aws"),
+    (doctor.CHECKS, "stack says", "table fraudloop"),
+    (doctor.CHECKS, "the table", "ACTIVE"),
+    (doctor.CHECKS, "queues", "no dead letter"),
+    (doctor.CHECKS, "KFP answers", "KFP answers"),
+    (doctor.CHECKS, "cluster answers", "there are pods in kubeflow"),
+]
+
+
+def test_a_world_that_is_well_gets_yes(world):
+    """Each check says what it saw."""
+    for checks, part, said in YES:
+        finding = ask(named(checks, part), world)
+        assert finding.ok, f"{part}: {finding.said}"
+        assert re.search(said, finding.said, re.IGNORECASE), f"{part}: {finding.said}"
+        assert finding.do == ""
+
+
+def pending(world, cluster, record, triton, folder):
+    cluster.pods["kubeflow"][0]["status"]["phase"] = "Pending"
+
+
+def unready(world, cluster, record, triton, folder):
+    cluster.pods["kubeflow"][0]["status"]["containerStatuses"][0]["ready"] = False
+
+
+def denied(world, cluster, record, triton, folder):
+    cluster.logs["aws"] = "An error occurred (AccessDenied) when calling the ListObjectsV2 operation"
+    cluster.fails.add("aws")
+
+
+def no_gpu(world, cluster, record, triton, folder):
+    cluster.logs.pop("nvidia-smi")
+
+
+def by_hand(world, cluster, record, triton, folder):
+    cluster.node_labels.pop("karpenter.sh/nodepool")
+
+
+def no_page(world, cluster, record, triton, folder):
+    cluster.pages.clear()
+
+
+def not_a_page(world, cluster, record, triton, folder):
+    cluster.pages["ml-pipeline-ui:80"] = "upstream error"
+
+
+def nothing_stored(world, cluster, record, triton, folder):
+    world.aws("s3").delete_object(Bucket="fraudloop-artifacts", Key="kfp/v2/artifacts/x")
+
+
+def no_go(world, cluster, record, triton, folder):
+    (folder / "parity.json").write_text(json.dumps({"go": False, "reason": "AUC is 0.03 lower"}))
+
+
+def no_parity(world, cluster, record, triton, folder):
+    (folder / "parity.json").unlink()
+
+
+def unhealthy(world, cluster, record, triton, folder):
+    record.patch({"status": {"health": {"status": "Degraded"}}})
+
+
+def elsewhere(world, cluster, record, triton, folder):
+    pointer = {"source": {"kustomize": {"commonAnnotations": {"fraudloop.io/model-version": "fraud-0-ffffffff"}}}}
+    record.patch({"spec": pointer})
+
+
+def old_pod(world, cluster, record, triton, folder):
+    triton[1]["version"] = "fraud-0-ffffffff"
+
+
+def no_optimum(world, cluster, record, triton, folder):
+    cluster.experiments[0]["status"].pop("currentOptimalTrial")
+
+
+def unscheduled(world, cluster, record, triton, folder):
+    undo.STEPS[4][0].act(world, undo.Request("me", "test"))
+
+
+def mute(world, cluster, record, triton, folder):
+    world.aws("cloudwatch").delete_alarms(AlarmNames=["fraudloop-RunFailed"])
+
+
+def down(world, cluster, record, triton, folder):
+    cluster.pages["prometheus:9090"] = cluster.pages["prometheus:9090"].replace('"up"', '"down"')
+
+
+def endpoint(world, cluster, record, triton, folder):
+    sagemaker = world.aws("sagemaker")
+    sagemaker.create_model(
+        ModelName="m", ExecutionRoleArn="arn:aws:iam::123456789012:role/r", PrimaryContainer={"Image": "i"}
+    )
+    variant = {"VariantName": "v", "ModelName": "m", "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
+    sagemaker.create_endpoint_config(EndpointConfigName="c", ProductionVariants=[variant])
+    sagemaker.create_endpoint(EndpointName="fraud-endpoint", EndpointConfigName="c")
+
+
+def refused(world, cluster, record, triton, folder):
+    cluster.broken["/pods"] = 403
+
+
+NO = [
+    (foundation.CHECKS, "pods of Kubeflow", pending, "ml-pipeline-0 Pending"),
+    (foundation.CHECKS, "pods of Kubeflow", unready, "not well: ml-pipeline-0 Running"),
+    (foundation.CHECKS, "pods of Kubeflow", refused, "403"),
+    (foundation.CHECKS, "S3 from a pod", denied, "AccessDenied"),
+    (foundation.CHECKS, "GPU node", no_gpu, "still Pending.*insufficient nvidia.com/gpu"),
+    (foundation.CHECKS, "GPU node", by_hand, "Karpenter did not bring"),
+    (foundation.CHECKS, "page of KFP", no_page, "503"),
+    (foundation.CHECKS, "page of KFP", not_a_page, "not with a page"),
+    (foundation.CHECKS, "stored in S3", nothing_stored, "nothing lies under"),
+    (core.CHECKS, "images", None, "not an image in ECR"),
+    (core.CHECKS, "published", None, "not published"),
+    (core.CHECKS, "parity", no_go, "AUC is 0.03 lower"),
+    (core.CHECKS, "parity", no_parity, "is not there"),
+    (release.CHECKS, "points at the champion", unhealthy, "Degraded"),
+    (release.CHECKS, "points at the champion", elsewhere, "fraud-0-ffffffff, but the champion is"),
+    (release.CHECKS, "every Triton pod", old_pod, "fraud-0-ffffffff"),
+    (production.CHECKS, "Katib", no_optimum, "none of 1"),
+    (production.CHECKS, "exactly one scheduler", unscheduled, "no scheduler"),
+    (production.CHECKS, "triggers", None, "no night"),
+    (production.CHECKS, "alarms reach", mute, "no alarm"),
+    (production.CHECKS, "Prometheus", down, "down: triton"),
+    (production.CHECKS, "SageMaker", endpoint, "fraud-endpoint"),
+    (doctor.CHECKS, "step function reaches KFP", None, "names no step function"),
+    (doctor.CHECKS, "pipelines are published", None, "not published"),
+    (doctor.CHECKS, "cluster answers", refused, "403"),
+]
+
+
+@pytest.mark.parametrize(("checks", "part", "breaks", "said"), NO, ids=lambda value: getattr(value, "__name__", None))
+def test_a_world_that_is_not_gets_no_and_what_to_do(
+    world, cluster, record, triton, tmp_path, checks, part, breaks, said
+):
+    """The finding says what was found, and the report what to do."""
+    if breaks:
+        breaks(world, cluster, record, triton, tmp_path)
+    finding = ask(named(checks, part), replace(world, wait=0.3))
+    assert not finding.ok
+    assert re.search(said, finding.said), finding.said
+    assert len(finding.do) > 10
+
+
+def test_every_check_is_seen_to_fail_or_says_here_why_not():
+    """No check that cannot fail. The rest need a real pipeline run or Triton: tested below, or by the end-to-end tests."""
+    elsewhere = {"a hello-world pipeline", "an artifact flows between two steps", "inference answers as it did offline",
+                 "a run came through from end to end", "the gate blocks a bad model", "a run preprocessed and trained",
+                 "kubectl, git and sam are here", "credentials", "the stack says where everything is", "the table",
+                 "the data bucket", "the queues", "KFP answers from here"}  # fmt: skip
+    seen = {named(checks, part).name for checks, part, _, _ in NO}
+    every = {c.name for _, checks in phase.PHASES.values() for c in checks} | {c.name for c in doctor.CHECKS}
+    assert every - seen == elsewhere
+
+
+def test_nothing_there_is_no_for_all_the_others(aws, monkeypatch):
+    """An empty account and no KFP: the checks that need a table, a bucket or a run say so."""
+    for name, value in {**resources.CREDENTIALS, "AWS_ENDPOINT_URL": aws, "AWS_DEFAULT_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(name, value)
+    named_only = dict.fromkeys(doctor.NEEDED, "nothing") | {"FRAUDLOOP_KFP_URL": "http://127.0.0.1:9"}
+    world = World(environment=named_only, wait=0.3)
+    for part in ("the table", "the data bucket", "the queues", "KFP answers"):
+        assert not ask(named(doctor.CHECKS, part), world).ok, part
+    for part in ("came through", "gate blocks"):
+        assert not ask(named(release.CHECKS, part), world).ok, part
+    assert "could not ask" in ask(named(core.CHECKS, "preprocessed"), world).said
+    assert not ask(named(doctor.CHECKS, "stack says"), World(environment={})).ok
+
+
+def test_kfp_runs_hello_world_and_hands_an_artifact_on(world):
+    """Real pipelines, compiled, uploaded and executed by the embedded KFP, and removed again."""
+    for part in ("hello-world", "artifact flows"):
+        finding = ask(named(foundation.CHECKS, part), world)
+        assert finding.ok, finding.said
+    import kfp_server_api
+
+    left = kfp_server_api.PipelineServiceApi(world.kfp).pipeline_service_list_pipelines(namespace="kubeflow").pipelines
+    assert not [p for p in left or () if "fraudloop-check" in p.display_name]
+
+
+def test_a_check_leaves_no_pod_behind(world, cluster):
+    """Whether it came to an end or not."""
+    ask(named(foundation.CHECKS, "GPU node"), world)
+    cluster.logs.clear()
+    ask(named(foundation.CHECKS, "S3 from a pod"), replace(world, wait=0.2))
+    assert [pod["metadata"]["name"] for pod in cluster.pods["kubeflow"]] == ["ml-pipeline-0"]
+    gpu, s3 = cluster.started
+    assert gpu["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert s3["spec"]["serviceAccountName"] == "pipeline-runner"
+
+
+def test_undo_1_deletes_the_namespace_and_the_roles_and_keeps_the_data(world, cluster):
+    """Twice: the second time there is nothing to do."""
+    world.aws("cloudformation").create_stack(
+        StackName="fraudloop-roles", TemplateBody=json.dumps({"Resources": {"T": {"Type": "AWS::SNS::Topic"}}})
+    )
+    said = carried(1, world)
+    assert cluster.namespaces["kubeflow"] == "Terminating"
+    assert all(line.startswith("done") for line in said)
+    assert all(line.startswith("already so") for line in carried(1, world))
+    assert world.aws("s3").head_bucket(Bucket="fraudloop-artifacts")
+
+
+def test_undo_3_deploys_the_named_version_by_hand(world, record):
+    """The loop is put on hold first; then pointer, owner and a higher generation in one write, and a sync."""
+    request = undo.Request("me", "it is worse", to="fraud-0-ffffffff")
+    carried(3, world, request)
+    live = record.get()
+    assert live["spec"]["source"]["kustomize"]["commonAnnotations"]["fraudloop.io/model-version"] == "fraud-0-ffffffff"
+    assert live["metadata"]["annotations"] == {"fraudloop.io/owner": "person", "fraudloop.io/generation": "5"}
+    assert live["operation"]["sync"] is not None
+    assert world.app.ledger.model("fraud").hold.why == "it is worse"
+    record.patch({"operation": None})
+    assert all(line.startswith("already so") for line in carried(3, world, request))
+
+
+def test_undo_3_without_a_version_changes_nothing(world, record):
+    """It says what is missing before it moves the pointer."""
+    with pytest.raises(Exception, match="--to VERSION"):
+        carried(3, world)
+    assert record.get()["metadata"]["annotations"]["fraudloop.io/generation"] == "4"
+
+
+def test_undo_4_pauses_the_schedule(world):
+    """It is disabled, not deleted, and keeps its target."""
+    request = undo.Request("me", "back to SageMaker", to=VERSION)
+    undo.carry_out(undo.STEPS[4][:2], world, request, lambda line: None)
+    found = world.aws("scheduler").get_schedule(Name="fraudloop-NightlyFunctionNight")
+    assert found["State"] == "DISABLED"
+    assert found["Target"]["Arn"].endswith("function:night")
+
+
+def carried(number, world, request=None):
+    said = []
+    undo.carry_out(
+        undo.STEPS[number], replace(world, pause=0.01, wait=1), request or undo.Request("me", "test"), said.append
+    )
+    return said
+
+
+def test_the_command_writes_both_reports_and_its_status_tells(world, tmp_path):
+    """Markdown and JSON; status 0 only if every answer is yes; `undo` asks before it acts."""
+    runner = CliRunner()
+    good = runner.invoke(phase.app, ["check", "1", "--only", "pods of", "--out", str(tmp_path / "report")])
+    assert good.exit_code == 0, good.output
+    assert "1 of 1 checks hold" in (tmp_path / "report.md").read_text()
+    assert json.loads((tmp_path / "report.json").read_text())["ok"] is True
+    assert runner.invoke(phase.app, ["check", "2", "--only", "published"]).exit_code == 1
+    declined = runner.invoke(phase.app, ["undo", "1", "--why", "test"], input="n\n")
+    assert declined.exit_code == 1
+    assert "delete the pipelines' namespace" in declined.output
+    assert boto3.client("sts").get_caller_identity()["Account"]
+
+
+def test_an_error_of_one_check_hides_no_other():
+    """A broken API is a finding; the report names what to do for it."""
+
+    def broken(world):
+        raise RuntimeError("no route to host")
+
+    def no(world):
+        raise No("a | b")
+
+    findings = run(
+        [Check("1", "x", broken, "mend x"), Check("1", "y", no, "mend y"), Check("1", "z", lambda w: "ok", "-")],
+        World(),
+    )
+    assert [f.ok for f in findings] == [False, False, True]
+    text = as_markdown("T", findings)
+    assert "could not ask: RuntimeError: no route to host" in text
+    assert "a \\| b" in text
+    assert "- **y**: mend y" in text
+    assert as_json("T", findings)["ok"] is False
+
+
+def test_outputs_name_settings():
+    """FraudloopHintsQueueUrl is FRAUDLOOP_HINTS_QUEUE_URL."""
+    assert variable("FraudloopHintsQueueUrl") == "FRAUDLOOP_HINTS_QUEUE_URL"
+    assert variable("FraudloopTable") == "FRAUDLOOP_TABLE"
