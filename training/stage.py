@@ -80,9 +80,7 @@ def run_stage(
     started = _begin(order, clock())
     failure: Exception | None = None
     try:
-        report = _checked(_with(started, work(order)))
-    except Refused as refusal:
-        report = replace(_with(started, refusal.result), outcome=Outcome.REFUSED, reason=refusal.reason)
+        report = _answer(order, work, started)
     except Exception as error:
         LOG.exception("stage failed", extra={"launch": order.name})
         failure, report = error, _failed(started, error)
@@ -110,6 +108,14 @@ def _begin(order: Order, now: float) -> Report:
     LOG.info("stage started", extra={"launch": order.name, "output_uri": order.output_uri})
     push_started(order, now)
     return started
+
+
+def _answer(order: Order, work: Work, started: Report) -> Report:
+    try:
+        report = _with(started, work(order))
+    except Refused as refusal:
+        report = replace(_with(started, refusal.result), outcome=Outcome.REFUSED, reason=refusal.reason)
+    return _checked(report)
 
 
 def _ended(report: Report, now: float) -> Report:

@@ -1,0 +1,195 @@
+"""One launch of a stage: what it leaves in its folder, in which order, however the work ends."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from statemachine.core.order import Order
+from statemachine.core.report import MAX_BYTES, Outcome, parse
+from statemachine.core.states import Stage
+from training import announcement, stage
+from training.integrity import sha256_bytes
+from training.stage import Permanent, Refused, Result, Transient, run_stage
+
+
+@pytest.fixture
+def order(tmp_path):
+    return Order("fraud-7", "fraud", Stage.TRAIN, 2, "0123456789ab", str(tmp_path / "out"))
+
+
+@pytest.fixture
+def run(order):
+    """Runs work quietly, and gives what was announced."""
+    announced = []
+
+    def go(work, **change):
+        ticks = iter((100.0, 160.0))
+        return run_stage(replace(order, **change), work, clock=lambda: next(ticks), announce=announced.append)
+
+    go.announced = announced
+    return go
+
+
+def report_of(order):
+    with open(f"{order.output_uri}/report.json", "rb") as file:
+        return parse(
+            file.read(),
+            run_id=order.run_id,
+            stage=order.stage.value,
+            attempt=order.attempt,
+            launch_id=order.launch_id,
+        )
+
+
+def test_started_is_there_before_the_work_and_the_report_only_after(run, order, tmp_path):
+    """`started.json` is the first write and `report.json` the last."""
+    seen = []
+
+    def work(told):
+        seen.extend(path.name for path in (tmp_path / "out").iterdir())
+        return Result()
+
+    run(work)
+    assert seen == ["started.json"]
+    assert report_of(order).outcome is Outcome.OK
+
+
+def test_a_report_holds_what_the_work_handed_back(run, order, tmp_path):
+    """Outputs with their sha256 (a folder's is its manifest's), metrics, details, times and lineage arrive."""
+
+    def work(told):
+        (tmp_path / "file").write_bytes(b"one")
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "folder" / "MANIFEST.json").write_bytes(b"{}")
+        outputs = {name: str(tmp_path / name) for name in ("file", "folder", "nowhere")}
+        return Result(outputs, {"auc": 0.9}, {"evaluation": {"rows": 3}})
+
+    assert run(work) == report_of(order)
+    report = report_of(order)
+    sums = {name: artifact.sha256 for name, artifact in report.outputs.items()}
+    assert sums == {"file": sha256_bytes(b"one"), "folder": sha256_bytes(b"{}"), "nowhere": ""}
+    assert report.details == {"evaluation": {"rows": 3}}
+    assert report.metrics["auc"] == 0.9
+    assert report.metrics["pod_seconds.train"] == 60.0
+    assert (report.started_at, report.finished_at) == (100.0, 160.0)
+    assert report.lineage["python"]
+    assert run.announced == [report]
+
+
+def test_a_refusal_is_an_answer(run, order):
+    """A stage that judges no ends well for KFP, and says why in its report."""
+
+    def work(told):
+        raise Refused("nothing new", details={"accepted": 0}, outputs={"objects": "s3x"}, metrics={"rows": 0.0})
+
+    run(work)
+    report = report_of(order)
+    assert (report.outcome, report.reason, report.details) == (Outcome.REFUSED, "nothing new", {"accepted": 0})
+    assert set(report.outputs) == {"objects"}
+
+
+@pytest.mark.parametrize(
+    ("error", "permanent", "reason"),
+    [
+        (Permanent("bad column", {"column": "Amount"}), True, "bad column"),
+        (Transient("throttled"), False, "throttled"),
+        (KeyError("x"), False, "KeyError: 'x'"),
+        (Permanent("unreadable", {"psi": float("nan")}), True, "unreadable"),
+    ],
+)
+def test_a_failure_is_reported_and_then_raised(run, order, error, permanent, reason):
+    """KFP sees the failure too; what is not ours counts as transient; evidence that JSON cannot hold is left out."""
+
+    def work(told):
+        raise error
+
+    with pytest.raises(type(error)):
+        run(work)
+    report = report_of(order)
+    assert (report.outcome, report.permanent, report.reason) == (Outcome.FAILED, permanent, reason)
+    assert run.announced == [report]
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        Result(metrics={"auc": float("nan")}),
+        Result(details={"text": "x" * MAX_BYTES}),
+        Result(details={"object": object()}),
+    ],
+    ids=["nan", "too large", "no JSON"],
+)
+def test_a_report_that_the_controller_could_not_read_is_a_permanent_failure(run, order, result):
+    """A stage never leaves a report that `parse` refuses."""
+    with pytest.raises(Permanent):
+        run(lambda told: result)
+    assert report_of(order).permanent
+
+
+def test_a_refusal_whose_evidence_json_cannot_hold_still_leaves_a_report(run, order):
+    """Nothing that work raises may end a launch without `report.json`."""
+
+    def work(told):
+        raise Refused("no", metrics={"psi": float("inf")})
+
+    with pytest.raises(Permanent):
+        run(work)
+    assert report_of(order).outcome is Outcome.FAILED
+
+
+def test_without_started_json_no_work_is_done(run, tmp_path):
+    """If the first write fails, the launch ends there: nobody would ever adopt what it did."""
+    (tmp_path / "blocked").write_text("a file where the folder should be")
+    done = []
+    with pytest.raises(OSError, match="blocked"):
+        run(done.append, output_uri=str(tmp_path / "blocked" / "out"))
+    assert done == []
+    assert run.announced == []
+
+
+class Bus:
+    """A stand-in for the events client: keeps the entries, answers as it is told."""
+
+    def __init__(self, answer):
+        self.answer, self.entries = answer, []
+
+    def put_events(self, Entries):
+        self.entries += Entries
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"FailedEntryCount": 0, "Entries": [{}]}, ""),
+        ({"FailedEntryCount": 1, "Entries": [{"ErrorCode": "Throttled"}]}, "refused"),
+        (ConnectionError("down"), "could not be announced"),
+    ],
+)
+def test_an_announcement_that_fails_is_logged_and_never_raised(run, caplog, answer, said):
+    """PutEvents can fail as a whole or per entry; the stage's own result stands either way."""
+    bus = Bus(answer)
+    report = run(lambda told: Result())
+    announcement.announce_end(report, {announcement.BUS: "loop"}, bus)
+    assert said in caplog.text
+    assert bool(caplog.text) == bool(said)
+    (entry,) = bus.entries
+    assert (entry["Source"], entry["DetailType"]) == ("fraudloop.training", "Stage Finished")
+    assert json.loads(entry["Detail"])["launch_id"] == report.launch_id
+
+
+def test_without_a_bus_nothing_is_announced(run):
+    """FRAUDLOOP_EVENT_BUS decides; an unset one is no error."""
+    bus = Bus({})
+    announcement.announce_end(run(lambda told: Result()), {}, bus)
+    assert bus.entries == []
+
+
+def test_the_manifest_stands_for_a_folder(tmp_path):
+    """A folder without a manifest has no digest, since nothing says when it is complete."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "x").write_text("x")
+    assert stage.sha256_of(str(tmp_path / "folder")) == ""
