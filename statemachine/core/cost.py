@@ -1,7 +1,8 @@
-"""What a run cost, from what it used: pod seconds × the share of a node that was asked for, and the controller's calls.
+"""What a run cost, from what it used: pod seconds × the share of a node, and the controller's calls.
 
-*Marginal* is what this run added to the bill. *Loaded* adds its share of what is paid anyway: idle node time, the
-control plane, the nodes of KFP, Argo CD and Prometheus.
+*Marginal* is what this run added to the bill, the idle time of the nodes that it brought included: it compares with a
+SageMaker job. *Loaded* adds its share of what is paid without any run: the control plane, the nodes of KFP,
+Argo CD and Prometheus.
 """
 
 from collections.abc import Iterable, Mapping
@@ -96,11 +97,15 @@ class Cost:
 def run_cost(stages: Iterable[StageUse], control: ControlUse, prices: Prices, runs_per_month: float) -> Cost:
     """The bill of one run; standing costs are shared by `runs_per_month` runs (at least one)."""
     stages = tuple(stages)
-    pods = tuple(stage_line(use, prices) for use in stages)
-    lines = (*pods, *control_lines(control, prices))
-    idle = sum(line.dollars for line in pods) * prices.idle_share
-    loaded = sum(line.dollars for line in lines) + idle + prices.standing_month / max(runs_per_month, 1.0)
+    lines = (*(stage_line(use, prices) for use in stages), *_idle(stages, prices), *control_lines(control, prices))
+    loaded = sum(line.dollars for line in lines) + prices.standing_month / max(runs_per_month, 1.0)
     return Cost(lines, loaded, sagemaker_dollars(stages, prices))
+
+
+def _idle(stages: Iterable[StageUse], prices: Prices) -> tuple[Line, ...]:
+    """Nodes boot before a pod and stay a while after it; SageMaker's do not run on our bill then."""
+    dollars = sum(stage_line(use, prices).dollars for use in stages if not use.sagemaker_instance) * prices.idle_share
+    return (Line("idle nodes", prices.idle_share * 100, "% of the pods", dollars),) if dollars else ()
 
 
 def stage_line(use: StageUse, prices: Prices) -> Line:

@@ -31,14 +31,14 @@ def test_a_pod_pays_for_the_share_that_nobody_else_can_use():
 
 
 def test_ninety_minutes_on_a_gpu_node_by_hand():
-    """1.5 h × $0.526 for a g4dn.xlarge that the training takes whole; $1.1046 on SageMaker's twin."""
+    """1.5 h × $0.526 for a g4dn.xlarge taken whole, and 15 % of it idle; $1.1046 on SageMaker's twin."""
     cost = run_cost([StageUse("train", 5400, TRAIN)], ControlUse(), PRICES, runs_per_month=30)
-    assert cost.marginal == pytest.approx(1.5 * 0.526)
+    assert cost.marginal == pytest.approx(1.5 * 0.526 * 1.15)
     assert cost.sagemaker == pytest.approx(1.5 * 0.7364)
 
 
-def test_the_loaded_cost_adds_idle_nodes_and_a_share_of_what_stands():
-    """15 % idle on the pods, and (0.10 + 2 × 0.192) × 730 h divided by the month's runs."""
+def test_the_loaded_cost_adds_a_share_of_what_stands():
+    """(0.10 + 2 × 0.192) × 730 h divided by the month's runs."""
     cost = run_cost([StageUse("train", 3600, TRAIN)], ControlUse(), PRICES, runs_per_month=73)
     assert cost.loaded == pytest.approx(0.526 * 1.15 + 0.484 * 730 / 73)
 

@@ -1,0 +1,85 @@
+import json
+import time
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from cli import baseline, cost, parity, sagemaker, schedule, slo
+from local import cloud, resources
+from statemachine.bootstrap import bootstrap
+from statemachine.core.report import Artifact
+from statemachine.core.run import Entry, Run
+from statemachine.core.states import State
+
+DATA = "d" * 64
+PATH = ("QUEUED", "PREPROCESSING", "TRAINING", "EVALUATING", "EXPORTING", "DEPLOYING", "SUCCEEDED")
+TOOK = {"preprocess": 600.0, "train": 5400.0, "evaluate": 600.0, "export": 180.0, "deploy": 240.0}
+
+
+@pytest.fixture
+def system(monkeypatch, tmp_path):
+    """An empty deployment in a local cloud."""
+    from moto.moto_api._internal.models import moto_api_backend
+
+    monkeypatch.setenv("FRAUDLOOP_HOME", str(tmp_path / "none"))
+    with cloud.serving() as url:
+        made = resources.create(url)
+        for name, value in (resources.CREDENTIALS | made.environment() | {"AWS_ENDPOINT_URL": url}).items():
+            monkeypatch.setenv(name, value)
+        yield bootstrap()
+    moto_api_backend.reset()
+
+
+@pytest.fixture
+def fraudloop(monkeypatch):
+    """Runs a command of the production panel; gives its result."""
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("NO_COLOR", "1")
+    app = typer.Typer()
+    for group in (baseline, cost, parity, sagemaker, schedule, slo):
+        group.register(app)
+    return lambda *arguments, **more: CliRunner().invoke(app, list(arguments), **more)
+
+
+def played(system, number, *, path=PATH, ended=0.0, metrics=None, parameters=None, kfp_id="kfp"):
+    """Write a run that went through `path` and ended `ended` seconds ago; its stages took `TOOK`."""
+    ledger, run_id = system.ledger, f"fraud-{number}"
+    begun = time.time() - ended - sum(TOOK.values())
+    run = Run(run_id, "fraud", number, State[path[0]], version=1, created_at=begun, entered_at=begun, due_at=begun)
+    run = replace(run, parameters=parameters or {})
+    ledger.begin(run, replace(ledger.model("fraud"), training=run_id), Entry(run_id, 1, begun, "", path[0], "arrival"))
+    at = begun
+    for version, (source, dest) in enumerate(pairwise(path), 2):
+        stage = State[source].stage
+        seconds = TOOK[stage.value] if stage else 0.0
+        at += seconds
+        told = {f"pod_seconds.{stage.value}": seconds} if stage else {}
+        entry = Entry(run_id, version, at, source, dest, "x", attempt=1, kfp_id=kfp_id if stage else "",
+                      details={"metrics": told})  # fmt: skip
+        outputs = {**run.outputs, stage.value: _outputs(system, run_id)} if stage else run.outputs
+        run = replace(run, state=State[dest], version=version, entered_at=at, outputs=outputs,
+                      metrics={**run.metrics, **told, **(metrics or {})})  # fmt: skip
+        before = ledger.model("fraud")
+        ledger.move(run, replace(before, training="") if run.state.rests else before, before, entry)
+    return run
+
+
+def _outputs(system, run_id):
+    return {"dataset": Artifact(f"s3://{system.settings.artifacts_bucket}/runs/{run_id}/dataset")}
+
+
+@pytest.fixture
+def ran(system):
+    """`ran(7, metrics={…})`: a run that has ended, with a data set in S3."""
+
+    def make(number, **fields):
+        run = played(system, number, **fields)
+        uri = run.outputs.get("preprocess", {}).get("dataset")
+        if uri:
+            system.files.write(f"{uri.uri}/dataset.json", json.dumps({"data_sha256": DATA}).encode())
+        return run
+
+    return make
