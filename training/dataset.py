@@ -55,17 +55,18 @@ def write(rows: pl.LazyFrame, fitted: FeatureSchema, path: Path) -> dict[str, in
 
     `SOURCE` goes with the features as `clean_…`, so that an earlier model's schema can featurise the very same rows.
     """
-    codes = {name: _codes(rows, f"{name}_key", name) for name in ("card", "merchant")}
-    coded = rows
-    for name, table in codes.items():
-        coded = coded.join(table.lazy(), on=f"{name}_key", how="left", maintain_order="left")
+    keys = {name: _keys(rows, f"{name}_key") for name in ("card", "merchant")}
+    coded = rows.with_columns(**{name: _code(f"{name}_key", known) for name, known in keys.items()})
     kept = coded.with_columns(pl.col(SOURCE).name.prefix("clean_"))  # a feature may have the name of its source
     made = schema.row_features(kept, fitted).select(*KEYS, *(f"clean_{name}" for name in SOURCE), *schema.FEATURES)
     made.sink_parquet(path, compression="lz4", statistics=False, maintain_order=True)
-    return {f"{name}s": len(table) for name, table in codes.items()}
+    return {f"{name}s": len(known) for name, known in keys.items()}
 
 
-def _codes(rows: pl.LazyFrame, key: str, name: str) -> pl.DataFrame:
+def _keys(rows: pl.LazyFrame, key: str) -> pl.Series:
+    return rows.select(pl.col(key).unique()).collect(engine="streaming")[key].sort()
+
+
+def _code(key: str, known: pl.Series) -> pl.Expr:
     """Dense codes from 1 in the order of the keys; 0 stays free for the unknown."""
-    keys = rows.select(pl.col(key).unique()).collect(engine="streaming").sort(key)
-    return keys.with_columns((pl.int_range(pl.len(), dtype=pl.Int32) + 1).alias(name))
+    return pl.col(key).replace_strict(known, pl.Series(range(1, len(known) + 1), dtype=pl.Int32), return_dtype=pl.Int32)
