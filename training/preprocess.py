@@ -21,7 +21,7 @@ from typing import Any
 import polars as pl
 
 from statemachine.core.order import Order
-from training import dataset, integrity, profile, schema, split, storage
+from training import dataset, integrity, manifest, profile, schema, split, storage
 from training.admission import Source, Verdict, scan, take_in
 from training.checks import Limits
 from training.stage import Permanent, Refused, Result
@@ -200,14 +200,15 @@ def _data_sha256(verdicts: Sequence[Verdict]) -> str:
 def preprocess(order: Order, today: date | None = None) -> Result:
     """The stage: the manifest's objects become `dataset`, `profile` and `objects` under the launch's `output_uri`."""
     config = configured(order.parameters)
-    manifest = storage.read_json(order.inputs["manifest"])
-    sources = [_source(entry) for entry in manifest["objects"]]
-    new = {source.identity for source, entry in zip(sources, manifest["objects"], strict=True) if entry["new"]}
+    entries = storage.read_json(order.inputs["manifest"])["objects"]
+    sources = [manifest.source(entry) for entry in entries]
+    new = {source.identity for source, entry in zip(sources, entries, strict=True) if entry["new"]}
     objects = storage.join(order.output_uri, "objects.json")
     with tempfile.TemporaryDirectory(prefix="fraudloop-preprocess-") as scratch:
         now = today or datetime.now(UTC).date()
         admitted = admit(sources, config, today=now, scratch=Path(scratch), cache=_cache(order))
-        storage.write_json(objects, _told(manifest["objects"], sources, admitted))
+        verdicts = [admitted.verdicts[source.identity] for source in sources]
+        storage.write_json(objects, [manifest.told(*pair) for pair in zip(entries, verdicts, strict=True)])
         try:
             made = build(admitted, Path(scratch) / "dataset", config, new=new, reference=_champion_profile(order))
         except Refused as refusal:
@@ -221,13 +222,6 @@ def preprocess(order: Order, today: date | None = None) -> Result:
     return Result(outputs, _metrics(made) | _counted(tally), tally | {"splits": made.dataset["splits"]})
 
 
-def _source(entry: Mapping[str, Any]) -> Source:
-    """An object is bucket + key + etag; the version id is how to fetch it."""
-    name = f"s3://{entry['bucket']}/{entry['key']}"
-    identity = integrity.sha256_bytes(f"{name}\n{entry['etag']}".encode())[:32]
-    return Source(name, identity, name, entry.get("version_id"), entry["etag"])
-
-
 def _cache(order: Order) -> str | None:
     """`cache/<model>/<schema hash>` beside `runs/`; none if the launch writes elsewhere."""
     root, runs, _ = order.output_uri.partition("/runs/")
@@ -237,17 +231,6 @@ def _cache(order: Order) -> str | None:
 def _champion_profile(order: Order) -> Mapping[str, Any] | None:
     champion = order.inputs.get("champion")
     return storage.read_json(storage.join(champion, "profile.json")) if champion else None
-
-
-def _told(entries: Sequence[Mapping[str, Any]], sources: Sequence[Source], admitted: Admitted) -> list[dict[str, Any]]:
-    """`objects.json`: every object's verdict, with the reasons."""
-    return [
-        {name: entry[name] for name in ("bucket", "key", "etag")}
-        | {"status": "ACCEPTED" if verdict.accepted else "QUARANTINED", "rows": verdict.rows}
-        | {"problems": [problem.as_dict() for problem in verdict.problems]}
-        for entry, source in zip(entries, sources, strict=True)
-        for verdict in [admitted.verdicts[source.identity]]
-    ]
 
 
 def _tally(admitted: Admitted, new: Collection[str]) -> dict[str, Any]:
