@@ -181,9 +181,10 @@ class Ledger:
             return freed
         raise Conflict("the run was not changed meanwhile", f"{run_id} changed {ATTEMPTS} times while it was released")
 
-    def defer(self, run: Run, due_at: float, reason: str, unseen: int = 0) -> None:
-        """Look again then; the reason is for people."""
-        later = replace(run, version=run.version + 1, due_at=due_at, unseen=unseen, reason=reason or run.reason)
+    def defer(self, run: Run, due_at: float, reason: str, **changes: Any) -> None:
+        """Look again then; the reason is for people, `changes` are what was found (`unseen` is 0 unless it says so)."""
+        found = {"unseen": 0, **changes}
+        later = replace(run, version=run.version + 1, due_at=due_at, reason=reason or run.reason, **found)
         self.table.write(put_run(later, self.new_id()))
 
     def wish(self, run: Run, wish: Wish, now: float) -> Run:

@@ -70,7 +70,7 @@ class Reconciler:
             return self._defer(run, policy, now, str(trouble))
 
     def _pass(self, run: Run, policy: Policy, now: float, seconds_left: float) -> str:
-        seen, roll = self._observe(run), self.roll()
+        seen, roll = self._observe(run, policy, now), self.roll()
         decision = decide(run, seen, policy, now, roll)
         if isinstance(decision, Look):
             seen = replace(seen, siblings=self.pipelines.list(f"{run.id}."))
@@ -84,12 +84,12 @@ class Reconciler:
             case Act():
                 return self._act(run, policy, decision.duty, now, seconds_left)
             case Wait():
-                return self._wait(run, policy, decision, now)
+                return self._wait(run, policy, decision, now, seen.started or 0.0)
         return "rests"
 
     # -- observe ------------------------------------------------------------------------------------------------
 
-    def _observe(self, run: Run) -> Seen:
+    def _observe(self, run: Run, policy: Policy, now: float) -> Seen:
         seen = Seen(model=self.ledger.model(run.model))
         if run.state is State.QUEUED and not run.pins:
             pins = self.pipelines.pins(list(Stage))
@@ -104,7 +104,7 @@ class Reconciler:
         if launch is None or launch.state.over:
             # It may have reported between our two looks: only a report that is missing *after* the end is missing.
             return self._read_report(run, seen)
-        return replace(seen, started=self._read_started(run))
+        return replace(seen, started=self._started(run, policy, now))
 
     def _folder(self, run: Run) -> str:
         assert run.stage is not None
@@ -123,6 +123,14 @@ class Reconciler:
         except Malformed as error:
             return replace(seen, misreport=str(error))
         return replace(seen, report=report)
+
+    def _started(self, run: Run, policy: Policy, now: float) -> float | None:
+        """When the stage began; not asked before a deadline depends on it, nor again: a poll a minute costs money."""
+        assert run.stage is not None
+        limits = policy.of(run.stage)
+        if run.started_at or now < run.launched_at + min(limits.start_deadline, limits.run_deadline):
+            return run.started_at or None
+        return self._read_started(run)
 
     def _read_started(self, run: Run) -> float | None:
         body = self.files.read(f"{self._folder(run)}/{reports.STARTED}", reports.MAX_BYTES)
@@ -206,18 +214,19 @@ class Reconciler:
 
     # -- wait ---------------------------------------------------------------------------------------------------
 
-    def _wait(self, run: Run, policy: Policy, wait: Wait, now: float) -> str:
+    def _wait(self, run: Run, policy: Policy, wait: Wait, now: float, started_at: float) -> str:
         long = wait.until > now + policy.poll
         said = wait.reason and wait.reason != run.reason
-        if long or said or run.unseen:
+        if long or said or run.unseen or (started_at and not run.started_at):
             # Within the poll interval nothing is written: the next tick looks again anyway, and writes cost money.
-            self.ledger.defer(run, wait.until if long else now + policy.poll, wait.reason)
+            due_at = wait.until if long else now + policy.poll
+            self.ledger.defer(run, due_at, wait.reason, started_at=started_at or run.started_at)
         return f"waits: {wait.reason}" if wait.reason else "waits"
 
     def _defer(self, run: Run, policy: Policy, now: float, trouble: str) -> str:
         pause = backoff(run.unseen + 1, self.roll(), policy.backoff_base, policy.backoff_cap)
         try:
-            self.ledger.defer(run, now + pause, f"unreachable: {trouble}", run.unseen + 1)
+            self.ledger.defer(run, now + pause, f"unreachable: {trouble}", unseen=run.unseen + 1)
         except (Conflict, Unreachable):
             return f"unreachable, and so is the table: {trouble}"
         return f"unreachable: {trouble}"

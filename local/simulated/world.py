@@ -87,6 +87,7 @@ class World:
         for model in self.policies:
             self.intake.free_slots(model)
             self.intake.close_due(model)
+            self.intake.window(model)  # whose age is a metric
         self.hints.look_at(list(self.ledger.table.due(self.now)))
 
     def deliver(self, limit: int = 1000) -> None:

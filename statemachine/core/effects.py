@@ -45,7 +45,16 @@ def _attempt(case: Case, run: Run, stage: Stage) -> Run:
 
 def _no_launch(run: Run) -> Run:
     return replace(
-        run, attempt=0, kfp_id="", launch_id="", launched_at=0.0, retry_at=0.0, stop="", misreport="", unseen=0
+        run,
+        attempt=0,
+        kfp_id="",
+        launch_id="",
+        launched_at=0.0,
+        started_at=0.0,
+        retry_at=0.0,
+        stop="",
+        misreport="",
+        unseen=0,
     )
 
 

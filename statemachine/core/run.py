@@ -57,10 +57,10 @@ class Run:
     """One run. Times are seconds since the epoch; a field that is "" or 0 has not happened yet.
 
     `attempts` holds the last attempt number used per stage, so that a name never repeats; `attempt` is the
-    present one. `kfp_id` and `launch_id` are the adopted launch. `unsure_until`: until then a CreateRun whose
-    answer was lost may still appear in KFP. `stop` says why the present attempt is being stopped, `fault` why the
-    deploy is being rolled back; `reason` is what people should know now. `champion` is whom the candidate was measured
-    against.
+    present one. `kfp_id` and `launch_id` are the adopted launch; `started_at` is kept once a deadline depends on
+    it. `unsure_until`: until then a CreateRun whose answer was lost may still appear in KFP. `stop` says why the
+    present attempt is being stopped, `fault` why the deploy is being rolled back; `reason` is what people should
+    know now. `champion` is whom the candidate was measured against.
     """
 
     id: str
@@ -82,6 +82,7 @@ class Run:
     kfp_id: str = ""
     launch_id: str = ""
     launched_at: float = 0.0
+    started_at: float = 0.0
     unsure_until: float = 0.0
     retry_at: float = 0.0
     stop: str = ""

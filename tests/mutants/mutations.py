@@ -134,8 +134,8 @@ MUTANTS = (
         "champion before proof",
         "the champion changes in the move that ends with the proof",
         f"{CORE}/effects.py",
-        "        replace(run, generation=generation, candidate=str(version) or run.candidate),\n        replace(model, ",
-        "        replace(run, generation=generation, candidate=str(version) or run.candidate),\n"
+        "candidate=str(version) or run.candidate),\n        replace(model, ",
+        "candidate=str(version) or run.candidate),\n"
         '        replace(model, champion=Release(str(version), run.id, "", generation, case.now), ',
     ),
     Mutant(
@@ -156,8 +156,8 @@ MUTANTS = (
         "no new generation to roll back",
         "a generation fences whoever deployed before",
         f"{CORE}/effects.py",
-        "generation = max(model.generation, live) + 1\n    return (\n        replace(run, generation=generation, target",
-        "generation = max(model.generation, live)\n    return (\n        replace(run, generation=generation, target",
+        "generation = max(model.generation, live) + 1\n    return (\n        replace(run, generation=generation, tar",
+        "generation = max(model.generation, live)\n    return (\n        replace(run, generation=generation, tar",
     ),
     Mutant(
         "cancel a deploy and walk away",
