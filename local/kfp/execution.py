@@ -15,8 +15,9 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from google.protobuf import json_format
+from google.protobuf import json_format, struct_pb2
 from kfp import local
+from kfp.compiler import pipeline_spec_builder
 from kfp.local import pipeline_orchestrator
 from kfp.local.orchestrator import enhanced_dag_orchestrator, task_executor  # noqa: F401 — kfp.local would import it late
 from kfp.pipeline_spec import pipeline_spec_pb2
@@ -35,6 +36,7 @@ def run(order: dict[str, Any]) -> int:
     random.seed()  # kfp.local draws its task ids from it, and every fork inherits the worker's state
     warnings.simplefilter("ignore")  # that images, resources and nodes mean nothing here
     _note_tasks(folder / TASKS, terminated)
+    _take_null()
     try:
         local.init(
             local.SubprocessRunner(use_venv=False),
@@ -81,6 +83,16 @@ def _note_tasks(path: Path, terminated: threading.Event) -> None:
             _append(path, {"task": task_name, "state": state, "time": time.time()})
 
     task_executor.execute_single_task = noted
+
+
+def _take_null() -> None:
+    """Have kfp.local take a null inside of a parameter, as the real server does."""
+    convert = pipeline_spec_builder.to_protobuf_value
+
+    def converted(value: Any) -> Any:
+        return struct_pb2.Value(null_value=struct_pb2.NULL_VALUE) if value is None else convert(value)
+
+    pipeline_spec_builder.to_protobuf_value = converted
 
 
 def _append(path: Path, record: dict[str, Any]) -> None:

@@ -44,7 +44,7 @@ class Launcher:
         self._running: dict[str, int] = {}  # run → process group, 0 until the worker has said which
         self._doomed: set[str] = set()
         self._worker: subprocess.Popen[bytes] | None = None
-        self._stopping = False
+        self._stopping = self._warm = False
 
     def open(self, listener: Listener) -> None:
         """Start the worker; it is warm about a second later, and orders given before wait in its pipe."""
@@ -74,12 +74,13 @@ class Launcher:
         with self._lock:
             self._stopping = True
             worker, self._worker = self._worker, None
+            warm = self._warm
         if worker is None or worker.stdin is None:
             return
         with suppress(BrokenPipeError):
             worker.stdin.close()
         with suppress(subprocess.TimeoutExpired):
-            worker.wait(10)
+            worker.wait(10 if warm else 0)  # one that still imports has no runs, and would not see the end for seconds
         worker.kill()
         worker.wait()
         self._reader.join(10)
@@ -96,7 +97,7 @@ class Launcher:
                 env=self._environment,
                 start_new_session=True,  # Ctrl-C is ours to pass on
             )
-        self._worker = worker
+        self._worker, self._warm = worker, False
         self._reader = threading.Thread(target=self._listen, args=(worker,), name="kfp-launcher", daemon=True)
         self._reader.start()
 
@@ -118,6 +119,8 @@ class Launcher:
                 self._has_started(message["started"], message["pid"])
             elif "ended" in message:
                 self._has_ended(message["ended"], message["code"])
+            else:
+                self._warm = True
         self._worker_is_gone()
 
     def _has_started(self, run_id: str, pid: int) -> None:

@@ -203,3 +203,9 @@ def test_a_root_gets_a_folder_for_each_launch(tmp_path):
     """An output URI that ends in a slash is a root, under which the contract's layout holds."""
     order = order_of("train", "nightly", "fraud", 1, "job", "s3://artifacts/", {}, {})
     assert order.output_uri == "s3://artifacts/runs/nightly/train/1/job"
+
+
+def test_whole_numbers_arrive_as_integers():
+    """The Order is the same whether Go (30) or Python (30.0) has written KFP's Struct, which knows no integers."""
+    order = order_of("train", "r", "m", 1, "l", "o", {}, {"a": 30.0, "b": [{"c": 2.0}, 0.5, None, True]})
+    assert repr(order.parameters) == repr({"a": 30, "b": [{"c": 2}, 0.5, None, True]})

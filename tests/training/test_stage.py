@@ -154,7 +154,7 @@ class Bus:
     def __init__(self, answer):
         self.answer, self.entries = answer, []
 
-    def put_events(self, Entries):
+    def put_events(self, Entries):  # noqa: N803 — as boto3 spells it
         self.entries += Entries
         if isinstance(self.answer, Exception):
             raise self.answer
