@@ -6,7 +6,23 @@ import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from cli import nightly, pipelines, runs, system, training
+from cli import (
+    baseline,
+    cost,
+    data,
+    doctor,
+    nightly,
+    parity,
+    phase,
+    pipelines,
+    runs,
+    sagemaker,
+    schedule,
+    slo,
+    system,
+    training,
+    tune,
+)
 from cli.output import errors
 from local.home import AlreadyRunning
 from local.system import DidNotStart
@@ -38,8 +54,10 @@ class Commands(TyperGroup):
 app = typer.Typer(
     cls=Commands, help=HELP, no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_show_locals=False
 )
-for group in (system, runs, nightly, pipelines, training):
+for group in (system, data, runs, nightly, pipelines, training, tune, baseline, parity, cost, slo, schedule, sagemaker):
     group.register(app)
+app.add_typer(doctor.app, name="doctor", rich_help_panel="Cluster")
+app.add_typer(phase.app, name="phase", rich_help_panel="Cluster")
 
 if __name__ == "__main__":
     app()

@@ -20,12 +20,13 @@ PANEL = "On this machine"
 Config = Annotated[Path, typer.Option(help="The model registry.")]
 THREE_THINGS = """
 Three things to try, in another terminal:
-  1. [bold]python -m training.synthetic --rows 200000 --out /tmp/day.csv && {aws} s3 cp /tmp/day.csv s3://fraudloop-data/data/fraud/[/]
-     a file lands; a window closes after the quiet period and a run begins
-  2. [bold]fraudloop runs[/], then [bold]fraudloop watch fraud-1[/]
-     what became of it, live
-  3. [bold]fraudloop night[/]
-     what happens at 02:00 UTC
+  1. [bold]{python} -m training.synthetic --rows 200000 --fraud-rate 0.006 --out /tmp/day.csv[/]
+     [bold]{fraudloop} land /tmp/day.csv && {fraudloop} start fraud[/]
+     a day's transactions land, and a run begins
+  2. [bold]{fraudloop} watch fraud-1[/], then [bold]{fraudloop} show fraud-1[/]
+     what becomes of it, live; and how it is told to somebody who was asleep
+  3. [bold]{fraudloop} night[/]
+     what happens at 02:00 UTC: nothing new, so nothing begins, and that is on record
 """
 
 
@@ -124,8 +125,8 @@ def _announce(endpoints: Endpoints, as_json: bool) -> None:
     for name, url in endpoints.urls.items():
         console.print(f"  {name:<11} {url}")
     console.print(f"  {'logs':<11} {home().logs}")
-    aws = f"AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local aws --endpoint-url {endpoints.urls['aws']}"
-    console.print(THREE_THINGS.format(aws=aws), soft_wrap=True)
+    here = Path(sys.executable).parent
+    console.print(THREE_THINGS.format(python=here / "python", fraudloop=here / "fraudloop"), soft_wrap=True)
     return None
 
 

@@ -7,15 +7,13 @@ import threading
 from pathlib import Path
 
 from local.argocd import ArgoCD, Settings
-from local.faults import Faults
-
-FAULTS = "faults.json"
+from local.faults import FILE, Faults
 
 
 def main(state: Path, models_uri: str, api_port: int, service_port: int) -> None:
     """Serve the Application API and Triton behind its Service until SIGTERM or SIGINT."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    spoil = Faults(state / FAULTS).spoil()
+    spoil = Faults(state / FILE).spoil()
     settings = Settings(models_uri, api_port=api_port, service_port=service_port, spoil=spoil)
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

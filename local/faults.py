@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+FILE = "faults.json"
+
 
 class Faults:
     """Which versions may not load, kept in a file so that another process can change it."""

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from local import resources
-from local.cluster import FAULTS
-from local.faults import Faults
+from local.faults import FILE, Faults
 from local.home import FOREIGN, Endpoints, Home
 from local.process import end, free_port, spawn
 from local.resources import ARTIFACTS, CREDENTIALS
@@ -66,7 +65,7 @@ class System:
     @property
     def faults(self) -> Faults:
         """What may be broken on purpose."""
-        return Faults(self.home.path / "cluster" / FAULTS)
+        return Faults(self.home.path / "cluster" / FILE)
 
     def dead(self) -> str:
         """The name of a part that has ended by itself; "" while all run."""

@@ -11,7 +11,7 @@ from cli.main import app
 def test_every_command_teaches(fraudloop):
     """`--help` of each command says what it does and names its options."""
     names = sorted(get_command(app).commands)
-    assert {"demo", "up", "down", "start", "runs", "show", "watch", "publish", "night", "train"} <= set(names)
+    assert {"demo", "up", "down", "land", "start", "runs", "show", "watch", "publish", "night", "train"} <= set(names)
     for name in names:
         result = fraudloop(name, "--help")
         assert result.exit_code == 0
@@ -69,6 +69,16 @@ def test_an_unknown_run_is_said_to_be_unknown(system, fraudloop):
     result = fraudloop("show", "fraud-77")
     assert result.exit_code == 1
     assert "there is no run 'fraud-77'; `fraudloop runs` lists them" in result.stderr
+
+
+def test_land_puts_files_under_the_models_prefix(system, fraudloop, tmp_path):
+    """Where an arrival would be seen; the name is kept."""
+    (tmp_path / "a day+1.csv").write_bytes(b"x")
+    assert read(fraudloop("land", str(tmp_path / "a day+1.csv"), "--json")) == [
+        "s3://fraudloop-data/data/fraud/a day+1.csv"
+    ]
+    assert [thing.key for thing in system.files.list("fraudloop-data", "data/fraud/")] == ["data/fraud/a day+1.csv"]
+    assert fraudloop("land", str(tmp_path / "a day+1.csv"), "--model", "fruad").exit_code == 1
 
 
 def test_start_takes_in_a_manifest(system, fraudloop, tmp_path):
