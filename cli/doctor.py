@@ -11,8 +11,8 @@ import typer
 from cli.output import Json
 from cli.phase import Model, Stack, _tell, report
 from cli.phases.check import Check, No, run
+from cli.phases.core import published
 from cli.phases.world import PATIENCE, World, variable
-from statemachine.core.states import Stage
 
 NEEDED = (
     "FRAUDLOOP_TABLE",
@@ -125,14 +125,6 @@ def kubeflow(world: World) -> str:
     return f"KFP answers (multi-user: {bool(found.multi_user)})"
 
 
-def pipelines(world: World) -> str:
-    """Nothing deploys a hash that was not published."""
-    pins = world.app.pipelines.pins(Stage)
-    if pins.missing:
-        raise No(pins.missing)
-    return f"{len(pins.found)} stages are published"
-
-
 def cluster(world: World) -> str:
     """The Kubernetes API answers, and lets us see the pipelines' pods."""
     found = world.core.list_namespaced_pod(world.namespace, limit=1, _request_timeout=PATIENCE)
@@ -171,7 +163,7 @@ CHECKS = (
         kubeflow,
         "kubectl -n kubeflow port-forward svc/ml-pipeline 8888, FRAUDLOOP_KFP_URL=http://127.0.0.1:8888",
     ),
-    Check("kfp", "the pipelines are published", pipelines, "make build && fraudloop publish"),
+    Check("kfp", "the pipelines are published", published, "make build && fraudloop publish"),
     Check("k8s", "the cluster answers", cluster, "aws eks update-kubeconfig --name CLUSTER"),
 )
 

@@ -1,4 +1,4 @@
-"""What moto's CloudFormation lacks, as a stand-in: it resolves a template, and these hand the properties to moto's own services.
+"""What moto's CloudFormation lacks, as a stand-in: resolved properties are handed to moto's own services.
 
 Stock moto skips these types silently and reports success. Here each is made, changed and deleted in moto's service, so
 that a test can ask the service's API. Properties that moto's own types ignore (EventBridge on a bucket, TTL, backups)
@@ -228,9 +228,12 @@ def wire() -> None:
 
 
 def _mend() -> None:
-    """Faults of moto: an applied change set leaves the outputs as they were, takes a default that is passed again for a
-    change, gives a previous list as a list, and updates what a condition excludes; and a mapping eats messages, since no
-    Lambda can run without Docker. Here mappings are kept, but deliver nothing: the tests do."""
+    """Mend some of moto's faults.
+
+    An applied change set leaves the outputs as they were, takes a default that is passed again for a change, gives a
+    previous list as a list, and updates what a condition excludes. A mapping eats messages, since no Lambda can run
+    without Docker: here mappings are kept, but deliver nothing; the tests do.
+    """
     if getattr(ChangeSet, "wired", False):
         return
     apply, update, mapped = (

@@ -1,4 +1,4 @@
-"""`sam deploy` into moto: every resource is there, the loop begins with the built code, and nothing is lost by deploying."""
+"""`sam deploy` into moto: every resource is there, the built code begins a run, and no deployment loses anything."""
 
 import json
 from collections.abc import Callable
@@ -73,7 +73,8 @@ def queue_policy(stack, physical, properties):
         url = stack.physical()[reference["Ref"]]
         attributes = stack.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])["Attributes"]
         allowed = [s for s in json.loads(attributes["Policy"])["Statement"] if s["Effect"] == "Allow"]
-        assert allowed and all(s["Condition"]["ArnEquals"]["aws:SourceArn"] for s in allowed)
+        assert allowed
+        assert all(s["Condition"]["ArnEquals"]["aws:SourceArn"] for s in allowed)
 
 
 def bus(stack, physical, properties):

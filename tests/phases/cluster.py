@@ -1,4 +1,4 @@
-"""A stand-in for the parts of a Kubernetes API that the checks ask: pods that run a script, nodes, proxies, Experiments.
+"""A stand-in for what the checks ask of a Kubernetes API: pods that run a script, nodes, proxies, Experiments.
 
 The Application and its EndpointSlices are those of `local.argocd`. Every path can be made to fail: `broken[path part]`
 is the status that is answered.

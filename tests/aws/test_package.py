@@ -1,0 +1,83 @@
+"""A function's folder holds what it imports, and nothing else."""
+
+import subprocess
+import sys
+
+import pytest
+from deployment import FUNCTIONS, ROOT
+
+sys.path.insert(0, str(ROOT / "deploy"))
+
+import lambda_package
+from closure import closure, distributions, foreign, imported
+
+
+@pytest.fixture(scope="module")
+def step(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("step")
+    names = lambda_package.package("handlers.step", folder)
+    return folder, names
+
+
+def test_each_handler_takes_its_own_module_and_no_other_handler():
+    """The closure follows imports, also those inside of functions."""
+    for name in FUNCTIONS:
+        files = {path.relative_to(ROOT).as_posix() for path in closure([f"handlers.{name}"], lambda_package.OURS)}
+        assert f"handlers/{name}.py" in files
+        assert not {f"handlers/{other}.py" for other in FUNCTIONS if other != name} & files
+        assert "statemachine/adapters/kfp.py" in files, "imported inside of a function"
+
+
+def test_no_lambda_carries_what_belongs_to_training():
+    """Neither torch nor kfp nor kubernetes, by any path; boto3 comes with the runtime."""
+    for name in FUNCTIONS:
+        files = closure([f"handlers.{name}"], lambda_package.OURS)
+        shipped = distributions(foreign(files, lambda_package.OURS), lambda_package.BROUGHT)
+        assert not shipped & {
+            "kfp",
+            "kubernetes",
+            "torch",
+            "numpy",
+            "pandas",
+            "polars",
+            "pydantic",
+            "boto3",
+            "botocore",
+        }
+
+
+def test_the_package_is_under_the_bar_and_brings_its_settings(step):
+    """< 30 MB unzipped; the model registry and the pipelines' hashes go along."""
+    folder, names = step
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    assert size < 30_000_000
+    assert {"fraudloop.toml", "definitions.json"} <= {file.name for file in folder.iterdir()}
+    assert "kfp-server-api" in names
+
+
+def test_the_package_runs_on_any_architecture(step):
+    """The functions are arm64, this machine may be x86: no compiled file may be in it."""
+    folder, _ = step
+    assert not [file for file in folder.rglob("*") if file.suffix in (".so", ".pyd")]
+
+
+def test_a_relative_import_is_refused(tmp_path):
+    """It would be followed wrongly, and a module would be missing on Lambda."""
+    module = tmp_path / "m.py"
+    module.write_text("from . import other\n")
+    with pytest.raises(SystemExit, match="relative import"):
+        list(imported(module))
+
+
+def test_a_missing_definitions_file_says_what_to_do(tmp_path, monkeypatch):
+    """`sam build` before `make build`."""
+    monkeypatch.setattr(lambda_package, "FILES", (ROOT / "build/pipelines/absent.json",))
+    with pytest.raises(SystemExit, match="make build"):
+        lambda_package.package("handlers.tick", tmp_path)
+
+
+def test_the_images_locks_are_what_their_code_imports():
+    """docker/*.lock are generated; a new import needs a new lock."""
+    tool = [sys.executable, str(ROOT / "deploy/image_locks.py"), "--check"]
+    done = subprocess.run(tool, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
