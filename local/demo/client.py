@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 TIMEOUT = 5.0  # seconds; a slower answer is a failure
@@ -48,23 +48,23 @@ def _equal(found: Any, expected: list[Any], tolerance: float) -> bool:
     return all(abs(a - b) <= tolerance if isinstance(b, float) else a == b for a, b in pairs)
 
 
-@dataclass
 class Client:
-    """Asks `question` at `url` `rate` times a second, in a thread, until it is closed. Late ones are not dropped."""
+    """Asks `question` at `url` `rate` times a second until it is closed, over several connections, and never again.
 
-    url: str
-    question: Question
-    rate: float = 25.0
-    requests: int = 0
-    failures: Counter[str] = field(default_factory=Counter)
-    latencies: list[float] = field(default_factory=list)
-    _stop: threading.Event = field(default_factory=threading.Event)
+    A question that is late is asked all the same, so slow answers cannot make the rate smaller and hide.
+    """
 
-    def __post_init__(self) -> None:
-        self._connection: http.client.HTTPConnection | None = None
-        self.began = time.monotonic()
-        self._thread = threading.Thread(target=self._run, name="client", daemon=True)
-        self._thread.start()
+    def __init__(self, url: str, question: Question, rate: float = 25.0, connections: int = 4) -> None:
+        self.requests = 0
+        self.failures: Counter[str] = Counter()
+        self.latencies: list[float] = []
+        self._url, self._question = url.removeprefix("http://"), question
+        self._lock, self._stop = threading.Lock(), threading.Event()
+        self._began = self._due = time.monotonic()
+        self._pause = 1 / rate
+        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(connections)]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def failed(self) -> int:
@@ -74,7 +74,11 @@ class Client:
     @property
     def per_second(self) -> float:
         """Requests a second, so far."""
-        return self.requests / max(1e-9, time.monotonic() - self.began)
+        return self.requests / max(1e-9, time.monotonic() - self._began)
+
+    def slowest(self, share: float = 0.99) -> float:
+        """The seconds within which this share of the answers came."""
+        return sorted(self.latencies)[int(share * (len(self.latencies) - 1))] if self.latencies else 0.0
 
     def reach(self, requests: int, seconds: float) -> None:
         """Wait until so many requests were made, at most `seconds`."""
@@ -85,36 +89,36 @@ class Client:
     def close(self) -> None:
         """Ask no more."""
         self._stop.set()
-        self._thread.join(TIMEOUT + 1)
-        self._hang_up()
+        for thread in self._threads:
+            thread.join(TIMEOUT + 1)
 
     def _run(self) -> None:
-        due = time.monotonic()
-        while not self._stop.wait(max(0.0, due - time.monotonic())):
-            due += 1 / self.rate
-            self._ask()
+        connection = http.client.HTTPConnection(self._url, timeout=TIMEOUT)
+        while not self._stop.wait(max(0.0, self._turn() - time.monotonic())):
+            self._ask(connection)
+        connection.close()
 
-    def _ask(self) -> None:
+    def _turn(self) -> float:
+        """When the next question is due; each is handed out once."""
+        with self._lock:
+            self._due += self._pause
+            return self._due
+
+    def _ask(self, connection: http.client.HTTPConnection) -> None:
         began = time.monotonic()
         try:
-            trouble = self.question.wrong(*self._exchange())
+            trouble = self._question.wrong(*self._exchange(connection))
         except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
             trouble = f"{type(error).__name__}: {error}"
-            self._hang_up()
-        self.requests += 1
-        self.latencies.append(time.monotonic() - began)
-        if trouble:
-            self.failures[trouble] += 1
+            connection.close()  # it opens itself again for the next question
+        with self._lock:
+            self.requests += 1
+            self.latencies.append(time.monotonic() - began)
+            if trouble:
+                self.failures[trouble] += 1
 
-    def _hang_up(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def _exchange(self) -> tuple[int, bytes]:
-        if self._connection is None:
-            self._connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=TIMEOUT)
-        path = f"/v2/models/{self.question.model}/infer"
-        self._connection.request("POST", path, self.question.body, {"Content-Type": "application/json"})
-        answer = self._connection.getresponse()
+    def _exchange(self, connection: http.client.HTTPConnection) -> tuple[int, bytes]:
+        path = f"/v2/models/{self._question.model}/infer"
+        connection.request("POST", path, self._question.body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
         return answer.status, answer.read()
