@@ -101,7 +101,7 @@ def graph_request(reader: Reader, ids: Tensor) -> tuple[Floats, NDArray[np.int64
     """NODE_FEATURES and EDGE_INDEX for transactions of a data set: they are nodes 0 … B − 1, their histories follow."""
     graph = reader.graph
     last = [line.last(ids, reader.k) for line in (graph.cards, graph.merchants)]
-    others = torch.cat([found[present] for found, present in last]).unique()
+    others = torch.from_numpy(np.unique(torch.cat([found[present] for found, present in last]).numpy()))
     nodes = torch.cat([ids, others[~torch.isin(others, ids)]])
     number = {node: position for position, node in enumerate(nodes.tolist())}
     edges = {

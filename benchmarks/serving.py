@@ -1,0 +1,142 @@
+"""Serving beside the same boosted head without the GNN: latency and throughput of the real Triton, and where time goes.
+
+One small model of synthetic transactions, at the default sizes of history, encoder and head, exported and served twice:
+whole, and retrained without the `embedding` group. One client on the same machine, one request after the other.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tritonclient.http as triton
+from numpy.typing import NDArray
+
+from benchmarks.results import Figure, figure
+from local.triton import Triton
+from training import head
+from training.checkpoint import StoredCheckpoints
+from training.config import TrainConfig
+from training.export import build, spread
+from training.graph import TEST
+from training.model import FraudModel, load
+from training.preprocess import PreprocessConfig, prepare
+from training.serving.asking import Asker, fitted_of
+from training.serving.fraud_score import tensors_of
+from training.serving.lines import parse
+from training.serving.request import Featuriser, Request
+from training.synthetic import generate
+from training.train import train_model
+
+ROWS = 100_000
+SEED = 5
+SCORES = ("PROBABILITY", "DECISION", "STATE")
+BATCHES = {1: 1000, 1024: 30}  # requests of each size
+PEER = "the same boosted head without the GNN"
+CONFIG = TrainConfig(epochs=1, folds=3)
+Seconds = NDArray[np.float64]
+
+
+def run(rows: int = ROWS, batches: dict[int, int] = BATCHES) -> list[Figure]:
+    """All figures."""
+    with tempfile.TemporaryDirectory(prefix="fraudloop-bench-") as scratch:
+        folder = Path(scratch)
+        generate(rows, SEED, fraud_rate=0.005, start=date(2016, 1, 1)).write_csv(folder / "transactions.csv")
+        prepare([folder / "transactions.csv"], folder / "dataset", PreprocessConfig(), today=date(2026, 1, 1))
+        ours = _served(folder, "whole", CONFIG, batches)
+        peer = _served(folder, "peer", replace(CONFIG, groups=("row", "velocity", "risk")), batches)
+        model = load(folder / "whole" / "model")
+        _say_where_time_goes(model, Asker.of(folder / "dataset", model), ours, batches)
+    return [entry for size in batches for entry in _figures(size, ours[size], peer[size])]
+
+
+def _served(folder: Path, name: str, config: TrainConfig, batches: dict[int, int]) -> dict[int, Seconds]:
+    """Seconds of each request, by batch size."""
+    root = folder / name
+    checkpoints = StoredCheckpoints(str(root / "checkpoints"))
+    train_model(folder / "dataset", config, checkpoints, lambda *_: None).save(root / "model")
+    build(root / "version", root / "model", folder / "dataset", "bench-1")
+    asker = Asker.of(folder / "dataset", load(root / "model"))
+    with Triton(root / "version" / "repository", root / "triton") as server:
+        server.wait_ready()
+        with triton.InferenceServerClient(server.url.removeprefix("http://"), network_timeout=60.0) as client:
+            return {size: _timed(client, list(_requests(asker, size, count)), count) for size, count in batches.items()}
+
+
+def _requests(asker: Asker, size: int, count: int) -> Iterator[list[triton.InferInput]]:
+    """Different requests of one size, ready to be sent."""
+    test = asker.reader.graph.where(TEST)
+    for number in range(min(count, 50)):
+        ids = test[(torch.arange(size) * 7 + number * 101) % len(test)]
+        yield [_tensor(name, values) for name, values in tensors_of(asker.request(ids)).items()]
+
+
+def _tensor(name: str, values: NDArray[Any]) -> triton.InferInput:
+    kind = "BYTES" if values.dtype == np.object_ else "FP32"
+    return triton.InferInput(name, list(values.shape), kind).set_data_from_numpy(values)
+
+
+def _timed(client: triton.InferenceServerClient, requests: Sequence[list[triton.InferInput]], count: int) -> Seconds:
+    """Seconds of each request; the first of all warm up and do not count."""
+    outputs = [triton.InferRequestedOutput(name) for name in SCORES]
+    taken = []
+    for number in range(count + 5):
+        begun = time.perf_counter()
+        client.infer("fraud_score", requests[number % len(requests)], outputs=outputs)
+        taken.append(time.perf_counter() - begun)
+    return np.array(taken[5:])
+
+
+def _figures(size: int, ours: Seconds, peer: Seconds) -> list[Figure]:
+    def milliseconds(quantile: int) -> Figure:
+        of = [float(np.percentile(taken, quantile)) * 1000 for taken in (ours, peer)]
+        return figure(f"serve.p{quantile}_ms_batch{size}", of[0], "ms", PEER, of[1])
+
+    rates = [size / float(taken.mean()) for taken in (ours, peer)]
+    rate = figure(f"serve.rows_per_s_batch{size}", rates[0], "rows/s", PEER, rates[1])
+    return [milliseconds(50), milliseconds(99), rate]
+
+
+def _say_where_time_goes(model: FraudModel, asker: Asker, ours: dict[int, Seconds], batches: dict[int, int]) -> None:
+    """Prints the median milliseconds of each step in this process, and what HTTP and Triton add to them."""
+    for size in batches:
+        request = asker.request(spread(asker.reader.graph.where(TEST), size))
+        steps = _steps(model, request)
+        inside = sum(steps.values()) - steps["Shapley values (when asked for)"]
+        steps["HTTP, Triton and its interpreter"] = float(np.median(ours[size])) * 1000 - inside
+        print(f"   batch {size}: " + ", ".join(f"{name} {taken:.1f} ms" for name, taken in steps.items()))
+
+
+def _steps(model: FraudModel, request: Request) -> dict[str, float]:
+    featuriser = Featuriser(fitted_of(model), model.row, model.config.k, model.config.label_delay)
+    today = datetime.now(UTC).date()
+    lines = [line for text in (*request.card, *request.merchant) for line in text.split(b"\n") if line]
+    block = featuriser.block(request, today)
+    inputs = model.head_inputs(block)
+    parsing = _median(lambda: parse([*request.transaction, *lines], today))
+    bare = replace(model, config=replace(model.config, groups=("row", "velocity", "risk")))
+    features = _median(lambda: bare.head_inputs(block))
+    return {
+        "parsing and checking lines": parsing,
+        "features of lines, histories": _median(lambda: featuriser.block(request, today)) - parsing,
+        "velocity and risk": features,
+        "GNN": _median(lambda: model.head_inputs(block)) - features,
+        "boosted head": _median(lambda: head.predict(model.booster, inputs)),
+        "state": _median(lambda: model.state(block)),
+        "Shapley values (when asked for)": _median(lambda: head.contributions(model.booster, inputs)),
+    }
+
+
+def _median(work: Callable[[], object], times: int = 15) -> float:
+    """Milliseconds."""
+    taken = []
+    for _ in range(times):
+        begun = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - begun)
+    return float(np.median(taken)) * 1000
