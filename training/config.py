@@ -38,7 +38,7 @@ class TrainConfig:
     patience: int = 3
     batch_size: int = 256
     folds: int = 3
-    encoder_validation_rows: int = 20_000
+    encoder_validation_rows: int = 10_000
 
     head_rounds: int = 400
     head_patience: int = 40

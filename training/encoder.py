@@ -29,6 +29,11 @@ class Messages:
     own: Tensor
     edges: Mapping[str, tuple[Tensor, Tensor]]
 
+    def to(self, device: torch.device) -> "Messages":
+        """The same messages on another device."""
+        edges = {side: (target.to(device), said.to(device)) for side, (target, said) in self.edges.items()}
+        return Messages(self.own.to(device), edges)
+
 
 class Scale(nn.Module):
     """Standardises features by the mean and deviation of the training seeds, and cuts off what is far out."""

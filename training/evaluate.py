@@ -1,6 +1,5 @@
 """The evaluate stage: candidate, champion, anchor and baselines on the same later rows. It measures; the gate judges."""
 
-import logging
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -11,19 +10,19 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from statemachine.core.gate import GatePolicy, Verdict, gate
+from statemachine.core.gate import GatePolicy, gate
 from statemachine.core.order import Order
 from training import baselines, bootstrap, metrics, slices, storage
-from training.fit import Progress
 from training.graph import TEST, TRAIN, VALIDATE, load_graph
 from training.history import Reader
 from training.model import FraudModel, load
+from training.model_card import card
+from training.report_html import Story, page
 from training.rivals import rival_scores, version_of
 from training.seeds import Seeds, at_most, thinned
 from training.stage import Permanent, Result
 from training.train import head_inputs
 
-LOG = logging.getLogger("fraudloop.evaluate")
 FORMAT = 1
 
 
@@ -65,22 +64,61 @@ class Scored:
 def evaluate(order: Order) -> Result:
     """Work of the evaluate stage (docs/contracts.md)."""
     config = EvaluateConfig.from_dict(order.parameters)
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(prefix="fraudloop-evaluate-") as scratch:
         dataset = storage.local(order.inputs["dataset"], Path(scratch) / "dataset")
         model = load(order.inputs["model"])
         rivals = {role: order.inputs[role] for role in ("champion", "anchor") if order.inputs.get(role)}
-        evaluation, scored = evaluate_model(model, dataset, rivals, config, _logged)
-    uri = storage.join(order.output_uri, "evaluation.json")
-    storage.write_json(uri, evaluation)
-    return Result({"evaluation": uri}, evaluation["metrics"], {"evaluation": evaluation}, roc=())
+        scored = score(model, dataset, rivals, config)
+        evaluation = measured(model, dataset, scored, config)
+        pages = told(order.run_id, model, dataset, evaluation, scored, config)
+    outputs = write(order.output_uri, evaluation, pages)
+    details = {"evaluation": evaluation}
+    return Result(
+        outputs,
+        evaluation["metrics"],
+        details,
+        html=pages.report,
+        roc=metrics.roc_points(scored.labels, scored.candidate),
+    )
 
 
-def evaluate_model(
-    model: FraudModel, dataset: Path, rivals: Mapping[str, str], config: EvaluateConfig, progress: Progress
-) -> tuple[dict[str, Any], Scored]:
-    """`details.evaluation` of a candidate on a local data set, and the scores that it was computed from."""
-    scored = score(model, dataset, rivals, config)
-    return measured(model, dataset, scored, config), scored
+@dataclass(frozen=True)
+class Pages:
+    """What people read: the HTML report and the model card."""
+
+    report: str
+    card: str
+
+
+def told(
+    title: str,
+    model: FraudModel,
+    dataset: Path,
+    evaluation: Mapping[str, Any],
+    scored: "Scored",
+    config: EvaluateConfig,
+) -> Pages:
+    """The pages about one candidate, with the gate's verdict under the policy that evaluate was given."""
+    verdict = gate(evaluation, GatePolicy.from_dict(config.gate or {}))
+    others = {name: scores for name, (_, scores) in scored.rivals.items() if not isinstance(scores, str)}
+    everybody = {"candidate": scored.candidate} | others | dict(scored.baselines)
+    importance = model.booster.get_score(importance_type="total_gain")
+    story = Story(title, evaluation, verdict, scored.labels, everybody, importance, model.config.as_dict())
+    data = storage.read_json(str(dataset / "dataset.json"))
+    return Pages(page(story), card(title, model, evaluation, verdict, data))
+
+
+def write(folder: str, evaluation: Mapping[str, Any], pages: Pages) -> dict[str, str]:
+    """Writes evaluation and pages into a folder or under an `s3://` URI; their URIs by the contract's names."""
+    outputs = {
+        "evaluation": storage.join(folder, "evaluation.json"),
+        "report_html": storage.join(folder, "report.html"),
+        "model_card": storage.join(folder, "model_card.md"),
+    }
+    storage.write_json(outputs["evaluation"], evaluation)
+    storage.write_bytes(outputs["report_html"], pages.report.encode())
+    storage.write_bytes(outputs["model_card"], pages.card.encode())
+    return outputs
 
 
 def score(model: FraudModel, dataset: Path, rivals: Mapping[str, str], config: EvaluateConfig) -> Scored:
@@ -123,11 +161,6 @@ def measured(model: FraudModel, dataset: Path, scored: Scored, config: EvaluateC
         "baselines": {name: metrics.ranking(labels, other) for name, other in scored.baselines.items()},
         "reliability": metrics.reliability(labels, scores),
     }
-
-
-def judged(evaluation: Mapping[str, Any], config: EvaluateConfig) -> Verdict:
-    """The gate's verdict, for the page that people read; the controller judges for itself."""
-    return gate(evaluation, GatePolicy.from_dict(config.gate or {}))
 
 
 def _metrics(scored: Scored, threshold: float, config: EvaluateConfig) -> dict[str, float]:
@@ -183,7 +216,3 @@ def _baselines(model: FraudModel, reader: Reader, config: EvaluateConfig) -> dic
 
     test = head_inputs(reader, graph.where(TEST), told, None)
     return baselines.scores(inputs(seeds), inputs(checked), test, model.row, told, seeds.keep)
-
-
-def _logged(event: str, figures: object) -> None:
-    LOG.info(event, extra={"figures": figures})

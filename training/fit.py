@@ -9,6 +9,7 @@ import io
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import torch
@@ -16,12 +17,13 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from training.config import TrainConfig
-from training.encoder import Encoder, Listener
+from training.encoder import Encoder, Listener, Messages
 from training.features import width
 from training.history import Reader
 from training.seeds import Seeds
 
 LOG = logging.getLogger("fraudloop.train")
+CHUNK = 4096
 Progress = Callable[[str, Mapping[str, float]], None]
 
 
@@ -40,11 +42,18 @@ class Lesson:
     """What an encoder learns from: seeds and their own features [S, D]; the reader says who their neighbours are."""
 
     reader: Reader
+    fan_out: int
     train: Seeds
     train_own: Tensor
     validation: Seeds
     validation_own: Tensor
     listener: Listener
+
+    @cached_property
+    def heard(self) -> list[Messages]:
+        """The validation seeds' messages, chunk by chunk: the same in every epoch and for every encoder."""
+        parts = zip(torch.split(self.validation.ids, CHUNK), torch.split(self.validation_own, CHUNK), strict=True)
+        return [self.listener(own, self.reader.messages(ids, self.fan_out)) for ids, own in parts]
 
 
 @dataclass(frozen=True)
@@ -99,7 +108,7 @@ class Fitting:
 
     def step(self, lesson: Lesson, batch: Tensor, parallel: nn.Module) -> float:
         """One batch of seeds (positions [B]): neighbours, forward, backward; its loss."""
-        block = lesson.reader.messages(lesson.train.ids[batch], self.config.fan_out).to(self.device)
+        block = lesson.reader.messages(lesson.train.ids[batch], lesson.fan_out).to(self.device)
         wanted = lesson.train.labels[batch].float().to(self.device)
         with torch.autocast(self.device.type, dtype=torch.float16, enabled=self.mixed):
             _, logit = parallel(self.listener(lesson.train_own[batch].to(self.device), block))
@@ -114,10 +123,7 @@ class Fitting:
     def validate(self, lesson: Lesson) -> float:
         """AUC-ROC on the validation seeds."""
         self.encoder.eval()
-        logits = []
-        for ids, own in zip(lesson.validation.ids.split(8192), lesson.validation_own.split(8192), strict=True):
-            block = lesson.reader.messages(ids, self.config.fan_out).to(self.device)
-            logits.append(self.encoder(self.listener(own.to(self.device), block))[1].float().cpu())
+        logits = [self.encoder(messages.to(self.device))[1].float().cpu() for messages in lesson.heard]
         return float(roc_auc_score(lesson.validation.labels.numpy(), torch.cat(logits).numpy()))
 
     def note(self, loss: float, auc: float) -> None:

@@ -27,7 +27,7 @@ def prepared(dataset: Path, config: TrainConfig) -> Lesson:
     listener.own.fit(own)
     # What the seeds themselves will say to later transactions.
     listener.said.fit(torch.cat([reader.graph.row[train.ids], reader.state[train.ids]], dim=1))
-    return Lesson(reader, train, own, validation, own_features(reader, validation.ids), listener)
+    return Lesson(reader, config.fan_out, train, own, validation, own_features(reader, validation.ids), listener)
 
 
 def row_features(schema: Mapping[str, Any]) -> tuple[str, ...]:

@@ -1,0 +1,246 @@
+"""Every declared setting changes what it should, and a training repeats itself bit for bit."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from training import features, head, storage, threshold
+from training.checkpoint import StoredCheckpoints
+from training.config import TrainConfig
+from training.crossfit import fit_encoders, folds
+from training.fit import Fitting, Team, Trail, batches
+from training.graph import VALIDATE
+from training.lesson import prepared
+from training.seeds import Seeds, at_most, thinned
+from training.train import train_model
+
+Nothing = dict[str, bytes]
+
+
+class Memory:
+    """Checkpoints that are kept in memory, and counted."""
+
+    def __init__(self) -> None:
+        self.kept: Nothing = {}
+        self.writes = 0
+
+    def read(self, part: str) -> bytes | None:
+        return self.kept.get(part)
+
+    def write(self, part: str, body: bytes) -> None:
+        self.kept[part] = body
+        self.writes += 1
+
+
+def silent(event: str, figures: object) -> None:
+    """No progress."""
+
+
+def weights(dataset: Path, config: TrainConfig) -> list[torch.Tensor]:
+    """All weights of the encoders that a config makes."""
+    trails = fit_encoders(prepared(dataset, config), config, Memory(), silent)
+    return [tensor for trail in trails for tensor in trail.best.values()]
+
+
+def _toy_head(config: TrainConfig) -> str:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(3000, 12)).astype(np.float32)
+    y = (x[:, 0] + x[:, 1] * x[:, 2] + 0.3 * rng.normal(size=3000) > 1).astype(np.int8)
+    names = [f"f{n}" for n in range(12)]
+    booster = head.fit_head((x[:2000], y[:2000]), (x[2000:], y[2000:]), names, config)
+    return bytes(booster.save_raw("json")).decode()
+
+
+def _chosen(config: TrainConfig) -> float:
+    labels = np.array([1, 1, 0, 1, 0, 0, 1] + [0] * 993, dtype=np.int8)
+    scores = np.linspace(1, 0, 1000, dtype=np.float32)
+    return threshold.choose(labels, scores, np.ones(1000), config)
+
+
+def _steps(config: TrainConfig) -> list[int]:
+    seeds = Seeds(torch.arange(1000), torch.zeros(1000), 1.0)
+    return [len(batch) for batch in batches(seeds, config, Trail(), Team())]
+
+
+HEAD = TrainConfig(head_rounds=30, head_patience=5, threads=1)
+# Each setting with another value and the part of a training that must come out differently for it.
+EFFECTS = {
+    "seed": ("weights", 2),
+    "k": ("lesson", 4),
+    "label_delay_days": ("lesson", 5),
+    "negative_ratio": ("lesson", 2),
+    "fan_out": ("weights", 2),
+    "hidden_dim": ("weights", 4),
+    "learning_rate": ("weights", 0.01),
+    "weight_decay": ("weights", 0.5),
+    "dropout": ("weights", 0.6),
+    "epochs": ("weights", 1),
+    "folds": ("folds", 3),
+    "encoder_validation_rows": ("lesson", 500),
+    "patience": ("over", 1),
+    "batch_size": ("steps", 100),
+    "groups": ("names", ("row",)),
+    "head_rounds": ("head", 2),
+    "head_patience": ("head", 1),
+    "head_learning_rate": ("head", 0.5),
+    "head_max_depth": ("head", 2),
+    "head_max_bin": ("head", 8),
+    "head_min_child_weight": ("head", 20.0),
+    "head_subsample": ("head", 0.3),
+    "head_colsample": ("head", 0.2),
+    "head_base_score": ("head", 0.01),
+    "validation_rows": ("validation", 500),
+    "threshold_rule": ("threshold", "fpr_budget"),
+    "fpr_budget": ("threshold under fpr_budget", 0.1),
+    "missed_fraud_cost": ("threshold under cost", 1.0),
+    "false_alarm_cost": ("threshold under cost", 90.0),
+}
+NO_EFFECT_HERE = {
+    "threads": "how many cores are used; the figures may differ in the last digit",
+    "processes": "test_distributed",
+    "amp": "mixed precision needs CUDA: written, and not run on machines without a GPU",
+}
+
+
+@pytest.mark.parametrize("name", EFFECTS)
+def test_each_setting_has_its_effect(name: str, dataset: Path, small: TrainConfig) -> None:
+    """With another value, the part of the training that the setting is about comes out differently."""
+    part, value = EFFECTS[name]
+    parts = {
+        "weights": lambda config: weights(dataset, config),
+        "lesson": lambda config: _lesson(dataset, config),
+        "folds": lambda config: [len(fold.learned) for fold in folds(prepared(dataset, config).train, config.folds)],
+        "over": lambda config: Trail(epoch=4, best_epoch=2).over(replace(config, epochs=9)),
+        "steps": _steps,
+        "names": lambda config: features.names(("amount_log",), config.groups),
+        "validation": lambda config: len(
+            at_most(prepared(dataset, config).reader.graph, VALIDATE, config.validation_rows, 1).ids
+        ),
+    }
+    if part == "head":
+        base, made = HEAD, _toy_head
+    elif part.startswith("threshold"):
+        rule = part.removeprefix("threshold under ") if "under" in part else "max_f1"
+        base, made = replace(HEAD, threshold_rule=rule), _chosen
+    else:
+        base, made = small, parts[part]
+    assert not _same(made(base), made(replace(base, **{name: value})))
+
+
+def _lesson(dataset: Path, config: TrainConfig) -> list[torch.Tensor]:
+    lesson = prepared(dataset, config)
+    return [lesson.train.ids, lesson.train_own, lesson.validation.ids]
+
+
+def _same(one: object, other: object) -> bool:
+    if isinstance(one, list) and one and isinstance(one[0], torch.Tensor):
+        return len(one) == len(other) and all(torch.equal(a, b) for a, b in zip(one, other, strict=True))  # type: ignore[arg-type]
+    return one == other
+
+
+def test_the_same_seed_gives_the_same_model(dataset: Path, small: TrainConfig, tmp_path: Path) -> None:
+    """Two trainings of the same data and seed write the same bytes."""
+    for number in (1, 2):
+        checkpoints = StoredCheckpoints(str(tmp_path / f"checkpoints-{number}"))
+        train_model(dataset, small, checkpoints, silent).save(tmp_path / f"model-{number}")
+    for name in ("encoder.safetensors", "head.json", "config.json", "schema.json"):
+        one, other = ((tmp_path / f"model-{number}" / name).read_bytes() for number in (1, 2))
+        assert one == other, name
+
+
+def test_a_stopped_training_resumes_to_the_same_result(dataset: Path, small: TrainConfig) -> None:
+    """Stopped after any epoch and resumed, the weights are those of a training that was never stopped."""
+    lesson, whole = prepared(dataset, small), Memory()
+    wanted = fit_encoders(lesson, small, whole, silent)
+
+    class Stopped(Exception):
+        """The process ends here."""
+
+    for stop in range(1, whole.writes):
+        memory = Memory()
+
+        def write(part: str, body: bytes, memory: Memory = memory, stop: int = stop) -> None:
+            Memory.write(memory, part, body)
+            if memory.writes == stop:
+                raise Stopped
+
+        memory.write = write  # type: ignore[method-assign]
+        with pytest.raises(Stopped):
+            fit_encoders(lesson, small, memory, silent)
+        resumed = Memory()
+        resumed.kept = memory.kept
+        found = fit_encoders(lesson, small, resumed, silent)
+        for one, other in zip(wanted, found, strict=True):
+            assert one.losses == other.losses
+            assert all(torch.equal(one.best[name], other.best[name]) for name in one.best)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from training.checkpoint import StoredCheckpoints
+from training.config import TrainConfig
+from training.train import train_model
+from training import storage
+dataset, config, folder = sys.argv[1:]
+say = lambda event, figures: print(event, flush=True)
+model = train_model(Path(dataset), TrainConfig.from_dict(storage.read_json(config)), StoredCheckpoints(folder + "/checkpoints"), say)
+model.save(folder + "/model")
+"""
+
+
+def test_a_killed_process_resumes_to_the_same_model(dataset: Path, small: TrainConfig, tmp_path: Path) -> None:
+    """`kill -9` in the middle of an epoch; the next process goes on from the checkpoint and writes the same bytes."""
+    config = replace(small, epochs=4, patience=4)
+    storage.write_json(str(tmp_path / "config.json"), config.as_dict())
+    train_model(dataset, config, StoredCheckpoints(str(tmp_path / "whole")), silent).save(tmp_path / "wanted")
+    command = [sys.executable, "-c", KILLED, str(dataset), str(tmp_path / "config.json"), str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("encoder-0"):
+            time.sleep(0.02)
+            os.kill(process.pid, signal.SIGKILL)
+            break
+    process.stdout.close()
+    assert process.wait(60) == -signal.SIGKILL
+    assert (tmp_path / "checkpoints" / "encoder-0.pt").exists()
+    said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=120).stdout
+    assert said.count("encoder-0") < config.epochs
+    for name in ("encoder.safetensors", "head.json"):
+        assert (tmp_path / "model" / name).read_bytes() == (tmp_path / "wanted" / name).read_bytes()
+
+
+def test_training_stops_early(dataset: Path, small: TrainConfig) -> None:
+    """With no learning there is no improvement: after `patience` more epochs it ends, long before `epochs`."""
+    config = replace(small, learning_rate=0.0, weight_decay=0.0, epochs=20, patience=2)
+    assert [trail.epoch for trail in fit_encoders(prepared(dataset, config), config, Memory(), silent)] == [3, 3]
+
+
+def test_seeds_are_thinned_and_the_graph_is_not(dataset: Path, small: TrainConfig) -> None:
+    """All frauds of train and `negative_ratio` times as many others are seeds; all rows stay in the graph."""
+    lesson = prepared(dataset, small)
+    frauds = int((lesson.train.labels == 1).sum())
+    assert len(lesson.reader.graph) == 20_000
+    assert len(lesson.train.ids) == frauds * (1 + small.negative_ratio)
+    whole = thinned(lesson.reader.graph, 0, 1e9, 1)
+    assert whole.keep == 1.0
+    assert frauds == int((whole.labels == 1).sum())
+    assert lesson.train.keep == pytest.approx(small.negative_ratio * frauds / int((whole.labels == 0).sum()))
+
+
+def test_a_step_learns(dataset: Path, small: TrainConfig) -> None:
+    """Repeated on one batch, the loss falls."""
+    lesson = prepared(dataset, small)
+    fitting = Fitting(lesson, replace(small, dropout=0.0, learning_rate=0.01), Team())
+    batch = torch.arange(64)
+    losses = [fitting.step(lesson, batch, fitting.encoder) for _ in range(20)]
+    assert losses[-1] < losses[0] / 2
