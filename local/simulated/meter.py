@@ -1,6 +1,5 @@
 """A table in memory that is fast with many runs, and counts what DynamoDB would bill."""
 
-import json
 import math
 from bisect import bisect_left, insort
 from collections.abc import Iterator
@@ -73,4 +72,4 @@ def _units(size: int, per_kb: int) -> int:
 
 
 def _size(item: Item) -> int:
-    return len(json.dumps(item)) + PER_ITEM
+    return sum(len(name) + len(str(value)) for name, value in item.items()) + PER_ITEM

@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -89,7 +90,7 @@ class Stages:
     pipelines: MemoryPipelines
     files: Any
     clock: Callable[[], float]
-    application: Application = field(default_factory=Application)
+    applications: defaultdict[str, Application] = field(default_factory=lambda: defaultdict(Application))
     plays: dict[str, list[Play]] = field(default_factory=dict)
     always: dict[str, Play] = field(default_factory=dict)
     hanging: set[str] = field(default_factory=set)
@@ -99,20 +100,26 @@ class Stages:
         """What the next launches of a stage do, one by one; after that they are honest."""
         self.plays.setdefault(stage.value, []).extend(plays)
 
+    @property
+    def application(self) -> Application:
+        """The one of the model `fraud`."""
+        return self.applications["fraud"]
+
     def every(self, stage: Stage, play: Play) -> None:
         """What each launch of a stage does that is not scripted."""
         self.always[stage.value] = play
 
     def release(self, order: Order) -> Report:
         """A deploy or restore that works, unless it is fenced."""
-        if not self.application.patch(order):
-            live = self.application.generation
+        application = self.applications[order.model]
+        if not application.patch(order):
+            live = application.generation
             return failed(order, f"generation {live} is live", details={"live_generation": live})
         return honest(order)
 
     def break_on_load(self, order: Order) -> Report:
         """A deploy that moves the pointer, after which the new pods do not become ready."""
-        if not self.application.patch(order):
+        if not self.applications[order.model].patch(order):
             return self.release(order)
         return failed(order, "the pods do not become ready", permanent=True)
 

@@ -18,7 +18,7 @@ READABLE = (FORMAT - 1, FORMAT)
 
 def dumps(value: Any) -> str:
     """The dataclass as JSON text."""
-    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return json.dumps(value, default=_plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def loads(kind: type[T], text: str, format_number: int = FORMAT) -> T:
@@ -40,15 +40,12 @@ def loads(kind: type[T], text: str, format_number: int = FORMAT) -> T:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, str | int | float) or value is None:
-        return value
+    """What `json` does not know by itself."""
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Mapping):
-        return {str(key): _plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    return {name: _plain(getattr(value, name)) for name in _names(typing.cast(Any, type(value)))}
+        return dict(value)
+    return {name: getattr(value, name) for name in _names(typing.cast(Any, type(value)))}
 
 
 @cache

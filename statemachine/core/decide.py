@@ -72,21 +72,21 @@ def decide(run: Run, seen: Seen, policy: Policy, now: float, roll: float = 0.5) 
 
 def fire(case: Case) -> Row | None:
     """The first row of the table that the case fires, by `transitions`; `None` if the run stays as it is."""
-    model = _Pass(case)
+    model, rows = _Pass(case), [row for row in TABLE if row.source is case.run.state]
     machine = Machine(
         model=model,
-        states=State,
+        states=list(dict.fromkeys([case.run.state, *(row.dest for row in rows)])),
         initial=case.run.state,
         auto_transitions=False,
         send_event=True,
         ignore_invalid_triggers=True,
     )
-    for row in TABLE:
-        if row.source is case.run.state:
-            machine.add_transition(
-                "advance", row.source, row.dest, conditions=partial(_guard, row), before=partial(_note, row)
-            )
-    model.advance()  # type: ignore[attr-defined]
+    for row in rows:
+        machine.add_transition(
+            "advance", row.source, row.dest, conditions=partial(_guard, row), before=partial(_note, row)
+        )
+    if rows:
+        model.advance()  # type: ignore[attr-defined]
     return model.row
 
 
