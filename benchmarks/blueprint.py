@@ -16,6 +16,7 @@ from training import canonical
 IDS = ("Card", "Merchant", "MCC")  # fitted on all rows, as there
 NOMINAL = ("Errors", "Chip", "City", "Zip")  # fitted on train
 ONE_HOT_AT_MOST = 8
+QUARTILES = (0.25, 0.5, 0.75)
 NAMES = {
     "Merchant Name": "Merchant",
     "Merchant State": "State",
@@ -46,7 +47,7 @@ def pandas_way(path: Path) -> pd.DataFrame:
     for name in NOMINAL:
         few = data[name].nunique() <= ONE_HOT_AT_MOST
         made |= _one_hot(name, data[name], data[name][train]) if few else _digits(name, data[name], data[name][train])
-    low, middle, high = data["Amount"][train].quantile([0.25, 0.5, 0.75])
+    low, middle, high = data["Amount"][train].quantile(list(QUARTILES))
     made["Amount"] = (data["Amount"] - middle) / (high - low)
     made["Fraud"] = data["Fraud"]
     made["part"] = (data["Year"] >= 2018).astype("int8") + (data["Year"] > 2018).astype("int8")
@@ -84,20 +85,35 @@ def our_way(path: Path) -> pl.DataFrame:
         .with_columns(Errors=pl.col("Errors").fill_null("XX"), Card=pl.col("user") * 10 + pl.col("number"))
         .collect(engine="streaming")
     )
-    train = data.filter(pl.col("Year") < 2018)
-    few = {name for name in NOMINAL if data[name].n_unique() <= ONE_HOT_AT_MOST}
-    values = {name: (data if name in IDS else train)[name].unique(maintain_order=True) for name in (*IDS, *NOMINAL)}
+    fitted = _fitted(data)
+    values = {name: fitted[name].item() for name in (*IDS, *NOMINAL)}
+    few = {name for name in NOMINAL if fitted[f"{name} values"].item() <= ONE_HOT_AT_MOST}
     ordinals = {name: _ordinal(name, values[name]) for name in values if name not in few}
     made: dict[str, pl.Expr] = {}
-    for name, fitted in values.items():
-        made |= _flags(name, fitted) if name in few else _bits(name, len(fitted))
-    low, middle, high = (float(train["Amount"].quantile(q, "linear") or 0) for q in (0.25, 0.5, 0.75))
+    for name, known in values.items():
+        made |= _flags(name, known) if name in few else _bits(name, len(known))
+    low, middle, high = (fitted[f"Amount {q}"].item() for q in QUARTILES)
     part = (pl.col("Year") >= 2018).cast(pl.Int8) + (pl.col("Year") > 2018).cast(pl.Int8)
     return (
         data.lazy()
         .with_columns(**ordinals)
         .select(**made, Amount=(pl.col("Amount") - middle) / (high - low), Fraud="Fraud", part=part)
         .collect(engine="streaming")
+    )
+
+
+def _fitted(data: pl.DataFrame) -> pl.DataFrame:
+    """All that is fitted, in one pass: values in the order of their appearance, their number, the quartiles."""
+    train = pl.col("Year") < 2018
+    return (
+        data.lazy()
+        .select(
+            *(pl.col(name).unique(maintain_order=True).implode() for name in IDS),
+            *(pl.col(name).filter(train).unique(maintain_order=True).implode() for name in NOMINAL),
+            *(pl.col(name).n_unique().alias(f"{name} values") for name in NOMINAL),
+            *(pl.col("Amount").filter(train).quantile(q, "linear").alias(f"Amount {q}") for q in QUARTILES),
+        )
+        .collect()
     )
 
 
