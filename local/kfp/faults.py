@@ -27,6 +27,7 @@ def install(app: Flask, faults: Faults, twin: Callable[[dict[str, Any]], Any]) -
             raise ApiError(fault, 16 if fault == 401 else 14, f"fault on demand: {fault}")
         if fault == DROP_BEFORE:
             _drop()
+            raise ApiError(503, 14, "nobody hears this")  # so that the request is not executed
         if fault == TWIN:
             twin(request.get_json())
         return None

@@ -82,10 +82,7 @@ class Launcher:
         with suppress(subprocess.TimeoutExpired):
             worker.wait(10 if warm else 0)  # one that still imports has no runs, and would not see the end for seconds
         worker.kill()
-        worker.wait()
         self._reader.join(10)
-        if worker.stdout is not None:
-            worker.stdout.close()
 
     def _start_worker(self) -> None:
         with open(self._folder / "worker.log", "ab") as log:
@@ -107,11 +104,14 @@ class Launcher:
             self._running[order["run_id"]] = 0
             if self._worker is None or self._worker.stdin is None:
                 return
-            with suppress(BrokenPipeError):  # then its reader is about to see the end, and fails the run
+            with suppress(
+                BrokenPipeError, ValueError
+            ):  # then its reader has seen the end, or is about to, and fails the run
                 self._worker.stdin.write(json.dumps(order).encode() + b"\n")
                 self._worker.stdin.flush()
 
     def _listen(self, worker: subprocess.Popen[bytes]) -> None:
+        assert worker.stdin is not None
         assert worker.stdout is not None
         for line in worker.stdout:
             message = json.loads(line)
@@ -121,6 +121,10 @@ class Launcher:
                 self._has_ended(message["ended"], message["code"])
             else:
                 self._warm = True
+        worker.wait()
+        with suppress(BrokenPipeError):
+            worker.stdin.close()
+        worker.stdout.close()
         self._worker_is_gone()
 
     def _has_started(self, run_id: str, pid: int) -> None:

@@ -80,8 +80,8 @@ class EmbeddedKFP:
             thread.join(10)
         self._server.server_close()
         self._server = None
-        self._launcher.close()
         self.runs.abandon("the server was stopped while the run was executing")
+        self._launcher.close()
         self._store.close()
 
     def log_of(self, run_id: str) -> Path:

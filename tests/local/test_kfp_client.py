@@ -11,6 +11,9 @@ from kfp import compiler, dsl
 from local.kfp import EmbeddedKFP
 
 
+pytestmark = pytest.mark.xdist_group("kfp-client")
+
+
 @dsl.component(base_image="python:3.11", install_kfp_package=False)
 def say(word: str, seconds: float, table: dict) -> str:
     import time

@@ -18,6 +18,8 @@ from statemachine.core.states import Stage
 from training.pipeline_settings import PipelineSettings, read_settings
 from training.pipelines import END_TO_END, build, content_hash
 
+pytestmark = pytest.mark.xdist_group("pipelines")
+
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "pipelines" / "structure.json"
 NAMES = sorted([f"fraudloop-{stage.value}" for stage in Stage] + [END_TO_END])
