@@ -26,26 +26,28 @@ class Files:
     rows: Mapping[str, int]
 
 
-def make(rows: int, seed: int, fraud_rate: float) -> Files:
-    """All files of the demo, the same for the same arguments; `rows` in the first data set."""
+def parts(rows: int, seed: int, fraud_rate: float) -> dict[str, list[pl.DataFrame]]:
+    """The honest slices by name, in the order of time; `rows` in the first data set, which is a burst of several."""
     total = sum(SHARES.values())
-    fractions = [
-        share / total / (BURST if name == "first" else 1) for name, share in SHARES.items() for _ in range(_parts(name))
-    ]
-    *first, second, shuffled, night = slices(round(rows * total), seed, fractions, fraud_rate=fraud_rate)
+    counts = {name: BURST if name == "first" else 1 for name in SHARES}
+    fractions = [SHARES[name] / total / count for name, count in counts.items() for _ in range(count)]
+    made = iter(slices(round(rows * total), seed, fractions, fraud_rate=fraud_rate))
+    return {name: [next(made) for _ in range(count)] for name, count in counts.items()}
+
+
+def make(rows: int, seed: int, fraud_rate: float) -> Files:
+    """All files of the demo, the same for the same arguments."""
+    honest = parts(rows, seed, fraud_rate)
+    (second,), (shuffled,), (night,) = honest["second"], honest["shuffled"], honest["night"]
     return Files(
-        first={f"2019-burst-{number}.csv": _csv(part) for number, part in enumerate(first, 1)},
+        first={f"day-1-{number}.csv": _csv(part) for number, part in enumerate(honest["first"], 1)},
         second=_csv(second),
         two_faults=_csv(_bad_amounts(second.head(2000)).drop(CATEGORY)),
         bad_alone=_csv(_bad_amounts(second.slice(2000, 2000))),
         shuffled=_csv(shuffled.with_columns(pl.col(LABEL).shuffle(seed))),
         night=_csv(night),
-        rows={"first": sum(map(len, first)), "second": len(second), "shuffled": len(shuffled), "night": len(night)},
+        rows={name: sum(map(len, frames)) for name, frames in honest.items()},
     )
-
-
-def _parts(name: str) -> int:
-    return BURST if name == "first" else 1
 
 
 def _bad_amounts(frame: pl.DataFrame) -> pl.DataFrame:

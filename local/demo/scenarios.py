@@ -56,10 +56,10 @@ def burst(theatre: Theatre, files: Files, scene: Scene) -> None:
 
 def good_and_bad(theatre: Theatre, files: Files, scene: Scene) -> None:
     """A good file and a bad one together: the bad one is set aside, the good one teaches."""
-    theatre.land({"2020-a.csv": files.second, "2020-a-broken.csv": files.two_faults})
+    theatre.land({"day-2.csv": files.second, "day-2-broken.csv": files.two_faults})
     run = _play(theatre, scene, "fraud-2")
     things = theatre.objects(2)
-    bad, good = things.get("2020-a-broken.csv"), things.get("2020-a.csv")
+    bad, good = things.get("day-2-broken.csv"), things.get("day-2.csv")
     scene.promise(
         "the good one is ACCEPTED", good is not None and good.status.value == "ACCEPTED", good and good.status
     )
@@ -75,7 +75,7 @@ def good_and_bad(theatre: Theatre, files: Files, scene: Scene) -> None:
 def bad_alone(theatre: Theatre, files: Files, scene: Scene) -> None:
     """A bad file alone: rejected before training."""
     before = theatre.champion()
-    theatre.land({"2020-b-broken.csv": files.bad_alone})
+    theatre.land({"day-3-broken.csv": files.bad_alone})
     run = _play(theatre, scene, "fraud-3")
     told = "; ".join(thing.reason for thing in theatre.quarantined(3))
     scene.promise("it was REJECTED", run.state is State.REJECTED, run.reason)
@@ -87,7 +87,7 @@ def bad_alone(theatre: Theatre, files: Files, scene: Scene) -> None:
 def shuffled_labels(theatre: Theatre, files: Files, scene: Scene) -> None:
     """Labels that mean nothing: the gate says no, with figures; then a person sets the file aside."""
     before = theatre.champion()
-    theatre.land({"2020-c-shuffled.csv": files.shuffled})
+    theatre.land({"day-4-shuffled.csv": files.shuffled})
     run = _play(theatre, scene, "fraud-4")
     auc, floor = run.metrics.get("auc_roc", 1.0), theatre.app.policies[MODEL].gate.min_auc_roc
     scene.promise(
@@ -96,7 +96,7 @@ def shuffled_labels(theatre: Theatre, files: Files, scene: Scene) -> None:
     scene.promise(f"AUC below {floor}", auc < floor, f"{auc:.4f}")
     scene.promise("nothing was exported", "export" not in run.attempts)
     _promise_champion(theatre, scene, before)
-    theatre.app.people.quarantine(MODEL, f"{PREFIX}2020-c-shuffled.csv", "the demo", "its labels are shuffled")
+    theatre.app.people.quarantine(MODEL, f"{PREFIX}day-4-shuffled.csv", "the demo", "its labels are shuffled")
 
 
 def breaks_while_loading(theatre: Theatre, files: Files, scene: Scene) -> None:
@@ -105,7 +105,7 @@ def breaks_while_loading(theatre: Theatre, files: Files, scene: Scene) -> None:
     theatre.system.faults.spoil_all_but([before])
     client = Client(theatre.system.endpoints.urls["triton"], Question.of_golden(theatre.golden(before)), RATE)
     try:
-        theatre.land({"2020-d.csv": files.night})
+        theatre.land({"day-5.csv": files.night})
         tonight = _the_night_twice(theatre)
         run = _play(theatre, scene, "fraud-5")
         client.reach(REQUESTS, 60)

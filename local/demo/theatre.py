@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,6 @@ from local.resources import DATA, client
 from local.schedule import scheduled_event
 from local.system import System
 from statemachine.bootstrap import App
-from statemachine.core.launch import LaunchState
 from statemachine.core.run import Entry, Run
 from statemachine.core.states import Stage
 from statemachine.core.window import Object, Status
@@ -46,7 +45,7 @@ class Theatre:
             s3.put_object(Bucket=DATA, Key=PREFIX + name, Body=body)
             self.say(f"landed {PREFIX}{name} ({len(body) / 1e6:.1f} MB)")
 
-    def await_run(self, run_id: str, seconds: float = 240) -> Run:
+    def await_run(self, run_id: str, seconds: float = 600) -> Run:
         """Wait until the run exists and rests, telling each step of it."""
         told = 0
         until = time.monotonic() + seconds
@@ -62,16 +61,6 @@ class Theatre:
             self.pause(LOOK)
             if time.monotonic() > until:
                 raise TooSlow(f"{run_id} is {run.state.value if run else 'not there'} after {seconds:.0f} s")
-
-    def await_state(self, run_id: str, reached: Callable[[Run], bool], seconds: float = 240) -> Run:
-        """Wait until the run exists and is as `reached` says, or rests."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            run = self.app.ledger.load(run_id)
-            if run is not None and (reached(run) or run.state.rests):
-                return run
-            self.pause(LOOK)
-        raise TooSlow(f"{run_id} did not come so far in {seconds:.0f} s")
 
     def pause(self, seconds: float) -> None:
         """Wait. Raises `Interrupted`."""
@@ -120,10 +109,6 @@ class Theatre:
         if body is None:
             raise Interrupted(f"{version} has no golden.json")
         return dict(json.loads(body))
-
-    def launches(self, run_ids: Iterable[str]) -> list[LaunchState]:
-        """The states of all KFP runs of these runs."""
-        return [launch.state for run_id in run_ids for launch in self.app.pipelines.list(f"{run_id}.")]
 
 
 def _told(entry: Entry) -> str:

@@ -1,0 +1,119 @@
+import io
+import json
+from itertools import pairwise
+
+import polars as pl
+import pytest
+from rich.console import Console
+
+from local.demo import files, summary
+from local.demo.scenarios import SCENARIOS, Scene
+from local.faults import Faults
+from statemachine.core.run import Entry, Run
+from statemachine.core.states import State
+
+
+@pytest.fixture(scope="module")
+def made():
+    return files.make(4_000, seed=7, fraud_rate=0.02)
+
+
+def read(body):
+    return pl.read_csv(io.BytesIO(body), infer_schema_length=0)
+
+
+def test_the_burst_is_three_files_of_the_rows_that_were_asked_for(made):
+    """Together they are the first data set; no two files are equal, or an object would be known already."""
+    assert len(made.first) == 3
+    assert sum(len(read(body)) for body in made.first.values()) == 4_000
+    bodies = [*made.first.values(), made.second, made.two_faults, made.bad_alone, made.shuffled, made.night]
+    assert len(set(bodies)) == len(bodies)
+
+
+def test_each_file_goes_on_where_the_last_one_ended(made):
+    """So that a later file fills the test set, and a model is judged on what came after its training."""
+
+    def span(body):
+        dates = read(body).select(pl.date(*(pl.col(c).cast(pl.Int32) for c in ("Year", "Month", "Day"))).alias("d"))[
+            "d"
+        ]
+        return dates.min(), dates.max()
+
+    spans = [span(body) for body in [*made.first.values(), made.second, made.shuffled, made.night]]
+    assert all(earlier[1] <= later[0] for earlier, later in pairwise(spans))
+
+
+def test_shuffled_labels_are_as_many_but_elsewhere(made):
+    """Nothing but the order of the labels differs from an honest file: only the gate can notice."""
+    (honest,) = files.parts(4_000, seed=7, fraud_rate=0.02)["shuffled"]
+    shuffled, label = read(made.shuffled), "Is Fraud?"
+    assert shuffled.drop(label).equals(read(honest.write_csv().encode()).drop(label))
+    assert shuffled[label].value_counts(sort=True).equals(honest[label].value_counts(sort=True))
+    assert (shuffled[label] != honest[label]).sum() > (honest[label] == "Yes").sum()
+
+
+def test_the_bad_files_are_bad_in_the_ways_that_are_told(made):
+    """One lacks a column and has amounts that are none; the other has such amounts alone."""
+    two, alone = read(made.two_faults), read(made.bad_alone)
+    assert "MCC" not in two.columns
+    assert "MCC" in alone.columns
+    for frame in (two, alone):
+        assert (frame["Amount"] == "n/a").sum() == (len(frame) + 82) // 100
+
+
+def test_a_scene_without_promises_did_not_hold():
+    """What was not played proves nothing."""
+    scene = Scene("empty")
+    assert not scene.held
+    scene.promise("something", True)
+    assert scene.held
+    scene.promise("something else", False, "why not")
+    assert not scene.held
+
+
+def test_the_summary_shows_what_did_not_hold():
+    """With what was found; a scenario that was not reached is marked, too."""
+    scene = Scene("a burst", [Run("fraud-1", "fraud", 1, State.FAILED, metrics={"auc_roc": 0.5})])
+    scene.promise("it SUCCEEDED", False, "its pod was evicted")
+    history = [
+        Entry("fraud-1", 1, 100.0, "", "QUEUED", "arrival"),
+        Entry("fraud-1", 2, 101.0, "QUEUED", "TRAINING", "from_train"),
+        Entry("fraud-1", 3, 113.5, "TRAINING", "TRAINING", "failed_for_a_while", "evicted"),
+        Entry("fraud-1", 4, 120.0, "TRAINING", "FAILED", "failed", "evicted"),
+    ]
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(summary.render([scene, Scene("never played")], {"fraud-1": history}, {"took": "9 s"}))
+    shown = console.export_text()
+    assert "✗  a burst       it SUCCEEDED   its pod was evicted" in shown
+    assert "✗  never played  it was played  no" in shown
+    assert summary.stage_seconds(history) == {"train": 19.0}
+    data = json.loads(json.dumps(summary.as_data([scene], {"fraud-1": history}, {})))
+    assert data["scenes"][0]["runs"][0]["seconds"] == {"train": 19.0}
+    assert data["scenes"][0]["held"] is False
+
+
+def test_every_scenario_says_what_it_plays():
+    """Its docstring is told to the audience."""
+    assert all(play.__doc__ for _, play in SCENARIOS)
+    assert len({title for title, _ in SCENARIOS}) == len(SCENARIOS) == 5
+
+
+def test_a_fault_spares_those_that_it_is_told_to(tmp_path):
+    """Only other versions lose half of each model's largest file; cleared, nothing breaks."""
+    faults = Faults(tmp_path / "state" / "faults.json")
+    spoil = faults.spoil()
+
+    def repository(name):
+        weights = tmp_path / name / "fraud_score" / "1" / "weights"
+        weights.parent.mkdir(parents=True)
+        weights.write_bytes(b"x" * 100)
+        (weights.parent / "model.py").write_bytes(b"y" * 10)
+        spoil(tmp_path / name, name)
+        return weights.stat().st_size, (weights.parent / "model.py").stat().st_size
+
+    assert repository("before") == (100, 10)
+    faults.spoil_all_but(["good"])
+    assert repository("good") == (100, 10)
+    assert repository("bad") == (50, 10)
+    faults.clear()
+    assert repository("after") == (100, 10)
