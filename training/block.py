@@ -23,10 +23,10 @@ RISKS = tuple(f"{side}_{what}_{days}d" for side in SIDES for what in ("matured",
 class History:
     """The last K strictly earlier transactions of one card or merchant, most recent first; zeros where absent.
 
-    `row` [B, K, F]; `state` [B, K, S] what velocity said of each when it happened (`training.velocity.STATE`), which is how a
-    transaction hears of its neighbours' neighbours; `gap` [B, K] seconds ago (≥ 1); `label` [B, K] 1 for a fraud that is known
-    by now; `matured` [B, K] whether the label is known; `same` [B, K] whether both card and merchant are those of the
-    transaction itself; `present` [B, K].
+    `row` [B, K, F]; `state` [B, K, S] what velocity said of each when it happened (`training.velocity.STATE`), which
+    is how a transaction hears of its neighbours' neighbours; `gap` [B, K] seconds ago (≥ 1); `label` [B, K] 1 for a
+    fraud that is known by now; `matured` [B, K] whether the label is known; `same` [B, K] whether both card and
+    merchant are those of the transaction itself; `present` [B, K].
     """
 
     row: Tensor

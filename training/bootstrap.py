@@ -1,8 +1,8 @@
 """Bootstrap intervals of AUC-ROC and average precision, exact and fast: seconds become milliseconds.
 
-Both figures see the other transactions only through *how many* fall between which frauds' scores. Drawing N of them with
-replacement is therefore drawing one multinomial over these cells, a few hundred or thousand, rather than N rows. Frauds
-and others are drawn separately (stratified). Pairing two models draws over the cells of both at once.
+Both figures see the other transactions only through *how many* fall between which frauds' scores. Drawing N of them
+with replacement is therefore drawing one multinomial over these cells, a few hundred or thousand, rather than N rows.
+Frauds and others are drawn separately (stratified). Pairing two models draws over the cells of both at once.
 """
 
 from dataclasses import dataclass

@@ -14,13 +14,13 @@ THRESHOLDS = ("max_f1", "fpr_budget", "cost")
 class TrainConfig:
     """What a training is told; the names are those that Katib tunes.
 
-    History: `k` strictly earlier transactions of the card and of the merchant are seen; the `fan_out` most recent of them
-    send messages to the encoder. A label is known `label_delay_days` after its transaction.
-    Seeds: all frauds of the training period and `negative_ratio` times as many others; the graph is never thinned.
-    Encoder: GraphSAGE of width `hidden_dim`, Adam, early stopping on the AUC of `encoder_validation_rows` after `patience`
-    epochs; `folds` of them are cross-fitted over blocks of time.
-    Head: XGBoost on the feature `groups`, early stopping on validation average precision.
-    Threshold: `max_f1`, the best recall within `fpr_budget`, or the least `missed_fraud_cost`/`false_alarm_cost`.
+    History: `k` strictly earlier transactions of the card and of the merchant are seen; the `fan_out` most recent of
+    them send messages to the encoder. A label is known `label_delay_days` after its transaction. Seeds: all frauds of
+    the training period and `negative_ratio` times as many others; the graph is never thinned. Encoder: GraphSAGE of
+    width `hidden_dim`, Adam, early stopping on the AUC of `encoder_validation_rows` after `patience` epochs; `folds`
+    of them are cross-fitted over blocks of time. Head: XGBoost on the feature `groups`, early stopping on validation
+    average precision. Threshold: `max_f1`, the best recall within `fpr_budget`, or the least
+    `missed_fraud_cost`/`false_alarm_cost`.
     """
 
     seed: int = 1
@@ -85,7 +85,8 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> "TrainConfig":
-        """The config of a `[models.<name>.parameters.train]` table, of a saved model or of Katib (whose values are text).
+        """The config of a `[models.<name>.parameters.train]` table, of a saved model or of Katib (whose values are
+        text).
 
         Raises:
             Permanent: a name is unknown or a value cannot be read; the message names it.

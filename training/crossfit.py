@@ -2,8 +2,8 @@
 
 A few hundred frauds are soon memorised. A head that is trained on such scores trusts them blindly and loses on new data
 (`python -m benchmarks.quality --ablations` prints by how much). So the training period is cut into blocks of time;
-for each one an encoder learns from all others, and its scores of the block left out are what the head is trained on. Later
-transactions get the mean over all encoders.
+for each one an encoder learns from all others, and its scores of the block left out are what the head is trained on.
+Later transactions get the mean over all encoders.
 """
 
 from collections.abc import Sequence

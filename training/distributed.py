@@ -1,7 +1,9 @@
-"""Data-parallel fitting of the encoders: `torchrun` starts the processes, DistributedDataParallel joins their gradients.
+"""Data-parallel fitting of the encoders: `torchrun` starts the processes, DistributedDataParallel joins their
+gradients.
 
-`python -m torch.distributed.run --nproc-per-node 2 -m training.distributed DATASET CONFIG CHECKPOINTS OUT`. Every process
-prepares the same lesson and takes its share of every batch; process 0 keeps the checkpoints and writes the trails.
+`python -m torch.distributed.run --nproc-per-node 2 -m training.distributed DATASET CONFIG CHECKPOINTS OUT`. Every
+process prepares the same lesson and takes its share of every batch; process 0 keeps the checkpoints and writes the
+trails.
 """
 
 import os

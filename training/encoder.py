@@ -24,7 +24,7 @@ class Width:
 
 @dataclass(frozen=True)
 class Messages:
-    """Standardised own features [B, D], and per relation whom each of E edges leads to [E] and what it says [E, F + S + 6]."""
+    """Standardised own features [B, D], and per relation where each edge leads [E] and what it says [E, F + S + 6]."""
 
     own: Tensor
     edges: Mapping[str, tuple[Tensor, Tensor]]
@@ -76,7 +76,7 @@ class Listener(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Embeds transactions: own features and two relations' messages → embedding [B, hidden], and a logit [B] of fraud."""
+    """Embeds transactions: own features and two relations' messages → embedding [B, hidden] and fraud logit [B]."""
 
     def __init__(self, width: Width) -> None:
         super().__init__()

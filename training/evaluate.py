@@ -1,4 +1,4 @@
-"""The evaluate stage: candidate, champion, anchor and baselines on the same later rows. It measures; the gate judges."""
+"""The evaluate stage: candidate, champion, anchor and baselines on the same rows. It measures; the gate judges."""
 
 import tempfile
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from statemachine.core.gate import GatePolicy, gate
 from statemachine.core.order import Order
-from training import baselines, bootstrap, metrics, slices, storage
+from training import baselines, bootstrap, head, metrics, slices, storage
 from training.graph import TEST, TRAIN, VALIDATE, load_graph
 from training.history import Reader
 from training.model import FraudModel, load
@@ -51,7 +51,7 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class Scored:
-    """The test rows with the candidate's and everybody else's probabilities [N]; a rival's may be why there are none."""
+    """The test rows with everybody's probabilities [N]; in place of a rival's there may be why there are none."""
 
     ids: NDArray[np.int64]
     times: NDArray[np.int64]
@@ -102,7 +102,7 @@ def told(
     verdict = gate(evaluation, GatePolicy.from_dict(config.gate or {}))
     others = {name: scores for name, (_, scores) in scored.rivals.items() if not isinstance(scores, str)}
     everybody = {"candidate": scored.candidate} | others | dict(scored.baselines)
-    importance = model.booster.get_score(importance_type="total_gain")
+    importance = head.importance(model.booster)
     story = Story(title, evaluation, verdict, scored.labels, everybody, importance, model.config.as_dict())
     data = storage.read_json(str(dataset / "dataset.json"))
     return Pages(page(story), card(title, model, evaluation, verdict, data))

@@ -58,7 +58,7 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Team:
-    """The processes that train together; `wrap` makes gradients those of the whole batch, `agree` spreads rank 0's figure."""
+    """The processes that train together: `wrap` joins their gradients, `agree` spreads rank 0's figure."""
 
     rank: int = 0
     size: int = 1
@@ -114,7 +114,7 @@ class Fitting:
             _, logit = parallel(self.listener(lesson.train_own[batch].to(self.device), block))
             loss = nn.functional.binary_cross_entropy_with_logits(logit.float(), wanted)
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return float(loss.detach())
@@ -138,9 +138,14 @@ class Fitting:
 
     def frozen(self) -> bytes:
         """The checkpoint."""
-        parts = {"encoder": self.encoder, "optimizer": self.optimizer, "scaler": self.scaler}
+        state = {
+            "trail": asdict(self.trail),
+            "encoder": self.encoder.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
         buffer = io.BytesIO()
-        torch.save({"trail": asdict(self.trail)} | {name: part.state_dict() for name, part in parts.items()}, buffer)
+        torch.save(state, buffer)
         return buffer.getvalue()
 
     def thaw(self, body: bytes) -> None:
@@ -181,7 +186,7 @@ def fit_encoder(
 def batches(train: Seeds, config: TrainConfig, trail: Trail, team: Team) -> Iterator[Tensor]:
     """This process's share of each shuffled batch; the batches are the same however many processes there are."""
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + trail.epoch)
-    for batch in torch.randperm(len(train.ids), generator=generator).split(config.batch_size):
+    for batch in torch.split(torch.randperm(len(train.ids), generator=generator), config.batch_size):
         share = batch[: len(batch) // team.size * team.size][team.rank :: team.size]
         if len(share):
             yield share

@@ -1,7 +1,6 @@
 """The boosted head: XGBoost on the feature groups, and the correction for the frauds' share among the seeds."""
 
 import json
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -42,9 +41,14 @@ def predict(booster: xgb.Booster, features: Floats) -> NDArray[np.float32]:
 
 
 def contributions(booster: xgb.Booster, features: Floats) -> NDArray[np.float32]:
-    """Shapley values [B, D + 1] of the margin (log-odds); the last column is the base value, and a row sums to the margin."""
+    """Shapley values [B, D + 1] of the margin (log-odds), base value last; a row's sum is the margin."""
     matrix = xgb.DMatrix(features, feature_names=booster.feature_names)
     return np.asarray(booster.predict(matrix, pred_contribs=True), dtype=np.float32)
+
+
+def importance(booster: xgb.Booster) -> dict[str, float]:
+    """The total gain of each feature that some tree splits by."""
+    return {str(name): float(np.sum(gain)) for name, gain in booster.get_score(importance_type="total_gain").items()}
 
 
 def rebased(booster: xgb.Booster, keep: float) -> xgb.Booster:
@@ -64,11 +68,6 @@ def load_booster(document: bytes) -> xgb.Booster:
     booster = xgb.Booster()
     booster.load_model(bytearray(document))
     return booster
-
-
-def margin(probability: float) -> float:
-    """Log-odds."""
-    return math.log(probability / (1 - probability))
 
 
 def _settings(config: TrainConfig) -> dict[str, object]:

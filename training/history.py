@@ -37,7 +37,7 @@ class Reader:
 
     def blocks(self, seeds: Tensor, size: int = CHUNK) -> Iterator[Block]:
         """Blocks of at most `size` transactions, so that memory does not grow with the number of seeds."""
-        for chunk in seeds.split(size):
+        for chunk in torch.split(seeds, size):
             yield self.block(chunk)
 
     @cached_property
@@ -47,7 +47,8 @@ class Reader:
         narrow = replace(self.graph, row=self.graph.row[:, columns].contiguous(), features=SOURCES)
         reader, everything = _Stateless(narrow, self.k, self.delay), torch.arange(len(narrow), device=narrow.row.device)
         parts = [
-            state(reader.messages(chunk, self.k).double(), SOURCES).float() for chunk in everything.split(STATE_CHUNK)
+            state(reader.messages(chunk, self.k).double(), SOURCES).float()
+            for chunk in torch.split(everything, STATE_CHUNK)
         ]
         return torch.cat(parts)
 

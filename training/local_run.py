@@ -1,4 +1,4 @@
-"""`fraudloop train`: the stages without the loop, on files of this machine, by the functions that the components call."""
+"""`fraudloop train`: the stages without the loop, on this machine's files, by the components' own functions."""
 
 import json
 import sys

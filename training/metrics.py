@@ -58,7 +58,7 @@ def brier(labels: Labels, scores: Scores) -> float:
 
 
 def reliability(labels: Labels, scores: Scores, bins: int = 10) -> list[dict[str, float]]:
-    """Predicted against observed fraud rate, in bins of equally many *frauds*: equal numbers of rows would show zeros."""
+    """Predicted and observed fraud rate in bins of equally many *frauds*: equally many rows would show zeros."""
     order = np.argsort(scores, kind="stable")
     ranked, fraud = scores[order].astype(np.float64), (labels[order] == 1).astype(np.int64)
     part = np.minimum(np.cumsum(fraud) * bins // max(int(fraud.sum()), 1), bins - 1)

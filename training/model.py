@@ -1,4 +1,5 @@
-"""A trained model as files and as an object: encoder, head, threshold and the config and schema that they were made with.
+"""A trained model as files and as an object: encoder, head, threshold and the config and schema that they were made
+with.
 
 No pickle: `encoder.safetensors` (all cross-fitted encoders), `head.json` (XGBoost), `config.json`, `schema.json`,
 `model.json`.
@@ -28,8 +29,8 @@ FORMAT = 1
 class FraudModel:
     """Scores blocks: what `training.history.Reader` reads from a graph, or a server builds from a request.
 
-    `row` are the row features' names in the schema's order; `schema` is the data set's schema.json as it was; `facts` are
-    what training wants remembered (seeds, validation figures, data hash).
+    `row` are the row features' names in the schema's order; `schema` is the data set's schema.json as it was; `facts`
+    are what training wants remembered (seeds, validation figures, data hash).
     """
 
     config: TrainConfig

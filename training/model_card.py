@@ -20,15 +20,16 @@ def card(
             "",
             "## Model",
             "",
-            f"{config.folds} cross-fitted GraphSAGE encoders (width {config.hidden_dim}) over the {config.fan_out} most recent of the",
-            f"last {config.k} strictly earlier transactions of the card and of the merchant; XGBoost on {', '.join(config.groups)}.",
-            f"Labels of others count {config.label_delay_days:g} days after their transaction. Threshold {model.threshold:.4g}, by {config.threshold_rule}.",
+            f"{config.folds} cross-fitted GraphSAGE encoders (width {config.hidden_dim}) hear the",
+            f"{config.fan_out} latest of the last {config.k} strictly earlier transactions of the card and of the merchant; XGBoost on",
+            f"{', '.join(config.groups)}. Labels count {config.label_delay_days:g} days after their transaction.",
+            f"Threshold {model.threshold:.4g}, by the rule {config.threshold_rule}.",
             "",
             "## Data",
             "",
             *_table(("part", "rows", "frauds"), _parts(data)),
             "",
-            f"Data sha256 `{data.get('data_sha256', 'unknown')}`, schema sha256 `{data.get('schema_sha256', 'unknown')}`, seed {config.seed}.",
+            f"Data sha256 `{data['data_sha256']}`, schema sha256 `{data['schema_sha256']}`, seed {config.seed}.",
             "",
             "## Measured on later data, at natural prevalence",
             "",
@@ -44,9 +45,9 @@ def card(
             "",
             "## Limits",
             "",
-            "- It ranks card transactions of this schema. It explains a score, not a person, and proves nothing about either.",
-            "- It needs the history, the states and the counters of card and merchant; without them it is close to the row alone.",
-            "- Probabilities are those of the training period's prevalence; the reliability table says how well they hold later.",
+            "- It ranks card transactions of this schema. Its explanations are of scores, not of people.",
+            "- It needs history, states and counters of card and merchant; without them it knows little but the row.",
+            "- Probabilities are those of the training period; the calibration plot says how well they hold.",
             "- A slice with few frauds says little: its figures swing from one night to the next.",
             "",
         ]
@@ -54,7 +55,7 @@ def card(
 
 
 def _parts(data: Mapping[str, Any]) -> list[Sequence[Any]]:
-    return [(name, f"{part['rows']:,}", f"{part['frauds']:,}") for name, part in data.get("splits", {}).items()]
+    return [(name, f"{part['rows']:,}", f"{part['frauds']:,}") for name, part in data["splits"].items()]
 
 
 def _rivals(evaluation: Mapping[str, Any]) -> Iterable[Sequence[Any]]:

@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -15,7 +16,14 @@ Labels = NDArray[np.int8]
 Scores = NDArray[np.float32]
 POINTS = 400
 INK, MUTED, ACCENT = "#1f2933", "#9aa5b1", "#c2410c"
-QUIET = {"axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": MUTED, "font.size": 9}
+QUIET: Any = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": MUTED,
+    "font.size": 9,
+    "svg.hashsalt": "fraudloop",
+    "svg.fonttype": "none",
+}
 
 
 def precision_recall(labels: Labels, everybody: Mapping[str, Scores]) -> str:
@@ -56,7 +64,7 @@ def histogram(labels: Labels, scores: Scores, threshold: float) -> str:
     """How many frauds and others have which probability, both axes logarithmic, and where the threshold lies."""
 
     def draw(axes: Axes) -> None:
-        edges = np.logspace(np.log10(max(float(scores.min()), 1e-7)), 0, 50)
+        edges = np.logspace(np.log10(max(float(scores.min()), 1e-7)), 0, 50).tolist()
         axes.hist(scores[labels != 1], edges, color=MUTED, label="others")
         axes.hist(scores[labels == 1], edges, color=ACCENT, alpha=0.8, label="frauds")
         axes.axvline(threshold, color=INK, linewidth=1, linestyle="--", label="threshold")
@@ -79,7 +87,7 @@ def bars(values: Mapping[str, float], label: str) -> str:
 
 def svg(draw: Callable[[Axes], None], width: float = 5.0, height: float = 3.4) -> str:
     """What `draw` draws, as one SVG element; sizes in inches. The same data give the same bytes."""
-    with matplotlib.rc_context({**QUIET, "svg.hashsalt": "fraudloop", "svg.fonttype": "none"}):
+    with matplotlib.rc_context(QUIET):
         figure = Figure(figsize=(width, height), layout="constrained")
         draw(figure.subplots())
         out = io.StringIO()
@@ -111,5 +119,5 @@ def _thinned(values: NDArray[np.float64]) -> NDArray[np.float64]:
     if len(values) <= POINTS:
         return values
     chosen = np.unique(np.r_[np.geomspace(1, len(values), POINTS).astype(int) - 1, len(values) - 1])
-    reverse = len(values) - 1 - chosen
-    return values[np.unique(np.r_[chosen, reverse])]
+    kept: NDArray[np.float64] = values[np.unique(np.r_[chosen, len(values) - 1 - chosen])]
+    return kept

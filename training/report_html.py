@@ -74,8 +74,9 @@ def page(story: Story) -> str:
 def _opening(told: Mapping[str, Any], verdict: Verdict) -> str:
     word, colour = ("passes", "#15803d") if verdict.passed else ("does not pass", "#b91c1c")
     return (
-        f"<p class='verdict' style='border-color:{colour}'><b>This candidate {word} the gate.</b> {escape(verdict.reason)}"
-        f"<br>{told['rows']:,} transactions, {told['frauds']:,} frauds. Released is what the controller decides.</p>"
+        f"<p class='verdict' style='border-color:{colour}'><b>This candidate {word} the gate.</b> "
+        f"{escape(verdict.reason)}<br>{told['rows']:,} transactions, {told['frauds']:,} frauds. "
+        "What is released is the controller's decision.</p>"
     )
 
 

@@ -1,4 +1,4 @@
-"""Which transactions are learned from. Seeds are thinned; the graph, validation's natural rate and the test set never."""
+"""Which transactions are learned from. Seeds are thinned; the graph and the test set never are."""
 
 from dataclasses import dataclass
 

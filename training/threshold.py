@@ -9,7 +9,7 @@ from training.config import TrainConfig
 def choose(
     labels: NDArray[np.int8], scores: NDArray[np.float32], weights: NDArray[np.float64], config: TrainConfig
 ) -> float:
-    """The score from which on a transaction counts as fraud; `weights` [V] bring thinned rows to their natural number."""
+    """The score from which on a transaction is a fraud; `weights` [V] bring thinned rows to their natural number."""
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
     frauds = np.cumsum(weights[order] * (labels[order] == 1))
@@ -21,7 +21,8 @@ def choose(
 
 
 def _f1(frauds: NDArray[np.float64], alarms: NDArray[np.float64], config: TrainConfig) -> NDArray[np.float64]:
-    return 2 * frauds / (frauds + alarms + frauds[-1])
+    f1: NDArray[np.float64] = 2 * frauds / (frauds + alarms + frauds[-1])
+    return f1
 
 
 def _within_budget(

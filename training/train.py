@@ -88,7 +88,7 @@ def _trails(
 
 
 def _training_inputs(lesson: Lesson, config: TrainConfig, encoders: Encoders | None) -> NDArray[np.float32]:
-    """The training seeds' inputs: own features as they are, graph scores by encoders that have not learned from them."""
+    """The training seeds' inputs; their graph scores are by encoders that have not learned from them."""
     row = lesson.reader.graph.features
     everything = features.names(row, features.OWN)
     chosen = [everything.index(name) for name in features.names(row, config.groups) if name in everything]

@@ -15,7 +15,7 @@ from training.history import Reader
 
 
 def spoiled(graph: Graph, when: int, delay: int, rng: np.random.Generator) -> Graph:
-    """The same graph with everything from `when` on, and every label younger than `delay` at `when`, changed at random."""
+    """The same graph with all from `when` on, and each label younger than `delay` by then, changed at random."""
     late, unknown = graph.time >= when, graph.time > when - delay
     row, label, card, merchant = (tensor.clone() for tensor in (graph.row, graph.label, graph.card, graph.merchant))
     row[late] = torch.from_numpy(rng.normal(size=(int(late.sum()), row.shape[1])).astype(np.float32))

@@ -15,7 +15,7 @@ from training.seeds import Seeds
 
 
 def test_processes_share_the_same_batches(small: TrainConfig) -> None:
-    """Together the shares of two processes are the one process's batches: no seed twice, none left out but a remainder."""
+    """Together the shares of two processes are one process's batches: no seed twice, and none left out."""
     import torch
 
     seeds = Seeds(torch.arange(1000), torch.zeros(1000), 1.0)
@@ -28,7 +28,7 @@ def test_processes_share_the_same_batches(small: TrainConfig) -> None:
 
 @pytest.mark.xdist_group("torchrun")
 def test_two_processes_agree_with_one(dataset: Path, small: TrainConfig, tmp_path: Path) -> None:
-    """Without dropout the batches and gradients are the same up to rounding, so losses and validation AUC agree closely."""
+    """Without dropout, batches and gradients are the same up to rounding, so validation AUC agrees closely."""
     config = replace(small, dropout=0.0, processes=2)
     together = fit_encoders_together(dataset, config, StoredCheckpoints(str(tmp_path / "two")), lambda *_: None)
     alone = fit_encoders(prepared(dataset, config), config, StoredCheckpoints(str(tmp_path / "one")), lambda *_: None)

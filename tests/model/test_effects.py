@@ -192,7 +192,8 @@ from training.train import train_model
 from training import storage
 dataset, config, folder = sys.argv[1:]
 say = lambda event, figures: print(event, flush=True)
-model = train_model(Path(dataset), TrainConfig.from_dict(storage.read_json(config)), StoredCheckpoints(folder + "/checkpoints"), say)
+config = TrainConfig.from_dict(storage.read_json(config))
+model = train_model(Path(dataset), config, StoredCheckpoints(folder + "/checkpoints"), say)
 model.save(folder + "/model")
 """
 

@@ -121,7 +121,7 @@ def test_settings_are_refused_by_name(trained: Trained, tmp_path: Path) -> None:
 
 
 def test_the_train_stage_leaves_a_model(dataset: Path, small: Any, tmp_path: Path) -> None:
-    """Its output loads and scores, its metrics are figures, and a second attempt starts from the first one's checkpoint."""
+    """Its output loads, its metrics are figures, and a second attempt goes on from the first one's checkpoint."""
     out = f"{tmp_path}/runs/fraud-1/train"
     inputs, parameters = {"dataset": str(dataset)}, small.as_dict()
     done = train(Order("fraud-1", "fraud", Stage.TRAIN, 1, "aaaa", f"{out}/1/aaaa", inputs, parameters))
@@ -152,5 +152,5 @@ def test_scores_do_not_depend_on_the_batch(trained: Trained) -> None:
     graph, config = load_graph(trained.dataset, trained.model.row), trained.model.config
     reader, ids = Reader(graph, config.k, config.label_delay), graph.where(TEST)
     together = trained.model.score(reader.block(ids))
-    alone = np.concatenate([trained.model.score(reader.block(ids[n : n + 1])) for n in range(0, 300)])
+    alone = np.concatenate([trained.model.score(reader.block(ids[n : n + 1])) for n in range(300)])
     assert np.array_equal(together[:300], alone)

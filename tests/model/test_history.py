@@ -35,7 +35,7 @@ def test_a_tie_is_not_earlier() -> None:
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("seed", range(3))
 def test_the_fast_reading_is_the_plain_one(side: str, seed: int) -> None:
-    """On random graphs full of ties, histories, gaps, labels and flags equal those found by looking at each transaction."""
+    """On random graphs full of ties, histories equal those found by looking at each transaction."""
     made, k = random_graph(300, seed), 5
     history = Reader(made, k, DELAY).history(side, torch.arange(300), k)
     other = made.merchant if side == "card" else made.card
