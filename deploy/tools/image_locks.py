@@ -1,7 +1,7 @@
 """The images' locks: of requirements/all.lock, exactly what the code in an image imports.
 
-.venv/bin/python deploy/image_locks.py          writes docker/*.lock
-.venv/bin/python deploy/image_locks.py --check  fails if one is stale
+.venv/bin/python deploy/tools/image_locks.py          writes docker/*.lock
+.venv/bin/python deploy/tools/image_locks.py --check  fails if one is stale
 """
 
 import re
@@ -37,5 +37,5 @@ if __name__ == "__main__":
     for image in ROOTS:
         path: Path = ROOT / f"docker/{image}.lock"
         if "--check" in sys.argv and path.read_text() != lock(image):
-            raise SystemExit(f"docker/{image}.lock is stale: run .venv/bin/python deploy/image_locks.py")
+            raise SystemExit(f"docker/{image}.lock is stale: run .venv/bin/python deploy/tools/image_locks.py")
         path.write_text(lock(image))

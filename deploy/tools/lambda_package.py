@@ -1,6 +1,6 @@
 """One Lambda's code, and nothing that it does not import: what `sam build` calls for each function.
 
-    .venv/bin/python deploy/lambda_package.py handlers.step DESTINATION
+    .venv/bin/python deploy/tools/lambda_package.py handlers.step DESTINATION
 
 Third-party distributions are copied from this very environment, so the bytes that are shipped are the bytes that were
 tested; they must be pure Python, since the Lambda may run on another architecture. boto3 and what it needs are the

@@ -1,6 +1,6 @@
 """What `AWS::Serverless` becomes in an account: the template's plain CloudFormation, as JSON on standard output.
 
-    .venv-aws/bin/python deploy/sam_translate.py packaged.yaml > plain.json
+    .venv-aws/bin/python deploy/tools/sam_translate.py packaged.yaml > plain.json
 
 AWS does this itself when a stack is deployed. Offline it serves review and the tests: moto knows only plain resources.
 """

@@ -1,0 +1,60 @@
+"""Imports every entry point of an image while only the packages of its lock may be seen.
+
+python deploy/tools/image_imports.py stage            in .venv: whatever the lock does not name is hidden
+PYTHON deploy/tools/image_imports.py stage --all      in an environment made from the lock: nothing is hidden
+"""
+
+import importlib
+import re
+import sys
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+OURS = {"training", "statemachine"}
+
+
+class Hidden:
+    """In place of the import system's path finder: it does not see distributions that the lock does not name."""
+
+    find_distributions = PathFinder.find_distributions
+
+    def __init__(self, allowed: set[str]) -> None:
+        self.owners = packages_distributions()
+        self.allowed = allowed
+
+    def install(self) -> None:
+        """From now on only what is allowed can be imported; optional imports of others find nothing, as in the image."""
+        sys.meta_path[sys.meta_path.index(PathFinder)] = self  # type: ignore[arg-type,call-overload]
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """`None` for what is hidden."""
+        owners = {_canonical(owner) for owner in self.owners.get(name.split(".")[0], ())} - {"fraudloop"}
+        hidden = owners and not owners & self.allowed
+        return None if hidden else PathFinder.find_spec(name, path, target)
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def entry_points(image: str) -> list[str]:
+    """The modules that somebody starts in the image: by name in its Dockerfile, a component or a manifest."""
+    if image == "triton":
+        return ["training.serving.adapter"]
+    components = (ROOT / "training/components.py").read_text()
+    named = re.findall(r'"(training\.[a-z_.]+):[a-z_]+"', components)
+    return ["training.components", "training.serving.fetch", "kfp.dsl.executor_main", *sorted(set(named))]
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    image = sys.argv[1]
+    if "--all" not in sys.argv:
+        pins = (ROOT / f"docker/{image}.lock").read_text().splitlines()
+        Hidden({_canonical(pin.split("==")[0]) for pin in pins}).install()
+    for module in entry_points(image):
+        importlib.import_module(module)
+        print("imported", module)
