@@ -147,7 +147,7 @@ def slots(trigger: Document, after: datetime) -> Iterator[datetime]:
         if cron := trigger.get("cron_schedule"):
             schedule, moments = cron, _cron(cron["cron"], _start_of(cron, after))
         elif periodic := trigger.get("periodic_schedule"):
-            schedule, moments = periodic, _periodic(int(periodic["interval_second"]), periodic, after)
+            schedule, moments = periodic, _periodic(_seconds(periodic), periodic, after)
         else:
             raise invalid("the trigger has neither cron_schedule nor periodic_schedule")
         end = clock.read(schedule["end_time"]) if schedule.get("end_time") else datetime.max.replace(tzinfo=UTC)
@@ -169,9 +169,14 @@ def _cron(expression: str, after: datetime) -> Iterator[datetime]:
     return CronSim(" ".join(fields).replace("?", "*"), after.replace(microsecond=0))
 
 
-def _periodic(seconds: int, schedule: Document, after: datetime) -> Iterator[datetime]:
+def _seconds(schedule: Document) -> int:
+    seconds = int(schedule["interval_second"])
     if seconds < 1:
         raise ValueError(f"interval_second is {seconds}")
+    return seconds
+
+
+def _periodic(seconds: int, schedule: Document, after: datetime) -> Iterator[datetime]:
     step = timedelta(seconds=seconds)
     start = clock.read(schedule["start_time"]) if schedule.get("start_time") else after
     slot = start + step * max((after - start) // step, 0)

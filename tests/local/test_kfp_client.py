@@ -10,7 +10,6 @@ from kfp import compiler, dsl
 
 from local.kfp import EmbeddedKFP
 
-
 pytestmark = pytest.mark.xdist_group("kfp-client")
 
 

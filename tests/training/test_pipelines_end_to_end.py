@@ -1,6 +1,6 @@
 """The compiled `fraud-detection-end-to-end`, executed: real components and gate, stand-ins for the stages' own work.
 
-The stages themselves are proven elsewhere; here it is the graph: what is handed on, what the gate opens, what is not run.
+The stages are proven elsewhere; here it is the graph: what is handed on, what the gate opens, what is not run.
 """
 
 import json
