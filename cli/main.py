@@ -10,11 +10,14 @@ from cli import (
     baseline,
     cost,
     data,
+    dlq,
     doctor,
     nightly,
     parity,
+    people,
     phase,
     pipelines,
+    quarantine,
     runs,
     sagemaker,
     schedule,
@@ -54,7 +57,10 @@ class Commands(TyperGroup):
 app = typer.Typer(
     cls=Commands, help=HELP, no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_show_locals=False
 )
-for group in (system, data, runs, nightly, pipelines, training, tune, baseline, parity, cost, slo, schedule, sagemaker):
+for group in (
+    *(system, data, runs, nightly, people, quarantine, dlq),
+    *(pipelines, training, tune, baseline, parity, cost, slo, schedule, sagemaker),
+):
     group.register(app)
 app.add_typer(doctor.app, name="doctor", rich_help_panel="Cluster")
 app.add_typer(phase.app, name="phase", rich_help_panel="Cluster")
