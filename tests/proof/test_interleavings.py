@@ -50,16 +50,19 @@ class Interleavings(RuleBasedStateMachine):
         self.model = Model("fraud")
         self.broken = False  # a restore failed: what serves is not known
 
-    @initialize(approval=st.booleans(), champion=st.booleans())
-    def begin(self, approval: bool, champion: bool) -> None:
-        """Half of the examples begin with a champion that serves."""
+    @initialize(approval=st.booleans(), champion=st.booleans(), under_way=st.integers(0, 20))
+    def begin(self, approval: bool, champion: bool, under_way: int) -> None:
+        """Half of the examples begin with a champion that serves, and most with a run on its way."""
         if champion:
             self.world.intake.arrive([self.world.object("data/fraud/first.csv")])
-            for _ in range(12):
+            for _ in range(60):
                 self.world.quiet_minute()
             assert self.world.onlooker.model("fraud").champion
         if approval:
             self.world.policies["fraud"] = Policy(**{**vars(POLICY), "require_approval": True})
+        self.world.intake.arrive([self.world.object("data/fraud/second.csv")])
+        for _ in range(under_way):
+            self.world.quiet_minute()
 
     # -- data ---------------------------------------------------------------------------------------------------
 
@@ -86,8 +89,8 @@ class Interleavings(RuleBasedStateMachine):
 
     def start(self, name: str, job: Any, skew: float, late: bool, calls: int) -> None:
         """A worker that makes a few calls, and then stands before the next one."""
-        if len(self.world.workers) < 6:
-            self.world.go_on(self.world.begin(name, job, skew, late), calls)
+        self.world.make_room(5)
+        self.world.go_on(self.world.begin(name, job, skew, late), calls)
 
     @rule(skew=SKEWS, late=st.booleans(), calls=st.integers(0, 12))
     def a_tick(self, skew: float, late: bool, calls: int) -> None:
@@ -100,6 +103,16 @@ class Interleavings(RuleBasedStateMachine):
         runs = [run.id for run in self.world.all_runs() if not run.state.rests] or ["fraud-1"]
         run_id = data.draw(st.sampled_from(runs))
         self.start("look", lambda: self.world.reconciler.look_at(run_id), skew, late, calls)
+
+    @rule(data=st.data(), call=st.sampled_from([".create", ".create", ".stop", ".write", ".list"]), late=st.booleans())
+    def a_worker_freezes(self, data: st.DataObject, call: str, late: bool) -> None:
+        """Right before it would launch, stop or write something, on a run that is alive."""
+        runs = [run.id for run in self.world.all_runs() if not run.state.rests]
+        if runs:
+            run_id = data.draw(st.sampled_from(runs))
+            self.world.make_room(5)
+            worker = self.world.begin("look", lambda: self.world.reconciler.look_at(run_id), 0.0, late)
+            self.world.go_until(worker, call)
 
     @precondition(lambda self: self.world.workers)
     @rule(data=st.data(), calls=st.integers(1, 10))
@@ -119,6 +132,21 @@ class Interleavings(RuleBasedStateMachine):
     def hints_are_lost(self) -> None:
         """All of them."""
         self.world.hints.queue.clear()
+
+    @rule(stage=st.sampled_from(Stage), hows=st.lists(st.sampled_from(PODS), min_size=1, max_size=3))
+    def the_next_pods(self, stage: Stage, hows: list[str]) -> None:
+        """What the next launches of a stage will do."""
+        plays = self.world.plays()
+        self.world.stages.plays[stage.value] = [plays[how] for how in hows if how in plays]
+
+    @rule(count=st.integers(1, 12))
+    def more_minutes_pass(self, count: int) -> None:
+        """A file lands, and things go well for longer."""
+        batch = (self.world.object(f"data/fraud/{self.world.now:.0f}.csv"),)
+        self.world.files.listed += batch
+        self.world.messages.append(batch)
+        self.start("arrival", self.world.arrival(batch), 0.0, False, 100)
+        self.minutes_pass(count)
 
     @rule(count=st.integers(1, 6))
     def minutes_pass(self, count: int) -> None:
@@ -147,10 +175,13 @@ class Interleavings(RuleBasedStateMachine):
         """Answers get lost, runs are listed late, stopping takes a while."""
         self.world.pipelines.lose_answers, self.world.pipelines.lag, self.world.pipelines.stopping = lost, lag, stopping
 
-    @rule(what=st.sampled_from(["pipelines", "files", "table"]), down=st.booleans())
-    def a_service_goes_down(self, what: str, down: bool) -> None:
-        """Or comes back."""
-        getattr(self.world, what).down = down
+    @rule(what=st.sampled_from(["pipelines", "files", "table"]), minutes=st.integers(0, 4), back=st.booleans())
+    def a_service_goes_down(self, what: str, minutes: int, back: bool) -> None:
+        """For a few minutes, or until something else goes down."""
+        self.world.pipelines.down = self.world.files.down = self.world.table.down = False
+        getattr(self.world, what).down = True
+        self.minutes_pass(minutes)
+        getattr(self.world, what).down = not back
 
     @rule(count=st.integers(1, 2))
     def answers_of_the_table_are_lost(self, count: int) -> None:
