@@ -130,6 +130,7 @@ class Triton:
             f"--metrics-port={self.metrics_port}",
             "--allow-grpc=false",
             "--allow-gpu-metrics=false",
+            "--metrics-config=summary_latencies=true",  # as in deploy/triton: quantiles for the dashboard
             "--disable-auto-complete-config",
             "--exit-timeout-secs=10",
         ]
