@@ -13,7 +13,7 @@ from cli.main import app as commands
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^( *)```console\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^\s*\$ (?:\.venv/bin/)?fraudloop (.+?)(?:\s{2,}#.*|\s+# .*)?$", re.MULTILINE)
-# `baseline import` needs a finished job with metrics, which moto's jobs lack; tests/production/test_parity.py runs both.
+# `baseline import` needs a finished job with metrics, which moto's jobs lack; test_parity.py runs these two.
 ELSEWHERE = ("baseline", "parity", "up", "down", "demo", "publish")
 
 

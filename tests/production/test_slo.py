@@ -131,3 +131,34 @@ def test_a_run_on_sagemaker_is_billed_as_such(ran, fraudloop):
     ran(1, kfp_id="arn:aws:sagemaker:eu-central-1:1:training-job/x")
     told = json.loads(fraudloop("cost", "fraud-1", "--json").output)["fraud-1"]
     assert {line["item"]: line["dollars"] for line in told["lines"]}["train (ml.g4dn.xlarge)"] == pytest.approx(1.1046)
+
+
+def test_it_can_tell_a_pushgateway(ran, fraudloop):
+    """One group a model, with the catalogue's names; a gateway that is away fails nothing."""
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+    from threading import Thread
+
+    class Gateway(BaseHTTPRequestHandler):
+        told = []  # noqa: RUF012
+
+        def do_PUT(self):
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            self.told.append((self.path, body))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    ran(1, metrics={"auc_roc": 0.97})
+    server = HTTPServer(("127.0.0.1", 0), Gateway)
+    Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    told = fraudloop("slo", "--push", f"http://127.0.0.1:{server.server_port}", "--json")
+    server.shutdown()
+    server.server_close()
+    away = fraudloop("slo", "--push", f"http://127.0.0.1:{server.server_port}", "--json")
+    [(path, body)] = Gateway.told
+    assert told.exit_code == away.exit_code == 0
+    assert path == "/metrics/job/fraudloop-slo/model/fraud"
+    assert 'fraudloop_slo_value{objective="auc_roc"} 0.97' in body
+    assert 'fraudloop_run_cost_dollars{basis="marginal"}' in body
