@@ -19,15 +19,15 @@ OURS = {"training", "statemachine"}
 class Hidden:
     """In place of the import system's path finder: it does not see distributions that the lock does not name."""
 
-    find_distributions = PathFinder.find_distributions
+    find_distributions = staticmethod(PathFinder.find_distributions)
 
     def __init__(self, allowed: set[str]) -> None:
         self.owners = packages_distributions()
         self.allowed = allowed
 
     def install(self) -> None:
-        """From now on only what is allowed can be imported; optional imports of others find nothing, as in the image."""
-        sys.meta_path[sys.meta_path.index(PathFinder)] = self  # type: ignore[arg-type,call-overload]
+        """From now on only what is allowed is found; an optional import of another finds nothing, as in the image."""
+        sys.meta_path[sys.meta_path.index(PathFinder)] = self
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """`None` for what is hidden."""

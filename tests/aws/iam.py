@@ -17,6 +17,7 @@ class Call:
     action: str
     resource: str
     prefix: str = ""
+    context: str = ""
 
 
 def calls(service: str, operation: str, parameters: Mapping[str, Any]) -> Iterator[Call]:
@@ -63,13 +64,15 @@ def allows(statements: list[dict[str, Any]], call: Call) -> bool:
 def matches(statement: Mapping[str, Any], call: Call) -> bool:
     """Whether a statement speaks of the call."""
     condition = statement.get("Condition", {})
-    known = {"StringLike": {"s3:prefix"}}
+    known = {"StringLike": {"s3:prefix"}, "StringEquals": {"events:source", "cloudwatch:namespace"}}
     assert all(set(keys) <= known.get(operator, set()) for operator, keys in condition.items()), condition
     prefixes = listed(condition.get("StringLike", {}).get("s3:prefix", "*"))
+    equal = [value for values in condition.get("StringEquals", {}).values() for value in listed(values)]
     return (
         any(fnmatchcase(call.action, action) for action in listed(statement["Action"]))
         and any(fnmatchcase(call.resource, resource) for resource in listed(statement["Resource"]))
         and any(fnmatchcase(call.prefix, prefix) for prefix in prefixes)
+        and (not equal or call.context in equal)
     )
 
 

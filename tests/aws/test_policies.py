@@ -184,15 +184,31 @@ def test_a_function_may_do_nothing_that_it_does_not(deployed, recorded, function
         ]["QueueArn"]
         for q in DEAD_LETTERS
     }
-    unused = []
-    for statement in statements(stack, f"{function.capitalize()}Role"):
+    mine = statements(stack, f"{function.capitalize()}Role")
+    assert not unused(mine, calls.get(function, set()), dead)
+
+
+def unused(mine, calls, dead):
+    """What `mine` allows but no call needs, action by action and resource by resource."""
+    found = []
+    for statement in mine:
         for action in iam.listed(statement["Action"]):
             for resource in iam.listed(statement["Resource"]):
                 only = {**statement, "Action": action, "Resource": resource}
-                used = any(iam.matches(only, call) for call in calls.get(function, ()))
+                used = any(iam.matches(only, call) for call in calls)
                 if not used and action not in BY_THE_SERVICE and resource not in dead:
-                    unused.append(f"{action} on {resource}")
-    assert not unused
+                    found.append(f"{action} on {resource}")
+    return found
+
+
+def test_a_right_too_many_and_a_right_too_few_are_noticed(deployed, recorded):
+    """Broken on purpose: one action more, one table less."""
+    stack, calls = recorded
+    mine = statements(stack, "TickRole")
+    extra = {"Effect": "Allow", "Action": "dynamodb:DeleteItem", "Resource": "arn:aws:dynamodb:us-east-1:1:table/t"}
+    assert unused([*mine, extra], calls["tick"], set()) != unused(mine, calls["tick"], set())
+    without = [s for s in mine if "dynamodb:PutItem" not in iam.listed(s["Action"])]
+    assert not all(iam.allows(without, call) for call in calls["tick"])
 
 
 def test_the_evaluator_says_no(recorded):

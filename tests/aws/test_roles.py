@@ -1,0 +1,136 @@
+"""The pods' roles, deployed into moto and asked: what they may, what they may not, and who may take them on."""
+
+import ast
+import json
+
+import boto3
+import pytest
+import yaml
+from deployment import ROOT
+from iam import Call, allows, listed
+from test_template import RESOURCES, Loader
+
+from local import cloud
+
+PARAMETERS = {
+    "OidcProvider": "oidc.eks.eu-central-1.amazonaws.com/id/ABCDEF",
+    "DataBucket": "data",
+    "ArtifactsBucket": "artifacts",
+    "EventBusArn": "arn:aws:events:us-east-1:123456789012:event-bus/fraudloop-stages",
+    "TokenSecretArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:token-x",
+}
+BUS = PARAMETERS["EventBusArn"]
+
+
+@pytest.fixture(scope="module")
+def made():
+    """Both stacks; roles by output, policies by role."""
+    with cloud.serving() as url:
+
+        def client(service):
+            keys = {"aws_access_key_id": "t", "aws_secret_access_key": "t", "region_name": "us-east-1"}
+            return boto3.Session().client(service, endpoint_url=url, **keys)
+
+        for name in ("roles", "registry"):
+            body = json.dumps(plain(yaml.load((ROOT / f"deploy/aws/{name}.yaml").read_text(), Loader)))
+            values = (
+                [{"ParameterKey": k, "ParameterValue": v} for k, v in PARAMETERS.items()] if name == "roles" else []
+            )
+            client("cloudformation").create_stack(StackName=f"r-{name}", TemplateBody=body, Parameters=values)
+        outputs = client("cloudformation").describe_stacks(StackName="r-roles")["Stacks"][0]["Outputs"]
+        roles = {o["OutputKey"].removesuffix("RoleArn"): o["OutputValue"].rsplit("/", 1)[-1] for o in outputs}
+        yield client, {who: (role, statements(client("iam"), role)) for who, role in roles.items()}
+        for name in ("registry", "roles"):
+            client("cloudformation").delete_stack(StackName=f"r-{name}")
+
+
+def plain(node):
+    """The short forms as CloudFormation's long ones."""
+    if isinstance(node, dict) and len(node) == 1 and next(iter(node)).startswith("!"):
+        ((tag, value),) = node.items()
+        if tag == "!Ref":
+            return {"Ref": value}
+        return (
+            {f"Fn::{tag[1:]}": value.split(".") if tag == "!GetAtt" else plain(value)} if tag != "!Condition" else value
+        )
+    if isinstance(node, dict):
+        return {key: plain(value) for key, value in node.items()}
+    return [plain(value) for value in node] if isinstance(node, list) else node
+
+
+def statements(iam, role):
+    documents = [
+        iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+        for name in iam.list_role_policies(RoleName=role)["PolicyNames"]
+    ]
+    return [s for d in documents for s in (ast.literal_eval(d) if isinstance(d, str) else d)["Statement"]]
+
+
+def test_each_role_is_bound_to_one_service_account(made):
+    """By subject and audience of the cluster's own issuer."""
+    client, roles = made
+    subjects = {"Pipeline": "kubeflow:pipeline-runner", "Triton": "triton:triton", "Token": "kubeflow:fraudloop-token"}
+    for who, subject in subjects.items():
+        found = client("iam").get_role(RoleName=roles[who][0])["Role"]["AssumeRolePolicyDocument"]
+        (statement,) = (json.loads(found) if isinstance(found, str) else found)["Statement"]
+        issuer = PARAMETERS["OidcProvider"]
+        assert statement["Action"] == "sts:AssumeRoleWithWebIdentity"
+        assert statement["Condition"]["StringEquals"] == {
+            f"{issuer}:aud": "sts.amazonaws.com",
+            f"{issuer}:sub": f"system:serviceaccount:{subject}",
+        }
+
+
+MAY = [
+    ("Pipeline", Call("s3:GetObject", "arn:aws:s3:::data/data/fraud/1.csv")),
+    ("Pipeline", Call("s3:ListBucket", "arn:aws:s3:::data", "data/fraud/")),
+    ("Pipeline", Call("s3:PutObject", "arn:aws:s3:::artifacts/runs/fraud-1/train/1/x/report.json")),
+    ("Pipeline", Call("s3:PutObject", "arn:aws:s3:::artifacts/models/fraud/v/MANIFEST.json")),
+    ("Pipeline", Call("events:PutEvents", BUS, context="fraudloop.training")),
+    ("Triton", Call("s3:GetObject", "arn:aws:s3:::artifacts/models/fraud/v/MANIFEST.json")),
+    ("Token", Call("secretsmanager:PutSecretValue", PARAMETERS["TokenSecretArn"])),
+    ("Token", Call("cloudwatch:PutMetricData", "*", context="Fraudloop/Token")),
+]
+MAY_NOT = [
+    ("Pipeline", Call("s3:GetObject", "arn:aws:s3:::data/private/x.csv")),
+    ("Pipeline", Call("s3:PutObject", "arn:aws:s3:::data/data/fraud/1.csv")),
+    ("Pipeline", Call("s3:DeleteObject", "arn:aws:s3:::artifacts/models/fraud/v/MANIFEST.json")),
+    ("Pipeline", Call("s3:DeleteObjectVersion", "arn:aws:s3:::artifacts/runs/fraud-1/manifest.json")),
+    ("Pipeline", Call("events:PutEvents", BUS, context="aws.s3")),
+    ("Pipeline", Call("events:PutEvents", "arn:aws:events:us-east-1:123456789012:event-bus/default")),
+    ("Pipeline", Call("dynamodb:PutItem", "arn:aws:dynamodb:us-east-1:123456789012:table/fraudloop")),
+    ("Pipeline", Call("secretsmanager:GetSecretValue", PARAMETERS["TokenSecretArn"])),
+    ("Triton", Call("s3:GetObject", "arn:aws:s3:::artifacts/runs/fraud-1/manifest.json")),
+    ("Triton", Call("s3:GetObject", "arn:aws:s3:::data/data/fraud/1.csv")),
+    ("Triton", Call("s3:PutObject", "arn:aws:s3:::artifacts/models/fraud/v/MANIFEST.json")),
+    ("Token", Call("secretsmanager:GetSecretValue", PARAMETERS["TokenSecretArn"])),
+    ("Token", Call("cloudwatch:PutMetricData", "*", context="AWS/Lambda")),
+]
+
+
+@pytest.mark.parametrize(("who", "call"), MAY, ids=str)
+def test_a_pod_may_do_its_work(made, who, call):
+    """What docs/security.md says that it may."""
+    assert allows(made[1][who][1], call)
+
+
+@pytest.mark.parametrize(("who", "call"), MAY_NOT, ids=str)
+def test_a_pod_may_do_nothing_else(made, who, call):
+    """What an attacker who owns the pod would like to."""
+    assert not allows(made[1][who][1], call)
+
+
+def test_images_cannot_be_replaced_under_their_tag(made):
+    """Three repositories: immutable tags, scanned when pushed."""
+    found = made[0]("ecr").describe_repositories()["repositories"]
+    assert {r["repositoryName"] for r in found} == {"fraudloop/training", "fraudloop/training-gpu", "fraudloop/triton"}
+    assert all(r["imageTagMutability"] == "IMMUTABLE" for r in found)
+    assert all(list(r["imageScanningConfiguration"].values()) == [True] for r in found)
+
+
+def test_sagemaker_jobs_are_bounded_to_one_role():
+    """The step function may pass the one role that the parameter names, to SageMaker only."""
+    policy = RESOURCES["SageMakerPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    (passing,) = [s for s in policy if "iam:PassRole" in listed(s["Action"])]
+    assert passing["Resource"] == {"!Ref": "SageMakerRoleArn"}
+    assert passing["Condition"]["StringEquals"]["iam:PassedToService"] == "sagemaker.amazonaws.com"
