@@ -125,9 +125,11 @@ def main() -> int:
     chosen = [m for m in MUTANTS if not asked or any(word in m.name for word in asked)]
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 2) as pool:
         unbroken = pool.submit(trial, None)
-        found = dict(zip(chosen, pool.map(trial, chosen), strict=True))
-    for mutant, caught in found.items():
-        print(f"{'caught  ' if caught else 'SURVIVED'} {mutant.name:<36}", *(f"{c.suite}: {c.test}" for c in caught))
+        found = {}
+        for mutant, caught in zip(chosen, pool.map(trial, chosen), strict=True):
+            found[mutant] = caught
+            by = "; ".join(f"{c.suite}: {c.test}" for c in caught)
+            print(f"{'caught  ' if caught else 'SURVIVED'} {mutant.name:<36} {by}", flush=True)
     if unbroken.result():
         print("the unbroken source fails:", *unbroken.result())
         return 1
