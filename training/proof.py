@@ -1,5 +1,6 @@
 """Asks a Triton server, over HTTP, which version it serves and whether it repeats the golden answers."""
 
+from http.client import HTTPException
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from training.cluster import Unanswered
 from training.golden import Exchange, Golden, Tensors
 
 ASK_SECONDS = 30.0
+CUT = (OSError, HTTPException)  # what tritonclient's HTTP library raises when a connection breaks
+NO_ANSWER = frozenset({"429", "501", "502", "503", "504"})  # 501 is tritonclient's own, for an answer it cannot decode
 
 
 class Mismatch(Exception):
@@ -26,7 +29,7 @@ def served_version(address: str, model: str) -> str:
     try:
         with triton.InferenceServerClient(address, network_timeout=ASK_SECONDS) as server:
             parameters = server.get_model_config(model).get("parameters", {})
-    except (InferenceServerException, OSError) as error:
+    except (InferenceServerException, *CUT) as error:
         raise Unanswered(f"Triton at {address} does not tell the configuration of {model}: {error}") from error
     return str(parameters.get("candidate_version", {}).get("string_value", ""))
 
@@ -42,8 +45,10 @@ def replay(address: str, golden: Golden) -> float:
         with triton.InferenceServerClient(address, network_timeout=ASK_SECONDS) as server:
             return max(_difference(ask(server, exchange), exchange, golden.tolerance) for exchange in golden.exchanges)
     except InferenceServerException as error:
+        if error.status() in NO_ANSWER:
+            raise Unanswered(f"Triton at {address} did not answer a golden request: {error}") from error
         raise Mismatch(f"Triton at {address} refuses a golden request: {error}") from error
-    except OSError as error:
+    except CUT as error:
         raise Unanswered(f"Triton at {address} is unreachable: {error}") from error
 
 

@@ -34,12 +34,30 @@ SCHEMA: dict[str, Any] = {
 }
 
 
+TORN = "FraudloopTorn"
+
+
+def _note_torn(response_dict: Mapping[str, Any], parsed_response: Any, **_: Any) -> None:
+    """Mark an answer that was cut.
+
+    botocore sees it by the checksum and tries again, but hands out the last try all the same: as an empty answer,
+    which would read as "not there".
+    """
+    length = (response_dict or {}).get("headers", {}).get("Content-Length")
+    if parsed_response is not None and length is not None and len(response_dict["body"]) < int(length):
+        parsed_response["ResponseMetadata"][TORN] = True
+
+
 @dataclass(frozen=True)
 class DynamoTable:
     """`Table` on a botocore (or boto3) DynamoDB client."""
 
     client: Any
     name: str
+
+    def __post_init__(self) -> None:
+        """See to it that half an answer is told from a whole one."""
+        self.client.meta.events.register("response-received.dynamodb", _note_torn, unique_id=TORN)
 
     def get(self, key: Key) -> Item | None:
         """The item, read consistently."""
@@ -97,9 +115,12 @@ class DynamoTable:
 
     def _call(self, operation: str, **arguments: Any) -> Any:
         try:
-            return getattr(self.client, operation)(TableName=self.name, **arguments)
+            answer = getattr(self.client, operation)(TableName=self.name, **arguments)
         except (ClientError, BotoCoreError) as error:
             raise Unreachable(f"DynamoDB {operation}: {error}") from error
+        if answer["ResponseMetadata"].get(TORN):
+            raise Unreachable(f"DynamoDB {operation}: the answer did not arrive whole")
+        return answer
 
 
 def _failed(error: ClientError, puts: tuple[Put, ...]) -> list[tuple[Put, Mapping[str, Any] | None]]:

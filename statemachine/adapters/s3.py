@@ -22,15 +22,18 @@ class S3Files:
         """At most `limit` + 1 bytes, so that the reader can tell "too large" without taking it all."""
         bucket, key = split(uri)
         try:
-            body = self.client.get_object(Bucket=bucket, Key=key)["Body"]
-            with body:
-                return bytes(body.read(limit + 1))
+            answer = self.client.get_object(Bucket=bucket, Key=key)
+            with answer["Body"] as stream:
+                body = bytes(stream.read(limit + 1))
         except ClientError as error:
             if error.response["Error"]["Code"] in GONE:
                 return None
             raise Unreachable(f"reading {uri}: {error}") from error
         except (BotoCoreError, OSError) as error:
             raise Unreachable(f"reading {uri}: {error}") from error
+        if len(body) < min(answer["ContentLength"], limit + 1):  # a partial read does not raise by itself
+            raise Unreachable(f"reading {uri}: the connection ended after {len(body)} bytes")
+        return body
 
     def write(self, uri: str, body: bytes) -> None:
         """Write it whole."""

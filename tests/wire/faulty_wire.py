@@ -1,0 +1,109 @@
+"""A proxy on the wire between the unmodified adapters and their servers, that fails as networks and servers do."""
+
+import socket
+import struct
+import threading
+import time
+from collections import deque
+from enum import Enum
+
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with RST
+
+
+class Fault(Enum):
+    """What befalls one request."""
+
+    NONE = "none"
+    SLOW = "slow"
+    RESET_BEFORE = "reset before the request"
+    RESET_AFTER = "reset after the request: done, and the answer lost"
+    HALF_ANSWER = "half an answer"
+    UNAVAILABLE = "503"
+    THROTTLED = "429"
+
+
+class Proxy:
+    """Forwards one HTTP request a connection to `target`, and does to it what `faults` says next."""
+
+    def __init__(self, target):
+        self.target, self.faults, self.requests = target, deque(), 0
+        self.always = Fault.NONE
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = self._server.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
+
+    def close(self):
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+        self._accepting.join(5)
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self._server.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client):
+        with client:
+            client.settimeout(20)
+            request = self._request(client)
+            if not request:
+                return
+            self.requests += 1
+            fault = self.faults.popleft() if self.faults else self.always
+            self._befall(client, request, fault)
+
+    def _befall(self, client, request, fault):
+        if fault is Fault.RESET_BEFORE:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            return
+        if fault in (Fault.UNAVAILABLE, Fault.THROTTLED):
+            client.sendall(f"HTTP/1.1 {fault.value} Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+            return
+        if fault is Fault.SLOW:
+            time.sleep(0.3)
+        answer = self._ask(request)
+        if fault is Fault.RESET_AFTER:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            return
+        client.sendall(
+            answer[: len(answer) - max(1, self._body(answer) // 2)] if fault is Fault.HALF_ANSWER else answer
+        )
+
+    def _body(self, answer):
+        return len(answer.split(b"\r\n\r\n", 1)[1])
+
+    def _request(self, client):
+        """The whole request, with `Connection: close`, so that its answer ends with the connection."""
+        raw = b""
+        try:
+            while b"\r\n\r\n" not in raw:
+                part = client.recv(65536)
+                if not part:
+                    return b""
+                raw += part
+            head, body = raw.split(b"\r\n\r\n", 1)
+            lines = head.split(b"\r\n")
+            fields = {line.split(b":", 1)[0].strip().lower(): line.split(b":", 1)[1].strip() for line in lines[1:]}
+            if fields.get(b"expect", b"").lower() == b"100-continue":
+                client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            while len(body) < int(fields.get(b"content-length", b"0")):
+                body += client.recv(65536)
+        except OSError:
+            return b""
+        kept = [line for line in lines if line.split(b":", 1)[0].lower() not in (b"connection", b"expect")]
+        return b"\r\n".join([*kept, b"Connection: close"]) + b"\r\n\r\n" + body
+
+    def _ask(self, request):
+        answer = b""
+        with socket.create_connection(self.target, timeout=20) as upstream:
+            upstream.sendall(request)
+            while part := upstream.recv(65536):
+                answer += part
+        head, body = answer.split(b"\r\n\r\n", 1)
+        lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"connection:")]
+        return b"\r\n".join([*lines, b"Connection: close"]) + b"\r\n\r\n" + body

@@ -1,0 +1,111 @@
+"""The Application API and Triton behind a faulty wire: the candidate is never blamed for the network."""
+
+import http.server
+import json
+import threading
+
+import numpy as np
+import pytest
+from faulty_wire import Fault
+
+from training.cluster import Kubernetes, Stale, Unanswered
+from training.proof import replay, served_version
+from training.stage import Transient
+
+LOST = [Fault.RESET_BEFORE, Fault.RESET_AFTER, Fault.HALF_ANSWER, Fault.UNAVAILABLE, Fault.THROTTLED]
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory):
+    """The stand-in for Argo CD; nothing is rolled out here."""
+    from local.argocd import ArgoCD, Settings
+
+    def no_pod(version, folder):
+        raise FileNotFoundError(version)
+
+    with ArgoCD(tmp_path_factory.mktemp("argocd"), Settings("s3://none/models/fraud"), no_pod) as running:
+        yield running
+
+
+@pytest.fixture
+def cluster(api, proxied, monkeypatch):
+    proxy = proxied(api.api_url)
+    monkeypatch.setenv("KUBERNETES_API_URL", proxy.url)
+    return proxy, Kubernetes("triton-fraud", "argocd", "triton", "triton-fraud-pods")
+
+
+@pytest.mark.parametrize("fault", LOST)
+def test_an_api_that_fails_is_transient(cluster, fault):
+    """Reading and asking for pods: the stage fails in a way that another attempt may not."""
+    proxy, kubernetes = cluster
+    proxy.faults.extend([fault, fault])
+    with pytest.raises(Transient):
+        kubernetes.application()
+    with pytest.raises(Transient):
+        kubernetes.pods()
+
+
+def test_a_patch_whose_answer_was_lost_is_seen_when_read_again(cluster):
+    """Compare-and-set: the second write from the same reading is stale, and the first one holds."""
+    proxy, kubernetes = cluster
+    read = kubernetes.application()
+    patch = {
+        "metadata": {
+            "resourceVersion": read.resource_version,
+            "annotations": {"fraudloop.io/generation": "7"},
+        }
+    }
+    proxy.faults.append(Fault.RESET_AFTER)
+    with pytest.raises(Unanswered):
+        kubernetes.patch(patch)
+    with pytest.raises(Stale):
+        kubernetes.patch({**patch, "metadata": {**patch["metadata"], "labels": {"again": "yes"}}})
+    assert kubernetes.application().generation == 7
+
+
+class Config(http.server.BaseHTTPRequestHandler):
+    """As much of Triton's HTTP API as a version is read from."""
+
+    def do_GET(self):
+        body = json.dumps({"parameters": {"candidate_version": {"string_value": "fraud-1-abc"}}}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def pod():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Config)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("fault", LOST)
+def test_a_pod_that_cannot_be_asked_is_not_a_wrong_version(pod, proxied, fault):
+    """Asked again, it tells its version."""
+    proxy = proxied(pod)
+    proxy.always = fault
+    address = proxy.url.removeprefix("http://")
+    with pytest.raises(Transient):
+        served_version(address, "fraud_score")
+    proxy.always = Fault.NONE
+    assert served_version(address, "fraud_score") == "fraud-1-abc"
+
+
+@pytest.mark.parametrize("fault", LOST)
+def test_a_golden_request_that_was_lost_is_not_a_mismatch(pod, proxied, fault):
+    """Only an answer can differ."""
+    from training.golden import Exchange, Golden
+
+    proxy = proxied(pod)
+    proxy.always = fault
+    x = np.zeros((1, 1), np.float32)
+    golden = Golden(exchanges=(Exchange("fraud_score", {"x": x}, {"y": x}),), tolerance=1e-5)
+    with pytest.raises(Transient):
+        replay(proxy.url.removeprefix("http://"), golden)
