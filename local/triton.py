@@ -132,7 +132,7 @@ class Triton:
             "--allow-gpu-metrics=false",
             "--metrics-config=summary_latencies=true",  # as in deploy/triton: quantiles for the dashboard
             "--disable-auto-complete-config",
-            "--exit-timeout-secs=10",
+            "--exit-timeout-secs=5",
         ]
 
     @property

@@ -113,7 +113,8 @@ class Rollout:
 
     def _roll(self, version: str) -> None:
         if not version:
-            self._replace(None)
+            for pod in self._switch(None):
+                self._end(pod)
             return
         self._started += 1
         folder = self._folder / f"{self._started:03d}-{version}"
@@ -134,10 +135,13 @@ class Rollout:
             self._end(pod)
             self._say(pod.version, "Degraded", f"{pod.version} did not become ready: {error}")
             return
-        self._replace(pod)
-        self._say(pod.version, "Healthy", "")
+        old = self._switch(pod)
+        self._say(pod.version, "Healthy", "")  # as Argo CD: pods that are ending do not count
+        for pod in old:
+            self._end(pod)
 
-    def _replace(self, new: Pod | None) -> None:
+    def _switch(self, new: Pod | None) -> list[Pod]:
+        """Send requests to `new`; the other pods, which have answered all that they were asked."""
         old = [pod for pod in self.pods() if pod is not new]
         with self._lock:
             if new is not None:
@@ -145,8 +149,7 @@ class Rollout:
             for pod in old:
                 pod.ready, pod.terminating = False, True
         self._front.switch(new.server.http_port if new else 0)
-        for pod in old:
-            self._end(pod)
+        return old
 
     def _end(self, pod: Pod) -> None:
         pod.server.stop()

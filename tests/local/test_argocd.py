@@ -100,7 +100,13 @@ def point(argocd: ArgoCD, version: str) -> dict[str, Any]:
         "status": {"operationState": None},
     }
     assert call(argocd, APPLICATION, patch)[0] == 200
-    return until(argocd, lambda live: "operation" not in live and live["status"].get("reconciledAt"))
+    return until(argocd, reconciled)
+
+
+def reconciled(live: dict[str, Any]) -> bool:
+    """The operation is over, and its effects were looked at since."""
+    status = live["status"]
+    return "operation" not in live and status.get("reconciledAt", "") >= status["operationState"]["finishedAt"]
 
 
 def until(argocd: ArgoCD, true: Any, seconds: float = 10.0) -> dict[str, Any]:
