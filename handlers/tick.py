@@ -13,15 +13,15 @@ BATCH = 100
 @metrics.log_metrics
 def handler(event: Event, context: Any) -> dict[str, Any]:
     """The tick alone guarantees progress: all other hints only make it come sooner."""
-    now = time.time()
     for model in app().policies:
         if freed := app().intake.free_slots(model):
             logger.warning("freed the slots of runs that are gone", extra={"model": model, "holders": freed})
         if run := app().intake.close_due(model):
             logger.info("a window closed", extra={"model": model, "run_id": run.id, "why": run.trigger.why})
+        now = time.time()
         opened = app().intake.window(model).opened_at or now
         measure(Figure("IntakeOldestAge", now - opened, {"model": model}))
-    due = list(app().ledger.table.due(now))
+    due = list(app().ledger.table.due(time.time()))  # now: a run that has just begun is due, too
     for at in range(0, len(due), BATCH):
         app().hints.look_at(due[at : at + BATCH])
     metrics.add_metric(name="TickDueRuns", unit="Count", value=len(due))
