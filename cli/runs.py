@@ -34,11 +34,14 @@ def start(
 ) -> None:
     """Begin a run now: close the model's open window, even if it is empty.
 
-    The run begins when no other one trains this model. Example: `fraudloop start fraud --why "new features"`
+    What lies under the model's prefix is taken in first, also if its event has not come yet. The run begins when no
+    other one trains this model. Example: `fraudloop start fraud --why "new features"`
     """
     app = application()
     if manifest is not None:
         app.intake.arrive(_objects(manifest))
+    elif model in app.policies:
+        app.intake.arrive(app.files.list(app.settings.data_bucket, app.policies[model].prefix))
     run_id = app.people.start(model, whoami(app), why)
     if as_json:
         return emit({"run_id": run_id or None})

@@ -24,7 +24,7 @@ from local.stream_source import StreamSource
 
 PREFIX = "fraudloop-"
 HANDLERS = {"arrival": 60.0, "nightly": 600.0, "tick": 50.0, "step": 60.0, "announce": 60.0}  # timeout in seconds
-STEPS = 2
+CONCURRENCY = {"step": 2, "nightly": 2}  # two nights at once meet each other, as they may on AWS
 
 Loop = Callable[[threading.Event], object]
 
@@ -32,7 +32,7 @@ Loop = Callable[[threading.Event], object]
 def functions(package: str = "handlers") -> list[Function]:
     """The five functions, as in template.yaml."""
     return [
-        Function(PREFIX + name, f"{package}.{name}.handler", timeout, STEPS if name == "step" else 1)
+        Function(PREFIX + name, f"{package}.{name}.handler", timeout, CONCURRENCY.get(name, 1))
         for name, timeout in HANDLERS.items()
     ]
 
@@ -62,7 +62,7 @@ class Dispatcher:
     def _loops(self, url: str, tick_seconds: float) -> Iterable[Loop]:
         yield ObjectEvents(self._sqs, self._queue(S3_EVENTS), self._queue(ARRIVALS)).run
         yield self._source(ARRIVALS, "arrival", batch=10).run
-        for _ in range(STEPS):
+        for _ in range(CONCURRENCY["step"]):
             yield self._source(HINTS, "step", batch=1).run
         yield self._stream(url).run
         tick = self.pools[PREFIX + "tick"].invoke  # a tick that fails is not repeated: the next one is near

@@ -6,7 +6,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from statemachine import settings
 ROOT = Path(__file__).resolve().parents[1]
 PIPELINES = ROOT / "build" / "pipelines"
 READY_SECONDS = 60.0
+DIRECT = {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
 
 Say = Callable[[str], object]
 
@@ -85,40 +86,20 @@ class System:
     def _start(self) -> None:
         if lacks := missing_system_library():
             raise DidNotStart(lacks)
-        ports = {name: free_port() for name in ("aws", "kfp", "kubernetes", "triton", "lambda")}
-        urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
-        self._run("cloud", "local.cloud", str(ports["aws"]), ready=urls["aws"] + "/moto-api/", environment=_basic(urls))
-        made = resources.create(urls["aws"])
-        environment = _basic(urls) | made.environment() | self._settings(urls)
-        self.endpoints = Endpoints(urls, _ours(environment))
+        urls = {name: f"http://127.0.0.1:{free_port()}" for name in ("aws", "kfp", "kubernetes", "triton", "lambda")}
+        self._run("cloud", [_port(urls["aws"])], urls["aws"], _basic(urls))
+        environment = _basic(urls) | resources.create(urls["aws"]).environment() | self._settings(urls)
         settings.read(environment)  # a mistake in the registry is told now, not by each handler
-        self._run(
-            "kfp", "local.kfp", *self._kfp(ports), ready=urls["kfp"] + "/apis/v2beta1/healthz", environment=environment
-        )
-        self._run(
-            "cluster",
-            "local.cluster",
-            str(self.home.path / "cluster"),
-            f"s3://{ARTIFACTS}/models/{self.options.model}",
-            str(ports["kubernetes"]),
-            str(ports["triton"]),
-            ready=urls["kubernetes"] + "/healthz",
-            environment=environment,
-        )
+        kfp = ["--port", _port(urls["kfp"]), "--state", str(self.home.path / "kfp")]
+        self._run("kfp", kfp, urls["kfp"] + "/apis/v2beta1/healthz", environment)
+        models = f"s3://{ARTIFACTS}/models/{self.options.model}"
+        cluster = [str(self.home.path / "cluster"), models, _port(urls["kubernetes"]), _port(urls["triton"])]
+        self._run("cluster", cluster, urls["kubernetes"] + "/healthz", environment)
         self._publish(environment)
-        self._run(
-            "dispatcher",
-            "local.dispatcher",
-            str(ports["lambda"]),
-            str(self.home.logs),
-            str(self.options.tick_seconds),
-            ready=urls["lambda"],
-            environment=environment,
-        )
+        dispatcher = [_port(urls["lambda"]), str(self.home.logs), str(self.options.tick_seconds)]
+        self._run("dispatcher", dispatcher, urls["lambda"], environment)
+        self.endpoints = Endpoints(urls, _ours(environment))
         self.home.publish(self.endpoints)
-
-    def _kfp(self, ports: Mapping[str, int]) -> list[str]:
-        return ["--port", str(ports["kfp"]), "--state", str(self.home.path / "kfp")]
 
     def _publish(self, environment: Mapping[str, str]) -> None:
         """Upload the compiled pipelines, as `fraudloop publish` does against a real KFP."""
@@ -139,11 +120,12 @@ class System:
             "KUBERNETES_API_URL": urls["kubernetes"],
         }
 
-    def _run(self, name: str, module: str, *arguments: str, ready: str, environment: Mapping[str, str]) -> None:
-        """Start `python -m module` and wait until it answers at `ready` with anything."""
+    def _run(self, name: str, arguments: Sequence[str], ready: str, environment: Mapping[str, str]) -> None:
+        """Start the program `local.<name>` and wait until it answers at `ready`, with anything."""
         self.say(f"starting {name}")
         with (self.home.logs / f"{name}.log").open("ab") as log:
-            process = spawn([sys.executable, "-m", module, *arguments], log=log, environment=environment, folder=ROOT)
+            command = [sys.executable, "-m", f"local.{name}", *arguments]
+            process = spawn(command, log=log, environment=environment, folder=ROOT)
         self._parts[name] = process
         self.home.record({"supervisor": os.getpid()} | {n: p.pid for n, p in self._parts.items() if p.poll() is None})
         until = time.monotonic() + READY_SECONDS
@@ -180,6 +162,7 @@ def _basic(urls: Mapping[str, str]) -> dict[str, str]:
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "PYTHONUNBUFFERED": "1",
+            **DIRECT,
             "OMP_WAIT_POLICY": "passive",  # the threads of torch and XGBoost share two cores: spinning costs ten times
         }
     )
@@ -187,4 +170,8 @@ def _basic(urls: Mapping[str, str]) -> dict[str, str]:
 
 def _ours(environment: Mapping[str, str]) -> dict[str, str]:
     """Of an environment what a client of the system needs."""
-    return {k: v for k, v in environment.items() if k.startswith(FOREIGN)}
+    return {k: v for k, v in environment.items() if k.startswith(FOREIGN) or k in DIRECT}
+
+
+def _port(url: str) -> str:
+    return url.rsplit(":", 1)[-1]

@@ -95,6 +95,14 @@ def test_start_takes_in_a_manifest(system, fraudloop, tmp_path):
     assert {thing.key for thing in system.intake.objects("fraud")} == {"data/fraud/a.csv", "data/fraud/b.csv"}
 
 
+def test_start_takes_in_what_just_landed(system, fraudloop, tmp_path):
+    """`land && start` must not race the object's event."""
+    (tmp_path / "day.csv").write_bytes(b"x")
+    assert fraudloop("land", str(tmp_path / "day.csv")).exit_code == 0
+    assert read(fraudloop("start", "fraud", "--json")) == {"run_id": "fraud-1"}
+    assert [thing.key for thing in system.intake.objects("fraud")] == ["data/fraud/day.csv"]
+
+
 def test_a_manifest_that_cannot_be_read_is_said_to_be_so(system, fraudloop, tmp_path):
     """With its name and what is wrong."""
     manifest = tmp_path / "manifest.json"
