@@ -13,10 +13,31 @@ DAY = 86_400
 VOLUME_DAYS = (1, 7, 30)
 RISK_DAYS = (7, 30, 90, 365)
 SIDES = ("card", "merchant")
+FIGURES = ("row", "state", "gap", "label")
 # Per side: transactions of the last 1, 7, 30 days (labels not needed), then, counted back from the moment before which
 # labels are known, transactions and frauds of 7, 30, 90, 365 days. The caller of the served model keeps these counters.
 VOLUMES = tuple(f"{side}_volume_{days}d" for side in SIDES for days in VOLUME_DAYS)
 RISKS = tuple(f"{side}_{what}_{days}d" for side in SIDES for what in ("matured", "frauds") for days in RISK_DAYS)
+
+
+@dataclass(frozen=True)
+class Edges:
+    """The E present entries of a history one below the other: `target` [E] whose entry it is, `rank` [E] how many lie
+    before it, and the entries' figures, `row` [E, F], `state` [E, S] and the rest [E], as in `History`.
+    """
+
+    target: Tensor
+    rank: Tensor
+    row: Tensor
+    state: Tensor
+    gap: Tensor
+    label: Tensor
+    matured: Tensor
+    same: Tensor
+
+    def double(self) -> "Edges":
+        """The same edges with their figures in float64."""
+        return replace(self, **{name: getattr(self, name).double() for name in FIGURES})
 
 
 @dataclass(frozen=True)
@@ -37,6 +58,12 @@ class History:
     same: Tensor
     present: Tensor
 
+    def edges(self) -> Edges:
+        """Its entries as edges; nothing is said where nothing is."""
+        target, rank = self.present.nonzero(as_tuple=True)
+        figures = (self.row, self.state, self.gap, self.label, self.matured, self.same)
+        return Edges(target, rank, *(figure[target, rank] for figure in figures))
+
     def recent(self, count: int) -> "History":
         """Only the `count` most recent."""
         return History(*(getattr(self, field.name)[:, :count] for field in fields(self)))
@@ -51,8 +78,7 @@ class History:
 
     def double(self) -> "History":
         """The same history with its figures in float64."""
-        figures = {name: getattr(self, name).double() for name in ("row", "state", "gap", "label")}
-        return replace(self, **figures)
+        return replace(self, **{name: getattr(self, name).double() for name in FIGURES})
 
 
 @dataclass(frozen=True)
@@ -71,6 +97,10 @@ class Block:
     def recent(self, count: int) -> "Block":
         """The same transactions with only the `count` most recent of each history."""
         return replace(self, card=self.card.recent(count), merchant=self.merchant.recent(count))
+
+    def edges(self) -> dict[str, Edges]:
+        """Both relations' edges, with their figures in float64."""
+        return {side: getattr(self, side).double().edges() for side in SIDES}
 
     def only(self, columns: list[int]) -> "Block":
         """The same transactions with these row features alone."""

@@ -60,8 +60,9 @@ def left_out_scores(lesson: Lesson, encoders: Encoders, config: TrainConfig) -> 
     scores = torch.empty(len(lesson.train.ids), 1)
     for fold, member in zip(folds(lesson.train, config.folds), encoders.members, strict=True):
         for part in torch.split(fold.left_out, 4096):
-            block = lesson.reader.messages(lesson.train.ids[part], lesson.fan_out).double()
-            scores[part, 0] = member(encoders.listener(lesson.train_own[part].double(), block))[1].float()
+            edges = lesson.reader.edges(lesson.train.ids[part], lesson.fan_out)
+            exact = {side: said.double() for side, said in edges.items()}
+            scores[part, 0] = member(encoders.listener(lesson.train_own[part].double(), exact))[1].float()
     return scores
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import SAGEConv
 
-from training.block import DAY, SIDES, Block, History
+from training.block import DAY, SIDES, Edges
 
 EDGE_FEATURES = 6  # log gap, recency, matured, known fraud, same card and merchant, rank
 
@@ -65,14 +65,13 @@ class Listener(nn.Module):
         self.said = Scale(width.said)
 
     @torch.no_grad()
-    def forward(self, own: Tensor, block: Block) -> Messages:
-        """The messages for own features [B, D] and the histories of a block."""
-        return Messages(self.own(own), {side: self._edges(getattr(block, side)) for side in SIDES})
+    def forward(self, own: Tensor, edges: Mapping[str, Edges]) -> Messages:
+        """The messages for own features [B, D] and what comes along the edges of each relation."""
+        return Messages(self.own(own), {side: self._said(edges[side]) for side in SIDES})
 
-    def _edges(self, history: History) -> tuple[Tensor, Tensor]:
-        target, rank = history.present.nonzero(as_tuple=True)
-        said = torch.cat([history.row[target, rank], history.state[target, rank]], dim=1)
-        return target, torch.cat([self.said(said), _edge(history, target, rank)], dim=1)
+    def _said(self, edges: Edges) -> tuple[Tensor, Tensor]:
+        said = self.said(torch.cat([edges.row, edges.state], dim=1))
+        return edges.target, torch.cat([said, _circumstances(edges)], dim=1)
 
 
 class Encoder(nn.Module):
@@ -115,21 +114,21 @@ class Encoders(nn.Module):
         self.listener = Listener(width)
         self.members = nn.ModuleList(Encoder(width) for _ in range(count))
 
-    def forward(self, own: Tensor, block: Block) -> Tensor:
+    def forward(self, own: Tensor, edges: Mapping[str, Edges]) -> Tensor:
         """The embedding as the head sees it [B, 1]: its projection on the classifier, averaged over the encoders."""
-        messages = self.listener(own, block)
+        messages = self.listener(own, edges)
         return torch.stack([member(messages)[1] for member in self.members], dim=1).mean(1, keepdim=True)
 
 
-def _edge(history: History, target: Tensor, rank: Tensor) -> Tensor:
-    """Features [E, 6] of the edges from the `rank`-th last transaction to `target`."""
-    gap = history.gap[target, rank]
+def _circumstances(edges: Edges) -> Tensor:
+    """Features [E, 6] of the edges themselves."""
+    gap = edges.gap
     columns = [
         torch.log1p(gap) / 10,
         torch.exp(-gap / DAY),
-        history.matured[target, rank].to(gap.dtype),
-        history.label[target, rank],
-        history.same[target, rank].to(gap.dtype),
-        rank.to(gap.dtype) / history.gap.shape[1],
+        edges.matured.to(gap.dtype),
+        edges.label,
+        edges.same.to(gap.dtype),
+        edges.rank.to(gap.dtype) / 16,
     ]
     return torch.stack(columns, dim=1)

@@ -45,7 +45,7 @@ def inputs(
     )
     parts = [told[:, chosen]]
     if encoders is not None:
-        parts.append(encoders(told, block.recent(fan_out).double()))
+        parts.append(encoders(told, block.recent(fan_out).edges()))
     return torch.cat(parts, dim=1).float().cpu().numpy()
 
 

@@ -4,7 +4,6 @@ All randomness follows from (seed, epoch), so a training that was killed and res
 way as one that was not. `Team` is what torch.distributed changes: each process takes its share of every batch.
 """
 
-import copy
 import io
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -53,7 +52,7 @@ class Lesson:
     def heard(self) -> list[Messages]:
         """The validation seeds' messages, chunk by chunk: the same in every epoch and for every encoder."""
         parts = zip(torch.split(self.validation.ids, CHUNK), torch.split(self.validation_own, CHUNK), strict=True)
-        return [self.listener(own, self.reader.messages(ids, self.fan_out)) for ids, own in parts]
+        return [self.listener(own, self.reader.edges(ids, self.fan_out)) for ids, own in parts]
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ class Fitting:
         self.mixed = config.amp and self.device.type == "cuda"
         torch.manual_seed(config.seed)
         self.encoder = Encoder(width(lesson.reader.graph.features, config)).to(self.device)
-        self.listener = copy.deepcopy(lesson.listener).to(self.device)
+        self.listener = lesson.listener
         self.optimizer = torch.optim.AdamW(
             self.encoder.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
@@ -108,10 +107,10 @@ class Fitting:
 
     def step(self, lesson: Lesson, batch: Tensor, parallel: nn.Module) -> float:
         """One batch of seeds (positions [B]): neighbours, forward, backward; its loss."""
-        block = lesson.reader.messages(lesson.train.ids[batch], lesson.fan_out).to(self.device)
+        messages = self.listener(lesson.train_own[batch], lesson.reader.edges(lesson.train.ids[batch], lesson.fan_out))
         wanted = lesson.train.labels[batch].float().to(self.device)
         with torch.autocast(self.device.type, dtype=torch.float16, enabled=self.mixed):
-            _, logit = parallel(self.listener(lesson.train_own[batch].to(self.device), block))
+            _, logit = parallel(messages.to(self.device))
             loss = nn.functional.binary_cross_entropy_with_logits(logit.float(), wanted)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]

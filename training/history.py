@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from training.block import DAY, RISK_DAYS, SIDES, VOLUME_DAYS, Block, History
+from training.block import DAY, RISK_DAYS, SIDES, VOLUME_DAYS, Block, Edges, History
 from training.graph import Graph, Timeline
 from training.velocity import SOURCES, state
 
@@ -29,11 +29,9 @@ class Reader:
         card, merchant = (self.history(side, seeds, self.k) for side in SIDES)
         return Block(self.graph.row[seeds], card, merchant, torch.cat(volumes, dim=1), torch.cat(risks, dim=1))
 
-    def messages(self, seeds: Tensor, fan_out: int) -> Block:
-        """The block of `seeds` as far as an encoder hears it: `fan_out` earlier transactions a side, no counts."""
-        card, merchant = (self.history(side, seeds, fan_out) for side in SIDES)
-        empty = self.graph.row.new_zeros(len(seeds), 0)
-        return Block(self.graph.row[seeds], card, merchant, empty, empty)
+    def edges(self, seeds: Tensor, fan_out: int) -> dict[str, Edges]:
+        """The edges from the `fan_out` last transactions of each seed's card and merchant, without the empty places."""
+        return {side: self._edges(side, seeds, fan_out) for side in SIDES}
 
     def blocks(self, seeds: Tensor, size: int = CHUNK) -> Iterator[Block]:
         """Blocks of at most `size` transactions, so that memory does not grow with the number of seeds."""
@@ -47,8 +45,7 @@ class Reader:
         narrow = replace(self.graph, row=self.graph.row[:, columns].contiguous(), features=SOURCES)
         reader, everything = _Stateless(narrow, self.k, self.delay), torch.arange(len(narrow), device=narrow.row.device)
         parts = [
-            state(reader.messages(chunk, self.k).double(), SOURCES).float()
-            for chunk in torch.split(everything, STATE_CHUNK)
+            state(reader.uncounted(chunk).double(), SOURCES).float() for chunk in torch.split(everything, STATE_CHUNK)
         ]
         return torch.cat(parts)
 
@@ -67,6 +64,17 @@ class Reader:
             same=present & (other[ids] == other[seeds, None]),
             present=present,
         )
+
+    def _edges(self, side: str, seeds: Tensor, fan_out: int) -> Edges:
+        graph, other = self.graph, self.graph.merchant if side == "card" else self.graph.card
+        ids, present = self._line(side).last(seeds, fan_out)
+        target, rank = present.nonzero(as_tuple=True)
+        source, sink = ids[target, rank], seeds[target]
+        gap = graph.time[sink] - graph.time[source]
+        matured = gap >= self.delay
+        label = (matured & (graph.label[source] == 1)).float()
+        same = other[source] == other[sink]
+        return Edges(target, rank, graph.row[source], self.state[source], gap.float(), label, matured, same)
 
     def _counts(self, side: str, seeds: Tensor) -> tuple[Tensor, Tensor]:
         """Volumes [B, 3] and, for matured labels, transactions and frauds [B, 8] of one side."""
@@ -92,3 +100,9 @@ class _Stateless(Reader):
     def state(self) -> Tensor:
         """Nothing [N, 0]."""
         return self.graph.row.new_zeros(len(self.graph), 0)
+
+    def uncounted(self, seeds: Tensor) -> Block:
+        """The block of `seeds` without counts, which states do not need."""
+        card, merchant = (self.history(side, seeds, self.k) for side in SIDES)
+        empty = self.graph.row.new_zeros(len(seeds), 0)
+        return Block(self.graph.row[seeds], card, merchant, empty, empty)

@@ -72,7 +72,7 @@ def test_a_state_is_what_velocity_said_at_the_time() -> None:
     """A neighbour's state in a history is its own state, computed when it happened."""
     made = random_graph(200, 9)
     reader = Reader(made, 6, DELAY)
-    own = state(reader.messages(torch.arange(200), 6).double(), SOURCES).float()
+    own = state(reader.block(torch.arange(200)).double(), SOURCES).float()
     history = reader.history("card", torch.tensor([150]), 6)
     assert torch.equal(history.state[0, history.present[0]], own[earlier(made, 150, "card")[:6]])
     assert own.shape == (200, len(STATE))
@@ -95,3 +95,14 @@ def test_an_unknown_label_is_no_fraud() -> None:
     block = Reader(made, 2, DELAY).block(torch.tensor([1]))
     assert block.card.label.sum() == 0
     assert block.risk[0, RISKS.index("card_frauds_90d")] == 0
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_edges_are_the_histories_entries(side: str) -> None:
+    """Read straight from the graph (training) or out of a block (scoring), the same edges say the same."""
+    made = random_graph(300, 4)
+    reader, seeds = Reader(made, 6, DELAY), torch.arange(300)
+    straight = reader.edges(seeds, 4)[side].double()
+    through = reader.block(seeds).recent(4).edges()[side]
+    for name in ("target", "rank", "row", "state", "gap", "label", "matured", "same"):
+        assert torch.equal(getattr(straight, name), getattr(through, name)), name

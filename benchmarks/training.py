@@ -1,0 +1,177 @@
+"""Training speed: our sampler and step beside PyG's NeighborLoader with the same fan-out, and peak memory by size.
+
+NeighborLoader needs torch-sparse, which is no part of this project's environment: it is compared if this interpreter,
+or the one that `FRAUDLOOP_PEER_PYTHON` names, can import it (`pip install --no-build-isolation torch-scatter
+torch-sparse`). Both sides train one encoder of the same width on the same seeds for one epoch. The peer's graph is the
+usual one, with card and merchant nodes between transactions, sampled two hops deep so that a seed hears `fan_out`
+transactions a side. It samples them uniformly from past and future: with torch-sparse the loader cannot take the last
+ones before the seed.
+Every measurement is a process of its own.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+
+import torch
+from torch import nn
+from torch_geometric.data import HeteroData
+from torch_geometric.loader import NeighborLoader
+from torch_geometric.nn import HeteroConv, SAGEConv
+
+from benchmarks.results import Figure, figure
+from training.block import SIDES
+from training.config import TrainConfig
+from training.encoder import Listener
+from training.features import width
+from training.fit import Fitting, Lesson, Team
+from training.graph import TRAIN, Graph
+from training.history import Reader
+from training.lesson import own_features
+from training.seeds import Seeds
+from training.velocity import SOURCES
+
+ROWS, SEEDS = 1_000_000, 50_000
+SIZES = (1_000_000, 5_000_000)
+CARDS_PER_ROW, MERCHANTS_PER_ROW = 1 / 500, 1 / 200
+FEATURES = (*SOURCES, *(f"feature_{number}" for number in range(21)))
+CONFIG = TrainConfig(threads=2)
+PEER = "PyG NeighborLoader, same fan-out"
+
+
+def run(rows: int = ROWS, seeds: int = SEEDS) -> list[Figure]:
+    """All figures."""
+    ours, theirs = _child("ours", rows, seeds), _peer(rows, seeds)
+    figures = [figure("train.vs_neighborloader", ours["seeds_per_s"], "seeds/s", PEER, theirs)]
+    for size in SIZES:
+        peak = _child("memory", size, seeds)["gigabytes"]
+        figures.append(figure(f"train.peak_rss_{size // 1_000_000}m", peak, "GB"))
+    return figures
+
+
+def synthetic(rows: int, seed: int = 0) -> Graph:
+    """A graph with skewed merchants and 26 row features; speed does not ask what they mean."""
+    generator = torch.Generator().manual_seed(seed)
+    cards, merchants = max(int(rows * CARDS_PER_ROW), 2), max(int(rows * MERCHANTS_PER_ROW), 2)
+    popularity = torch.rand(rows, generator=generator) ** 3
+    return Graph(
+        time=torch.randint(0, 4 * 365 * 86_400, (rows,), generator=generator).sort().values,
+        card=torch.randint(0, cards, (rows,), generator=generator, dtype=torch.int32),
+        merchant=(popularity * merchants).to(torch.int32),
+        label=(torch.rand(rows, generator=generator) < 0.03).to(torch.int8),
+        split=torch.full((rows,), TRAIN, dtype=torch.int8),
+        row=torch.randn(rows, len(FEATURES), generator=generator),
+        features=FEATURES,
+    )
+
+
+def seeds_of(graph: Graph, count: int) -> Seeds:
+    """The same seeds for both sides."""
+    ids = torch.randperm(len(graph), generator=torch.Generator().manual_seed(1))[:count].sort().values
+    return Seeds(ids, graph.label[ids], 1.0)
+
+
+def ours(rows: int, count: int) -> dict[str, float]:
+    """Seeds a second of one epoch: neighbours, messages, forward, backward, optimiser."""
+    fitting, lesson = _fitting(rows, count)
+    began = time.perf_counter()
+    loss = fitting.epoch(lesson, fitting.encoder)
+    return {"seeds_per_s": count / (time.perf_counter() - began), "loss": loss}
+
+
+def memory(rows: int, count: int) -> dict[str, float]:
+    """Peak resident memory of a whole epoch, data and states included."""
+    ours(rows, count)
+    return {"gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6}
+
+
+def peer(rows: int, count: int) -> dict[str, float]:
+    """The same for NeighborLoader."""
+    if CONFIG.threads:
+        torch.set_num_threads(CONFIG.threads)
+    graph = synthetic(rows)
+    seeds = seeds_of(graph, count)
+    data = _bipartite(graph)
+    loader = NeighborLoader(
+        data,
+        num_neighbors={kind: [1, 0] if kind[2] == "transaction" else [0, CONFIG.fan_out] for kind in data.edge_types},
+        input_nodes=("transaction", seeds.ids),
+        batch_size=CONFIG.batch_size,
+        shuffle=True,
+    )
+    model = _TwoHops(len(FEATURES), CONFIG.hidden_dim)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=CONFIG.learning_rate)
+    began = time.perf_counter()
+    for batch in loader:
+        size = batch["transaction"].batch_size
+        wanted = batch["transaction"].y[:size].float()
+        optimizer.zero_grad(set_to_none=True)
+        nn.functional.binary_cross_entropy_with_logits(model(batch)[:size], wanted).backward()
+        optimizer.step()
+    return {"seeds_per_s": count / (time.perf_counter() - began)}
+
+
+class _TwoHops(nn.Module):
+    """GraphSAGE from transactions over their cards and merchants back to transactions."""
+
+    def __init__(self, features: int, hidden: int) -> None:
+        super().__init__()
+        self.into = HeteroConv({("transaction", "of", side): SAGEConv((features, 1), hidden) for side in SIDES})
+        self.back = HeteroConv({(side, "has", "transaction"): SAGEConv((hidden, features), hidden) for side in SIDES})
+        self.classify = nn.Linear(hidden, 1)
+
+    def forward(self, batch: HeteroData) -> torch.Tensor:
+        """Logits [nodes]."""
+        middle = {name: torch.relu(x) for name, x in self.into(batch.x_dict, batch.edge_index_dict).items()}
+        told = {"transaction": batch["transaction"].x, **middle}
+        return self.classify(torch.relu(self.back(told, batch.edge_index_dict)["transaction"])).squeeze(1)
+
+
+def _bipartite(graph: Graph) -> HeteroData:
+    data = HeteroData()
+    data["transaction"].x, data["transaction"].y = graph.row, graph.label
+    rows = torch.arange(len(graph))
+    for side in SIDES:
+        codes = getattr(graph, side).long()
+        data[side].x = torch.zeros(int(codes.max()) + 1, 1)
+        data["transaction", "of", side].edge_index = torch.stack([rows, codes])
+        data[side, "has", "transaction"].edge_index = torch.stack([codes, rows])
+    return data
+
+
+def _fitting(rows: int, count: int) -> tuple[Fitting, Lesson]:
+    if CONFIG.threads:
+        torch.set_num_threads(CONFIG.threads)
+    graph = synthetic(rows)
+    reader, seeds = Reader(graph, CONFIG.k, CONFIG.label_delay), seeds_of(graph, count)
+    own = own_features(reader, seeds.ids)
+    listener = Listener(width(FEATURES, CONFIG))
+    listener.own.fit(own)
+    listener.said.fit(torch.cat([graph.row[seeds.ids], reader.state[seeds.ids]], dim=1))
+    lesson = Lesson(reader, CONFIG.fan_out, seeds, own, seeds, own, listener)
+    return Fitting(lesson, CONFIG, Team()), lesson
+
+
+def _peer(rows: int, count: int) -> float | None:
+    python = os.environ.get("FRAUDLOOP_PEER_PYTHON", sys.executable)
+    if subprocess.run([python, "-c", "import torch_sparse"], capture_output=True, check=False).returncode:
+        print(f"  {python} cannot import torch_sparse: no peer; see FRAUDLOOP_PEER_PYTHON")
+        return None
+    return _child("peer", rows, count, python)["seeds_per_s"]
+
+
+def _child(what: str, rows: int, count: int, python: str = sys.executable) -> dict[str, float]:
+    environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
+    command = [python, "-m", "benchmarks.training", what, str(rows), str(count)]
+    said = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=environment).stdout.decode().splitlines()[-1]
+    print(f"  {what}, {rows:,} transactions, {count:,} seeds: {said}", flush=True)
+    figures: dict[str, float] = json.loads(said)
+    return figures
+
+
+if __name__ == "__main__":
+    measure = {"ours": ours, "memory": memory, "peer": peer}[sys.argv[1]]
+    print(json.dumps(measure(int(sys.argv[2]), int(sys.argv[3]))))
