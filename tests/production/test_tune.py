@@ -8,23 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from cli import tune
-from local import cloud, resources
 from local import katib as standin
-from statemachine.bootstrap import bootstrap
-
-
-@pytest.fixture
-def system(monkeypatch, tmp_path):
-    """An empty deployment in a local cloud."""
-    from moto.moto_api._internal.models import moto_api_backend
-
-    monkeypatch.setenv("FRAUDLOOP_HOME", str(tmp_path / "none"))
-    with cloud.serving() as url:
-        made = resources.create(url)
-        for name, value in (resources.CREDENTIALS | made.environment() | {"AWS_ENDPOINT_URL": url}).items():
-            monkeypatch.setenv(name, value)
-        yield bootstrap()
-    moto_api_backend.reset()
 
 
 def invented(command):
