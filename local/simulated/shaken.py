@@ -27,6 +27,7 @@ class ShakenWorld(World):
 
     workers: list[Worker] = field(default_factory=list)
     messages: list[tuple[Object, ...]] = field(default_factory=list)
+    freeze: bool = False  # the next worker that is about to launch something
     undead: set[str] = field(default_factory=set)  # launches by workers that outlived their Lambda
 
     def __post_init__(self) -> None:
@@ -110,8 +111,17 @@ class ShakenWorld(World):
             if not self.hints.queue:
                 break
             run_id = self.hints.queue.popleft()
-            self.begin("look", lambda run_id=run_id: self.reconciler.look_at(run_id)).finish()
+            self._look(run_id)
         self.workers = [each for each in self.workers if not each.done]
+
+    def _look(self, run_id: str) -> None:
+        worker = self.begin("look", lambda: self.reconciler.look_at(run_id), late=self.freeze)
+        if self.freeze:
+            self.go_until(worker, ".create")
+            self.freeze = worker.done
+        if not self.freeze and worker.late and not worker.done:
+            return  # there it stands, right before its launch, while others go on
+        worker.finish()
 
     def _is_lucky(self, job: Job) -> bool:
         """A pod takes a few minutes, the same ones in each replay of an example."""

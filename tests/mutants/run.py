@@ -36,8 +36,11 @@ class Suite:
     environment: tuple[tuple[str, str], ...] = ()
 
 
+FAST = " and ".join(
+    f"not {slow}" for slow in ("any_move", "total_and_pure", "burst", "any_report", "any_bytes", "any_text")
+)
 SUITES = (
-    Suite("unit", ("tests/core", "tests/statemachine", "--ignore=tests/core/test_diagram.py")),
+    Suite("unit", ("tests/core", "tests/statemachine", "--ignore=tests/core/test_diagram.py", "-k", FAST)),
     Suite("crash sweep", ("tests/proof/test_crash_sweep.py",), (("FRAUDLOOP_CRASH_STRIDE", "30"),)),
     Suite("interleavings", ("tests/proof/test_interleavings.py",), (("FRAUDLOOP_EXAMPLES", "40"),)),
 )

@@ -114,6 +114,15 @@ class Interleavings(RuleBasedStateMachine):
             worker = self.world.begin("look", lambda: self.world.reconciler.look_at(run_id), 0.0, late)
             self.world.go_until(worker, call)
 
+    @rule(minutes=st.integers(6, 14))
+    def a_launch_comes_late(self, minutes: int) -> None:
+        """A worker freezes right before CreateRun, its claim runs out, others go on; then it makes the call."""
+        self.world.freeze = True
+        self.more_minutes_pass(minutes)
+        self.world.freeze = False
+        for worker in [each for each in self.world.workers if each.late and each.before.endswith(".create")]:
+            self.world.go_on(worker, 1000)
+
     @precondition(lambda self: self.world.workers)
     @rule(data=st.data(), calls=st.integers(1, 10))
     def a_worker_goes_on(self, data: st.DataObject, calls: int) -> None:
