@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import polars as pl
 
-from training import canonical
+from training.data import canonical
 
 IDS = ("Card", "Merchant", "MCC")  # fitted on all rows, as there
 NOMINAL = ("Errors", "Chip", "City", "Zip")  # fitted on train

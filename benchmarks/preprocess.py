@@ -17,7 +17,7 @@ import polars as pl
 
 from benchmarks.blueprint import differences, our_way, pandas_way
 from benchmarks.results import Figure, figure, record
-from training.preprocess import PreprocessConfig, prepare
+from training.data.preprocess import PreprocessConfig, prepare
 from training.synthetic import simulate, write_csv
 
 FULL = 24_386_900

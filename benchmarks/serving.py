@@ -19,19 +19,19 @@ from numpy.typing import NDArray
 
 from benchmarks.results import Figure, figure
 from local.triton import Triton
-from training import head
-from training.checkpoint import StoredCheckpoints
-from training.config import TrainConfig
-from training.export import build, spread
-from training.graph import TEST
-from training.model import FraudModel, load
-from training.preprocess import PreprocessConfig, prepare
+from training.data.preprocess import PreprocessConfig, prepare
+from training.graph.graph import TEST
+from training.model import head
+from training.model.checkpoint import StoredCheckpoints
+from training.model.config import TrainConfig
+from training.model.model import FraudModel, load
+from training.model.train import train_model
+from training.release.export import build, spread
 from training.serving.asking import Asker, fitted_of
 from training.serving.fraud_score import tensors_of
 from training.serving.lines import parse
 from training.serving.request import Featuriser, Request
 from training.synthetic import generate
-from training.train import train_model
 
 ROWS = 100_000
 SEED = 5

@@ -23,16 +23,16 @@ from torch_geometric.loader import NeighborLoader
 from torch_geometric.nn import HeteroConv, SAGEConv
 
 from benchmarks.results import Figure, figure
-from training.block import SIDES
-from training.config import TrainConfig
-from training.encoder import Listener
-from training.features import width
-from training.fit import Fitting, Lesson, Team
-from training.graph import TRAIN, Graph
-from training.history import Reader
-from training.lesson import own_features
-from training.seeds import Seeds
-from training.velocity import SOURCES
+from training.graph.block import SIDES
+from training.graph.features import width
+from training.graph.graph import TRAIN, Graph
+from training.graph.history import Reader
+from training.graph.velocity import SOURCES
+from training.model.config import TrainConfig
+from training.model.encoder import Listener
+from training.model.fit import Fitting, Lesson, Team
+from training.model.lesson import own_features
+from training.model.seeds import Seeds
 
 ROWS, SEEDS = 1_000_000, 50_000
 SIZES = (1_000_000, 5_000_000)

@@ -16,7 +16,7 @@ from statemachine.core.run import Entry, Run
 from statemachine.core.slo import Record
 from statemachine.core.states import Stage
 from statemachine.core.usage import control_use, stage_uses
-from training.config import TrainConfig
+from training.model.config import TrainConfig
 from training.pipeline_settings import read_settings
 
 DAY = 86_400.0

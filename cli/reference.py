@@ -11,10 +11,10 @@ from statemachine.core.gate import GatePolicy
 from statemachine.core.metrics import CATALOGUE, Emitter
 from statemachine.core.policy import IntakePolicy, Policy, Serving, StagePolicy
 from statemachine.core.prices import Prices
-from training.config import TrainConfig
-from training.evaluate import EvaluateConfig
+from training.data.preprocess import PreprocessConfig
+from training.evaluation.evaluate import EvaluateConfig
+from training.model.config import TrainConfig
 from training.pipeline_settings import StepSettings
-from training.preprocess import PreprocessConfig
 
 TABLES: tuple[tuple[str, type], ...] = (
     ("models.NAME.policy", Policy),

@@ -41,7 +41,7 @@ def tune(
 
     Example: `fraudloop tune fraud --local --trials 6 --adopt`
     """
-    from training.config import TrainConfig
+    from training.model.config import TrainConfig
 
     app = None if dataset and not adopt else application()
     found_in = dataset or _dataset(_need(app), model, run)

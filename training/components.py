@@ -25,11 +25,11 @@ def preprocess(
     metrics: Output[Metrics],
 ) -> str:
     """Manifest → checked, split, featurised data set."""
-    from training.launch import launch, order_of
+    from training.pod.launch import launch, order_of
 
     order = order_of("preprocess", run_id, model, attempt, launch_id, output_uri, inputs, parameters)
     made = {"dataset": dataset, "profile": profile}
-    return launch("training.preprocess:preprocess", order, made=made, metrics=metrics)
+    return launch("training.data.preprocess:preprocess", order, made=made, metrics=metrics)
 
 
 def train(
@@ -45,10 +45,11 @@ def train(
     dataset: Input[Dataset] = None,
 ) -> str:
     """Data set → GraphSAGE and its boosted head."""
-    from training.launch import launch, order_of
+    from training.pod.launch import launch, order_of
 
     order = order_of("train", run_id, model, attempt, launch_id, output_uri, inputs, parameters)
-    return launch("training.train:train", order, given={"dataset": dataset}, made={"model": trained}, metrics=metrics)
+    work = "training.model.train:train"
+    return launch(work, order, given={"dataset": dataset}, made={"model": trained}, metrics=metrics)
 
 
 def evaluate(
@@ -67,11 +68,12 @@ def evaluate(
     trained: Input[Model] = None,
 ) -> str:
     """Candidate, champion and baselines on the same later rows; measures, does not judge."""
-    from training.launch import launch, order_of
+    from training.pod.launch import launch, order_of
 
     order = order_of("evaluate", run_id, model, attempt, launch_id, output_uri, inputs, parameters)
     given, made = {"dataset": dataset, "model": trained}, {"evaluation": evaluation}
-    return launch("training.evaluate:evaluate", order, given=given, made=made, metrics=metrics, roc=roc, page=page)
+    work = "training.evaluation.evaluate:evaluate"
+    return launch(work, order, given=given, made=made, metrics=metrics, roc=roc, page=page)
 
 
 def export(
@@ -90,11 +92,12 @@ def export(
     profile: Input[Artifact] = None,
 ) -> str:
     """Trained model → immutable Triton repository with manifest and golden requests."""
-    from training.launch import launch, order_of
+    from training.pod.launch import launch, order_of
 
     order = order_of("export", run_id, model, attempt, launch_id, output_uri, inputs, parameters)
     given = {"dataset": dataset, "model": trained, "evaluation": evaluation, "profile": profile}
-    return launch("training.export:export", order, given=given, made={"repository": repository}, metrics=metrics)
+    work = "training.release.export:export"
+    return launch(work, order, given=given, made={"repository": repository}, metrics=metrics)
 
 
 def deploy(
@@ -108,10 +111,10 @@ def deploy(
     metrics: Output[Metrics],
 ) -> str:
     """Repository → every Triton pod serves it, proven by golden requests."""
-    from training.launch import launch, order_of
+    from training.pod.launch import launch, order_of
 
     order = order_of("deploy", run_id, model, attempt, launch_id, output_uri, inputs, parameters)
-    return launch("training.deploy:deploy", order, metrics=metrics)
+    return launch("training.release.deploy:deploy", order, metrics=metrics)
 
 
 def restore(
@@ -125,10 +128,10 @@ def restore(
     metrics: Output[Metrics],
 ) -> str:
     """The last good version serves again, rolled forward to."""
-    from training.launch import launch, order_of
+    from training.pod.launch import launch, order_of
 
     order = order_of("restore", run_id, model, attempt, launch_id, output_uri, inputs, parameters)
-    return launch("training.deploy:restore", order, metrics=metrics)
+    return launch("training.release.deploy:restore", order, metrics=metrics)
 
 
 def deploy_unless_owned(
@@ -143,19 +146,20 @@ def deploy_unless_owned(
     repository: Input[Artifact],
 ) -> str:
     """Deploy, but refuse while the Application says that the controller owns it."""
-    from training.launch import launch, order_of, read_pointer
+    from training.pod.launch import launch, order_of, read_pointer
 
     version = read_pointer(repository)["uri"].rstrip("/").rpartition("/")[2]
     parameters = {"version": version, **parameters}
     order = order_of("deploy", run_id, model, attempt, launch_id, output_uri, inputs, parameters)
-    return launch("training.deploy:deploy_unless_owned", order, given={"repository": repository}, metrics=metrics)
+    work = "training.release.deploy:deploy_unless_owned"
+    return launch(work, order, given={"repository": repository}, metrics=metrics)
 
 
 def collect(
     run_id: str, model: str, launch_id: str, data_uri: str, output_uri: str, champion: str, anchor: str
 ) -> dict:
     """Everything under a prefix → a manifest, for runs that no controller started."""
-    from training.collection import write_manifest
+    from training.data.collection import write_manifest
 
     uri = write_manifest(run_id, model, launch_id, data_uri, output_uri)
     return {"manifest": uri, "champion": champion, "anchor": anchor}
@@ -163,7 +167,7 @@ def collect(
 
 def judge(evaluation: Input[Artifact], policy: dict, verdict: Output[Metrics]) -> str:
     """The gate, the very function that the controller asks: "pass" or "reject"."""
-    from training.judgement import judge as ask
+    from training.evaluation.judgement import judge as ask
 
     answer = ask(evaluation, policy)
     for check in answer.checks:
@@ -175,7 +179,7 @@ def judge(evaluation: Input[Artifact], policy: dict, verdict: Output[Metrics]) -
 
 def conclude(run_id: str, launch_id: str, output_uri: str, status: dsl.PipelineTaskFinalStatus) -> None:
     """The exit handler: how the pipeline ended, in S3, however it ended."""
-    from training import storage
+    from training.pod import storage
 
     ended = {"run_id": run_id, "launch_id": launch_id, "state": status.state, "error": status.error_message}
     storage.write_json(storage.join(output_uri, "runs", run_id, "end-to-end", f"{launch_id}.json"), ended)

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from statemachine.core.gate import GatePolicy, gate
-from training import export, storage
-from training.checkpoint import StoredCheckpoints
-from training.config import TrainConfig
-from training.evaluate import EvaluateConfig, measured, score, told, write
-from training.fit import Progress
-from training.preprocess import configured, prepare
-from training.stage import Permanent
-from training.train import train_model
+from training.data.preprocess import configured, prepare
+from training.evaluation.evaluate import EvaluateConfig, measured, score, told, write
+from training.model.checkpoint import StoredCheckpoints
+from training.model.config import TrainConfig
+from training.model.fit import Progress
+from training.model.train import train_model
+from training.pod import storage
+from training.pod.stage import Permanent
+from training.release import export
 
 RUN = "local"
 

@@ -18,7 +18,7 @@ from kfp import compiler, dsl, kubernetes
 from statemachine.core.states import Stage
 from training import components
 from training.pipeline_settings import PipelineSettings, StepSettings, read_settings
-from training.spending import REQUESTS
+from training.pod.spending import REQUESTS
 
 END_TO_END = "fraud-detection-end-to-end"
 DEFINITIONS = "definitions.json"

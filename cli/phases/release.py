@@ -8,11 +8,11 @@ from cli.phases.world import PATIENCE, World
 from statemachine.core.gate import gate
 from statemachine.core.policy import Policy
 from statemachine.core.states import State
-from training import proof
-from training.argocd import CONTROLLER, Application
-from training.cluster import GROUP, PLURAL, SERVICE_LABEL, VERSION
-from training.deploy import SERVED_MODEL
-from training.goal import golden_of
+from training.release import proof
+from training.release.argocd import CONTROLLER, Application
+from training.release.cluster import GROUP, PLURAL, SERVICE_LABEL, VERSION
+from training.release.deploy import SERVED_MODEL
+from training.release.goal import golden_of
 
 
 def through(world: World) -> str:

@@ -12,8 +12,8 @@ from cli.phases.production import recurring_runs, schedules
 from cli.phases.release import read_application
 from cli.phases.world import PATIENCE, World
 from statemachine.core.errors import Misconfigured
-from training.argocd import GENERATION, OWNER, POINTER
-from training.cluster import GROUP, PLURAL, VERSION
+from training.release.argocd import GENERATION, OWNER, POINTER
+from training.release.cluster import GROUP, PLURAL, VERSION
 
 PERSON = "person"  # the owner while somebody deploys by hand
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from closure import ROOT, closure, distributions, foreign
 
 OURS = ("training", "statemachine")
-# Components name their stage as text ("training.train:train"), to import it late; KFP's executor runs them.
+# Components name their stage as text ("training.model.train:train"), to import it late; KFP's executor runs them.
 STAGE = re.compile(r'"(training\.[a-z_.]+):[a-z_]+"')
 COMPONENTS = (ROOT / "training/components.py").read_text()
 ROOTS = {

@@ -15,7 +15,7 @@ from local.argocd.settings import Settings
 from local.argocd.syncer import Syncer
 from local.process import free_port
 from local.triton import Triton
-from training import storage
+from training.pod import storage
 from training.serving.fetch import fetch
 
 

@@ -60,8 +60,8 @@ def evaluation(auc: float = 0.97, champion: str = "", anchor: str = "", differen
 
 def measured(order: Order, **figures: float) -> dict[str, Any]:
     """An evaluation against the versions that the order names, as an honest stage makes it."""
-    versions = {role: order.inputs.get(role, "").rsplit("/", 1)[-1] for role in ("champion", "anchor")}
-    return evaluation(**versions, **figures)
+    champion, anchor = (order.inputs.get(role, "").rsplit("/", 1)[-1] for role in ("champion", "anchor"))
+    return evaluation(champion=champion, anchor=anchor, **figures)
 
 
 def honest(order: Order) -> Report:

@@ -11,7 +11,7 @@ from statemachine.core.errors import Conflict, Malformed, Refused, Unknown, Unre
 EXPECTED = (Conflict, Malformed, Refused, Unknown, Unreachable)  # what ends a message and comes again, or is answered
 
 
-class Thread(greenlet):
+class Thread(greenlet):  # type: ignore[misc]  # greenlet has no types
     """A greenlet that knows its worker."""
 
     worker: "Worker"

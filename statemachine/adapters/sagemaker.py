@@ -20,7 +20,7 @@ from statemachine.core.order import Order
 from statemachine.core.states import Stage
 from statemachine.ports import Pins, Pipelines
 
-ENTRYPOINT = ("python", "-m", "training.sagemaker_job")
+ENTRYPOINT = ("python", "-m", "training.pod.sagemaker_job")
 LONGEST_NAME, LONGEST_VALUE = 63, 2500
 STATES = {
     "InProgress": LaunchState.RUNNING,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from manifests import FOLDERS, ROOT, core_problems, custom_problems, of_kind, render
 
-from training.argocd import GENERATION, OWNER, POINTER, Application
+from training.release.argocd import GENERATION, OWNER, POINTER, Application
 
 BUILT_IN = {
     "v1",

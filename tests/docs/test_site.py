@@ -11,7 +11,7 @@ import yaml
 
 from cli import reference
 from statemachine.core.metrics import CATALOGUE
-from training.config import TrainConfig
+from training.model.config import TrainConfig
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

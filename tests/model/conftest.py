@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from training.checkpoint import StoredCheckpoints
-from training.config import TrainConfig
-from training.model import FraudModel, load
-from training.preprocess import PreprocessConfig, prepare
+from training.data.preprocess import PreprocessConfig, prepare
+from training.model.checkpoint import StoredCheckpoints
+from training.model.config import TrainConfig
+from training.model.model import FraudModel, load
+from training.model.train import train_model
 from training.synthetic import generate
-from training.train import train_model
 
 # Small, but everything happens: both folds, early stopping's bookkeeping, all feature groups.
 SMALL = TrainConfig(

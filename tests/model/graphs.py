@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from training.block import DAY
-from training.graph import Graph
-from training.velocity import SOURCES
+from training.graph.block import DAY
+from training.graph.graph import Graph
+from training.graph.velocity import SOURCES
 
 
 def graph(

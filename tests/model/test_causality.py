@@ -10,8 +10,8 @@ from graphs import random_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.graph import Graph, load_graph
-from training.history import Reader
+from training.graph.graph import Graph, load_graph
+from training.graph.history import Reader
 
 
 def spoiled(graph: Graph, when: int, delay: int, rng: np.random.Generator) -> Graph:

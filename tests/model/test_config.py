@@ -4,8 +4,8 @@ from dataclasses import fields, replace
 
 import pytest
 
-from training.config import GROUPS, TrainConfig
-from training.stage import Permanent
+from training.model.config import GROUPS, TrainConfig
+from training.pod.stage import Permanent
 
 
 def test_katibs_text_is_read() -> None:

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from training.checkpoint import StoredCheckpoints
-from training.config import TrainConfig
-from training.crossfit import fit_encoders
-from training.distributed import fit_encoders_together
-from training.fit import Team, Trail, batches
-from training.lesson import prepared
-from training.seeds import Seeds
+from training.model.checkpoint import StoredCheckpoints
+from training.model.config import TrainConfig
+from training.model.crossfit import fit_encoders
+from training.model.distributed import fit_encoders_together
+from training.model.fit import Team, Trail, batches
+from training.model.lesson import prepared
+from training.model.seeds import Seeds
 
 
 def test_processes_share_the_same_batches(small: TrainConfig) -> None:

@@ -12,15 +12,17 @@ import numpy as np
 import pytest
 import torch
 
-from training import features, head, storage, threshold
-from training.checkpoint import StoredCheckpoints
-from training.config import TrainConfig
-from training.crossfit import fit_encoders, folds
-from training.fit import Fitting, Team, Trail, batches
-from training.graph import VALIDATE
-from training.lesson import prepared
-from training.seeds import Seeds, at_most, thinned
-from training.train import train_model
+from training.graph import features
+from training.graph.graph import VALIDATE
+from training.model import head, threshold
+from training.model.checkpoint import StoredCheckpoints
+from training.model.config import TrainConfig
+from training.model.crossfit import fit_encoders, folds
+from training.model.fit import Fitting, Team, Trail, batches
+from training.model.lesson import prepared
+from training.model.seeds import Seeds, at_most, thinned
+from training.model.train import train_model
+from training.pod import storage
 
 Nothing = dict[str, bytes]
 
@@ -186,10 +188,10 @@ def test_a_stopped_training_resumes_to_the_same_result(dataset: Path, small: Tra
 KILLED = """
 import sys
 from pathlib import Path
-from training.checkpoint import StoredCheckpoints
-from training.config import TrainConfig
-from training.train import train_model
-from training import storage
+from training.model.checkpoint import StoredCheckpoints
+from training.model.config import TrainConfig
+from training.model.train import train_model
+from training.pod import storage
 dataset, config, folder = sys.argv[1:]
 say = lambda event, figures: print(event, flush=True)
 config = TrainConfig.from_dict(storage.read_json(config))

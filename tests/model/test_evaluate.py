@@ -14,13 +14,14 @@ from conftest import Trained
 from statemachine.core.gate import GatePolicy, gate
 from statemachine.core.order import Order
 from statemachine.core.states import Stage
-from training import baselines, storage
-from training.evaluate import EvaluateConfig, evaluate
-from training.history import Reader
-from training.model import load
-from training.rivals import featurised, score_test
-from training.stage import Permanent, Result
-from training.train import train
+from training.evaluation import baselines
+from training.evaluation.evaluate import EvaluateConfig, evaluate
+from training.evaluation.rivals import featurised, score_test
+from training.graph.history import Reader
+from training.model.model import load
+from training.model.train import train
+from training.pod import storage
+from training.pod.stage import Permanent, Result
 
 FEW = {"draws": 200, "baseline_rounds": 10}
 
@@ -137,7 +138,7 @@ def test_the_train_stage_leaves_a_model(dataset: Path, small: Any, tmp_path: Pat
 
 def test_shapley_values_add_up(trained: Trained) -> None:
     """Base value plus values is the margin, and the margin is the score's log-odds."""
-    from training.graph import TEST, load_graph
+    from training.graph.graph import TEST, load_graph
 
     graph, config = load_graph(trained.dataset, trained.model.row), trained.model.config
     block = Reader(graph, config.k, config.label_delay).block(graph.where(TEST)[:200])
@@ -147,7 +148,7 @@ def test_shapley_values_add_up(trained: Trained) -> None:
 
 def test_scores_do_not_depend_on_the_batch(trained: Trained) -> None:
     """One by one or thousands at once: the same scores, bit for bit."""
-    from training.graph import TEST, load_graph
+    from training.graph.graph import TEST, load_graph
 
     graph, config = load_graph(trained.dataset, trained.model.row), trained.model.config
     reader, ids = Reader(graph, config.k, config.label_delay), graph.where(TEST)

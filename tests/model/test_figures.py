@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from training import bootstrap, metrics, slices, threshold
-from training.config import TrainConfig
+from training.evaluation import bootstrap, metrics, slices
+from training.model import threshold
+from training.model.config import TrainConfig
 
 LABELS = np.array([1, 0, 1, 0, 0, 0, 0, 0, 0, 0], dtype=np.int8)
 SCORES = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0], dtype=np.float32)

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from training import head
-from training.config import TrainConfig
+from training.model import head
+from training.model.config import TrainConfig
 
 CONFIG = TrainConfig(head_rounds=60, head_learning_rate=0.2, head_subsample=1.0, head_colsample=1.0, threads=1)
 NAMES = [f"f{n}" for n in range(4)]

@@ -4,10 +4,10 @@ import pytest
 import torch
 from graphs import counted, earlier, graph, random_graph
 
-from training.block import DAY, RISK_DAYS, RISKS, SIDES, VOLUME_DAYS, VOLUMES
-from training.graph import Graph
-from training.history import Reader
-from training.velocity import SOURCES, STATE, state
+from training.graph.block import DAY, RISK_DAYS, RISKS, SIDES, VOLUME_DAYS, VOLUMES
+from training.graph.graph import Graph
+from training.graph.history import Reader
+from training.graph.velocity import SOURCES, STATE, state
 
 DELAY = 30 * DAY
 

@@ -16,8 +16,8 @@ import yaml
 
 from statemachine.core.order import Order
 from statemachine.core.states import Stage
-from training import telemetry
-from training.stage import Permanent, run_stage
+from training.pod import telemetry
+from training.pod.stage import Permanent, run_stage
 
 MONITORING = Path(__file__).parents[2] / "monitoring"
 PROGRAMS = ("prometheus", "prometheus-pushgateway", "prometheus-alertmanager")

@@ -4,7 +4,7 @@ from statemachine.core.metrics import METRICS, Emitter
 from statemachine.core.order import Order
 from statemachine.core.report import Outcome, Report
 from statemachine.core.states import Stage
-from training import telemetry
+from training.pod import telemetry
 
 ORDER = Order("fraud-7", "fraud", Stage.EVALUATE, 2, "0123456789ab", "/out")
 EVALUATION = {

@@ -17,8 +17,8 @@ from statemachine.core.order import Order
 from statemachine.core.policy import Policy
 from statemachine.core.states import Stage
 from statemachine.settings import Settings
-from training import sagemaker_job
-from training.stage import Permanent, Result
+from training.pod import sagemaker_job
+from training.pod.stage import Permanent, Result
 
 JOBS = Jobs(
     "arn:aws:iam::123456789012:role/training",
@@ -74,7 +74,7 @@ def test_the_job_is_the_stage_s_image_with_the_order_in_it(engine, client):
     [summary] = client.list_training_jobs()["TrainingJobSummaries"]
     job = client.describe_training_job(TrainingJobName=summary["TrainingJobName"])
     assert job["AlgorithmSpecification"]["TrainingImage"] == JOBS.image
-    assert job["AlgorithmSpecification"]["ContainerEntrypoint"] == ["python", "-m", "training.sagemaker_job"]
+    assert job["AlgorithmSpecification"]["ContainerEntrypoint"] == ["python", "-m", "training.pod.sagemaker_job"]
     assert job["VpcConfig"] == {"Subnets": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}
     told = sagemaker_job.arguments(job["HyperParameters"])
     assert told == an_order().arguments() | {"stage": "train"}

@@ -6,9 +6,9 @@ import pytest
 
 from statemachine.core.order import Order
 from statemachine.core.states import Stage
-from training import telemetry
-from training.spending import spending
-from training.stage import Result, run_stage
+from training.pod import telemetry
+from training.pod.spending import spending
+from training.pod.stage import Result, run_stage
 
 GIVEN = json.dumps({"cpu": "3", "memory": "12Gi", "gpus": 1})
 

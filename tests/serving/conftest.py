@@ -10,16 +10,16 @@ from serving_cases import Cluster, Trained, deploy_order, export_order, halve_we
 
 from local import triton
 from local.argocd import ArgoCD, Settings
-from training.checkpoint import StoredCheckpoints
-from training.config import TrainConfig
-from training.deploy import deploy
-from training.export import export
-from training.model import load
-from training.preprocess import PreprocessConfig, prepare
+from training.data.preprocess import PreprocessConfig, prepare
+from training.model.checkpoint import StoredCheckpoints
+from training.model.config import TrainConfig
+from training.model.model import load
+from training.model.train import train_model
+from training.pod.stage import Result
+from training.release.deploy import deploy
+from training.release.export import export
 from training.serving.asking import Asker
-from training.stage import Result
 from training.synthetic import generate
-from training.train import train_model
 
 
 @pytest.fixture(scope="session")

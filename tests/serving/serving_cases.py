@@ -8,10 +8,10 @@ import torch
 from local.argocd import ArgoCD
 from statemachine.core.order import Order
 from statemachine.core.states import Stage
-from training.graph import TEST
-from training.model import FraudModel
+from training.graph.graph import TEST
+from training.model.model import FraudModel
+from training.pod.stage import Result
 from training.serving.asking import Asker
-from training.stage import Result
 
 BROKEN = "fraud-13-"  # versions of this run are damaged on their way to Triton
 

@@ -15,15 +15,15 @@ from serving_cases import Cluster, Trained, deploy_order, export_order
 from test_request_lines import LINE
 
 from statemachine.core.states import Stage
-from training.argocd import POINTER
-from training.cluster import Kubernetes
-from training.deploy import Deployment, deploy, deploy_unless_owned, restore
-from training.export import export
-from training.goal import goal_of, golden_of
-from training.golden import Exchange, Golden
-from training.integrity import write_manifest
-from training.proof import ask
-from training.stage import Permanent, Refused, Result, Transient
+from training.pod.integrity import write_manifest
+from training.pod.stage import Permanent, Refused, Result, Transient
+from training.release.argocd import POINTER
+from training.release.cluster import Kubernetes
+from training.release.deploy import Deployment, deploy, deploy_unless_owned, restore
+from training.release.export import export
+from training.release.goal import goal_of, golden_of
+from training.release.golden import Exchange, Golden
+from training.release.proof import ask
 
 pytestmark = [pytest.mark.triton, pytest.mark.xdist_group("triton")]
 

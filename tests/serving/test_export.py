@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 from serving_cases import Trained, deploy_order, export_order
 
-from training import integrity, storage
-from training.deploy import goal_of
-from training.export import export, prove_featurisation
-from training.goal import golden_of
-from training.integrity import Tampered, sha256_folder, verify_manifest
-from training.model import load
-from training.schema import FeatureSchema
+from training.data.schema import FeatureSchema
+from training.model.model import load
+from training.pod import integrity, storage
+from training.pod.integrity import Tampered, sha256_folder, verify_manifest
+from training.pod.stage import Permanent, Result
+from training.release.deploy import goal_of
+from training.release.export import export, prove_featurisation
+from training.release.goal import golden_of
 from training.serving.boot import verify
 from training.serving.closure import closure, imports
 from training.serving.config_pbtxt import with_version
 from training.serving.fetch import fetch
-from training.stage import Permanent, Result
 
 pytestmark = pytest.mark.xdist_group("triton")
 

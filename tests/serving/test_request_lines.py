@@ -9,11 +9,11 @@ import pytest
 import torch
 from serving_cases import Trained
 
-from training import canonical, schema
-from training.block import History
+from training.data import canonical, schema
+from training.graph.block import History
+from training.graph.velocity import STATE
 from training.serving.lines import BadRequest, parse, write
 from training.serving.request import COUNTERS, MAX_LINES, Featuriser, Request
-from training.velocity import STATE
 
 pytestmark = pytest.mark.xdist_group("triton")
 

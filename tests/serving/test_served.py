@@ -14,10 +14,10 @@ from serving_cases import Cluster, Trained
 from test_request_lines import LINE, PAST
 from tritonclient.utils import InferenceServerException
 
-from training import head
-from training.argocd import Application
-from training.golden import Exchange
-from training.proof import ask
+from training.model import head
+from training.release.argocd import Application
+from training.release.golden import Exchange
+from training.release.proof import ask
 from training.serving.asking import fitted_of
 from training.serving.fraud_score import tensors_of
 from training.serving.graph_request import NODE_COLUMNS, graph_request

@@ -6,9 +6,9 @@ from datetime import date
 import polars as pl
 import pytest
 
-from training import admission, canonical
-from training.checks import Limits
-from training.reading import Unreadable
+from training.data import admission, canonical
+from training.data.checks import Limits
+from training.data.reading import Unreadable
 from training.synthetic import generate
 
 HEADER = ",".join(canonical.RAW_SCHEMA)

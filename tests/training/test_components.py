@@ -9,8 +9,8 @@ import pytest
 
 from statemachine.core.states import Stage
 from training import components
-from training.launch import order_of, read_pointer
-from training.stage import Permanent, Refused, Result
+from training.pod.launch import order_of, read_pointer
+from training.pod.stage import Permanent, Refused, Result
 
 
 class FakeArtifact:
@@ -28,23 +28,23 @@ class FakeArtifact:
 
 # component → (module, function, artifacts it takes, artifacts it makes: the component's own name → the contract's)
 STAGES = {
-    "preprocess": ("training.preprocess", "preprocess", {}, {"dataset": "dataset", "profile": "profile"}),
-    "train": ("training.train", "train", {"dataset": "dataset"}, {"trained": "model"}),
+    "preprocess": ("training.data.preprocess", "preprocess", {}, {"dataset": "dataset", "profile": "profile"}),
+    "train": ("training.model.train", "train", {"dataset": "dataset"}, {"trained": "model"}),
     "evaluate": (
-        "training.evaluate",
+        "training.evaluation.evaluate",
         "evaluate",
         {"dataset": "dataset", "trained": "model"},
         {"evaluation": "evaluation"},
     ),
     "export": (
-        "training.export",
+        "training.release.export",
         "export",
         {"dataset": "dataset", "trained": "model", "evaluation": "evaluation", "profile": "profile"},
         {"repository": "repository"},
     ),
-    "deploy": ("training.deploy", "deploy", {}, {}),
-    "restore": ("training.deploy", "restore", {}, {}),
-    "deploy_unless_owned": ("training.deploy", "deploy_unless_owned", {"repository": "repository"}, {}),
+    "deploy": ("training.release.deploy", "deploy", {}, {}),
+    "restore": ("training.release.deploy", "restore", {}, {}),
+    "deploy_unless_owned": ("training.release.deploy", "deploy_unless_owned", {"repository": "repository"}, {}),
 }
 
 
@@ -120,7 +120,7 @@ def test_a_component_parses_calls_one_function_and_is_done(name, stand_in, tmp_p
 def test_the_end_to_end_deploy_takes_the_version_from_the_repository(stand_in, tmp_path):
     """The last part of `models/<model>/<version>` is the version."""
     orders = []
-    stand_in("training.deploy", "deploy_unless_owned", lambda order: orders.append(order) or Result())
+    stand_in("training.release.deploy", "deploy_unless_owned", lambda order: orders.append(order) or Result())
     repository = pointing(tmp_path / "repository", "s3://artifacts/models/fraud/fraud-3-0123abcd/")
     components.deploy_unless_owned(**told(tmp_path), metrics=FakeArtifact(tmp_path / "metrics"), repository=repository)
     assert orders[0].parameters["version"] == "fraud-3-0123abcd"
@@ -132,7 +132,7 @@ def test_a_refusal_makes_no_pointers_and_ends_well(stand_in, tmp_path):
     def work(order):
         raise Refused("nothing new")
 
-    stand_in("training.preprocess", "preprocess", work)
+    stand_in("training.data.preprocess", "preprocess", work)
     artifacts = {name: FakeArtifact(tmp_path / name) for name in ("dataset", "profile", "metrics")}
     assert components.preprocess(**told(tmp_path), **artifacts) == "refused"
     assert not (tmp_path / "dataset").exists()
@@ -141,7 +141,7 @@ def test_a_refusal_makes_no_pointers_and_ends_well(stand_in, tmp_path):
 
 def test_work_that_did_not_make_its_outputs_has_failed(stand_in, tmp_path):
     """A report never says `ok` for a stage whose outputs are missing."""
-    stand_in("training.train", "train", lambda order: Result())
+    stand_in("training.model.train", "train", lambda order: Result())
     artifacts = {name: FakeArtifact(tmp_path / name) for name in ("trained", "metrics")}
     with pytest.raises(Permanent, match="model"):
         components.train(**told(tmp_path), **artifacts)
@@ -150,17 +150,17 @@ def test_work_that_did_not_make_its_outputs_has_failed(stand_in, tmp_path):
 
 def test_a_stage_that_cannot_be_imported_says_so_in_its_report(monkeypatch, tmp_path):
     """The import comes after `started.json`, so a broken image is told from a pod that never started."""
-    monkeypatch.setitem(sys.modules, "training.train", None)
+    monkeypatch.setitem(sys.modules, "training.model.train", None)
     artifacts = {name: FakeArtifact(tmp_path / name) for name in ("trained", "metrics")}
     with pytest.raises(ImportError):
         components.train(**told(tmp_path), **artifacts)
     assert (tmp_path / "out" / "started.json").exists()
-    assert "training.train" in json.loads((tmp_path / "out" / "report.json").read_text())["reason"]
+    assert "training.model.train" in json.loads((tmp_path / "out" / "report.json").read_text())["reason"]
 
 
 def test_a_component_logs_json_lines(stand_in, tmp_path, capsys):
     """Every line on stdout is one JSON object that names the run, the stage and the launch."""
-    stand_in("training.deploy", "deploy", lambda order: Result())
+    stand_in("training.release.deploy", "deploy", lambda order: Result())
     components.deploy(**told(tmp_path), metrics=FakeArtifact(tmp_path / "metrics"))
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["message"] for line in lines] == ["stage started", "stage finished"]
@@ -170,7 +170,7 @@ def test_a_component_logs_json_lines(stand_in, tmp_path, capsys):
 def test_the_curve_and_the_page_of_an_evaluation_reach_the_ui(stand_in, tmp_path):
     """`roc` triples become KFP's three columns, `html` becomes the page."""
     work = Result({"evaluation": "e"}, html="<h1>good</h1>", roc=((0.0, 0.0, 1.0), (1.0, 1.0, 0.0)))
-    stand_in("training.evaluate", "evaluate", lambda order: work)
+    stand_in("training.evaluation.evaluate", "evaluate", lambda order: work)
     names = ("evaluation", "metrics", "roc", "page")
     artifacts = {name: FakeArtifact(tmp_path / name) for name in names}
     components.evaluate(**told(tmp_path), **artifacts)

@@ -10,15 +10,15 @@ import pytest
 
 from statemachine.core.order import Order
 from statemachine.core.states import Stage
-from training.argocd import GENERATION, OWNER, POINTER, Application
-from training.cluster import Pod, Stale, Unanswered
-from training.deploy import Deployment, Patience, deploy_unless_owned
-from training.goal import goal_of
-from training.golden import Exchange, Golden
-from training.integrity import write_manifest
-from training.proof import Mismatch
-from training.stage import Permanent, Refused, StageError, Transient
-from training.storage import write_json
+from training.pod.integrity import write_manifest
+from training.pod.stage import Permanent, Refused, StageError, Transient
+from training.pod.storage import write_json
+from training.release.argocd import GENERATION, OWNER, POINTER, Application
+from training.release.cluster import Pod, Stale, Unanswered
+from training.release.deploy import Deployment, Patience, deploy_unless_owned
+from training.release.goal import goal_of
+from training.release.golden import Exchange, Golden
+from training.release.proof import Mismatch
 
 NEW, OLD, OURS = "fraud-2-aaaaaaaa", "fraud-1-bbbbbbbb", "fraud-2.deploy.1.0123456789ab"
 DONE = {"phase": "Succeeded", "finishedAt": "2026-11-24T02:00:05Z"}

@@ -32,7 +32,7 @@ def write_manifest(run_id, model, launch_id, data_uri, output_uri):
 
 
 def preprocess(order):
-    from training.stage import Refused, Result
+    from training.pod.stage import Refused, Result
 
     if order.parameters.get("refuse"):
         raise Refused("nothing new")
@@ -40,13 +40,13 @@ def preprocess(order):
 
 
 def train(order):
-    from training.stage import Result
+    from training.pod.stage import Result
 
     return Result({"model": "trained-on-" + order.inputs["dataset"]})
 
 
 def evaluate(order):
-    from training.stage import Result
+    from training.pod.stage import Result
 
     assert order.inputs["model"] == "trained-on-the-dataset", order.inputs
     figures = {
@@ -57,13 +57,13 @@ def evaluate(order):
 
 
 def export(order):
-    from training.stage import Result
+    from training.pod.stage import Result
 
     return Result({"repository": "models/fraud/" + order.run_id + "-0123abcd"})
 
 
 def deploy_unless_owned(order):
-    from training.stage import Result
+    from training.pod.stage import Result
 
     assert order.parameters == {"application": "triton-fraud", "version": "nightly-0123abcd"}, order.parameters
     return Result(details={"repository": order.inputs["repository"]})

@@ -7,9 +7,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from training import canonical, integrity, schema, split, storage
-from training.preprocess import PreprocessConfig, configured, prepare
-from training.stage import Permanent, Refused
+from training.data import canonical, schema, split
+from training.data.preprocess import PreprocessConfig, configured, prepare
+from training.pod import integrity, storage
+from training.pod.stage import Permanent, Refused
 from training.synthetic import generate, slices
 
 TODAY = date(2026, 1, 1)

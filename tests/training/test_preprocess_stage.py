@@ -10,9 +10,10 @@ from moto import mock_aws
 
 from statemachine.core.order import Order
 from statemachine.core.states import Stage
-from training import integrity, reading, storage
-from training.preprocess import preprocess
-from training.stage import Refused
+from training.data import reading
+from training.data.preprocess import preprocess
+from training.pod import integrity, storage
+from training.pod.stage import Refused
 from training.synthetic import slices
 
 TODAY = date(2026, 1, 1)

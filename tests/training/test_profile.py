@@ -5,7 +5,7 @@ import math
 import polars as pl
 import pytest
 
-from training import profile
+from training.data import profile
 
 
 def rows(**columns: object) -> pl.LazyFrame:

@@ -8,9 +8,9 @@ import pytest
 from statemachine.core.order import Order
 from statemachine.core.report import MAX_BYTES, Outcome, parse
 from statemachine.core.states import Stage
-from training import announcement, stage
-from training.integrity import sha256_bytes
-from training.stage import Permanent, Refused, Result, Transient, run_stage
+from training.pod import announcement, stage
+from training.pod.integrity import sha256_bytes
+from training.pod.stage import Permanent, Refused, Result, Transient, run_stage
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from training import integrity, storage
+from training.pod import integrity, storage
 
 
 @pytest.fixture(params=["local", "s3"])

@@ -2,7 +2,7 @@ from datetime import date
 
 import pytest
 
-from training.config import TrainConfig
+from training.model.config import TrainConfig
 from training.pipeline_settings import read_settings
 
 
@@ -17,7 +17,7 @@ def small():
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory):
     """20,000 synthetic rows of two years, preprocessed."""
-    from training.preprocess import PreprocessConfig, prepare
+    from training.data.preprocess import PreprocessConfig, prepare
     from training.synthetic.generator import generate
 
     folder = tmp_path_factory.mktemp("tuning")

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from statemachine.core.errors import Misconfigured
-from training.config import TrainConfig
+from training.model.config import TrainConfig
 from training.tuning.experiment import Budget, Place, experiment
 from training.tuning.space import OBJECTIVE, SPACE
 from training.tuning.webhook import admit, refusals

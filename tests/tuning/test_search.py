@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from training.config import TrainConfig
+from training.model.config import TrainConfig
 from training.tuning.search import search
 from training.tuning.trial import score
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from faulty_wire import Fault
 
-from training.cluster import Kubernetes, Stale, Unanswered
-from training.proof import replay, served_version
-from training.stage import Transient
+from training.pod.stage import Transient
+from training.release.cluster import Kubernetes, Stale, Unanswered
+from training.release.proof import replay, served_version
 
 LOST = [Fault.RESET_BEFORE, Fault.RESET_AFTER, Fault.HALF_ANSWER, Fault.UNAVAILABLE, Fault.THROTTLED]
 
@@ -101,7 +101,7 @@ def test_a_pod_that_cannot_be_asked_is_not_a_wrong_version(pod, proxied, fault):
 @pytest.mark.parametrize("fault", LOST)
 def test_a_golden_request_that_was_lost_is_not_a_mismatch(pod, proxied, fault):
     """Only an answer can differ."""
-    from training.golden import Exchange, Golden
+    from training.release.golden import Exchange, Golden
 
     proxy = proxied(pod)
     proxy.always = fault

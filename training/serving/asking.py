@@ -8,14 +8,14 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from training import schema
-from training.graph import graph_of
-from training.history import Reader
-from training.model import FraudModel
-from training.schema import FeatureSchema
+from training.data import schema
+from training.data.schema import FeatureSchema
+from training.graph.graph import graph_of
+from training.graph.history import Reader
+from training.model.model import FraudModel
+from training.pod.storage import dump_json
 from training.serving.lines import write
 from training.serving.request import Request
-from training.storage import dump_json
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from training.graph.velocity import STATE
 from training.serving.request import COUNTERS
-from training.velocity import STATE
 
 MAX_BATCH = 1024
 VERSION = "candidate_version"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from training import head
-from training.model import FraudModel, load
+from training.model import head
+from training.model.model import FraudModel, load
 from training.serving import Tensors
 from training.serving.asking import fitted_of
 from training.serving.lines import BadRequest

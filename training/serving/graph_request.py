@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.block import RISKS, VOLUMES, Block, History
-from training.history import Reader
+from training.graph.block import RISKS, VOLUMES, Block, History
+from training.graph.history import Reader
+from training.graph.velocity import STATE
 from training.serving.lines import BadRequest
-from training.velocity import STATE
 
 IDENTITIES = ("day", "minute", "card", "merchant", "fraud")
 NODE_COLUMNS = (*IDENTITIES, *STATE, *VOLUMES, *RISKS)

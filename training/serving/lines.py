@@ -14,10 +14,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from training import canonical, checks, schema
-from training.canonical import LABEL, RAW_SCHEMA
-from training.schema import FeatureSchema
-from training.velocity import STATE
+from training.data import canonical, checks, schema
+from training.data.canonical import LABEL, RAW_SCHEMA
+from training.data.schema import FeatureSchema
+from training.graph.velocity import STATE
 
 RAW = tuple(RAW_SCHEMA)
 COLUMNS = (*RAW, *STATE)

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training import head
-from training.model import FraudModel, load
+from training.model import head
+from training.model.model import FraudModel, load
 from training.serving import Tensors
 from training.serving.graph_request import NODE_COLUMNS, Floats, block_of, check
 from training.serving.lines import BadRequest

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from training import integrity
-from training.model import FraudModel
+from training.model.model import FraudModel
+from training.pod import integrity
 from training.serving import boot, config_pbtxt
 from training.serving.closure import copy_code
 from training.serving.graph_request import NODE_COLUMNS

@@ -9,12 +9,12 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from training import schema
-from training.block import RISKS, VOLUMES, Block, History
-from training.schema import FeatureSchema
+from training.data import schema
+from training.data.schema import FeatureSchema
+from training.graph.block import RISKS, VOLUMES, Block, History
+from training.graph.velocity import STATE
 from training.serving.graph_request import placed
 from training.serving.lines import BadLine, BadRequest, parse
-from training.velocity import STATE
 
 COUNTERS = VOLUMES + RISKS
 SIDES = ("CARD_HISTORY", "MERCHANT_HISTORY")

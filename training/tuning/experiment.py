@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from training.config import TrainConfig
+from training.model.config import TrainConfig
 from training.pipeline_settings import PipelineSettings, StepSettings
 from training.tuning.space import OBJECTIVE, OTHER_METRICS, SPACE, Dimension
 

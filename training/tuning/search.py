@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import optuna
 
-from training.config import TrainConfig
+from training.model.config import TrainConfig
 from training.tuning.space import OBJECTIVE, SPACE, Dimension, Optimum
 
 Score = Callable[[TrainConfig], float]

@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from training import storage
-from training.config import TrainConfig
+from training.model.config import TrainConfig
+from training.pod import storage
 from training.tuning.space import OBJECTIVE, OTHER_METRICS
 
 
 def score(dataset: str | Path, config: TrainConfig) -> dict[str, float]:
     """Train on a data set (folder or URI) with the real trainer; returns the objective and the other metrics."""
-    from training.checkpoint import StoredCheckpoints
-    from training.train import train_model
+    from training.model.checkpoint import StoredCheckpoints
+    from training.model.train import train_model
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = storage.local(str(dataset), Path(scratch) / "dataset")

@@ -1,0 +1,1 @@
+"""What a run learns from: raw files, checked, converted, split by time, featurised and profiled."""

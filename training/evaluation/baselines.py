@@ -1,0 +1,50 @@
+"""The rivals that always stand beside the model, trained on the same seeds and scored on the same rows.
+
+Their features are fixed here: the row alone, with hand-made velocity, and with matured risk on top, which is the
+strongest one. They are the head's own columns without the embedding, in the head's own XGBoost settings.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.graph.risk import RISK
+from training.graph.velocity import VELOCITY
+from training.model import head
+from training.model.config import TrainConfig
+from training.model.head import Floats
+
+BASELINES: Mapping[str, tuple[str, ...]] = {
+    "xgboost_row": ("row",),
+    "xgboost_velocity": ("row", "velocity"),
+    "xgboost_velocity_risk": ("row", "velocity", "risk"),
+}
+GROUPS = ("row", "velocity", "risk")  # of the inputs that `scores` is given, in this order
+
+
+def names(row: Sequence[str], groups: Sequence[str] = GROUPS) -> tuple[str, ...]:
+    """A baseline's features, in order."""
+    parts = {"row": tuple(row), "velocity": VELOCITY, "risk": RISK}
+    return tuple(name for group in groups for name in parts[group])
+
+
+def scores(
+    train: tuple[Floats, NDArray[np.int8]],
+    validation: tuple[Floats, NDArray[np.int8]],
+    test: Floats,
+    row: Sequence[str],
+    config: TrainConfig,
+    keep: float,
+) -> dict[str, NDArray[np.float32]]:
+    """Each baseline's probabilities [N] of the test rows; all inputs hold the features of `GROUPS`."""
+    everything = names(row)
+    found = {}
+    for name, groups in BASELINES.items():
+        chosen = names(row, groups)
+        columns = [everything.index(feature) for feature in chosen]
+        parts = [(inputs[:, columns], labels) for inputs, labels in (train, validation)]
+        booster = head.fit_head(parts[0], parts[1], chosen, replace(config, groups=groups), keep)
+        found[name] = head.predict(booster, test[:, columns])
+    return found

@@ -1,0 +1,220 @@
+"""The evaluate stage: candidate, champion, anchor and baselines on the same rows. It measures; the gate judges."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from statemachine.core.gate import GatePolicy, gate
+from statemachine.core.order import Order
+from training.evaluation import baselines, bootstrap, metrics, slices
+from training.evaluation.model_card import card
+from training.evaluation.report_html import Story, page
+from training.evaluation.rivals import rival_scores, version_of
+from training.graph.graph import TEST, TRAIN, VALIDATE, load_graph
+from training.graph.history import Reader
+from training.model import head
+from training.model.model import FraudModel, load
+from training.model.seeds import Seeds, at_most, thinned
+from training.model.train import head_inputs
+from training.pod import storage
+from training.pod.stage import Permanent, Result
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """The stage's settings; `baseline_rounds` 0 leaves the baselines out, `gate` is the policy for the page."""
+
+    draws: int = 1000
+    seed: int = 1
+    alerts_a_day: int = 100
+    baseline_rounds: int = 200
+    gate: Mapping[str, Any] | None = None
+
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, Any]) -> "EvaluateConfig":
+        """The settings from plain values.
+
+        Raises:
+            Permanent: a name that is no setting.
+        """
+        known = [field.name for field in fields(cls)]
+        if unknown := sorted(set(settings) - set(known)):
+            raise Permanent(f"evaluate: unknown {', '.join(unknown)}; known are {', '.join(known)}")
+        return cls(**settings)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The test rows with everybody's probabilities [N]; in place of a rival's there may be why there are none."""
+
+    ids: NDArray[np.int64]
+    times: NDArray[np.int64]
+    labels: NDArray[np.int8]
+    candidate: NDArray[np.float32]
+    rivals: Mapping[str, tuple[str, NDArray[np.float32] | str]]
+    baselines: Mapping[str, NDArray[np.float32]]
+
+
+def evaluate(order: Order) -> Result:
+    """Work of the evaluate stage (docs/contracts.md)."""
+    config = EvaluateConfig.from_dict(order.parameters)
+    with tempfile.TemporaryDirectory(prefix="fraudloop-evaluate-") as scratch:
+        dataset = storage.local(order.inputs["dataset"], Path(scratch) / "dataset")
+        model = load(order.inputs["model"])
+        rivals = {role: order.inputs[role] for role in ("champion", "anchor") if order.inputs.get(role)}
+        scored = score(model, dataset, rivals, config)
+        evaluation = measured(model, dataset, scored, config)
+        pages = told(order.run_id, model, dataset, evaluation, scored, config)
+    outputs = write(order.output_uri, evaluation, pages)
+    details = {"evaluation": evaluation}
+    return Result(
+        outputs,
+        evaluation["metrics"],
+        details,
+        html=pages.report,
+        roc=metrics.roc_points(scored.labels, scored.candidate),
+    )
+
+
+@dataclass(frozen=True)
+class Pages:
+    """What people read: the HTML report and the model card."""
+
+    report: str
+    card: str
+
+
+def told(
+    title: str,
+    model: FraudModel,
+    dataset: Path,
+    evaluation: Mapping[str, Any],
+    scored: "Scored",
+    config: EvaluateConfig,
+) -> Pages:
+    """The pages about one candidate, with the gate's verdict under the policy that evaluate was given."""
+    verdict = gate(evaluation, GatePolicy.from_dict(config.gate or {}))
+    others = {name: scores for name, (_, scores) in scored.rivals.items() if not isinstance(scores, str)}
+    everybody = {"candidate": scored.candidate} | others | dict(scored.baselines)
+    importance = head.importance(model.booster)
+    story = Story(title, evaluation, verdict, scored.labels, everybody, importance, model.config.as_dict())
+    data = storage.read_json(str(dataset / "dataset.json"))
+    return Pages(page(story), card(title, model, evaluation, verdict, data))
+
+
+def write(folder: str, evaluation: Mapping[str, Any], pages: Pages) -> dict[str, str]:
+    """Writes evaluation and pages into a folder or under an `s3://` URI; their URIs by the contract's names."""
+    outputs = {
+        "evaluation": storage.join(folder, "evaluation.json"),
+        "report_html": storage.join(folder, "report.html"),
+        "model_card": storage.join(folder, "model_card.md"),
+    }
+    storage.write_json(outputs["evaluation"], evaluation)
+    storage.write_bytes(outputs["report_html"], pages.report.encode())
+    storage.write_bytes(outputs["model_card"], pages.card.encode())
+    return outputs
+
+
+def score(model: FraudModel, dataset: Path, rivals: Mapping[str, str], config: EvaluateConfig) -> Scored:
+    """Everybody's probabilities of the test rows."""
+    graph = load_graph(dataset, model.row)
+    reader = Reader(graph, model.config.k, model.config.label_delay)
+    test = graph.where(TEST)
+    if not 0 < int((graph.label[test] == 1).sum()) < len(test):
+        raise Permanent("the test split needs both frauds and others")
+    candidate = np.concatenate([model.score(block) for block in reader.blocks(test)])
+    return Scored(
+        ids=test.numpy(),
+        times=graph.time[test].numpy(),
+        labels=graph.label[test].numpy(),
+        candidate=candidate,
+        rivals={role: (version_of(uri), rival_scores(uri, dataset)) for role, uri in rivals.items()},
+        baselines=_baselines(model, reader, config),
+    )
+
+
+def measured(model: FraudModel, dataset: Path, scored: Scored, config: EvaluateConfig) -> dict[str, Any]:
+    """`details.evaluation` (docs/contracts.md): numbers only, no verdict."""
+    labels, scores = scored.labels, scored.candidate
+    known = {role: other for role, (_, other) in scored.rivals.items() if not isinstance(other, str)}
+    drawn = bootstrap.resample(labels, [scores, *known.values()], config.draws, config.seed)
+    versus = {role: _versus(labels, known[role], drawn[0], other) for role, other in zip(known, drawn[1:], strict=True)}
+    return {
+        "format": FORMAT,
+        "rows": len(labels),
+        "frauds": int((labels == 1).sum()),
+        "threshold": model.threshold,
+        "metrics": _metrics(scored, model.threshold, config),
+        "intervals": {
+            "auc_roc": bootstrap.interval(drawn[0].auc_roc),
+            "average_precision": bootstrap.interval(drawn[0].average_precision),
+        },
+        **{role: _rival(scored.rivals.get(role), versus.get(role)) for role in ("champion", "anchor")},
+        "drift": storage.read_json(str(dataset / "profile.json"))["drift"],
+        "slices": _slices(model, dataset, scored),
+        "baselines": {name: metrics.ranking(labels, other) for name, other in scored.baselines.items()},
+        "reliability": metrics.reliability(labels, scores),
+    }
+
+
+def _metrics(scored: Scored, threshold: float, config: EvaluateConfig) -> dict[str, float]:
+    labels, scores = scored.labels, scored.candidate
+    return (
+        metrics.ranking(labels, scores)
+        | metrics.decision(labels, scores, threshold)
+        | metrics.recall_within(labels, scores)
+        | metrics.daily_alerts(labels, scores, scored.times, config.alerts_a_day)
+        | {"brier": metrics.brier(labels, scores)}
+    )
+
+
+def _versus(
+    labels: NDArray[np.int8],
+    scores: NDArray[np.float32],
+    candidate: bootstrap.Resampled,
+    other: bootstrap.Resampled,
+) -> dict[str, Any]:
+    gained = {
+        "auc_roc": bootstrap.difference(candidate.auc_roc, other.auc_roc),
+        "average_precision": bootstrap.difference(candidate.average_precision, other.average_precision),
+    }
+    return {"metrics": metrics.ranking(labels, scores), "difference": gained}
+
+
+def _rival(rival: tuple[str, Any] | None, versus: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if rival is None:
+        return None
+    version, scores = rival
+    return {"version": version, "error": scores} if versus is None else {"version": version, **versus}
+
+
+def _slices(model: FraudModel, dataset: Path, scored: Scored) -> list[dict[str, Any]]:
+    graph = load_graph(dataset, ())
+    table = pl.read_parquet(dataset / "transactions.parquet", columns=list(slices.COLUMNS))[scored.ids]
+    return [
+        slices.figures(name, inside, scored.labels, scored.candidate)
+        for name, inside in slices.masks(table, graph, scored.ids)
+    ]
+
+
+def _baselines(model: FraudModel, reader: Reader, config: EvaluateConfig) -> dict[str, NDArray[np.float32]]:
+    if not config.baseline_rounds:
+        return {}
+    told = replace(model.config, groups=baselines.GROUPS, head_rounds=config.baseline_rounds)
+    graph = reader.graph
+    seeds = thinned(graph, TRAIN, told.negative_ratio, told.seed)
+    checked = at_most(graph, VALIDATE, told.validation_rows, told.seed)
+
+    def inputs(part: Seeds) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
+        return head_inputs(reader, part.ids, told, None), part.labels.numpy()
+
+    test = head_inputs(reader, graph.where(TEST), told, None)
+    return baselines.scores(inputs(seeds), inputs(checked), test, model.row, told, seeds.keep)

@@ -1,0 +1,85 @@
+"""The model card: what this model is, what it was measured to do, and what it must not be used for, in Markdown."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from statemachine.core.gate import Verdict
+from training.model.model import FraudModel
+
+
+def card(
+    title: str, model: FraudModel, evaluation: Mapping[str, Any], verdict: Verdict, data: Mapping[str, Any]
+) -> str:
+    """The card of one candidate; `data` is the data set's `dataset.json`."""
+    config = model.config
+    return "\n".join(
+        [
+            f"# {title}",
+            "",
+            f"The gate: {'passed' if verdict.passed else 'not passed'}. {verdict.reason}.",
+            "",
+            "## Model",
+            "",
+            f"{config.folds} cross-fitted GraphSAGE encoders (width {config.hidden_dim}) hear of the card and of the",
+            f"merchant the {config.fan_out} latest of the last {config.k} strictly earlier transactions; their score goes,",
+            f"beside the groups {', '.join(config.groups)}, into XGBoost.",
+            f"Labels count {config.label_delay_days:g} days later.",
+            f"Threshold {model.threshold:.4g}, by the rule {config.threshold_rule}.",
+            "",
+            "## Data",
+            "",
+            *_table(("part", "rows", "frauds"), _parts(data)),
+            "",
+            f"Data sha256 `{data['data_sha256']}`, schema sha256 `{data['schema_sha256']}`, seed {config.seed}.",
+            "",
+            "## Measured on later data, at natural prevalence",
+            "",
+            *_table(("metric", "value"), [(name, f"{value:.4g}") for name, value in evaluation["metrics"].items()]),
+            "",
+            "Beside it, on the same rows:",
+            "",
+            *_table(("rival", "AUC-ROC", "average precision"), _rivals(evaluation)),
+            "",
+            "## Slices",
+            "",
+            *_table(("slice", "rows", "frauds", "AUC-ROC"), _slices(evaluation)),
+            "",
+            "## Limits",
+            "",
+            "- It ranks card transactions of this schema. Its explanations are of scores, not of people.",
+            "- It needs history, states and counters of card and merchant; without them it knows little but the row.",
+            "- Probabilities are those of the training period; the calibration plot says how well they hold.",
+            "- A slice with few frauds says little: its figures swing from one night to the next.",
+            "",
+        ]
+    )
+
+
+def _parts(data: Mapping[str, Any]) -> list[Sequence[Any]]:
+    return [(name, f"{part['rows']:,}", f"{part['frauds']:,}") for name, part in data["splits"].items()]
+
+
+def _rivals(evaluation: Mapping[str, Any]) -> Iterable[Sequence[Any]]:
+    scored = {role: evaluation[role] for role in ("champion", "anchor") if evaluation[role]}
+    for role, other in scored.items():
+        figures = other.get("metrics")
+        yield (f"{role} {other['version']}", *(_ranking(figures) if figures else ("not scored", other["error"])))
+    for name, figures in evaluation["baselines"].items():
+        yield (name, *_ranking(figures))
+
+
+def _ranking(figures: Mapping[str, float]) -> tuple[str, str]:
+    return f"{figures['auc_roc']:.4f}", f"{figures['average_precision']:.4f}"
+
+
+def _slices(evaluation: Mapping[str, Any]) -> list[Sequence[Any]]:
+    return [
+        (piece["name"], f"{piece['rows']:,}", piece["frauds"], f"{piece['auc_roc']:.4f}")
+        for piece in evaluation["slices"]
+        if piece["auc_roc"] is not None
+    ]
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
+    lines = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines]

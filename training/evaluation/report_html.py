@@ -1,0 +1,155 @@
+"""The page that people read: one self-contained HTML file about one candidate."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from statemachine.core.gate import Verdict
+from training.evaluation import plots
+
+TOP_FEATURES = 15
+STYLE = """
+:root { color-scheme: light; }
+body { font: 15px/1.5 system-ui, sans-serif; color: #1f2933; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2.2rem; border-bottom: 1px solid #e4e7eb; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: .2rem .9rem .2rem 0; border-bottom: 1px solid #f0f2f4; vertical-align: top; }
+td.n, th.n { text-align: right; } .no { color: #b91c1c; font-weight: 600; } .yes { color: #15803d; }
+.row { display: flex; flex-wrap: wrap; gap: 1rem 2rem; } figure { margin: 0; } figcaption { font-weight: 600; }
+.verdict { padding: .6rem 1rem; border-left: .4rem solid; background: #f7f8f9; } svg { max-width: 100%; height: auto; }
+"""
+
+
+@dataclass(frozen=True)
+class Story:
+    """What the page tells: the evaluation, the gate's verdict on it, and the scores that the plots are drawn from."""
+
+    title: str
+    evaluation: Mapping[str, Any]
+    verdict: Verdict
+    labels: NDArray[np.int8]
+    everybody: Mapping[str, NDArray[np.float32]]
+    importance: Mapping[str, float]
+    config: Mapping[str, Any]
+
+
+def page(story: Story) -> str:
+    """The whole page."""
+    told = story.evaluation
+    candidate = next(iter(story.everybody.values()))
+    return "\n".join(
+        [
+            f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{escape(story.title)}</title>",
+            f"<style>{STYLE}</style><h1>{escape(story.title)}</h1>",
+            _opening(told, story.verdict),
+            "<h2>The gate</h2>",
+            _checks(story.verdict),
+            "<h2>Figures on later data, at natural prevalence</h2><div class='row'>",
+            _metrics(told),
+            _beside(told),
+            "</div><h2>Curves</h2><div class='row'>",
+            _figure("Precision and recall", plots.precision_recall(story.labels, story.everybody)),
+            _figure("ROC", plots.roc(story.labels, story.everybody)),
+            _figure("Calibration", plots.calibration(told["reliability"])),
+            _figure("Scores", plots.histogram(story.labels, candidate, told["threshold"])),
+            "</div><h2>Slices</h2>",
+            _table(
+                ("slice", "rows", "frauds", "AUC-ROC", "average precision"),
+                ([s["name"], s["rows"], s["frauds"], s["auc_roc"], s["average_precision"]] for s in told["slices"]),
+            ),
+            "<h2>What the head listens to, and what has drifted</h2><div class='row'>",
+            _figure("Top features, share of the total gain", plots.bars(_top(story.importance), "share of gain")),
+            _drift(told["drift"]),
+            "</div><h2>Settings</h2>",
+            _table(("setting", "value"), ([name, str(value)] for name, value in sorted(story.config.items()))),
+            "</html>",
+        ]
+    )
+
+
+def _opening(told: Mapping[str, Any], verdict: Verdict) -> str:
+    word, colour = ("passes", "#15803d") if verdict.passed else ("does not pass", "#b91c1c")
+    return (
+        f"<p class='verdict' style='border-color:{colour}'><b>This candidate {word} the gate.</b> "
+        f"{escape(verdict.reason)}<br>{told['rows']:,} transactions, {told['frauds']:,} frauds. "
+        "What is released is the controller's decision.</p>"
+    )
+
+
+def _checks(verdict: Verdict) -> str:
+    marks = {True: "<span class='yes'>held</span>", False: "<span class='no'>failed</span>"}
+    rows = [[check.name, check.value, check.limit, _Raw(marks[check.passed]), check.note] for check in verdict.checks]
+    return _table(("check", "figure", "limit", "", "note"), rows)
+
+
+def _metrics(told: Mapping[str, Any]) -> str:
+    intervals = told["intervals"]
+    rows = [
+        [name, value, " … ".join(_shown(bound) for bound in intervals.get(name, []))]
+        for name, value in told["metrics"].items()
+    ]
+    return _table(("metric", "candidate", "95 % interval"), [*rows, ["threshold", told["threshold"], ""]])
+
+
+def _beside(told: Mapping[str, Any]) -> str:
+    rows = [["candidate", told["metrics"]["auc_roc"], told["metrics"]["average_precision"], ""]]
+    for role in ("champion", "anchor"):
+        if (other := told[role]) is None:
+            rows.append([f"{role} (none)", None, None, ""])
+        elif "error" in other:
+            rows.append([f"{role} {other['version']}", None, None, other["error"]])
+        else:
+            gained = other["difference"]["auc_roc"]
+            note = f"AUC of the candidate {gained['mean']:+.4f}, at least {gained['low']:+.4f} (95 %, one-sided)"
+            rows.append([f"{role} {other['version']}", *_ranking(other["metrics"]), note])
+    rows += [[name, *_ranking(figures), "same seeds, same rows"] for name, figures in told["baselines"].items()]
+    return _table(("on the same rows", "AUC-ROC", "average precision", ""), rows)
+
+
+def _ranking(figures: Mapping[str, float]) -> list[float]:
+    return [figures["auc_roc"], figures["average_precision"]]
+
+
+def _drift(drift: Mapping[str, float]) -> str:
+    if not drift:
+        return "<p>Drift: no champion's profile to compare with.</p>"
+    return _figure("Drift against the champion's data (PSI)", plots.bars(drift, "PSI; above 0.25 reads as shifted"))
+
+
+def _top(importance: Mapping[str, float]) -> dict[str, float]:
+    total = sum(importance.values()) or 1.0
+    ranked = sorted(importance.items(), key=lambda item: -item[1])[:TOP_FEATURES]
+    return {name: gain / total for name, gain in ranked}
+
+
+def _figure(caption: str, svg: str) -> str:
+    return f"<figure><figcaption>{escape(caption)}</figcaption>{svg}</figure>"
+
+
+class _Raw(str):
+    """Markup that is ours."""
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    heading = "".join(f"<th>{escape(name)}</th>" for name in head)
+    body = "".join("<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in rows)
+    return f"<table><tr>{heading}</tr>{body}</table>"
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, _Raw):
+        return f"<td>{value}</td>"
+    numeric = isinstance(value, int | float)
+    return f"<td{' class=n' if numeric else ''}>{escape(_shown(value))}</td>"
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,54 @@
+"""Parts of the test set that are looked at by themselves: a good overall figure can hide a channel that is blind."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from training.evaluation.metrics import Labels, Scores, ranking
+from training.graph.graph import TRAIN, Graph
+
+CHANNELS = {1: "swipe", 2: "chip", 3: "online"}
+# Merchant category codes by their hundreds, as the card networks group them.
+MCC_GROUPS = {
+    "services": (0, 2999),
+    "travel": (3000, 3999),
+    "transport": (4000, 4799),
+    "utilities": (4800, 4999),
+    "retail": (5000, 5599),
+    "vehicles": (5600, 5699),
+    "shops": (5700, 7299),
+    "business": (7300, 7999),
+    "professional": (8000, 8999),
+    "government": (9000, 9999),
+}
+AMOUNTS = {"refund": (-(10**9), 0), "under 10": (0, 10), "10 to 100": (10, 100), "100 and more": (100, 10**9)}
+COLUMNS = ("clean_channel", "clean_mcc", "clean_cents")
+
+Rows = NDArray[np.bool_]
+
+
+def masks(table: pl.DataFrame, graph: Graph, ids: NDArray[np.int64]) -> Iterator[tuple[str, Rows]]:
+    """Each slice's name and which of the rows `ids` [N] are in it; `table` holds the same rows' `COLUMNS`."""
+    channel, mcc, cents = (table[name].to_numpy() for name in COLUMNS)
+    for code, name in CHANNELS.items():
+        yield f"channel={name}", channel == code
+    for name, (low, high) in MCC_GROUPS.items():
+        yield f"mcc={name}", (mcc >= low) & (mcc <= high)
+    for name, (low, high) in AMOUNTS.items():
+        yield f"amount={name}", (cents >= low * 100) & (cents < high * 100)
+    train = (graph.split == TRAIN).numpy()
+    for side in ("card", "merchant"):
+        codes = getattr(graph, side).numpy()
+        yield f"unseen {side}", ~np.isin(codes[ids], np.unique(codes[train]))
+
+
+def figures(name: str, inside: Rows, labels: Labels, scores: Scores) -> dict[str, Any]:
+    """Rows, frauds and ranking of one slice; without both classes there is nothing to rank, and it says None."""
+    part, frauds = labels[inside], int((labels[inside] == 1).sum())
+    ranked = (
+        ranking(part, scores[inside]) if 0 < frauds < len(part) else dict.fromkeys(("auc_roc", "average_precision"))
+    )
+    return {"name": name, "rows": len(part), "frauds": frauds, **ranked}

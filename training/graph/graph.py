@@ -1,0 +1,135 @@
+"""The card–transaction–merchant graph: who paid where, in time's order, so that "strictly earlier" is an index.
+
+Edges are not stored. A card's (or merchant's) transactions lie side by side in one `Timeline`, sorted by time; the
+last K before a given one are then K neighbouring positions, and a count over a time window is a binary search.
+Every look-up stops before the first transaction of the same second: ties are not earlier.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import polars as pl
+import torch
+from torch import Tensor
+
+TRAIN, VALIDATE, TEST, IMMATURE = 0, 1, 2, 3
+KEYS = ("time", "card", "merchant", "card_key", "merchant_key", "label", "split")
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """All N transactions grouped by one kind of entity and, within it, sorted by time.
+
+    `order` [N]: transactions in that order. Per transaction, as positions in `order`: `first` [N] of its entity, and
+    `before` [N], one past its entity's last strictly earlier transaction. `clock` [N]: (entity, time) as one sorted
+    number, where an entity owns `span` seconds and the first second of all, `start`, is its second 1.
+    """
+
+    order: Tensor
+    first: Tensor
+    before: Tensor
+    clock: Tensor
+    start: int
+    span: int
+
+    def last(self, seeds: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """The `k` strictly earlier transactions, most recent first: ids [B, k] and whether each is there [B, k]."""
+        position = self.before[seeds, None] - 1 - torch.arange(k, device=seeds.device)
+        present = position >= self.first[seeds, None]
+        return self.order[position.clamp(min=0)].long(), present
+
+    def reach(self, entity: Tensor, time: Tensor) -> Tensor:
+        """One past the position of each `entity`'s [B] last transaction at or before `time` [B]."""
+        second = (time - self.start + 1).clamp(min=0, max=self.span - 1)
+        return torch.searchsorted(self.clock, entity.long() * self.span + second, right=True)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """N transactions sorted by time: `time`, `card`, `merchant`, `label`, `split` [N] and `row` [N, F] features."""
+
+    time: Tensor
+    card: Tensor
+    merchant: Tensor
+    label: Tensor
+    split: Tensor
+    row: Tensor
+    features: tuple[str, ...]
+
+    @cached_property
+    def cards(self) -> Timeline:
+        """The transactions by card."""
+        return timeline(self.card, self.time)
+
+    @cached_property
+    def merchants(self) -> Timeline:
+        """The transactions by merchant."""
+        return timeline(self.merchant, self.time)
+
+    @cached_property
+    def card_frauds(self) -> Tensor:
+        """Frauds before each position of the cards' timeline [N + 1]."""
+        return _running(self.label, self.cards)
+
+    @cached_property
+    def merchant_frauds(self) -> Tensor:
+        """Frauds before each position of the merchants' timeline [N + 1]."""
+        return _running(self.label, self.merchants)
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    def where(self, split: int) -> Tensor:
+        """The transactions of one split, in time's order."""
+        return (self.split == split).nonzero().flatten()
+
+    def to(self, device: torch.device) -> "Graph":
+        """The same graph on another device."""
+        tensors = ("time", "card", "merchant", "label", "split", "row")
+        return replace(self, **{name: getattr(self, name).to(device) for name in tensors})
+
+
+def timeline(entity: Tensor, time: Tensor) -> Timeline:
+    """Groups transactions that are already sorted by time; a stable sort keeps that order within each entity."""
+    entity = entity.long()
+    order = torch.sort(entity, stable=True).indices
+    start = int(time[0]) if len(time) else 0
+    span = int(time[-1]) - start + 3 if len(time) else 3
+    clock = entity[order] * span + (time[order].long() - start) + 1
+    first, before = torch.empty_like(order), torch.empty_like(order)
+    first[order] = torch.searchsorted(clock, entity[order] * span)
+    before[order] = torch.searchsorted(clock, clock)
+    return Timeline(order.int(), first.int(), before.int(), clock, start, span)
+
+
+def _running(label: Tensor, line: Timeline) -> Tensor:
+    sums = torch.zeros(len(label) + 1, dtype=torch.int32, device=label.device)
+    torch.cumsum(label[line.order.long()] == 1, dim=0, dtype=torch.int32, out=sums[1:])
+    return sums
+
+
+def load_graph(dataset: str | Path, features: tuple[str, ...]) -> Graph:
+    """The graph of a local dataset folder, with the row features in the schema's order."""
+    table = pl.read_parquet(Path(dataset) / "transactions.parquet", columns=[*KEYS[:3], "label", "split", *features])
+    return graph_of(table, features)
+
+
+def graph_of(table: pl.DataFrame, features: tuple[str, ...]) -> Graph:
+    """The graph of a table that is sorted by time."""
+    row = torch.empty(len(table), len(features))
+    for number, name in enumerate(features):
+        row.numpy()[:, number] = table[name].cast(pl.Float32).to_numpy()
+
+    def column(name: str) -> Tensor:
+        return torch.from_numpy(table[name].to_numpy(writable=True))
+
+    return Graph(
+        time=column("time"),
+        card=column("card"),
+        merchant=column("merchant"),
+        label=column("label"),
+        split=column("split"),
+        row=row,
+        features=features,
+    )

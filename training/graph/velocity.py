@@ -1,0 +1,136 @@
+"""Hand-made velocity features: how fast, how much and how unusual, from the last K transactions and the volumes.
+
+The same function serves training, the baselines and the server. Counts from the last K saturate at K.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from training.graph.block import SIDES, VOLUMES, Block, History
+
+HOUR = 3_600
+BURSTS = {"1h": HOUR, "6h": 6 * HOUR, "3d": 72 * HOUR}
+AMOUNT, CATEGORY, ONLINE = SOURCES = ("amount_log", "mcc_code", "online")  # the row features that velocity reads
+
+
+def velocity(block: Block, features: Sequence[str]) -> Tensor:
+    """Velocity features [B, V] in the order of `VELOCITY`."""
+    columns = [torch.log1p(block.volume)]
+    columns += [_side(block.row, getattr(block, side), features) for side in SIDES]
+    return torch.cat(columns, dim=1)
+
+
+def state(block: Block, features: Sequence[str]) -> Tensor:
+    """What later transactions are told about these ones [B, S], in the order of `STATE`; needs no counts."""
+    columns = [_MEASURES[name](block.row, getattr(block, side), features) for side, name in _STATE]
+    return torch.stack(columns, dim=1)
+
+
+def _side(row: Tensor, history: History, features: Sequence[str]) -> Tensor:
+    return torch.stack([measure(row, history, features) for measure in _MEASURES.values()], dim=1)
+
+
+def _burst(seconds: int) -> Callable[[Tensor, History, Sequence[str]], Tensor]:
+    return lambda row, history, features: (history.present & (history.gap <= seconds)).sum(1, dtype=row.dtype)
+
+
+def _since(rank: int) -> Callable[[Tensor, History, Sequence[str]], Tensor]:
+    """log(1 + seconds) since the rank-th last transaction, −1 if there is none."""
+
+    def gap(row: Tensor, history: History, features: Sequence[str]) -> Tensor:
+        if rank >= history.gap.shape[1]:
+            return torch.full_like(row[:, 0], -1.0)
+        return torch.where(history.present[:, rank], torch.log1p(history.gap[:, rank]), -1.0)
+
+    return gap
+
+
+def _past(history: History, column: int) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation [B] of one row feature over the history; zeros without one."""
+    count = history.present.sum(1).clamp(min=1)
+    value = history.row[:, :, column]
+    mean = value.sum(1) / count
+    spread = ((value - mean[:, None]) ** 2 * history.present).sum(1) / count
+    return mean, spread.sqrt()
+
+
+def _amount_above(row: Tensor, history: History, features: Sequence[str]) -> Tensor:
+    column = features.index(AMOUNT)
+    return row[:, column] - _past(history, column)[0]
+
+
+def _amount_score(row: Tensor, history: History, features: Sequence[str]) -> Tensor:
+    column = features.index(AMOUNT)
+    mean, spread = _past(history, column)
+    return (row[:, column] - mean) / (spread + 0.25)
+
+
+def _amount_spread(row: Tensor, history: History, features: Sequence[str]) -> Tensor:
+    return _past(history, features.index(AMOUNT))[1]
+
+
+def _amount_recent(row: Tensor, history: History, features: Sequence[str]) -> Tensor:
+    """Mean over the last three."""
+    return _past(history.recent(3), features.index(AMOUNT))[0]
+
+
+def _online_share(row: Tensor, history: History, features: Sequence[str]) -> Tensor:
+    return _past(history, features.index(ONLINE))[0]
+
+
+def _online_recent(row: Tensor, history: History, features: Sequence[str]) -> Tensor:
+    return _past(history.recent(3), features.index(ONLINE))[0]
+
+
+def _category_share(row: Tensor, history: History, features: Sequence[str]) -> Tensor:
+    """Share of the history in the same merchant category."""
+    column = features.index(CATEGORY)
+    alike = (history.row[:, :, column] == row[:, None, column]) & history.present
+    return alike.sum(1, dtype=row.dtype) / history.present.sum(1).clamp(min=1)
+
+
+def _pair_count(row: Tensor, history: History, features: Sequence[str]) -> Tensor:
+    return history.same.sum(1, dtype=row.dtype)
+
+
+def _pair_gap(row: Tensor, history: History, features: Sequence[str]) -> Tensor:
+    """log(1 + seconds) since this card last paid at this merchant, −1 if not within the history."""
+    gap = torch.where(history.same, history.gap, torch.inf).amin(1)
+    return torch.where(history.same.any(1), torch.log1p(gap), -1.0)
+
+
+def _seen(row: Tensor, history: History, features: Sequence[str]) -> Tensor:
+    return history.present.sum(1, dtype=row.dtype)
+
+
+_MEASURES: dict[str, Callable[[Tensor, History, Sequence[str]], Tensor]] = {
+    **{f"count_{name}": _burst(seconds) for name, seconds in BURSTS.items()},
+    **{f"gap_{rank + 1}": _since(rank) for rank in (0, 1, 3, 9)},
+    "amount_above": _amount_above,
+    "amount_score": _amount_score,
+    "amount_spread": _amount_spread,
+    "amount_recent": _amount_recent,
+    "online_share": _online_share,
+    "online_recent": _online_recent,
+    "category_share": _category_share,
+    "pair_count": _pair_count,
+    "pair_gap": _pair_gap,
+    "seen": _seen,
+}
+VELOCITY = tuple(f"log_{name}" for name in VOLUMES) + tuple(f"{side}_{name}" for side in SIDES for name in _MEASURES)
+# Few, because a caller of the served model keeps them with each transaction and sends them with its history.
+_STATE = (
+    ("card", "gap_1"),
+    ("card", "count_3d"),
+    ("card", "amount_above"),
+    ("card", "amount_score"),
+    ("card", "pair_count"),
+    ("card", "category_share"),
+    ("card", "online_share"),
+    ("merchant", "gap_1"),
+    ("merchant", "count_3d"),
+    ("merchant", "amount_above"),
+)
+STATE = tuple(f"{side}_{name}" for side, name in _STATE)

@@ -1,0 +1,1 @@
+"""The model and how it is learned: seeds, encoders, head, threshold, checkpoints."""

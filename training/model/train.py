@@ -1,0 +1,120 @@
+"""The train stage: seeds from the graph, cross-fitted encoders, the boosted head on top, the threshold."""
+
+import hashlib
+import logging
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from statemachine.core.order import Order
+from training.evaluation.metrics import ranking
+from training.graph import features
+from training.graph.graph import VALIDATE
+from training.graph.history import Reader
+from training.model import head, threshold
+from training.model.checkpoint import StoredCheckpoints
+from training.model.config import TrainConfig
+from training.model.crossfit import fit_encoders, left_out_scores, scoring
+from training.model.distributed import fit_encoders_together
+from training.model.encoder import Encoders
+from training.model.fit import Lesson, Progress, Trail
+from training.model.lesson import prepared
+from training.model.model import FraudModel
+from training.model.seeds import Seeds, at_most
+from training.pod import storage
+from training.pod.stage import Result
+
+LOG = logging.getLogger("fraudloop.train")
+
+
+def train(order: Order) -> Result:
+    """Work of the train stage (docs/contracts.md)."""
+    config = TrainConfig.from_dict(order.parameters)
+    with tempfile.TemporaryDirectory(prefix="fraudloop-train-") as scratch:
+        dataset = storage.local(order.inputs["dataset"], Path(scratch) / "dataset")
+        checkpoints = StoredCheckpoints(_checkpoints(order, dataset, config))
+        model = train_model(dataset, config, checkpoints, _logged)
+    uri = storage.join(order.output_uri, "model")
+    model.save(uri)
+    return Result(outputs={"model": uri}, metrics=dict(model.facts), details={"config": config.as_dict()})
+
+
+def train_model(dataset: Path, config: TrainConfig, checkpoints: StoredCheckpoints, progress: Progress) -> FraudModel:
+    """Trains on a local data set folder; the same seed and data give the same model, bit for bit on one CPU."""
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    began = time.perf_counter()
+    lesson = prepared(dataset, config)
+    progress("seeds", {"train": len(lesson.train.ids), "frauds": float(lesson.train.labels.sum())})
+    trails = _trails(dataset, lesson, config, checkpoints, progress) if "embedding" in config.groups else []
+    encoders = scoring(trails, lesson, config) if trails else None
+    checked = at_most(lesson.reader.graph, VALIDATE, config.validation_rows, config.seed)
+    inputs, labels = head_inputs(lesson.reader, checked.ids, config, encoders), checked.labels.numpy()
+    taught = (_training_inputs(lesson, config, encoders), lesson.train.labels.numpy())
+    row = lesson.reader.graph.features
+    booster = head.fit_head(taught, (inputs, labels), features.names(row, config.groups), config, lesson.train.keep)
+    scores, weights = head.predict(booster, inputs), natural_weights(checked)
+    facts = _facts(trails) | {f"val_{name}": value for name, value in ranking(labels, scores, weights).items()}
+    facts |= {"head_trees": float(booster.num_boosted_rounds()), "train_seconds": time.perf_counter() - began}
+    progress("trained", facts)
+    schema, chosen = storage.read_json(str(dataset / "schema.json")), threshold.choose(labels, scores, weights, config)
+    return FraudModel(config, row, schema, encoders, booster, chosen, facts)
+
+
+def head_inputs(
+    reader: Reader, ids: torch.Tensor, config: TrainConfig, encoders: Encoders | None
+) -> NDArray[np.float32]:
+    """The head's inputs [S, D] of many transactions, chunk by chunk."""
+    row = reader.graph.features
+    return np.concatenate(
+        [features.inputs(block, row, config.groups, encoders, config.fan_out) for block in reader.blocks(ids)]
+    )
+
+
+def natural_weights(seeds: Seeds) -> NDArray[np.float64]:
+    """Weights [S] that bring thinned transactions back to their natural number."""
+    return np.where(seeds.labels.numpy() == 1, 1.0, 1 / seeds.keep)
+
+
+def _trails(
+    dataset: Path, lesson: Lesson, config: TrainConfig, checkpoints: StoredCheckpoints, progress: Progress
+) -> list[Trail]:
+    if config.processes > 1:
+        return fit_encoders_together(dataset, config, checkpoints, progress)
+    return fit_encoders(lesson, config, checkpoints, progress)
+
+
+def _training_inputs(lesson: Lesson, config: TrainConfig, encoders: Encoders | None) -> NDArray[np.float32]:
+    """The training seeds' inputs; their graph scores are by encoders that have not learned from them."""
+    row = lesson.reader.graph.features
+    everything = features.names(row, features.OWN)
+    chosen = [everything.index(name) for name in features.names(row, config.groups) if name in everything]
+    parts = [lesson.train_own[:, chosen]]
+    if encoders is not None:
+        parts.append(left_out_scores(lesson, encoders, config))
+    return torch.cat(parts, dim=1).numpy()
+
+
+def _facts(trails: Sequence[Trail]) -> dict[str, float]:
+    if not trails:
+        return {}
+    epochs, aucs = [trail.epoch for trail in trails], [trail.best_auc for trail in trails]
+    return {"encoder_epochs": sum(epochs) / len(epochs), "encoder_val_auc_roc": sum(aucs) / len(aucs)}
+
+
+def _checkpoints(order: Order, dataset: Path, config: TrainConfig) -> str:
+    """Beside the attempts, named by data and config: a later attempt goes on, and twins write the same bytes."""
+    identity = hashlib.sha256(storage.dump_json(config.as_dict()))
+    with open(dataset / "transactions.parquet", "rb") as file:
+        identity.update(hashlib.file_digest(file, "sha256").digest())
+    stage = order.output_uri.rstrip("/").rsplit("/", 2)[0]
+    return storage.join(stage, "checkpoints", identity.hexdigest()[:16])
+
+
+def _logged(event: str, figures: object) -> None:
+    LOG.info(event, extra={"figures": figures})
