@@ -42,7 +42,11 @@ FAST = " and ".join(
 SUITES = (
     Suite("unit", ("tests/core", "tests/statemachine", "--ignore=tests/core/test_diagram.py", "-k", FAST)),
     Suite("crash sweep", ("tests/proof/test_crash_sweep.py",), (("FRAUDLOOP_CRASH_STRIDE", "30"),)),
-    Suite("interleavings", ("tests/proof/test_interleavings.py",), (("FRAUDLOOP_EXAMPLES", "40"),)),
+    Suite(
+        "interleavings",
+        ("tests/proof/test_interleavings.py",),
+        (("FRAUDLOOP_EXAMPLES", "40"), ("FRAUDLOOP_NO_SHRINK", "1")),
+    ),
 )
 
 

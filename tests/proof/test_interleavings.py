@@ -8,7 +8,7 @@ import os
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -369,6 +369,7 @@ Interleavings.TestCase.settings = settings(
     stateful_step_count=40,
     deadline=None,
     derandomize=not SOAK,
+    phases=[Phase.generate] if os.environ.get("FRAUDLOOP_NO_SHRINK") else list(Phase),
     suppress_health_check=list(HealthCheck),
 )
 
