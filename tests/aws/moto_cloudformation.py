@@ -2,10 +2,11 @@
 
 Stock moto skips these types silently and reports success. Here each is made, changed and deleted in moto's service, so
 that a test can ask the service's API. Properties that moto's own types ignore (EventBridge on a bucket, TTL, backups)
-are handed on too.
+are handed on too. It runs as a process of its own, `moto_cloudformation.py PORT`: moto's state is the process's.
 """
 
 import json
+import sys
 from typing import Any
 
 from moto.awslambda.models import LambdaBackend, lambda_backends
@@ -21,11 +22,13 @@ from moto.secretsmanager.models import secretsmanager_backends
 from moto.sns.models import sns_backends
 from moto.sqs.models import sqs_backends
 
+from local import cloud
+
 Properties = dict[str, Any]
 
-__name__ = (
-    "moto.cloudformation_wired"  # moto's metaclass takes the service's name from the second part of a class's module
-)
+# moto's metaclass takes the service's name from the second part of a class's module.
+AS_A_PROGRAM = __name__ == "__main__"
+__name__ = "moto.cloudformation_wired"
 
 
 class Wired:
@@ -307,3 +310,8 @@ def _table(table: Any, properties: Properties, account: str, region: str) -> Non
     backend = dynamodb_backends[account][region]
     backend.update_time_to_live(table.name, properties["TimeToLiveSpecification"])
     backend.update_continuous_backups(table.name, properties["PointInTimeRecoverySpecification"])
+
+
+if AS_A_PROGRAM:
+    wire()
+    cloud.make(int(sys.argv[1])).serve_forever()

@@ -10,6 +10,7 @@ from deployment import FUNCTIONS, Deployment
 from local.object_events import realistic, sequencer
 from statemachine.adapters.dynamodb import SCHEMA
 
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("aws")]  # one deployment, so one worker
 Check = Callable[[Deployment, str, dict[str, Any]], None]
 
 
@@ -260,8 +261,9 @@ def test_deploying_again_replaces_nothing_a_parameter_changes_one_thing_and_dele
     assert stack.client("s3").get_object(Bucket=before["DataBucket"], Key="kept.txt")["Body"].read() == b"kept"
     assert stack.client("s3").head_bucket(Bucket=before["ArtifactsBucket"])
     assert stack.client("dynamodb").describe_table(TableName=before["Table"])["Table"]["TableStatus"] == "ACTIVE"
-    with pytest.raises(stack.client("lambda").exceptions.ResourceNotFoundException):
-        stack.client("lambda").get_function(FunctionName=before["StepFunction"])
+    functions = stack.client("lambda")
+    with pytest.raises(functions.exceptions.ResourceNotFoundException):
+        functions.get_function(FunctionName=before["StepFunction"])
 
 
 def code_hashes(stack: Deployment) -> set[str]:

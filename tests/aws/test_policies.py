@@ -14,6 +14,7 @@ from local.simulated.kfp import MemoryPipelines
 from local.simulated.stages import Stages
 from statemachine.core.run import WishKind
 
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("aws")]  # one deployment, so one worker
 # What the services do with a function's role, around our code: it cannot be recorded, so each line has its reason.
 BY_THE_SERVICE = {
     "logs:CreateLogStream": "Lambda writes the function's log",

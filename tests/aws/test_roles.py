@@ -10,8 +10,6 @@ from deployment import ROOT
 from iam import Call, allows, listed
 from test_template import RESOURCES, Loader
 
-from local import cloud
-
 PARAMETERS = {
     "OidcProvider": "oidc.eks.eu-central-1.amazonaws.com/id/ABCDEF",
     "DataBucket": "data",
@@ -23,25 +21,20 @@ BUS = PARAMETERS["EventBusArn"]
 
 
 @pytest.fixture(scope="module")
-def made():
+def made(moto_url):
     """Both stacks; roles by output, policies by role."""
-    with cloud.serving() as url:
 
-        def client(service):
-            keys = {"aws_access_key_id": "t", "aws_secret_access_key": "t", "region_name": "us-east-1"}
-            return boto3.Session().client(service, endpoint_url=url, **keys)
+    def client(service):
+        keys = {"aws_access_key_id": "t", "aws_secret_access_key": "t", "region_name": "us-east-1"}
+        return boto3.Session().client(service, endpoint_url=moto_url, **keys)
 
-        for name in ("roles", "registry"):
-            body = json.dumps(plain(yaml.load((ROOT / f"deploy/aws/{name}.yaml").read_text(), Loader)))
-            values = (
-                [{"ParameterKey": k, "ParameterValue": v} for k, v in PARAMETERS.items()] if name == "roles" else []
-            )
-            client("cloudformation").create_stack(StackName=f"r-{name}", TemplateBody=body, Parameters=values)
-        outputs = client("cloudformation").describe_stacks(StackName="r-roles")["Stacks"][0]["Outputs"]
-        roles = {o["OutputKey"].removesuffix("RoleArn"): o["OutputValue"].rsplit("/", 1)[-1] for o in outputs}
-        yield client, {who: (role, statements(client("iam"), role)) for who, role in roles.items()}
-        for name in ("registry", "roles"):
-            client("cloudformation").delete_stack(StackName=f"r-{name}")
+    for name in ("roles", "registry"):
+        body = json.dumps(plain(yaml.load((ROOT / f"deploy/aws/{name}.yaml").read_text(), Loader)))
+        values = [{"ParameterKey": k, "ParameterValue": v} for k, v in PARAMETERS.items()] if name == "roles" else []
+        client("cloudformation").create_stack(StackName=f"r-{name}", TemplateBody=body, Parameters=values)
+    outputs = client("cloudformation").describe_stacks(StackName="r-roles")["Stacks"][0]["Outputs"]
+    roles = {o["OutputKey"].removesuffix("RoleArn"): o["OutputValue"].rsplit("/", 1)[-1] for o in outputs}
+    return client, {who: (role, statements(client("iam"), role)) for who, role in roles.items()}
 
 
 def plain(node):
@@ -121,11 +114,12 @@ def test_a_pod_may_do_nothing_else(made, who, call):
 
 
 def test_images_cannot_be_replaced_under_their_tag(made):
-    """Three repositories: immutable tags, scanned when pushed."""
+    """Three repositories: immutable tags, scanned when pushed (which moto does not tell)."""
     found = made[0]("ecr").describe_repositories()["repositories"]
     assert {r["repositoryName"] for r in found} == {"fraudloop/training", "fraudloop/training-gpu", "fraudloop/triton"}
     assert all(r["imageTagMutability"] == "IMMUTABLE" for r in found)
-    assert all(list(r["imageScanningConfiguration"].values()) == [True] for r in found)
+    declared = yaml.load((ROOT / "deploy/aws/registry.yaml").read_text(), Loader)["Resources"]  # noqa: S506
+    assert all(r["Properties"]["ImageScanningConfiguration"] == {"ScanOnPush": True} for r in declared.values())
 
 
 def test_sagemaker_jobs_are_bounded_to_one_role():
