@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 from handlers.edge import Event, app, logger, measure, metrics
+from statemachine.core.errors import FraudloopError, Malformed
 from statemachine.core.telling import Figure
 
 BATCH = 100
@@ -14,15 +15,24 @@ BATCH = 100
 def handler(event: Event, context: Any) -> dict[str, Any]:
     """The tick alone guarantees progress: all other hints only make it come sooner."""
     for model in app().policies:
-        if freed := app().intake.free_slots(model):
-            logger.warning("freed the slots of runs that are gone", extra={"model": model, "holders": freed})
-        if run := app().intake.close_due(model):
-            logger.info("a window closed", extra={"model": model, "run_id": run.id, "why": run.trigger.why})
-        now = time.time()
-        opened = app().intake.window(model).opened_at or now
-        measure(Figure("IntakeOldestAge", now - opened, {"model": model}))
+        try:
+            _tend(model)
+        except FraudloopError as error:  # one model's poison holds up neither the others nor the hints
+            logger.error("a model cannot be tended", extra={"model": model, "error": str(error)})
+            metrics.add_metric(name="MessagesMalformed", unit="Count", value=int(isinstance(error, Malformed)))
     due = list(app().ledger.table.due(time.time()))  # now: a run that has just begun is due, too
     for at in range(0, len(due), BATCH):
         app().hints.look_at(due[at : at + BATCH])
     metrics.add_metric(name="TickDueRuns", unit="Count", value=len(due))
     return {"due": len(due)}
+
+
+def _tend(model: str) -> None:
+    """Free its slots, close its window, say how old the window is."""
+    intake = app().intake
+    if freed := intake.free_slots(model):
+        logger.warning("freed the slots of runs that are gone", extra={"model": model, "holders": freed})
+    if run := intake.close_due(model):
+        logger.info("a window closed", extra={"model": model, "run_id": run.id, "why": run.trigger.why})
+    now = time.time()
+    measure(Figure("IntakeOldestAge", now - (intake.window(model).opened_at or now), {"model": model}))

@@ -42,3 +42,20 @@ def test_the_tick_frees_a_slot_whose_holder_is_gone(invoke):
     invoke.app().ledger.change_model("fraud", lambda model: replace(model, training="fraud-99"))
     invoke("tick", "tick")
     assert invoke.app().ledger.model("fraud").training == ""
+
+
+def test_a_model_whose_record_cannot_be_read_holds_up_nobody(invoke, hints):
+    """Poison on one model's item: the tick says so, and every run that is due is hinted at all the same."""
+    from dataclasses import replace
+
+    from statemachine.core.model import Model
+    from statemachine.ledger import put_model
+    from statemachine.ports import Clause
+
+    begun(invoke)
+    hints()
+    put = put_model(Model("fraud", 99), "poison")
+    here = Clause("it is there", "model", "fraud")
+    invoke.app().ledger.table.write(replace(put, item={**put.item, "format": 99}, clause=here))
+    assert invoke("tick", "tick") == {"due": 1}
+    assert hints() == ["fraud-1"]
