@@ -10,6 +10,7 @@ from statemachine.core.errors import Refused
 from statemachine.core.run import Run, Trigger
 from statemachine.core.states import State
 from statemachine.core.window import Object
+from statemachine.ledger import Ledger
 
 T = TypeVar("T")
 
@@ -98,8 +99,6 @@ class Driver:
 
     def load(self, run_id: str) -> Run | None:
         """The run, as an onlooker sees it who cannot die."""
-        from statemachine.ledger import Ledger
-
         return Ledger(self.world.table, str).load(run_id)
 
     def runs(self) -> list[str]:

@@ -14,6 +14,7 @@ from statemachine.core.case import Case
 from statemachine.core.decide import Act, Decision, Look, Move, Rest, Wait, decide
 from statemachine.core.duties import Ensure, MarkObjects, Stop, WriteManifest
 from statemachine.core.launch import LaunchState
+from statemachine.core.model import Deploying
 from statemachine.core.orders import order
 from statemachine.core.run import Kind, WishKind
 from statemachine.core.states import ACTIVE, RESTING, Stage, State
@@ -208,8 +209,6 @@ def test_waiting_wakes_at_the_next_thing_that_time_alone_brings() -> None:
 
 def test_a_release_waits_while_another_deploys_or_the_model_is_held() -> None:
     """Exported, but the slot is taken: nothing is lost, the run waits with its version."""
-    from statemachine.core.model import Deploying
-
     taken = done(S.EXPORTING, of_model={"deploying": Deploying("fraud-rollback-9", 9)})
     assert isinstance(decided(taken), Wait)
 

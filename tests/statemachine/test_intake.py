@@ -1,5 +1,6 @@
 """Intake: nothing that landed is lost, nothing is in two epochs, and the same thing twice is once."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -354,8 +355,6 @@ def test_a_bad_file_does_not_cost_its_good_neighbour() -> None:
                 "problems": [{"row": 7, "column": "Amount", "found": "x", "expected": "$0.00"}],
             },
         ]
-        import json
-
         world.files.bodies[f"{order.output_uri}/objects"] = json.dumps(verdicts).encode()
         return honest(order)
 

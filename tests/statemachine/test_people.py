@@ -1,12 +1,16 @@
 """What people may ask: with who and why on record, twice is once, and refused with the reason where it cannot be."""
 
+from dataclasses import replace
+
 import pytest
 
 from local.simulated.stages import failed
 from local.simulated.world import World
 from statemachine.core.errors import Refused, Unknown
+from statemachine.core.report import Artifact
 from statemachine.core.run import WishKind
 from statemachine.core.states import Stage, State
+from statemachine.people import People
 
 
 def until(world: World, state: State, run_id: str = "fraud-1") -> None:
@@ -123,8 +127,6 @@ def test_a_second_wish_of_another_kind_is_refused_with_who_was_first() -> None:
     """Ann said yes; Bob cannot say no over it."""
     world = World()
     policy = world.policies["fraud"]
-    from dataclasses import replace
-
     world.policies["fraud"] = replace(policy, require_approval=True)
     world.land("a.csv")
     until(world, State.AWAITING_APPROVAL)
@@ -210,8 +212,6 @@ def test_a_redrive_is_a_new_run_that_reuses_what_was_made(broke: Stage, start: S
 
 def test_a_redrive_of_a_redrive_is_numbered_on() -> None:
     """Also for a model whose own name has `-r` in it."""
-    from dataclasses import replace
-
     policy = replace(World().policies["fraud"], model="card-risk", prefix="data/card-risk/")
     world = World({"card-risk": policy})
     world.stages.every(Stage.TRAIN, lambda order: failed(order, "a bug", permanent=True))
@@ -224,11 +224,6 @@ def test_a_redrive_of_a_redrive_is_numbered_on() -> None:
 
 def test_a_redrive_checks_that_what_it_reuses_is_still_there_and_unchanged() -> None:
     """Gone, or another hash: refused, and told from where it would work."""
-    from dataclasses import replace
-
-    from statemachine.core.report import Artifact
-    from statemachine.people import People
-
     world = broken(Stage.TRAIN)
     run = world.ledger.run("fraud-1")
     uri = run.output(Stage.PREPROCESS, "dataset")

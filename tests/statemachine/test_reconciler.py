@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from local.simulated.driver import Driver
 from local.simulated.stages import failed, honest, ok
 from local.simulated.world import World
 from statemachine.core import codec
@@ -13,7 +14,7 @@ from statemachine.core.errors import Malformed, Misconfigured, Unknown
 from statemachine.core.launch import Launch, LaunchState
 from statemachine.core.order import Order
 from statemachine.core.report import Report
-from statemachine.core.run import Claim, Run
+from statemachine.core.run import Claim, Run, WishKind
 from statemachine.core.states import Stage, State
 from statemachine.ledger import put_run, run_key
 
@@ -470,8 +471,6 @@ def test_an_approval_is_of_the_champion_that_was_compared() -> None:
     until(world, State.AWAITING_APPROVAL, "fraud-3")
     world.people.rollback("fraud", first, "ann", "complaints")
     world.until_rest("fraud-rollback-3")
-    from statemachine.core.run import WishKind
-
     world.people.wish("fraud-3", WishKind.APPROVE, "ann", "fine")
     world.deliver()
     assert until(world, State.EVALUATING, "fraud-3").champion == first
@@ -494,8 +493,6 @@ def test_a_rolled_back_version_is_not_promoted_again_by_the_next_night() -> None
     world.land("b.csv")
     assert world.until_rest("fraud-2").state is State.ROLLED_BACK
     world.policies["fraud"] = replace(world.policies["fraud"], skip_unchanged_night=False)
-    from local.simulated.driver import Driver
-
     Driver(world).night("2026-11-25T02:00:00Z")
     again = world.until_rest("fraud-3")
     assert (again.state, "rolled back" in again.reason) == (State.REJECTED, True)
