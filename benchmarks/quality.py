@@ -24,10 +24,11 @@ from training.model import head
 from training.model.checkpoint import StoredCheckpoints
 from training.model.config import GROUPS, TrainConfig
 from training.model.crossfit import fit_encoders, left_out_scores, scoring
+from training.model.head import Sample
 from training.model.lesson import prepared
 from training.model.model import FraudModel
 from training.model.seeds import at_most
-from training.model.train import head_inputs, train_model
+from training.model.train import head_inputs, sample, train_model
 from training.synthetic import generate
 
 ROWS, SEEDS = 1_000_000, (1, 2, 3)
@@ -75,7 +76,10 @@ def ablations(rows: int, seed: int) -> Figures:
         encoders = scoring(fit_encoders(lesson, config, StoredCheckpoints(scratch), _quiet), lesson, config)
         graph, row = lesson.reader.graph, lesson.reader.graph.features
         checked, test = at_most(graph, VALIDATE, config.validation_rows, seed), graph.where(TEST)
-        later = [head_inputs(lesson.reader, ids, config, encoders) for ids in (checked.ids, test)]
+        later, tested = (
+            sample(lesson.reader, checked, config, encoders),
+            head_inputs(lesson.reader, test, config, encoders),
+        )
         by_heart = head_inputs(lesson.reader, lesson.train.ids, config, encoders)
         left_out = by_heart.copy()
         left_out[:, -1:] = left_out_scores(lesson, encoders, config).numpy()
@@ -83,15 +87,14 @@ def ablations(rows: int, seed: int) -> Figures:
         kinds = {f"without {group}": tuple(g for g in GROUPS if g != group) for group in GROUPS} | {
             "all groups": GROUPS
         }
-        taught = [(name, groups, left_out) for name, groups in kinds.items()]
+        honest = [(name, groups, left_out) for name, groups in kinds.items()]
         figures = {}
-        for name, groups, seen in [*taught, ("all groups, by heart", GROUPS, by_heart)]:
+        for name, groups, seen in [*honest, ("all groups, by heart", GROUPS, by_heart)]:
             columns = [everything.index(feature) for feature in names(row, groups)]
-            parts = [seen[:, columns], *(inputs[:, columns] for inputs in later)]
-            known = (parts[0], lesson.train.labels.numpy()), (parts[1], checked.labels.numpy())
-            booster = head.fit_head(*known, names(row, groups), config, lesson.train.keep)
-            figures[name] = metrics.ranking(graph.label[test].numpy(), head.predict(booster, parts[2]))
-        figures["graph score alone"] = metrics.ranking(graph.label[test].numpy(), later[1][:, -1])
+            taught = Sample(seen, lesson.train.labels.numpy(), lesson.train.keep)
+            booster = head.fit_head(taught.columns(columns), later.columns(columns), names(row, groups), config)
+            figures[name] = metrics.ranking(graph.label[test].numpy(), head.predict(booster, tested[:, columns]))
+        figures["graph score alone"] = metrics.ranking(graph.label[test].numpy(), tested[:, -1])
     return figures
 
 

@@ -57,7 +57,7 @@ def _toy_head(config: TrainConfig) -> str:
     x = rng.normal(size=(3000, 12)).astype(np.float32)
     y = (x[:, 0] + x[:, 1] * x[:, 2] + 0.3 * rng.normal(size=3000) > 1).astype(np.int8)
     names = [f"f{n}" for n in range(12)]
-    booster = head.fit_head((x[:2000], y[:2000]), (x[2000:], y[2000:]), names, config)
+    booster = head.fit_head(head.Sample(x[:2000], y[:2000]), head.Sample(x[2000:], y[2000:]), names, config)
     return bytes(booster.save_raw("json")).decode()
 
 
@@ -72,7 +72,7 @@ def _steps(config: TrainConfig) -> list[int]:
     return [len(batch) for batch in batches(seeds, config, Trail(), Team())]
 
 
-HEAD = TrainConfig(head_rounds=30, head_patience=5, threads=1)
+HEAD = TrainConfig(head_rounds=40, head_patience=20, head_learning_rate=0.3, head_subsample=0.5, threads=1)
 # Each setting with another value and the part of a training that must come out differently for it.
 EFFECTS = {
     "seed": ("weights", 2),

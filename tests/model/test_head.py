@@ -12,26 +12,26 @@ CONFIG = TrainConfig(head_rounds=60, head_learning_rate=0.2, head_subsample=1.0,
 NAMES = [f"f{n}" for n in range(4)]
 
 
-def rows(count: int, seed: int, keep: float = 1.0) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def rows(count: int, seed: int, keep: float = 1.0) -> head.Sample:
     """About 2 % frauds that the first two features tell of; of the others only the share `keep` stays."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(count, 4)).astype(np.float32)
     y = (rng.random(count) < 1 / (1 + np.exp(6 - 2 * x[:, 0] - 2 * x[:, 1]))).astype(np.int8)
     stays = (y == 1) | (rng.random(count) < keep)
-    return x[stays], y[stays]
+    return head.Sample(x[stays], y[stays], keep)
 
 
 @pytest.mark.parametrize("base_score", [0.5, 0.02])
 def test_thinned_seeds_still_give_natural_probabilities(base_score: float) -> None:
     """Trained with a tenth of the others, the mean probability on whole data is the fraud rate, not ten times it."""
     whole, config = rows(20_000, 2), replace(CONFIG, head_base_score=base_score)
-    booster = head.fit_head(rows(20_000, 1, keep=0.1), rows(20_000, 3), NAMES, config, keep=0.1)
-    assert head.predict(booster, whole[0]).mean() == pytest.approx(whole[1].mean(), rel=0.4)
+    booster = head.fit_head(rows(20_000, 1, keep=0.1), rows(20_000, 3), NAMES, config)
+    assert head.predict(booster, whole.inputs).mean() == pytest.approx(whole.labels.mean(), rel=0.4)
 
 
 def test_moving_the_base_changes_no_order() -> None:
     """The correction adds a constant to the margin: odds shrink by the factor, the ranking stays."""
-    x, _ = rows(500, 4)
+    x = rows(500, 4).inputs
     booster = head.fit_head(rows(5000, 1), rows(5000, 3), NAMES, CONFIG)
     before, after = head.predict(booster, x), head.predict(head.rebased(booster, 0.1), x)
     odds = (after / (1 - after)) / (before / (1 - before))
@@ -44,7 +44,7 @@ def test_the_same_seed_gives_the_same_file() -> None:
     """Byte for byte, and it is read back to the same scores."""
     one, two = (head.fit_head(rows(5000, 1), rows(5000, 3), NAMES, CONFIG) for _ in range(2))
     assert one.save_raw("json") == two.save_raw("json")
-    x, _ = rows(100, 5)
+    x = rows(100, 5).inputs
     again = head.load_booster(bytes(one.save_raw("json")))
     assert np.array_equal(head.predict(one, x), head.predict(again, x))
 

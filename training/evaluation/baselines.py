@@ -14,7 +14,7 @@ from training.graph.risk import RISK
 from training.graph.velocity import VELOCITY
 from training.model import head
 from training.model.config import TrainConfig
-from training.model.head import Floats
+from training.model.head import Floats, Sample
 
 BASELINES: Mapping[str, tuple[str, ...]] = {
     "xgboost_row": ("row",),
@@ -31,12 +31,7 @@ def names(row: Sequence[str], groups: Sequence[str] = GROUPS) -> tuple[str, ...]
 
 
 def scores(
-    train: tuple[Floats, NDArray[np.int8]],
-    validation: tuple[Floats, NDArray[np.int8]],
-    test: Floats,
-    row: Sequence[str],
-    config: TrainConfig,
-    keep: float,
+    train: Sample, validation: Sample, test: Floats, row: Sequence[str], config: TrainConfig
 ) -> dict[str, NDArray[np.float32]]:
     """Each baseline's probabilities [N] of the test rows; all inputs hold the features of `GROUPS`."""
     everything = names(row)
@@ -44,7 +39,7 @@ def scores(
     for name, groups in BASELINES.items():
         chosen = names(row, groups)
         columns = [everything.index(feature) for feature in chosen]
-        parts = [(inputs[:, columns], labels) for inputs, labels in (train, validation)]
-        booster = head.fit_head(parts[0], parts[1], chosen, replace(config, groups=groups), keep)
+        told = replace(config, groups=groups)
+        booster = head.fit_head(train.columns(columns), validation.columns(columns), chosen, told)
         found[name] = head.predict(booster, test[:, columns])
     return found

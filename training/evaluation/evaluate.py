@@ -20,8 +20,8 @@ from training.graph.graph import TEST, TRAIN, VALIDATE, load_graph
 from training.graph.history import Reader
 from training.model import head
 from training.model.model import FraudModel, load
-from training.model.seeds import Seeds, at_most, thinned
-from training.model.train import head_inputs
+from training.model.seeds import at_most, thinned
+from training.model.train import head_inputs, sample
 from training.pod import storage
 from training.pod.stage import Permanent, Result
 
@@ -212,9 +212,5 @@ def _baselines(model: FraudModel, reader: Reader, config: EvaluateConfig) -> dic
     graph = reader.graph
     seeds = thinned(graph, TRAIN, told.negative_ratio, told.seed)
     checked = at_most(graph, VALIDATE, told.validation_rows, told.seed)
-
-    def inputs(part: Seeds) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-        return head_inputs(reader, part.ids, told, None), part.labels.numpy()
-
-    test = head_inputs(reader, graph.where(TEST), told, None)
-    return baselines.scores(inputs(seeds), inputs(checked), test, model.row, told, seeds.keep)
+    taught, later = (sample(reader, part, told, None) for part in (seeds, checked))
+    return baselines.scores(taught, later, head_inputs(reader, graph.where(TEST), told, None), model.row, told)

@@ -19,7 +19,7 @@ class TrainConfig:
     the training period and `negative_ratio` times as many others; the graph is never thinned. Encoder: GraphSAGE of
     width `hidden_dim`, Adam, early stopping on the AUC of `encoder_validation_rows` after `patience` epochs; `folds`
     of them are cross-fitted over blocks of time. Head: XGBoost on the feature `groups`, early stopping on validation
-    average precision. Threshold: `max_f1`, the best recall within `fpr_budget`, or the least
+    loss. Threshold: `max_f1`, the best recall within `fpr_budget`, or the least
     `missed_fraud_cost`/`false_alarm_cost`.
     """
 
@@ -43,7 +43,7 @@ class TrainConfig:
     head_rounds: int = 400
     head_patience: int = 40
     head_learning_rate: float = 0.05
-    head_max_depth: int = 6
+    head_max_depth: int = 4
     head_max_bin: int = 4096
     head_min_child_weight: float = 1.0
     head_subsample: float = 0.8

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xgboost as xgb
@@ -12,27 +13,48 @@ from training.model.config import TrainConfig
 Floats = NDArray[np.float32]
 
 
-def fit_head(
-    train: tuple[Floats, NDArray[np.int8]],
-    validation: tuple[Floats, NDArray[np.int8]],
-    names: Sequence[str],
-    config: TrainConfig,
-    keep: float = 1.0,
-) -> xgb.Booster:
-    """A booster over features [S, D] and labels [S], stopped early by validation average precision.
+@dataclass(frozen=True)
+class Sample:
+    """Rows of the head's inputs [S, D] with labels [S]: all frauds, and the share `keep` of the other transactions."""
 
-    `keep` is the share of other transactions among the seeds: thinned seeds make frauds look likelier by 1/keep, so the
-    margin's base moves down by as much, and probabilities are those of natural prevalence.
+    inputs: Floats
+    labels: NDArray[np.int8]
+    keep: float = 1.0
+
+    def columns(self, chosen: Sequence[int]) -> "Sample":
+        """The same rows with some of the inputs."""
+        return replace(self, inputs=self.inputs[:, list(chosen)])
+
+    def weights(self, keep: float = 1.0) -> NDArray[np.float64]:
+        """What each row counts for [S], so that of the others the share `keep` seems to be there."""
+        return np.where(self.labels == 1, 1.0, keep / self.keep)
+
+
+def fit_head(train: Sample, validation: Sample, names: Sequence[str], config: TrainConfig) -> xgb.Booster:
+    """A booster, stopped early by the validation loss at the prevalence that it trains with.
+
+    Thinned seeds make frauds look likelier by 1/keep; so at the end the margin's base moves down by as much, and
+    probabilities are those of natural prevalence. Average precision is no rule to stop by: with a few dozen
+    validation frauds it may be at its best, by chance, after two trees.
     """
+    taught = xgb.QuantileDMatrix(
+        train.inputs,
+        train.labels,
+        feature_names=list(names),
+        max_bin=config.head_max_bin,
+        nthread=config.threads or None,
+    )
+    weights = validation.weights(train.keep)
+    checked = xgb.DMatrix(validation.inputs, validation.labels, weight=weights, feature_names=list(names))
     booster = xgb.train(
         _settings(config),
-        _matrix(*train, names, config),
+        taught,
         num_boost_round=config.head_rounds,
-        evals=[(_matrix(*validation, names, config, like=train), "validation")],
+        evals=[(checked, "validation")],
         early_stopping_rounds=config.head_patience,
         verbose_eval=False,
     )
-    return rebased(booster[: booster.best_iteration + 1], keep)
+    return rebased(booster[: booster.best_iteration + 1], train.keep)
 
 
 def predict(booster: xgb.Booster, features: Floats) -> NDArray[np.float32]:
@@ -73,7 +95,7 @@ def load_booster(document: bytes) -> xgb.Booster:
 def _settings(config: TrainConfig) -> dict[str, object]:
     return {
         "objective": "binary:logistic",
-        "eval_metric": "aucpr",
+        "eval_metric": "logloss",
         "tree_method": "hist",
         "learning_rate": config.head_learning_rate,
         "max_depth": config.head_max_depth,
@@ -85,15 +107,3 @@ def _settings(config: TrainConfig) -> dict[str, object]:
         "seed": config.seed,
         "nthread": config.threads,
     }
-
-
-def _matrix(
-    features: Floats,
-    labels: NDArray[np.int8],
-    names: Sequence[str],
-    config: TrainConfig,
-    like: tuple[Floats, NDArray[np.int8]] | None = None,
-) -> xgb.DMatrix:
-    if like is not None:
-        return xgb.DMatrix(features, labels, feature_names=list(names))
-    return xgb.QuantileDMatrix(features, labels, feature_names=list(names), max_bin=config.head_max_bin)

@@ -23,6 +23,7 @@ from training.model.crossfit import fit_encoders, left_out_scores, scoring
 from training.model.distributed import fit_encoders_together
 from training.model.encoder import Encoders
 from training.model.fit import Lesson, Progress, Trail
+from training.model.head import Sample
 from training.model.lesson import prepared
 from training.model.model import FraudModel
 from training.model.seeds import Seeds, at_most
@@ -54,11 +55,11 @@ def train_model(dataset: Path, config: TrainConfig, checkpoints: StoredCheckpoin
     trails = _trails(dataset, lesson, config, checkpoints, progress) if "embedding" in config.groups else []
     encoders = scoring(trails, lesson, config) if trails else None
     checked = at_most(lesson.reader.graph, VALIDATE, config.validation_rows, config.seed)
-    inputs, labels = head_inputs(lesson.reader, checked.ids, config, encoders), checked.labels.numpy()
-    taught = (_training_inputs(lesson, config, encoders), lesson.train.labels.numpy())
+    later = sample(lesson.reader, checked, config, encoders)
+    taught = Sample(_training_inputs(lesson, config, encoders), lesson.train.labels.numpy(), lesson.train.keep)
     row = lesson.reader.graph.features
-    booster = head.fit_head(taught, (inputs, labels), features.names(row, config.groups), config, lesson.train.keep)
-    scores, weights = head.predict(booster, inputs), natural_weights(checked)
+    booster = head.fit_head(taught, later, features.names(row, config.groups), config)
+    labels, scores, weights = later.labels, head.predict(booster, later.inputs), later.weights()
     facts = _facts(trails) | {f"val_{name}": value for name, value in ranking(labels, scores, weights).items()}
     facts |= {"head_trees": float(booster.num_boosted_rounds()), "train_seconds": time.perf_counter() - began}
     progress("trained", facts)
@@ -76,9 +77,9 @@ def head_inputs(
     )
 
 
-def natural_weights(seeds: Seeds) -> NDArray[np.float64]:
-    """Weights [S] that bring thinned transactions back to their natural number."""
-    return np.where(seeds.labels.numpy() == 1, 1.0, 1 / seeds.keep)
+def sample(reader: Reader, seeds: Seeds, config: TrainConfig, encoders: Encoders | None) -> Sample:
+    """The head's inputs of some seeds."""
+    return Sample(head_inputs(reader, seeds.ids, config, encoders), seeds.labels.numpy(), seeds.keep)
 
 
 def _trails(
