@@ -143,7 +143,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 def _cell(value: Any) -> str:
     if isinstance(value, _Raw):
         return f"<td>{value}</td>"
-    numeric = isinstance(value, int | float)
+    numeric = value is None or isinstance(value, int | float)
     return f"<td{' class=n' if numeric else ''}>{escape(_shown(value))}</td>"
 
 
