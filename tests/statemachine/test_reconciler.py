@@ -10,7 +10,7 @@ from local.simulated.driver import Driver
 from local.simulated.stages import failed, honest, ok
 from local.simulated.world import World
 from statemachine.core import codec
-from statemachine.core.errors import Malformed, Misconfigured, Unknown
+from statemachine.core.errors import Malformed, Misconfigured, Unknown, Unreachable
 from statemachine.core.launch import Launch, LaunchState
 from statemachine.core.order import Order
 from statemachine.core.report import Report
@@ -174,6 +174,26 @@ def test_an_outage_is_waited_out_without_a_failure(what: str, state: State) -> N
     assert 0 < run.due_at - world.now <= world.policies["fraud"].backoff_cap
     getattr(world, what).down = False
     assert world.until_rest("fraud-1").state is State.SUCCEEDED
+
+
+def test_a_getrun_that_fails_alone_stops_nothing() -> None:
+    """ListRuns still answers: what was not seen by id is not gone, so the healthy launch goes on."""
+    world = begun()
+    run = until(world, State.TRAINING)
+    world.stages.hanging.add(run.kfp_id)
+
+    class Flaky:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(world.pipelines, name)
+
+        def get(self, kfp_id: str) -> Launch | None:
+            raise Unreachable("GetRun timed out")
+
+    world.wire(world.table, Flaky(), world.files, world.hints)
+    for _ in range(10):
+        world.minute()
+    assert world.ledger.run("fraud-1").attempt == 1
+    assert world.pipelines.jobs[run.kfp_id].launch.state is LaunchState.RUNNING
 
 
 def test_an_unreachable_kfp_is_no_message_failure() -> None:
