@@ -118,7 +118,7 @@ def test_images_cannot_be_replaced_under_their_tag(made):
     found = made[0]("ecr").describe_repositories()["repositories"]
     assert {r["repositoryName"] for r in found} == {"fraudloop/training", "fraudloop/training-gpu", "fraudloop/triton"}
     assert all(r["imageTagMutability"] == "IMMUTABLE" for r in found)
-    declared = yaml.load((ROOT / "deploy/aws/registry.yaml").read_text(), Loader)["Resources"]  # noqa: S506
+    declared = yaml.load((ROOT / "deploy/aws/registry.yaml").read_text(), Loader)["Resources"]
     assert all(r["Properties"]["ImageScanningConfiguration"] == {"ScanOnPush": True} for r in declared.values())
 
 

@@ -189,7 +189,7 @@ def test_a_template_that_is_broken_on_purpose_does_not_pass(tmp_path):
     for n, (what, old, new) in enumerate(BROKEN):
         assert old in TEXT
         asked[what] = linting(tmp_path / str(n), TEXT.replace(old, new))
-    said = {what: (process.communicate(timeout=200)[0], process.returncode) for what, process in asked.items()}
+    said = {what: (process.communicate(timeout=550)[0], process.returncode) for what, process in asked.items()}
     assert said.pop("as it is")[1] == 0
     assert [what for what, (_, status) in said.items() if status == 0] == []
 

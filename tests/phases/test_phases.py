@@ -108,7 +108,7 @@ def world(aws, cluster, record, triton, kfp_endpoint, monkeypatch, tmp_path):
         }
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        world = World(environment=environment, wait=90, pause=0.1, parity=str(tmp_path / "parity.json"))
+        world = World(environment=environment, wait=400, pause=0.1, parity=str(tmp_path / "parity.json"))
         well(world, tmp_path)
         yield world
 
