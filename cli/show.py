@@ -10,6 +10,7 @@ from cli.story import Story
 from statemachine.core.run import Run
 
 SHOWN = 12  # objects; the rest is counted
+QUALITY = ("auc_roc", "average_precision", "f1", "precision", "recall", "recall_at_fpr_0.001", "brier", "accuracy")
 
 
 def render(run: Run, story: Story) -> RenderableType:
@@ -28,9 +29,8 @@ def _parts(run: Run, story: Story) -> Iterator[RenderableType]:
     if story.checks:
         yield Text()
         yield table("The gate", ["check", ">figure", ">limit", "", "in words"], [_check(c) for c in story.checks])
-    if run.metrics:
-        figures = ", ".join(f"{name} {figure(value)}" for name, value in sorted(run.metrics.items()))
-        yield Text(f"\nMetrics: {figures}")
+    if told := [f"{name} {figure(run.metrics[name])}" for name in QUALITY if name in run.metrics]:
+        yield Text(f"\nOn the test rows: {', '.join(told)}; all {len(run.metrics)} metrics are in --json")
     if story.objects:
         yield Text()
         yield table(

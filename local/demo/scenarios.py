@@ -61,7 +61,7 @@ def good_and_bad(theatre: Theatre, files: Files, scene: Scene) -> None:
     things = theatre.objects(2)
     bad, good = things.get("day-2-broken.csv"), things.get("day-2.csv")
     scene.promise(
-        "the good one is ACCEPTED", good is not None and good.status.value == "ACCEPTED", good and good.status
+        "the good one is ACCEPTED", good is not None and good.status.value == "ACCEPTED", good and good.status.value
     )
     scene.promise(
         "the bad one is QUARANTINED", bad is not None and bad.status.value == "QUARANTINED", bad and bad.reason

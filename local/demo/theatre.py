@@ -45,7 +45,7 @@ class Theatre:
             s3.put_object(Bucket=DATA, Key=PREFIX + name, Body=body)
             self.say(f"landed {PREFIX}{name} ({len(body) / 1e6:.1f} MB)")
 
-    def await_run(self, run_id: str, seconds: float = 600) -> Run:
+    def await_run(self, run_id: str, seconds: float = 1200) -> Run:
         """Wait until the run exists and rests, telling each step of it."""
         told = 0
         until = time.monotonic() + seconds

@@ -28,6 +28,7 @@ def made():
     return files.make(ROWS, SEED, FRAUD_RATE)
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize(("title", "play"), SCENARIOS, ids=[play.__name__ for _, play in SCENARIOS])
 def test_what_the_demo_promises_holds_on_small_data(theatre, made, title, play):
     """Each scenario of `make demo`, on a tenth of its data: every promise is kept."""
