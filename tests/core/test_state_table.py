@@ -221,6 +221,12 @@ def test_the_champion_changes_only_with_the_proof() -> None:
     assert item.anchor.version == OLD
 
 
+def test_taking_the_slot_changes_no_champion() -> None:
+    """From EXPORTING to DEPLOYING: the slot and the generation are taken, and OLD serves on."""
+    after, item = moved(done(S.EXPORTING))
+    assert (item.champion, item.deploying, after.generation) == (release(OLD), Deploying("fraud-7", 5), 5)
+
+
 @pytest.mark.parametrize(
     "details",
     [

@@ -36,7 +36,17 @@ class Suite:
     environment: tuple[tuple[str, str], ...] = ()
 
 
-SLOW = "any_move total_and_pure burst any_report any_bytes any_text terminal_is_final two_writes surviv".split()
+SLOW = (
+    "any_move",
+    "total_and_pure",
+    "burst",
+    "any_report",
+    "any_bytes",
+    "any_text",
+    "terminal_is",
+    "two_writes",
+    "surviv",
+)
 UNIT = ("tests/core", "tests/statemachine", "--ignore=tests/core/test_diagram.py", "--ignore=tests/core/test_gate.py")
 SUITES = (
     Suite("unit", (*UNIT, "-k", " and ".join(f"not {slow}" for slow in SLOW))),
