@@ -4,7 +4,6 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from local import cloud
 from local.simulated.files import MemoryFiles
 from local.simulated.table import MemoryTable
 from statemachine.adapters.dynamodb import SCHEMA, DynamoTable
@@ -14,17 +13,16 @@ ONCE = Config(retries={"total_max_attempts": 1, "mode": "standard"}, connect_tim
 
 
 @pytest.fixture(scope="session")
-def aws():
-    """One local cloud for the whole session; each test takes its own table and bucket."""
-    with cloud.serving() as url:
-        yield lambda service: boto3.client(
-            service,
-            endpoint_url=url,
-            region_name="eu-central-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-            config=ONCE,
-        )
+def aws(own_cloud):
+    """Clients of one local cloud; each test takes its own table and bucket."""
+    return lambda service: boto3.client(
+        service,
+        endpoint_url=own_cloud,
+        region_name="eu-central-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=ONCE,
+    )
 
 
 @pytest.fixture

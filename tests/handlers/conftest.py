@@ -8,7 +8,6 @@ from pathlib import Path
 import boto3
 import pytest
 
-from local import cloud
 from local.simulated.kfp import MemoryPipelines
 from statemachine.adapters.dynamodb import SCHEMA
 
@@ -28,18 +27,12 @@ class Context:
         return 60_000
 
 
-@pytest.fixture(scope="session")
-def url():
-    with cloud.serving() as address:
-        yield address
-
-
 @pytest.fixture
-def invoke(url, monkeypatch, request):
+def invoke(own_cloud, monkeypatch, request):
     """`invoke("tick", "tick")`: the handler on the recorded event (or on a dict), in a system of its own."""
     name = f"h{abs(hash(request.node.nodeid)) % 10**12}"
     environment = {
-        "AWS_ENDPOINT_URL": url,
+        "AWS_ENDPOINT_URL": own_cloud,
         "AWS_DEFAULT_REGION": "eu-central-1",
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",

@@ -17,11 +17,3 @@ def proxied():
     yield before
     for proxy in made:
         proxy.close()
-
-
-@pytest.fixture(scope="session")
-def aws_url():
-    from local import cloud
-
-    with cloud.serving() as url:
-        yield url

@@ -31,21 +31,21 @@ def client(service, url, attempts):
 
 
 @pytest.fixture
-def wire(aws_url, proxied, request):
+def wire(own_cloud, proxied, request):
     """A table and a bucket of this test's own, reached through a proxy with `attempts` tries a call."""
     name = f"w{abs(hash(request.node.nodeid)) % 10**12}"
-    client("dynamodb", aws_url, 1).create_table(TableName=name, **SCHEMA)
-    client("s3", aws_url, 1).create_bucket(
+    client("dynamodb", own_cloud, 1).create_table(TableName=name, **SCHEMA)
+    client("s3", own_cloud, 1).create_bucket(
         Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
     )
-    proxy = proxied(aws_url)
+    proxy = proxied(own_cloud)
 
     def through(attempts):
         table = DynamoTable(client("dynamodb", proxy.url, attempts), name)
         return table, S3Files(client("s3", proxy.url, attempts))
 
     through.proxy, through.bucket = proxy, name
-    through.table = DynamoTable(client("dynamodb", aws_url, 1), name)
+    through.table = DynamoTable(client("dynamodb", own_cloud, 1), name)
     return through
 
 
