@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from textwrap import shorten
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -15,6 +16,7 @@ from statemachine.core.run import Entry, Run
 from statemachine.core.states import STATE_OF, Stage
 
 STAGES = (Stage.PREPROCESS, Stage.TRAIN, Stage.EVALUATE, Stage.EXPORT, Stage.DEPLOY, Stage.RESTORE)
+LONGEST = 240  # characters of a finding; `fraudloop show` and --json have all of it
 Histories = Mapping[str, Sequence[Entry]]
 
 
@@ -75,7 +77,12 @@ def _promises(scenes: Sequence[Scene]) -> Table:
     for scene in scenes:
         for number, promise in enumerate(scene.promises):
             mark = "[green]✓[/]" if promise.held else "[bold red]✗[/]"
-            table.add_row(mark, "" if number else scene.title, promise.text, Text(promise.found))
+            table.add_row(
+                mark,
+                "" if number else scene.title,
+                promise.text,
+                Text(shorten(promise.found, LONGEST, placeholder=" …")),
+            )
         if not scene.promises:
             table.add_row("[bold red]✗[/]", scene.title, "it was played", "no")
     return table
