@@ -4,8 +4,8 @@ NeighborLoader needs torch-sparse, which is no part of this project's environmen
 or the one that `FRAUDLOOP_PEER_PYTHON` names, can import it (`pip install --no-build-isolation torch-scatter
 torch-sparse`). Both sides train one encoder of the same width on the same seeds for one epoch. The peer's graph is the
 usual one, with card and merchant nodes between transactions, sampled two hops deep so that a seed hears `fan_out`
-transactions a side. It samples them uniformly from past and future: with torch-sparse the loader cannot take the last
-ones before the seed.
+transactions a side; messages, aggregators and optimiser are of the same kind. It samples them uniformly from past and
+future: with torch-sparse the loader cannot take the last ones before the seed.
 Every measurement is a process of its own.
 """
 
@@ -103,7 +103,7 @@ def peer(rows: int, count: int) -> dict[str, float]:
         shuffle=True,
     )
     model = _TwoHops(len(FEATURES), CONFIG.hidden_dim)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=CONFIG.learning_rate)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=CONFIG.learning_rate, fused=True)
     began = time.perf_counter()
     for batch in loader:
         size = batch["transaction"].batch_size
@@ -119,13 +119,17 @@ class _TwoHops(nn.Module):
 
     def __init__(self, features: int, hidden: int) -> None:
         super().__init__()
-        self.into = HeteroConv({("transaction", "of", side): SAGEConv((features, 1), hidden) for side in SIDES})
+        self.message = nn.Sequential(nn.Linear(features, hidden), nn.ReLU())
+        self.into = HeteroConv(
+            {("transaction", "of", side): SAGEConv((hidden, 1), hidden, aggr=["mean", "max"]) for side in SIDES}
+        )
         self.back = HeteroConv({(side, "has", "transaction"): SAGEConv((hidden, features), hidden) for side in SIDES})
         self.classify = nn.Linear(hidden, 1)
 
     def forward(self, batch: HeteroData) -> torch.Tensor:
         """Logits [nodes]."""
-        middle = {name: torch.relu(x) for name, x in self.into(batch.x_dict, batch.edge_index_dict).items()}
+        first = {**batch.x_dict, "transaction": self.message(batch["transaction"].x)}
+        middle = {name: torch.relu(x) for name, x in self.into(first, batch.edge_index_dict).items()}
         told = {"transaction": batch["transaction"].x, **middle}
         return self.classify(torch.relu(self.back(told, batch.edge_index_dict)["transaction"])).squeeze(1)
 
@@ -150,7 +154,7 @@ def _fitting(rows: int, count: int) -> tuple[Fitting, Lesson]:
     own = own_features(reader, seeds.ids)
     listener = Listener(width(FEATURES, CONFIG))
     listener.own.fit(own)
-    listener.said.fit(torch.cat([graph.row[seeds.ids], reader.state[seeds.ids]], dim=1))
+    listener.said.fit(reader.said[seeds.ids])
     lesson = Lesson(reader, CONFIG.fan_out, seeds, own, seeds, own, listener)
     return Fitting(lesson, CONFIG, Team()), lesson
 

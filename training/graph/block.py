@@ -24,13 +24,12 @@ RISKS = tuple(f"{side}_{what}_{days}d" for side in SIDES for what in ("matured",
 @dataclass(frozen=True)
 class Edges:
     """The E present entries of a history one below the other: `target` [E] whose entry it is, `rank` [E] how many lie
-    before it, and the entries' figures, `row` [E, F], `state` [E, S] and the rest [E], as in `History`.
+    before it, `said` [E, F + S] its row features and its state, and the rest [E], as in `History`.
     """
 
     target: Tensor
     rank: Tensor
-    row: Tensor
-    state: Tensor
+    said: Tensor
     gap: Tensor
     label: Tensor
     matured: Tensor
@@ -38,7 +37,7 @@ class Edges:
 
     def double(self) -> "Edges":
         """The same edges with their figures in float64."""
-        return replace(self, **{name: getattr(self, name).double() for name in FIGURES})
+        return replace(self, said=self.said.double(), gap=self.gap.double(), label=self.label.double())
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,9 @@ class History:
     def edges(self) -> Edges:
         """Its entries as edges; nothing is said where nothing is."""
         target, rank = self.present.nonzero(as_tuple=True)
-        figures = (self.row, self.state, self.gap, self.label, self.matured, self.same)
-        return Edges(target, rank, *(figure[target, rank] for figure in figures))
+        said = torch.cat([self.row[target, rank], self.state[target, rank]], dim=1)
+        figures = (self.gap, self.label, self.matured, self.same)
+        return Edges(target, rank, said, *(figure[target, rank] for figure in figures))
 
     def recent(self, count: int) -> "History":
         """Only the `count` most recent."""

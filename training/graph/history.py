@@ -49,6 +49,11 @@ class Reader:
         ]
         return torch.cat(parts)
 
+    @cached_property
+    def said(self) -> Tensor:
+        """Row features and state of all transactions side by side [N, F + S]: an edge then reads one place, not two."""
+        return torch.cat([self.graph.row, self.state], dim=1)
+
     def history(self, side: str, seeds: Tensor, k: int) -> History:
         """The last `k` strictly earlier transactions of the seeds' cards or merchants."""
         ids, present = self._line(side).last(seeds, k)
@@ -74,7 +79,7 @@ class Reader:
         matured = gap >= self.delay
         label = (matured & (graph.label[source] == 1)).float()
         same = other[source] == other[sink]
-        return Edges(target, rank, graph.row[source], self.state[source], gap.float(), label, matured, same)
+        return Edges(target, rank, self.said[source], gap.float(), label, matured, same)
 
     def _counts(self, side: str, seeds: Tensor) -> tuple[Tensor, Tensor]:
         """Volumes [B, 3] and, for matured labels, transactions and frauds [B, 8] of one side."""

@@ -70,8 +70,7 @@ class Listener(nn.Module):
         return Messages(self.own(own), {side: self._said(edges[side]) for side in SIDES})
 
     def _said(self, edges: Edges) -> tuple[Tensor, Tensor]:
-        said = self.said(torch.cat([edges.row, edges.state], dim=1))
-        return edges.target, torch.cat([said, _circumstances(edges)], dim=1)
+        return edges.target, torch.cat([self.said(edges.said), _circumstances(edges)], dim=1)
 
 
 class Encoder(nn.Module):

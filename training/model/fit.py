@@ -91,7 +91,7 @@ class Fitting:
         self.encoder = Encoder(width(lesson.reader.graph.features, config)).to(self.device)
         self.listener = lesson.listener
         self.optimizer = torch.optim.AdamW(
-            self.encoder.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+            self.encoder.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.mixed)
         self.trail = Trail()

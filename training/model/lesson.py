@@ -27,7 +27,7 @@ def prepared(dataset: Path, config: TrainConfig) -> Lesson:
     listener = Listener(features.width(row, config))
     listener.own.fit(own)
     # What the seeds themselves will say to later transactions.
-    listener.said.fit(torch.cat([reader.graph.row[train.ids], reader.state[train.ids]], dim=1))
+    listener.said.fit(reader.said[train.ids])
     return Lesson(reader, config.fan_out, train, own, validation, own_features(reader, validation.ids), listener)
 
 
