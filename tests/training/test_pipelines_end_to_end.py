@@ -69,12 +69,12 @@ def deploy_unless_owned(order):
     return Result(details={"repository": order.inputs["repository"]})
 
 
-stage("collection", write_manifest=write_manifest)
-stage("preprocess", preprocess=preprocess)
-stage("train", train=train)
-stage("evaluate", evaluate=evaluate)
-stage("export", export=export)
-stage("deploy", deploy_unless_owned=deploy_unless_owned)
+stage("data.collection", write_manifest=write_manifest)
+stage("data.preprocess", preprocess=preprocess)
+stage("model.train", train=train)
+stage("evaluation.evaluate", evaluate=evaluate)
+stage("release.export", export=export)
+stage("release.deploy", deploy_unless_owned=deploy_unless_owned)
 """
 
 
