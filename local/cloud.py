@@ -11,8 +11,8 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
@@ -102,10 +102,14 @@ def make(port: int = 0) -> BaseWSGIServer:
     return make_server("127.0.0.1", port, app, threaded=True, request_handler=MotoRequestHandler)
 
 
+def serving(port: int = 0) -> AbstractContextManager[str]:
+    """The cloud in a thread of this process, for as long as the block lasts; gives its URL."""
+    return served(make(port))
+
+
 @contextmanager
-def serving(port: int = 0) -> Any:
-    """The server in a thread of this process, for as long as the block lasts; gives its URL."""
-    server = make(port)
+def served(server: BaseWSGIServer) -> Iterator[str]:
+    """Any WSGI server, in a thread of this process, for as long as the block lasts; gives its URL."""
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:

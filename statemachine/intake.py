@@ -10,7 +10,7 @@ from statemachine.core import codec
 from statemachine.core.errors import Conflict, Malformed
 from statemachine.core.model import Model
 from statemachine.core.policy import Policy
-from statemachine.core.run import Entry, Run, Trigger
+from statemachine.core.run import Entry, Run, Trigger, queued
 from statemachine.core.states import State
 from statemachine.core.window import Object, Status, Window, admit, closing, judged
 from statemachine.ledger import ATTEMPTS, Ledger
@@ -151,18 +151,8 @@ class Intake:
 
     def _close(self, window: Window, before: Model, trigger: Trigger, now: float) -> Run | None:
         model, writer = window.model, self.new_id()
-        run = Run(
-            id=f"{model}-{window.epoch}",
-            model=model,
-            epoch=window.epoch,
-            state=State.QUEUED,
-            version=1,
-            created_at=now,
-            entered_at=now,
-            due_at=now,
-            trigger=trigger,
-            parameters=self.parameters(model, before),
-        )
+        parameters = self.parameters(model, before)
+        run = queued(f"{model}-{window.epoch}", model, window.epoch, now, trigger=trigger, parameters=parameters)
         entry = Entry(run.id, 1, now, "", State.QUEUED.value, trigger.kind, trigger.why, who=trigger.by)
         following = Window(model, window.epoch + 1, window.version + 1, last_slot=window.last_slot)
         after = replace(before, training=run.id, fingerprint=self.fingerprint(model, before))

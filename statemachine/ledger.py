@@ -35,7 +35,7 @@ def put_run(run: Run, writer: str) -> Put:
         "model": run.model,
         "state": run.state.value,
         "reason": run.reason,
-        "body": codec.dumps(replace(run, writer=writer)),
+        "body": codec.dumps(run),
     }
     if not run.state.rests:
         item |= {"due_shard": f"DUE#{zlib.crc32(run.id.encode()) % SHARDS}", "due_at": run.due_at, "run_id": run.id}

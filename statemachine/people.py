@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from functools import reduce
 
 from statemachine.core.errors import Conflict, Refused, Unknown
-from statemachine.core.model import Deploying, Hold, Model
+from statemachine.core.model import Hold, Model
 from statemachine.core.policy import Policy
 from statemachine.core.report import Artifact
-from statemachine.core.run import Entry, Kind, Run, Trigger, Wish, WishKind
+from statemachine.core.run import Entry, Kind, Run, Trigger, Wish, WishKind, queued
 from statemachine.core.states import Stage, State
 from statemachine.core.window import Object, Status, later
 from statemachine.intake import Intake
@@ -87,16 +87,11 @@ class People:
         kept = {needed.value: parent.outputs[needed.value] for needed in NEEDS[stage]}
         origin = parent.id.rpartition("-r")[0] if parent.trigger.kind == "redrive" else parent.id
         number = next(n for n in range(1, 1000) if self.ledger.load(f"{origin}-r{n}") is None)
-        now = self.clock()
-        return Run(
-            id=f"{origin}-r{number}",
-            model=parent.model,
-            epoch=parent.epoch,
-            state=State.QUEUED,
-            version=1,
-            created_at=now,
-            entered_at=now,
-            due_at=now,
+        return queued(
+            f"{origin}-r{number}",
+            parent.model,
+            parent.epoch,
+            self.clock(),
             trigger=Trigger("redrive", who, why),
             parent=parent.id,
             start_at=stage,
@@ -136,22 +131,17 @@ class People:
             known = [r.version for r in (item.champion, *item.predecessors) if r]
             raise Refused(f"{version} is not a version that ever served {model}; known: {', '.join(known) or 'none'}")
         generation, now = item.generation + 1, self.clock()
-        run = Run(
-            id=f"{model}-rollback-{generation}",
-            model=model,
-            epoch=0,
-            state=State.QUEUED,
+        run = queued(
+            f"{model}-rollback-{generation}",
+            model,
+            0,
+            now,
             kind=Kind.RESTORE,
-            version=1,
-            created_at=now,
-            entered_at=now,
-            due_at=now,
             trigger=Trigger("rollback", who, why),
             target=version,
         )
         entry = Entry(run.id, 1, now, "", State.QUEUED.value, "rollback", f"to {version}: {why}", who=who)
-        after = replace(item, generation=generation, deploying=Deploying(run.id, generation))
-        self.ledger.begin(run, after, entry)
+        self.ledger.begin(run, item.deployed_by(run.id, generation), entry)
         self.hints.look_at([run.id])
         return run
 

@@ -8,7 +8,7 @@ from statemachine.core.backoff import backoff
 from statemachine.core.case import Case
 from statemachine.core.failure import failure
 from statemachine.core.guards import deadline, verdict
-from statemachine.core.model import Deploying, Hold, Model, Release, content_hash
+from statemachine.core.model import Hold, Model, Release, content_hash
 from statemachine.core.proof import champion, wanted_version
 from statemachine.core.run import Kind, Run, WishKind
 from statemachine.core.states import Stage, State
@@ -92,7 +92,7 @@ def take_slot(case: Case, dest: State) -> tuple[Run, Model]:
     version = case.seen.report.details.get("version", "") if case.seen.report else ""
     return (
         replace(run, generation=generation, candidate=str(version) or run.candidate),
-        replace(model, generation=generation, deploying=Deploying(run.id, generation)),
+        model.deployed_by(run.id, generation),
     )
 
 
@@ -106,7 +106,7 @@ def roll_back(case: Case, dest: State) -> tuple[Run, Model]:
     generation = max(model.generation, live) + 1
     return (
         replace(run, generation=generation, target=champion(case), reason=reason, fault=reason),
-        replace(model, generation=generation, deploying=Deploying(run.id, generation)),
+        model.deployed_by(run.id, generation),
     )
 
 
@@ -124,9 +124,7 @@ def retry(case: Case, dest: State) -> tuple[Run, Model]:
     again = replace(fresh, failures=failures, retry_at=retry_at, due_at=retry_at, reason=reason)
     if trouble and trouble.live_generation:
         generation = max(model.generation, trouble.live_generation) + 1
-        return replace(again, generation=generation), replace(
-            model, generation=generation, deploying=Deploying(run.id, generation)
-        )
+        return replace(again, generation=generation), model.deployed_by(run.id, generation)
     return again, model
 
 

@@ -1,7 +1,7 @@
 """The model item: one truth about what serves, who trains, who deploys, and who may not."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -51,6 +51,10 @@ class Model:
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     parameters_from: Mapping[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
+
+    def deployed_by(self, run_id: str, generation: int) -> "Model":
+        """The deploying slot is that run's, under that generation."""
+        return replace(self, generation=generation, deploying=Deploying(run_id, generation))
 
     def release_of(self, version: str) -> Release | None:
         """The champion, anchor or kept predecessor of that version."""

@@ -105,7 +105,6 @@ class Run:
     claim: Claim | None = None
     reason: str = ""
     fault: str = ""
-    writer: str = ""
 
     @property
     def stage(self) -> Stage | None:
@@ -120,6 +119,12 @@ class Run:
     def asks(self, kind: WishKind) -> bool:
         """A person wishes this."""
         return self.wish is not None and self.wish.kind is kind
+
+
+def queued(run_id: str, model: str, epoch: int, now: float, **more: Any) -> Run:
+    """A new run, due at once."""
+    state = State.QUEUED
+    return Run(run_id, model, epoch, state, version=1, created_at=now, entered_at=now, due_at=now, **more)
 
 
 @dataclass(frozen=True)

@@ -134,9 +134,9 @@ MUTANTS = (
         "champion before proof",
         "the champion changes in the move that ends with the proof",
         f"{CORE}/effects.py",
-        "candidate=str(version) or run.candidate),\n        replace(model, ",
+        "candidate=str(version) or run.candidate),\n        model.deployed_by(",
         "candidate=str(version) or run.candidate),\n"
-        '        replace(model, champion=Release(str(version), run.id, "", generation, case.now), ',
+        '        replace(model, champion=Release(str(version), run.id, "", generation, case.now)).deployed_by(',
     ),
     Mutant(
         "deploy without the slot",

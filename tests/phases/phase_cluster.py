@@ -5,8 +5,7 @@ is the status that is answered.
 """
 
 import json
-import threading
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +15,7 @@ from werkzeug.serving import make_server
 from local.argocd.api import application
 from local.argocd.record import Record
 from local.argocd.settings import Settings
+from local.cloud import served
 
 
 @dataclass
@@ -112,15 +112,6 @@ class Cluster:
         return next(pod for pod in self.pods[namespace] if pod["metadata"]["name"] == name)
 
 
-@contextmanager
-def serving(app: Flask) -> Any:
+def serving(app: Flask) -> AbstractContextManager[str]:
     """The API on a free loopback port; gives its URL."""
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return served(make_server("127.0.0.1", 0, app, threaded=True))
