@@ -3,6 +3,7 @@
 import http.server
 import json
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -24,6 +25,10 @@ def api(tmp_path_factory):
         raise FileNotFoundError(version)
 
     with ArgoCD(tmp_path_factory.mktemp("argocd"), Settings("s3://none/models/fraud"), no_pod) as running:
+        for _ in range(100):  # its first look at the Application is a write as well, and would make a reading stale
+            if running.record.get().get("status", {}).get("reconciledAt"):
+                break
+            time.sleep(0.1)
         yield running
 
 
