@@ -31,6 +31,20 @@ def measure(figure: Figure) -> None:
             written.add_dimension(name, value)
 
 
+def each_model(do: Callable[[str], object]) -> list[FraudloopError]:
+    """Do it for each model; one that fails is said and holds up no other. What trying again may help comes back."""
+    failures = []
+    for model in app().policies:
+        try:
+            do(model)
+        except FraudloopError as error:
+            malformed = isinstance(error, Malformed)
+            logger.error("a model is left out", extra={"model": model, "error": str(error)})
+            metrics.add_metric(name="MessagesMalformed", unit="Count", value=int(malformed))
+            failures += [] if malformed else [error]
+    return failures
+
+
 def each(records: Iterable[Mapping[str, Any]], do: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
     """Do it for each record; those that failed go back to the queue alone (SQS partial batch response)."""
     failures = []

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from handlers.edge import Event, app, logger, metrics
+from handlers.edge import Event, app, each_model, logger, metrics
 from statemachine.core.errors import Malformed
 from statemachine.core.events import slot
 from statemachine.core.run import Trigger
@@ -11,19 +11,25 @@ from statemachine.core.run import Trigger
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: Event, context: Any) -> dict[str, Any]:
-    """Once a slot and model, however often the schedule fires."""
-    night, intake = _slot(event), app().intake
-    began = {}
-    for model, policy in app().policies.items():
-        taken = intake.arrive(app().files.list(app().settings.data_bucket, policy.prefix))
-        first = intake.ask(model, Trigger("nightly", night, f"the night of {night}"), slot=night)
-        run = intake.close_due(model) if first else None
-        if run is not None:
-            app().hints.look_at([run.id])
-        metrics.add_metric(name="ObjectsQuarantined", unit="Count", value=taken.quarantined)
-        began[model] = run.id if run else ""
-        logger.info("night", extra={"model": model, "slot": night, "first": first, "late_objects": taken.joined})
+    """Once a slot and model, however often the schedule fires; one model's trouble stops nobody else's night."""
+    night, began = _slot(event), {}
+    failed = each_model(lambda model: began.update({model: _night(model, night)}))
+    if failed:  # an outage, say: Lambda tries again, and whoever has had this night does not have it twice
+        raise failed[0]
     return {"slot": night, "began": began}
+
+
+def _night(model: str, night: str) -> str:
+    """The run that this night began; "" if none."""
+    intake, prefix = app().intake, app().policies[model].prefix
+    taken = intake.arrive(app().files.list(app().settings.data_bucket, prefix))
+    first = intake.ask(model, Trigger("nightly", night, f"the night of {night}"), slot=night)
+    run = intake.close_due(model) if first else None
+    if run is not None:
+        app().hints.look_at([run.id])
+    metrics.add_metric(name="ObjectsQuarantined", unit="Count", value=taken.quarantined)
+    logger.info("night", extra={"model": model, "slot": night, "first": first, "late_objects": taken.joined})
+    return run.id if run else ""
 
 
 def _slot(event: Event) -> str:

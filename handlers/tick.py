@@ -3,8 +3,7 @@
 import time
 from typing import Any
 
-from handlers.edge import Event, app, logger, measure, metrics
-from statemachine.core.errors import FraudloopError, Malformed
+from handlers.edge import Event, app, each_model, logger, measure, metrics
 from statemachine.core.telling import Figure
 
 BATCH = 100
@@ -14,12 +13,7 @@ BATCH = 100
 @metrics.log_metrics
 def handler(event: Event, context: Any) -> dict[str, Any]:
     """The tick alone guarantees progress: all other hints only make it come sooner."""
-    for model in app().policies:
-        try:
-            _tend(model)
-        except FraudloopError as error:  # one model's poison holds up neither the others nor the hints
-            logger.error("a model cannot be tended", extra={"model": model, "error": str(error)})
-            metrics.add_metric(name="MessagesMalformed", unit="Count", value=int(isinstance(error, Malformed)))
+    each_model(_tend)  # one that cannot be tended holds up no hint either, and the next tick is near
     due = list(app().ledger.table.due(time.time()))  # now: a run that has just begun is due, too
     for at in range(0, len(due), BATCH):
         app().hints.look_at(due[at : at + BATCH])

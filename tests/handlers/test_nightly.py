@@ -1,7 +1,16 @@
 """The night: once a slot, with whatever lies in the bucket."""
 
+from dataclasses import replace
+
 import boto3
 import pytest
+
+from statemachine.core.errors import Unreachable
+from statemachine.core.model import Model
+from statemachine.ledger import put_model
+from statemachine.ports import Clause
+
+TWO_MODELS = "\n".join(f'[models.{name}]\nprefix = "data/{name}/"' for name in ("early", "fraud"))
 
 
 @pytest.fixture
@@ -39,3 +48,42 @@ def test_a_night_without_a_time_is_malformed(invoke):
     """It could not be counted once."""
     with pytest.raises(Exception, match="slot"):
         invoke("nightly", {})
+
+
+class Unlisted:
+    """Files of which one prefix cannot be listed."""
+
+    def __init__(self, files, prefix):
+        self.files, self.prefix = files, prefix
+
+    def list(self, bucket, prefix):
+        if prefix == self.prefix:
+            raise Unreachable(f"S3 does not list {prefix}")
+        return self.files.list(bucket, prefix)
+
+
+@pytest.fixture
+def two_models(invoke, monkeypatch, tmp_path):
+    """Another model, whose turn comes before the one that has data."""
+    registry = tmp_path / "fraudloop.toml"
+    registry.write_text(TWO_MODELS)
+    monkeypatch.setenv("FRAUDLOOP_CONFIG", str(registry))
+
+
+def test_a_model_whose_record_cannot_be_read_spoils_nobody_elses_night(invoke, two_models, landed):
+    """Poison on one model's item is said and counted, is not tried again, and the next model's run begins."""
+    put = put_model(Model("early", 1), "poison")
+    invoke.app().ledger.table.write(replace(put, item={**put.item, "format": 99}, clause=Clause("it is new")))
+    assert invoke("nightly", "nightly_scheduler")["began"] == {"fraud": "fraud-1"}
+
+
+def test_an_outage_of_one_model_is_tried_again_after_the_others(invoke, two_models, landed):
+    """Lambda repeats an event that raised: whoever has had the night does not have it twice."""
+    files = invoke.app().files
+    invoke.app().__dict__["files"] = Unlisted(files, "data/early/")
+    with pytest.raises(Unreachable, match="data/early/"):
+        invoke("nightly", "nightly_scheduler")
+    assert [run.id for run in invoke.app().ledger.runs("fraud")] == ["fraud-1"]
+    invoke.app().__dict__["files"] = files
+    assert invoke("nightly", "nightly_scheduler")["began"] == {"early": "", "fraud": ""}
+    assert [run.id for run in invoke.app().ledger.runs("fraud")] == ["fraud-1"]
