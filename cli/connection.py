@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+import boto3
+
+from cli import stack
 from local.home import FOLDER, Home
 from local.system import ROOT
 from statemachine.bootstrap import App, bootstrap
@@ -19,16 +22,20 @@ def home() -> Home:
 def connect() -> str:
     """Make this process speak to the right system; says which one that is.
 
+    FRAUDLOOP_STACK names a deployed stack, whose outputs are the settings; variables that are set already count more.
+
     Raises:
         Misconfigured: no deployment is named and no local system runs.
     """
+    if name := os.environ.get(stack.NAMED):
+        os.environ.update({**stack.settings(name, boto3.client("cloudformation")), **os.environ})
     if os.environ.get(NAMED):
         return f"{os.environ[NAMED]} at {os.environ.get('AWS_ENDPOINT_URL') or 'AWS'}"
     endpoints = home().endpoints()
     if endpoints is None:
         raise Misconfigured(
             f"no system to speak to: {NAMED} is not set, and no local system runs in {home().path}. "
-            "Start one with `fraudloop up`, or set the variables that `sam deploy` prints."
+            f"Start one with `fraudloop up`, or name a deployed stack by {stack.NAMED}."
         )
     endpoints.enter()
     return f"the local system in {home().path}"

@@ -60,7 +60,7 @@ def _dead_letters(sqs: Any, name: str) -> str:
     """The URL of the queue's dead-letter queue, as its redrive policy names it."""
     url = os.environ.get(QUEUES[name])
     if not url:
-        raise Misconfigured(f"{QUEUES[name]} is not set: the URL of the {name} queue, which `sam deploy` prints")
+        raise Misconfigured(f"{QUEUES[name]} is not set: the URL of the {name} queue, an output of the stack")
     attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["RedrivePolicy"]).get("Attributes", {})
     target = json.loads(attributes.get("RedrivePolicy", "{}")).get("deadLetterTargetArn")
     if not target:

@@ -12,7 +12,8 @@ from cli.output import Json
 from cli.phase import Model, Stack, _tell, report
 from cli.phases.check import Check, No, run
 from cli.phases.core import published
-from cli.phases.world import PATIENCE, World, variable
+from cli.phases.world import PATIENCE, World
+from cli.stack import variable
 
 NEEDED = (
     "FRAUDLOOP_TABLE",

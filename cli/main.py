@@ -36,8 +36,8 @@ New transactions land in S3; some time later a better fraud model serves on Trit
 
 **On this machine**: `fraudloop demo` shows the whole loop; `fraudloop up` starts it and keeps it running.
 
-**Against AWS**: set the variables that `sam deploy` prints (FRAUDLOOP_TABLE, …). Without them, all commands speak to
-the local system that runs in `.fraudloop/`.
+**Against AWS**: FRAUDLOOP_STACK names the deployed stack. Without it, all commands speak to the local system that runs
+in `.fraudloop/`.
 """
 EXPECTED = (FraudloopError, AlreadyRunning, DidNotStart, FileExistsError)
 

@@ -22,7 +22,7 @@ def night(
 ) -> None:
     """Invoke the nightly function: take in objects whose event never came, and ask that open windows close.
 
-    On AWS its name is in FRAUDLOOP_NIGHTLY_FUNCTION (the stack's output NightlyFunction).
+    On AWS its name is FRAUDLOOP_NIGHTLY_FUNCTION (the stack's output FraudloopNightlyFunction).
     """
     connect()
     at = datetime.fromisoformat(slot) if slot else datetime.now(UTC)

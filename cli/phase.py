@@ -11,6 +11,7 @@ from cli.phases import core, foundation, production, release
 from cli.phases.check import Check, Finding, as_json, as_markdown, run
 from cli.phases.undo import STEPS, Request, carry_out
 from cli.phases.world import World
+from cli.stack import NAMED
 
 PHASES: dict[int, tuple[str, tuple[Check, ...]]] = {
     1: ("Foundation", foundation.CHECKS),
@@ -20,7 +21,9 @@ PHASES: dict[int, tuple[str, tuple[Check, ...]]] = {
 }
 app = typer.Typer(no_args_is_help=True, help="Check a phase of the migration, or undo it.")
 Number = Annotated[int, typer.Argument(min=1, max=4, help="The phase.")]
-Stack = Annotated[str, typer.Option(help="The CloudFormation stack whose outputs say where everything is.")]
+Stack = Annotated[
+    str, typer.Option(help="The CloudFormation stack whose outputs say where everything is.", envvar=NAMED)
+]
 Model = Annotated[str, typer.Option(help="The model.")]
 
 

@@ -45,7 +45,7 @@ class Nightly(Protocol):
 
 @dataclass(frozen=True)
 class EventBridge:
-    """`Nightly` on EventBridge Scheduler. SAM calls ours NightlyFunctionNight."""
+    """`Nightly` on EventBridge Scheduler. Ours is called `<stack>-night`."""
 
     client: Any
     name: str

@@ -45,8 +45,9 @@ def scheduled(world: World) -> str:
 
 def schedules(world: World) -> list[tuple[str, str]]:
     """The stack's nightly schedule: name and state."""
-    found = world.aws("scheduler").list_schedules(NamePrefix=world.stack or "fraudloop")["Schedules"]
-    return [(s["Name"], s["State"]) for s in found if "Night" in s["Name"]]
+    night = world.settings.get("FRAUDLOOP_NIGHTLY_SCHEDULE") or "fraudloop-night"
+    found = world.aws("scheduler").list_schedules(NamePrefix=night)["Schedules"]
+    return [(s["Name"], s["State"]) for s in found if s["Name"] == night]
 
 
 def recurring_runs(world: World) -> list[kfp.V2beta1RecurringRun]:

@@ -11,6 +11,7 @@ import kfp_server_api
 from botocore.config import Config
 from kubernetes import client, config
 
+from cli import stack
 from statemachine.bootstrap import App, bootstrap
 from statemachine.core.errors import Misconfigured
 
@@ -34,12 +35,11 @@ class World:
 
     @cached_property
     def settings(self) -> Mapping[str, str]:
-        """The environment, with what the stack's outputs say on top (FraudloopTable is FRAUDLOOP_TABLE)."""
+        """What the stack's outputs say; what the environment says counts more (a port-forward's URL, say)."""
         if not self.stack:
             return self.environment
-        stacks = self.aws("cloudformation").describe_stacks(StackName=self.stack)["Stacks"]
-        outputs = {o["OutputKey"]: o["OutputValue"] for o in stacks[0].get("Outputs", ())}
-        return {**self.environment, **{variable(k): v for k, v in outputs.items()}}
+        set_here = {name: value for name, value in self.environment.items() if value}
+        return {**stack.settings(self.stack, self.aws("cloudformation")), **set_here}
 
     def setting(self, name: str) -> str:
         """One of them. Raises `Misconfigured`."""
@@ -100,8 +100,3 @@ class World:
         """What a Service in the cluster answers, through the API server: what a port-forward would show."""
         answer: Callable[..., Any] = self.core.connect_get_namespaced_service_proxy_with_path
         return str(answer(service, namespace, path, _request_timeout=PATIENCE))
-
-
-def variable(output: str) -> str:
-    """`FraudloopHintsQueueUrl` → `FRAUDLOOP_HINTS_QUEUE_URL`."""
-    return "".join(f"_{c}" if c.isupper() and n else c.upper() for n, c in enumerate(output)).upper()

@@ -1,11 +1,14 @@
 """`sam deploy` into moto: every resource is there, the built code begins a run, and no deployment loses anything."""
 
+import ast
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from deployment import FUNCTIONS, Deployment
+from deployment import CREDENTIALS, FUNCTIONS, ROOT, Deployment
 
 from local.object_events import realistic, sequencer
 from statemachine.adapters.dynamodb import SCHEMA
@@ -38,6 +41,7 @@ def invoke_config(stack, physical, properties):
 
 def schedule(stack, physical, properties):
     found = stack.client("scheduler").get_schedule(Name=physical)
+    assert physical in (f"{stack.stack}-night", f"{stack.stack}-tick"), "two stacks must not share a schedule's name"
     assert found["State"] == "ENABLED"
     assert found["Target"]["DeadLetterConfig"]["Arn"] == arn(stack, "AsyncDlq")
     assert json.loads(found["Target"]["Input"])["time"] == "<aws.scheduler.scheduled-time>"
@@ -185,6 +189,21 @@ def test_outputs_name_what_the_command_line_needs(deployed):
     outputs = deployed.outputs()
     assert {"FraudloopTable", "FraudloopDataBucket", "FraudloopHintsQueueUrl"} <= outputs.keys()
     assert all(outputs.values())
+
+
+def test_the_command_line_finds_everything_by_the_stacks_name(deployed):
+    """FRAUDLOOP_STACK alone says where the table is, and which function and schedule keep the night."""
+    program = (
+        "import os; from cli.connection import application as a; a().ledger.model('fraud'); print(dict(os.environ))"
+    )
+    environment = {**CREDENTIALS, "AWS_ENDPOINT_URL": deployed.url, "FRAUDLOOP_STACK": deployed.stack}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    told = ast.literal_eval(done.stdout)
+    nightly = deployed.client("lambda").get_function(FunctionName=told["FRAUDLOOP_NIGHTLY_FUNCTION"])
+    assert nightly["Configuration"]["Handler"] == "handlers.nightly.handler"
+    assert deployed.client("scheduler").get_schedule(Name=told["FRAUDLOOP_NIGHTLY_SCHEDULE"])
 
 
 def test_an_object_begins_a_run_with_the_built_code(deployed):

@@ -129,7 +129,7 @@ def test_alarms_and_dashboard_speak_of_metrics_that_are_emitted():
 
 def test_outputs_are_the_settings_of_the_same_name():
     """FraudloopX is FRAUDLOOP_X, which statemachine/settings.py or a stage reads."""
-    from cli.phases.world import variable
+    from cli.stack import variable
 
     read = (ROOT / "statemachine/settings.py").read_text() + (ROOT / "docs/contracts.md").read_text()
     for name in TEMPLATE["Outputs"]:

@@ -2,7 +2,7 @@ import json
 import re
 
 import pytest
-from conftest import HAPPY, played, read
+from played_runs import HAPPY, played, read
 from typer.main import get_command
 
 from cli.main import app

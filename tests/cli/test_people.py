@@ -1,5 +1,5 @@
 import pytest
-from conftest import HAPPY, played, read
+from played_runs import HAPPY, played, read
 
 from local import resources
 

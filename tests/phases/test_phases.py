@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from cli import doctor, phase
 from cli.phases import core, foundation, production, release, undo
 from cli.phases.check import Check, No, as_json, as_markdown, run
-from cli.phases.world import World, variable
+from cli.phases.world import World
+from cli.stack import variable
 from local import cloud, resources
 from local.argocd.record import Record
 from local.argocd.settings import Settings
@@ -128,7 +129,7 @@ def well(world, folder):
         "RoleArn": "arn:aws:iam::123456789012:role/r",
     }
     world.aws("scheduler").create_schedule(
-        Name="fraudloop-NightlyFunctionNight", ScheduleExpression="cron(0 2 * * ? *)", State="ENABLED",
+        Name="fraudloop-night", ScheduleExpression="cron(0 2 * * ? *)", State="ENABLED",
         FlexibleTimeWindow={"Mode": "OFF"}, Target=target,
     )  # fmt: skip
     topic = world.aws("sns").create_topic(Name="alarms")["TopicArn"]
@@ -161,7 +162,7 @@ YES = [
     (release.CHECKS, "points at the champion", "Healthy, Synced, generation 4"),
     (release.CHECKS, "every Triton pod", f"1 pods serve {VERSION}"),
     (production.CHECKS, "Katib", "hpo-1: learning_rate=0.003"),
-    (production.CHECKS, "exactly one scheduler", "NightlyFunctionNight is enabled"),
+    (production.CHECKS, "exactly one scheduler", "fraudloop-night is enabled"),
     (production.CHECKS, "alarms reach", "1 alarms, none rings"),
     (production.CHECKS, "Prometheus", "1 targets are up"),
     (production.CHECKS, "SageMaker", "no endpoint is left"),
@@ -392,7 +393,7 @@ def test_undo_4_pauses_the_schedule(world):
     """It is disabled, not deleted, and keeps its target."""
     request = undo.Request("me", "back to SageMaker", to=VERSION)
     undo.carry_out(undo.STEPS[4][:2], world, request, lambda line: None)
-    found = world.aws("scheduler").get_schedule(Name="fraudloop-NightlyFunctionNight")
+    found = world.aws("scheduler").get_schedule(Name="fraudloop-night")
     assert found["State"] == "DISABLED"
     assert found["Target"]["Arn"].endswith("function:night")
 
@@ -444,3 +445,4 @@ def test_outputs_name_settings():
     """FraudloopHintsQueueUrl is FRAUDLOOP_HINTS_QUEUE_URL."""
     assert variable("FraudloopHintsQueueUrl") == "FRAUDLOOP_HINTS_QUEUE_URL"
     assert variable("FraudloopTable") == "FRAUDLOOP_TABLE"
+    assert variable("FraudloopNightlyFunction") == "FRAUDLOOP_NIGHTLY_FUNCTION"

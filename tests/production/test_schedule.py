@@ -15,7 +15,7 @@ from statemachine.core.errors import Malformed, Refused, Unknown
 
 # kfp tells each client that it needs KFP 2.
 pytestmark = pytest.mark.filterwarnings("ignore:This client only works with Kubeflow:FutureWarning")
-NIGHTLY = "NightlyFunctionNight"
+NIGHTLY = "fraudloop-night"
 TARGET = {
     "Arn": "arn:aws:lambda:us-east-1:123456789012:function:nightly",
     "RoleArn": "arn:aws:iam::123456789012:role/x",
