@@ -3,13 +3,19 @@
 What it makes of each row: `Amount` scaled by median and quartiles of train, the ids of card, merchant and category as
 binary digits, errors, channel, city and zip as binary digits or one-hot (eight values or fewer), the label and the
 part. Left out on both sides, because they throw rows away or only print: de-duplication, under-sampling, correlations.
-Its own encoders come from category_encoders; here the digits are computed with plain pandas, which gives the same.
+The encoders on the pandas side are the blueprint's own: category_encoders and scikit-learn.
 """
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import polars as pl
+from category_encoders import BinaryEncoder
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder, RobustScaler
 
 from training.data import canonical
 
@@ -28,7 +34,16 @@ NAMES = {
 
 
 def pandas_way(path: Path) -> pd.DataFrame:
-    """Step by step as the blueprint does it."""
+    """Step by step as the blueprint does it, with its own encoders."""
+    data = _cleaned(path)
+    train = data["Year"] < 2018
+    made = pd.concat([_ids(data), _predictors(data, train)], axis=1)
+    made["Fraud"] = data["Fraud"]
+    made["part"] = (data["Year"] >= 2018).astype("int8") + (data["Year"] > 2018).astype("int8")
+    return made
+
+
+def _cleaned(path: Path) -> pd.DataFrame:
     data = pd.read_csv(path).rename(columns=NAMES)
     data["State"] = data["State"].fillna("XX")
     data["Errors"] = data["Errors"].fillna("XX")
@@ -40,29 +55,39 @@ def pandas_way(path: Path) -> pd.DataFrame:
     data["Time"] = (parts[0].astype("int32") * 60 + parts[1].astype("int32")).astype("int32")
     data["Merchant"] = data["Merchant"].astype("str")
     data["Card"] = data["User"] * data["Card"].nunique() + data["Card"]
-    train = data["Year"] < 2018
-    made: dict[str, pd.Series] = {}
-    for name in IDS:
-        made |= _digits(name, data[name], data[name])
-    for name in NOMINAL:
-        few = data[name].nunique() <= ONE_HOT_AT_MOST
-        made |= _one_hot(name, data[name], data[name][train]) if few else _digits(name, data[name], data[name][train])
-    low, middle, high = data["Amount"][train].quantile(list(QUARTILES))
-    made["Amount"] = (data["Amount"] - middle) / (high - low)
-    made["Fraud"] = data["Fraud"]
-    made["part"] = (data["Year"] >= 2018).astype("int8") + (data["Year"] > 2018).astype("int8")
-    return pd.DataFrame(made)
+    return data
 
 
-def _digits(name: str, column: pd.Series, fitted: pd.Series) -> dict[str, pd.Series]:
-    values = fitted.unique()
-    ordinal = column.map(dict(zip(values, range(1, len(values) + 1), strict=True))).fillna(0).astype("int64")
-    width = len(values).bit_length()
-    return {f"{name}_{n}": ((ordinal // 2 ** (width - 1 - n)) % 2).astype("int8") for n in range(width)}
+def _ids(data: pd.DataFrame) -> pd.DataFrame:
+    """Binary digits of the ids, fitted on one row a value; shorter columns are filled up with their first value."""
+    different = {name: data[name].unique() for name in IDS}
+    length = max(map(len, different.values()))
+    fitted = {name: [*values, *[values[0]] * (length - len(values))] for name, values in different.items()}
+    encoder = ColumnTransformer([("binary", _binary(), list(IDS))], remainder="passthrough")
+    encoder.fit(pd.DataFrame(fitted).astype("category"))
+    return _named(encoder, encoder.transform(data[list(IDS)].astype("category"))).astype("int8")
 
 
-def _one_hot(name: str, column: pd.Series, fitted: pd.Series) -> dict[str, pd.Series]:
-    return {f"{name}_{value}": (column == value).astype("int8") for value in sorted(fitted.unique())}
+def _predictors(data: pd.DataFrame, train: pd.Series) -> pd.DataFrame:
+    """The other columns' digits, flags and scaled amount, fitted on train."""
+    few = [name for name in NOMINAL if data[name].nunique() <= ONE_HOT_AT_MOST]
+    many = [name for name in NOMINAL if name not in few]
+    robust = Pipeline([("imputer", SimpleImputer(strategy="median")), ("robust", RobustScaler())])
+    encoder = ColumnTransformer(
+        [("binary", _binary(), many), ("onehot", OneHotEncoder(), few), ("robust", robust, ["Amount"])],
+        remainder="passthrough",
+    )
+    table = data[["Amount", *NOMINAL]].astype(dict.fromkeys(NOMINAL, "category"))
+    made = _named(encoder.fit(table[train]), encoder.transform(table))
+    return made.astype({name: "int8" for name in made.columns if name != "Amount"})
+
+
+def _binary() -> BinaryEncoder:
+    return BinaryEncoder(handle_missing="value", handle_unknown="value")
+
+
+def _named(encoder: ColumnTransformer, values: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame(values, columns=[name.split("__")[1] for name in encoder.get_feature_names_out()])
 
 
 def our_way(path: Path) -> pl.DataFrame:
@@ -90,7 +115,7 @@ def our_way(path: Path) -> pl.DataFrame:
     few = {name for name in NOMINAL if fitted[f"{name} values"].item() <= ONE_HOT_AT_MOST}
     ordinals = {name: _ordinal(name, values[name]) for name in values if name not in few}
     made: dict[str, pl.Expr] = {}
-    for name, known in values.items():
+    for name, known in sorted(values.items(), key=lambda item: item[0] in few):  # one-hot columns come last
         made |= _flags(name, known) if name in few else _bits(name, len(known))
     low, middle, high = (fitted[f"Amount {q}"].item() for q in QUARTILES)
     part = (pl.col("Year") >= 2018).cast(pl.Int8) + (pl.col("Year") > 2018).cast(pl.Int8)
@@ -118,8 +143,9 @@ def _fitted(data: pl.DataFrame) -> pl.DataFrame:
 
 
 def _ordinal(name: str, values: pl.Series) -> pl.Expr:
-    numbers = pl.Series(range(1, len(values) + 1), dtype=pl.Int32)
-    return pl.col(name).replace_strict(values, numbers, default=0, return_dtype=pl.Int32)
+    width = pl.Int16 if len(values) < 2**15 else pl.Int32
+    numbers = pl.Series(range(1, len(values) + 1), dtype=width)
+    return pl.col(name).replace_strict(values, numbers, default=0, return_dtype=width)
 
 
 def _bits(name: str, values: int) -> dict[str, pl.Expr]:

@@ -66,7 +66,7 @@ def _beside_pandas(path: Path, rows: int) -> list[Figure]:
 
 
 def _beside_parsing(path: Path, rows: int) -> list[Figure]:
-    label, times = _label(rows), 3 if rows <= SIZES[0] else 1
+    label, times = _label(rows), 3 if rows <= SIZES[1] else 1
     parse, ours = _measured("parse", path, times), _measured("prepare", path, times)
     print(
         f"   {rows:,} rows: parsing {parse[0]:.2f} s, {parse[1]:.2f} GB; preprocess {ours[0]:.2f} s, {ours[1]:.2f} GB"
