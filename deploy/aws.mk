@@ -5,17 +5,19 @@ AWS := .venv-aws/bin
 CHECKOV := .venv-checkov/bin
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: aws-tools check-aws check-images sam-build
+.PHONY: aws-tools lint-aws check-aws check-images sam-build
 
 aws-tools: .venv-aws/.installed .venv-checkov/.installed deploy/schemas/node_modules/.installed  ## sam, cfn-lint, checkov, kubectl, hadolint, schemas
 
-check-aws: $(SETUP) aws-tools  ## lint the templates, the manifests, the Dockerfiles and the workflows
+check-aws: lint-aws  ## lint the templates, the manifests, the Dockerfiles and the workflows, and deploy into moto
+	$(BIN)/python -m pytest -q tests/aws tests/deploy
+
+lint-aws: $(SETUP) aws-tools  ## the lints alone
 	$(AWS)/sam validate --lint
 	$(AWS)/cfn-lint deploy/aws/*.yaml
 	$(CHECKOV)/checkov --config-file deploy/checkov.yaml
 	$(AWS)/hadolint docker/*.Dockerfile
 	$(AWS)/zizmor --offline --quiet .github/workflows
-	$(BIN)/python -m pytest -q tests/aws tests/deploy
 
 sam-build: $(SETUP) build .venv-aws/.installed  ## build each function into .aws-sam/build
 	$(AWS)/sam build
@@ -36,10 +38,16 @@ deploy/schemas/node_modules/.installed: deploy/schemas/package.json deploy/schem
 	else echo "no npm here: custom resources stay unchecked (Debian: apt-get install npm)"; fi
 
 check-images: $(SETUP)  ## build each image's environment from its lock, and import every entry point (minutes)
-	for image in stage triton; do \
-	  rm -rf build/env-$$image && $(PYTHON) -m venv build/env-$$image && \
-	  build/env-$$image/bin/python -m pip install --quiet $$(grep '^torch==' docker/$$image.lock) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) && \
-	  grep -v '^torch==' docker/$$image.lock > build/$$image.lock && \
-	  build/env-$$image/bin/python -m pip install --quiet --no-deps -r build/$$image.lock && \
-	  build/env-$$image/bin/python deploy/tools/image_imports.py $$image --all || exit 1; \
-	done
+	$(MAKE) --jobs 2 check-image-stage check-image-triton
+
+check-image-%: build/env-%/.installed
+	build/env-$*/bin/python deploy/tools/image_imports.py $* --all
+
+# Byte code is not written: what the imports need is compiled in passing, and that is a fraction of it.
+.PRECIOUS: build/env-%/.installed
+build/env-%/.installed: docker/%.lock
+	rm -rf build/env-$* && $(PYTHON) -m venv build/env-$*
+	build/env-$*/bin/python -m pip install --quiet --no-compile $$(grep '^torch==' $<) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	grep -v '^torch==' $< > build/env-$*/rest.lock
+	build/env-$*/bin/python -m pip install --quiet --no-compile --no-deps -r build/env-$*/rest.lock
+	touch $@
