@@ -33,12 +33,19 @@ class DidNotStart(Exception):
 
 @dataclass(frozen=True)
 class Options:
-    """How a system is run. `config` is its fraudloop.toml; the tick comes each `tick_seconds`."""
+    """How a system is run. `config` is its fraudloop.toml; the tick comes each `tick_seconds`.
+
+    For tests and figures: `parallelism` is how many pods KFP has room for, `environment` what the parts are given
+    besides, and `wire` puts something before the cloud: given its URL, it gives the one that everybody is told.
+    """
 
     config: Path = ROOT / "fraudloop.toml"
     tick_seconds: float = 60.0
     model: str = "fraud"
     definitions: Path = PIPELINES / "definitions.json"
+    parallelism: int = 4
+    environment: Mapping[str, str] = field(default_factory=dict)
+    wire: Callable[[str], str] = str
 
 
 @dataclass
@@ -50,6 +57,7 @@ class System:
     say: Say = lambda _: None
     endpoints: Endpoints = field(default_factory=lambda: Endpoints({}, {}))
     _parts: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _orders: dict[str, tuple[Sequence[str], str, Mapping[str, str]]] = field(default_factory=dict)
 
     def __enter__(self) -> "System":
         self.home.take()
@@ -76,6 +84,15 @@ class System:
         """A part's process number, for those who want to kill it."""
         return self._parts[part].pid
 
+    def ended(self, part: str) -> bool:
+        """The part has ended by itself."""
+        return self._parts[part].poll() is not None
+
+    def restart(self, part: str) -> None:
+        """Start a part that has ended as it was started; it finds what it kept on disk (the cloud keeps nothing)."""
+        end(self._parts[part])
+        self._run(part, *self._orders[part])
+
     def stop(self) -> None:
         """End the parts in the reverse order of their start, and leave the folder to the next."""
         for process in reversed(self._parts.values()):
@@ -88,9 +105,12 @@ class System:
             raise DidNotStart(lacks)
         urls = {name: f"http://127.0.0.1:{free_port()}" for name in ("aws", "kfp", "kubernetes", "triton", "lambda")}
         self._run("cloud", [_port(urls["aws"])], urls["aws"], _basic(urls))
-        environment = _basic(urls) | resources.create(urls["aws"]).environment() | self._settings(urls)
+        urls["aws"] = self.options.wire(urls["aws"])
+        made = resources.create(urls["aws"]).environment()
+        environment = {**_basic(urls), **self.options.environment, **made, **self._settings(urls)}
         settings.read(environment)  # a mistake in the registry is told now, not by each handler
         kfp = ["--port", _port(urls["kfp"]), "--state", str(self.home.path / "kfp")]
+        kfp += ["--parallelism", str(self.options.parallelism)]
         self._run("kfp", kfp, urls["kfp"] + "/apis/v2beta1/healthz", environment)
         models = f"s3://{ARTIFACTS}/models/{self.options.model}"
         cluster = [str(self.home.path / "cluster"), models, _port(urls["kubernetes"]), _port(urls["triton"])]
@@ -122,6 +142,7 @@ class System:
 
     def _run(self, name: str, arguments: Sequence[str], ready: str, environment: Mapping[str, str]) -> None:
         """Start the program `local.<name>` and wait until it answers at `ready`, with anything."""
+        self._orders[name] = (arguments, ready, environment)
         self.say(f"starting {name}")
         with (self.home.logs / f"{name}.log").open("ab") as log:
             command = [sys.executable, "-m", f"local.{name}", *arguments]

@@ -1,0 +1,153 @@
+"""How long after a stage's report the next stage is submitted: by its event, and by the tick alone.
+
+In the local system: the handlers under awslambdaric, moto, the embedded KFP, and the pods' own processes with their
+reports and events. Stand-in: what the stages compute (`local.quick_stages`), and how long they take: a share of
+`LONGEST`, so that their ends have nothing to do with the ticks. A transition lasts from the report's `finished_at`,
+taken just before it is written, to the next KFP run's `created_at`.
+"""
+
+import itertools
+import json
+import os
+import statistics
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.results import Figure, figure
+from local import quick_stages
+from local.home import Home
+from local.resources import BUS, DATA, client
+from local.system import Options, System
+from statemachine.bootstrap import App, bootstrap
+from statemachine.core.order import launch_name
+from statemachine.core.report import REPORT
+from statemachine.core.states import Stage
+
+STAGES = (Stage.PREPROCESS, Stage.TRAIN, Stage.EVALUATE, Stage.EXPORT, Stage.DEPLOY)
+MODELS = 6  # four transitions each
+TICK, NEVER = 60.0, 3600.0  # seconds
+LONGEST = {TICK: 60.0, NEVER: 1.0}
+STAGGER = {TICK: 7.0, NEVER: 8.0}  # so many seconds between two begins: two cores hold a few pods at once
+BAR = {TICK: 70.0, NEVER: 2.0}
+PATIENCE = 540.0
+MODEL = """
+[models.{name}]
+prefix = "data/{name}/"
+[models.{name}.parameters]
+{stages}
+"""
+
+
+def run() -> list[Figure]:
+    """Both, one after the other, each in a system of its own."""
+    return [*_told("event", NEVER), *_told("tick", TICK)]
+
+
+def _told(by: str, tick: float) -> Iterator[Figure]:
+    with _system(tick) as system:
+        waits = sorted(_transitions(system, tick))
+    print(f"   {len(waits)} transitions by {by}: {', '.join(f'{wait:.2f}' for wait in waits)} s")
+    p95 = statistics.quantiles(waits, n=20, method="inclusive")[-1]
+    yield figure(f"control.next_stage_p50_s_{by}", statistics.median(waits), "s", "the bar", BAR[tick])
+    yield figure(f"control.next_stage_p95_s_{by}", p95, "s")
+
+
+@contextmanager
+def _system(tick: float) -> Iterator[System]:
+    """A local system with that tick; one that ticks each minute loses every stage's event on its bus."""
+    with tempfile.TemporaryDirectory(prefix="fraudloop-latency-") as folder:
+        registry = Path(folder) / "fraudloop.toml"
+        registry.write_text("".join(_model(name, LONGEST[tick]) for name in _names()))
+        environment = quick_stages.environment(quick_stages.ALL)
+        options = Options(registry, tick, parallelism=MODELS, environment=environment)
+        with System(Home(Path(folder) / "home"), options) as system, _inside(system):
+            if tick == TICK:
+                _lose_events(system)
+            yield system
+
+
+@contextmanager
+def _inside(system: System) -> Iterator[None]:
+    """This process as a client of the system, and afterwards what it was: other benchmarks follow."""
+    before = dict(os.environ)
+    system.endpoints.enter()
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _names() -> list[str]:
+    return [f"m{number}" for number in range(MODELS)]
+
+
+def _model(name: str, longest: float) -> str:
+    stages = "\n".join(f"{stage.value} = {{ longest_seconds = {longest} }}" for stage in STAGES)
+    return MODEL.format(name=name, stages=stages)
+
+
+def _lose_events(system: System) -> None:
+    events = client("events", system.endpoints.urls["aws"])
+    for rule in events.list_rules(EventBusName=BUS)["Rules"]:
+        targets = events.list_targets_by_rule(Rule=rule["Name"], EventBusName=BUS)["Targets"]
+        events.remove_targets(Rule=rule["Name"], EventBusName=BUS, Ids=[target["Id"] for target in targets])
+        events.delete_rule(Name=rule["Name"], EventBusName=BUS)
+
+
+def _transitions(system: System, tick: float) -> Iterator[float]:
+    """One run of each model; the seconds between each stage's report and the next stage."""
+    app = bootstrap()
+    s3 = client("s3", system.endpoints.urls["aws"])
+    for name in _names():
+        s3.put_object(Bucket=DATA, Key=f"data/{name}/a.csv", Body=b"x")
+    until = time.monotonic() + PATIENCE
+    runs = []
+    for name in _names():
+        runs.append(_begun(app, name, until))
+        time.sleep(STAGGER[tick])
+    submitted = _submitted(system, {launch_name(run_id, STAGES[-1], 1) for run_id in runs}, until)
+    for run_id in runs:
+        for stage, following in itertools.pairwise(STAGES):
+            yield submitted[launch_name(run_id, following, 1)] - _finished(app, run_id, stage)
+
+
+def _begun(app: App, name: str, until: float) -> str:
+    """The model's run, once its object has arrived."""
+    while not app.intake.window(name).count:
+        _pause(f"{name}'s object does not arrive", until)
+    return app.people.start(name, "the benchmark", "latency")
+
+
+def _submitted(system: System, wanted: set[str], until: float) -> dict[str, float]:
+    """When each KFP run was created, by its name, once the wanted ones are there."""
+    while True:
+        with urllib.request.urlopen(f"{system.endpoints.urls['kfp']}/apis/v2beta1/runs?page_size=200") as answer:
+            runs: Sequence[Any] = json.load(answer).get("runs", [])
+        created = {run["display_name"]: datetime.fromisoformat(run["created_at"]).timestamp() for run in runs}
+        if wanted <= created.keys():
+            return created
+        _pause(f"still to come: {', '.join(sorted(wanted - created.keys()))}", until)
+
+
+def _finished(app: App, run_id: str, stage: Stage) -> float:
+    """What the stage's only report says of its end."""
+    (found,) = (
+        thing
+        for thing in app.files.list(app.settings.artifacts_bucket, f"runs/{run_id}/{stage.value}/1/")
+        if thing.key.endswith(REPORT)
+    )
+    body = app.files.read(f"s3://{found.bucket}/{found.key}", 1_000_000)
+    return float(json.loads(body or b"{}")["finished_at"])
+
+
+def _pause(trouble: str, until: float) -> None:
+    if time.monotonic() > until:
+        raise TimeoutError(f"{trouble} within {PATIENCE:.0f} s")
+    time.sleep(0.25)
