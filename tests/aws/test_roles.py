@@ -8,7 +8,7 @@ import pytest
 import yaml
 from deployment import ROOT
 from iam import Call, allows, listed
-from test_template import RESOURCES, Loader
+from template_text import OURS, Loader
 
 PARAMETERS = {
     "OidcProvider": "oidc.eks.eu-central-1.amazonaws.com/id/ABCDEF",
@@ -124,7 +124,7 @@ def test_images_cannot_be_replaced_under_their_tag(made):
 
 def test_sagemaker_jobs_are_bounded_to_one_role():
     """The step function may pass the one role that the parameter names, to SageMaker only."""
-    policy = RESOURCES["SageMakerPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    policy = OURS.resources["SageMakerPolicy"]["Properties"]["PolicyDocument"]["Statement"]
     (passing,) = [s for s in policy if "iam:PassRole" in listed(s["Action"])]
     assert passing["Resource"] == {"!Ref": "SageMakerRoleArn"}
     assert passing["Condition"]["StringEquals"]["iam:PassedToService"] == "sagemaker.amazonaws.com"
