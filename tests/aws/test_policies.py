@@ -202,14 +202,33 @@ def unused(mine, calls, dead):
     return found
 
 
-def test_a_right_too_many_and_a_right_too_few_are_noticed(deployed, recorded):
-    """Broken on purpose: one action more, one table less."""
+@pytest.mark.parametrize("function", ["arrival", "nightly", "tick", "step", "announce"])
+def test_each_right_that_is_taken_away_is_noticed(recorded, function):
+    """Broken on purpose: without any one action on any one resource, some recorded call is denied."""
+    stack, calls = recorded
+    mine = statements(stack, f"{function.capitalize()}Role")
+    rights = sorted({(c.action, r) for c in calls[function] for s in mine for r in iam.listed(s["Resource"])
+                     if iam.matches({**s, "Resource": r}, c)})  # fmt: skip
+    assert rights
+    for right in rights:
+        left = list(without(mine, *right))
+        assert not all(iam.allows(left, call) for call in calls[function]), f"nobody misses {right}"
+
+
+def without(mine, action, resource):
+    """The statements less one action on one resource."""
+    for statement in mine:
+        actions, resources = iam.listed(statement["Action"]), iam.listed(statement["Resource"])
+        for each in resources:
+            yield {**statement, "Action": [a for a in actions if (a, each) != (action, resource)], "Resource": each}
+
+
+def test_a_right_too_many_is_noticed(recorded):
+    """Broken on purpose: an action that nobody calls, and a table that is not ours."""
     stack, calls = recorded
     mine = statements(stack, "TickRole")
     extra = {"Effect": "Allow", "Action": "dynamodb:DeleteItem", "Resource": "arn:aws:dynamodb:us-east-1:1:table/t"}
     assert unused([*mine, extra], calls["tick"], set()) != unused(mine, calls["tick"], set())
-    without = [s for s in mine if "dynamodb:PutItem" not in iam.listed(s["Action"])]
-    assert not all(iam.allows(without, call) for call in calls["tick"])
 
 
 def test_the_evaluator_says_no(recorded):
