@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from benchmarks.results import Figure, figure
 from local.triton import Triton
 from training.data.preprocess import PreprocessConfig, prepare
+from training.graph.features import OWN
 from training.graph.graph import TEST
 from training.model import head
 from training.model.checkpoint import StoredCheckpoints
@@ -49,7 +50,7 @@ def run(rows: int = ROWS, batches: dict[int, int] = BATCHES) -> list[Figure]:
         generate(rows, SEED, fraud_rate=0.005, start=date(2016, 1, 1)).write_csv(folder / "transactions.csv")
         prepare([folder / "transactions.csv"], folder / "dataset", PreprocessConfig(), today=date(2026, 1, 1))
         ours = _served(folder, "whole", CONFIG, batches)
-        peer = _served(folder, "peer", replace(CONFIG, groups=("row", "velocity", "risk")), batches)
+        peer = _served(folder, "peer", replace(CONFIG, groups=OWN), batches)
         model = load(folder / "whole" / "model")
         _say_where_time_goes(model, Asker.of(folder / "dataset", model), ours, batches)
     return [entry for size in batches for entry in _figures(size, ours[size], peer[size])]
@@ -119,7 +120,7 @@ def _steps(model: FraudModel, request: Request) -> dict[str, float]:
     block = featuriser.block(request, today)
     inputs = model.head_inputs(block)
     parsing = _median(lambda: parse([*request.transaction, *lines], today))
-    bare = replace(model, config=replace(model.config, groups=("row", "velocity", "risk")))
+    bare = replace(model, config=replace(model.config, groups=OWN), encoders=None)
     features = _median(lambda: bare.head_inputs(block))
     return {
         "parsing and checking lines": parsing,

@@ -87,7 +87,7 @@ def end_to_end_pipeline(settings: PipelineSettings) -> Any:
                 "model": model,
                 "attempt": 1,
                 "launch_id": me,
-                "output_uri": output_uri,
+                "output_uri": f"{output_uri}/",  # a root, and each launch has its own folder in it: see `order_of`
                 "inputs": found.output,
             }
             prepared = step["preprocess"](**told, parameters=preprocess_parameters)

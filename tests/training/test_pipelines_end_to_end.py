@@ -104,7 +104,7 @@ def execute(server, spec, tmp_path):
     def go(**parameters):
         told = {
             "data_uri": "data/",
-            "output_uri": f"{tmp_path}/",
+            "output_uri": str(tmp_path),
             "run_id": "nightly",
             "deploy_parameters": {"application": "triton-fraud"},
             **parameters,
