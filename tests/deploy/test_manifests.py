@@ -56,6 +56,11 @@ def test_a_broken_manifest_is_found(rendered, tmp_path):
 
 def test_the_pointer_that_the_deploy_stage_patches_is_the_one_the_pods_read(rendered, tmp_path):
     """Application → kustomize's commonAnnotations → pod template → downward API → what the init container fetches."""
+    pointed_at(rendered, ROOT, tmp_path)
+
+
+def pointed_at(rendered, root, tmp_path):
+    """The whole way, with the manifests under `root`."""
     application = of_kind(rendered["argocd"], "Application", "triton-fraud")
     live = Application({**application, "metadata": {**application["metadata"], "resourceVersion": "7"}})
     patched = merge(application, live.pointing("fraud-9-0a1b2c3d", 4))
@@ -66,7 +71,7 @@ def test_the_pointer_that_the_deploy_stage_patches_is_the_one_the_pods_read(rend
     # What Argo CD does with the source: `kustomize edit add annotation --force`, in the folder that the path names.
     overlay = tmp_path / "overlay"
     overlay.mkdir()
-    target = ROOT / application["spec"]["source"]["path"]
+    target = root / application["spec"]["source"]["path"]
     assert target.is_dir()
     lines = [f"resources: [{relative(target, overlay)}]", "commonAnnotations:"]
     lines += [f"  {name}: {value}" for name, value in annotations.items()]
