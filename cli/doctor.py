@@ -1,172 +1,12 @@
-"""`doctor`: is everything here that the loop and its operators need? Each failure says what to do."""
+"""`doctor`: is everything here that the loop and its operators need?"""
 
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Annotated
 
-import kfp_server_api as kfp
 import typer
 
 from cli.output import Json
-from cli.phase import Model, Stack, _tell, report
-from cli.phases.check import Check, No, run
-from cli.phases.core import published
-from cli.phases.world import PATIENCE, World
-from cli.stack import variable
-
-NEEDED = (
-    "FRAUDLOOP_TABLE",
-    "FRAUDLOOP_DATA_BUCKET",
-    "FRAUDLOOP_ARTIFACTS_BUCKET",
-    "FRAUDLOOP_HINTS_QUEUE_URL",
-    "FRAUDLOOP_KFP_URL",
-)
-TOOLS = {"kubectl": ("version", "--client"), "git": ("--version",), "sam": ("--version",)}
-
-
-def tools(world: World) -> str:
-    """kubectl, git and sam answer."""
-    said = []
-    for name, arguments in TOOLS.items():
-        path = shutil.which(name) or _own(name)
-        if path is None:
-            raise No(f"{name} is neither on PATH nor in .venv-aws")
-        done = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=60)
-        if done.returncode:
-            raise No(f"{path} {' '.join(arguments)} ends with {done.returncode}: {done.stderr.strip()[:200]}")
-        said.append(done.stdout.strip().splitlines()[0])
-    return ", ".join(said)
-
-
-def _own(name: str) -> str | None:
-    path = Path(__file__).resolve().parents[1] / ".venv-aws/bin" / name
-    return str(path) if path.exists() else None
-
-
-def credentials(world: World) -> str:
-    """STS knows who asks."""
-    return str(world.aws("sts").get_caller_identity()["Arn"])
-
-
-def settings(world: World) -> str:
-    """All that the stack says is there."""
-    missing = [name for name in NEEDED if not world.settings.get(name)]
-    if missing:
-        raise No(f"not set: {', '.join(missing)}")
-    return f"table {world.settings['FRAUDLOOP_TABLE']}, KFP at {world.settings['FRAUDLOOP_KFP_URL']}"
-
-
-def table(world: World) -> str:
-    """The table answers, with its index and its stream."""
-    found = world.aws("dynamodb").describe_table(TableName=world.setting("FRAUDLOOP_TABLE"))["Table"]
-    indexes = [index["IndexName"] for index in found.get("GlobalSecondaryIndexes", ())]
-    if "due" not in indexes or not found.get("StreamSpecification", {}).get("StreamEnabled"):
-        raise No(f"it has indexes {indexes} and stream {found.get('StreamSpecification')}: not our table")
-    return f"{found['TableName']} is {found['TableStatus']}"
-
-
-def data(world: World) -> str:
-    """The data bucket tells EventBridge of its objects, and keeps versions."""
-    bucket, s3 = world.setting("FRAUDLOOP_DATA_BUCKET"), world.aws("s3")
-    if s3.get_bucket_versioning(Bucket=bucket).get("Status") != "Enabled":
-        raise No(f"{bucket} keeps no versions")
-    told = s3.get_bucket_notification_configuration(Bucket=bucket)
-    if "EventBridgeConfiguration" not in told:
-        raise No(f"{bucket} does not tell EventBridge of new objects")
-    return f"{bucket} keeps versions and tells EventBridge"
-
-
-def queues(world: World) -> str:
-    """The queues answer; nothing waits in a dead-letter queue."""
-    sqs, urls = world.aws("sqs"), [world.setting("FRAUDLOOP_HINTS_QUEUE_URL")]
-    urls += [url for url in world.settings.get(variable("DeadLetterQueues"), "").split(",") if url]
-    waiting = {}
-    for n, url in enumerate(urls):
-        found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])["Attributes"]
-        if n and int(found["ApproximateNumberOfMessages"]):
-            waiting[url.rsplit("/", 1)[-1]] = found["ApproximateNumberOfMessages"]
-    if waiting:
-        raise No(f"dead letters: {waiting}")
-    return f"{len(urls)} queues answer, no dead letter"
-
-
-def ticking(world: World) -> str:
-    """The step function reaches KFP from its own subnets: no pass of the last hour counted `WorldUnreachable`.
-
-    Only the function itself stands in its subnets, so its own count is asked, not the network from here.
-    """
-    name = world.settings.get(variable("StepFunctionName"), "")
-    if not name:
-        raise No("the stack names no step function")
-    found = world.aws("lambda").get_function_configuration(FunctionName=name)
-    if found.get("State") not in (None, "Active"):
-        raise No(f"{name} is {found['State']}: {found.get('StateReason')}")
-    unreachable = _counted(world, "WorldUnreachable")
-    if unreachable:
-        raise No(f"{unreachable:.0f} passes of the last hour could not reach KFP, S3 or DynamoDB")
-    vpc = found.get("VpcConfig", {}).get("SubnetIds") or ["no VPC"]
-    return f"{name} in {', '.join(vpc)}: every pass of the last hour reached what it asked"
-
-
-def _counted(world: World, metric: str) -> float:
-    from datetime import UTC, datetime, timedelta
-
-    now = datetime.now(UTC)
-    query = {"Id": "sum", "Expression": f'SELECT SUM({metric}) FROM "Fraudloop"', "Period": 3600}
-    answer = world.aws("cloudwatch").get_metric_data(
-        MetricDataQueries=[query], StartTime=now - timedelta(hours=1), EndTime=now
-    )
-    return float(sum(sum(result["Values"]) for result in answer["MetricDataResults"]))
-
-
-def kubeflow(world: World) -> str:
-    """KFP answers from here, and which version it is."""
-    found = kfp.HealthzServiceApi(world.kfp).healthz_service_get_healthz(_request_timeout=PATIENCE)
-    return f"KFP answers (multi-user: {bool(found.multi_user)})"
-
-
-def cluster(world: World) -> str:
-    """The Kubernetes API answers, and lets us see the pipelines' pods."""
-    found = world.core.list_namespaced_pod(world.namespace, limit=1, _request_timeout=PATIENCE)
-    seen = "pods" if found.items else "no pod"
-    return f"{world.api.configuration.host} answers; there are {seen} in {world.namespace}"
-
-
-CHECKS = (
-    Check("tools", "kubectl, git and sam are here", tools, "make aws-tools"),
-    Check("aws", "credentials", credentials, "aws sso login, or set AWS_PROFILE"),
-    Check("aws", "the stack says where everything is", settings, "fraudloop doctor --stack NAME, after sam deploy"),
-    Check(
-        "aws",
-        "the table",
-        table,
-        "is it the right account and region (AWS_REGION)? attach OperatorPolicyArn to yourself",
-    ),
-    Check(
-        "aws",
-        "the data bucket",
-        data,
-        "an existing bucket: aws s3api put-bucket-notification-configuration --bucket B "
-        "--notification-configuration EventBridgeConfiguration={}",
-    ),
-    Check("aws", "the queues", queues, "fraudloop dlq list, then fraudloop dlq replay"),
-    Check(
-        "aws",
-        "the step function reaches KFP",
-        ticking,
-        "is KfpUrl the internal load balancer, does its security group admit StepSecurityGroup, and "
-        "have the subnets a way to DynamoDB, S3 and SQS?",
-    ),
-    Check(
-        "kfp",
-        "KFP answers from here",
-        kubeflow,
-        "kubectl -n kubeflow port-forward svc/ml-pipeline 8888, FRAUDLOOP_KFP_URL=http://127.0.0.1:8888",
-    ),
-    Check("kfp", "the pipelines are published", published, "make build && fraudloop publish"),
-    Check("k8s", "the cluster answers", cluster, "aws eks update-kubeconfig --name CLUSTER"),
-)
+from cli.phase import Model, Stack
 
 app = typer.Typer(help="Is everything here that the loop needs?")
 
@@ -180,6 +20,7 @@ def doctor(
     as_json_: Json = False,
 ) -> None:
     """Ask every question that an installation can fail at; each failure says what to do."""
-    asked = [check for check in CHECKS if only.lower() in check.name.lower()]
-    findings = run(asked, World(model=model, stack=stack), (lambda f: None) if as_json_ else _tell)
-    report("Doctor", findings, out, as_json_)
+    from cli.phases import installation, reporting  # late: it brings kubernetes and kfp, two seconds that --help spares
+    from cli.phases.world import World
+
+    reporting.answer("Doctor", installation.CHECKS, only, World(model=model, stack=stack), out, as_json_)

@@ -1,11 +1,14 @@
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 from played_runs import HAPPY, played, read
 from typer.main import get_command
 
 from cli.main import app
+from local.system import ROOT
 
 
 def test_every_command_teaches(fraudloop):
@@ -16,6 +19,14 @@ def test_every_command_teaches(fraudloop):
         result = fraudloop(name, "--help")
         assert result.exit_code == 0
         assert len(result.output.split()) > 15, name
+
+
+def test_help_loads_nothing_heavy():
+    """The command line answers in a second: what a cluster's or a model's commands need is loaded by them."""
+    heavy = ("kubernetes", "kfp", "kfp_server_api", "numpy", "torch", "polars", "tritonclient", "pandas", "moto")
+    program = f"import sys, cli.main; print([name for name in {heavy} if name in sys.modules])"
+    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert ran.stdout.strip() == "[]", ran.stderr
 
 
 def test_without_a_system_it_says_what_to_do(fraudloop, monkeypatch, tmp_path):

@@ -10,8 +10,8 @@ from flask import Flask, jsonify
 from phase_cluster import Cluster, serving
 from typer.testing import CliRunner
 
-from cli import doctor, phase
-from cli.phases import core, foundation, production, release, undo
+from cli import phase
+from cli.phases import core, foundation, installation, production, release, table, undo
 from cli.phases.check import Check, No, as_json, as_markdown, run
 from cli.phases.world import World
 from cli.stack import variable
@@ -166,12 +166,12 @@ YES = [
     (production.CHECKS, "alarms reach", "1 alarms, none rings"),
     (production.CHECKS, "Prometheus", "1 targets are up"),
     (production.CHECKS, "SageMaker", "no endpoint is left"),
-    (doctor.CHECKS, "credentials", "arn:aws"),
-    (doctor.CHECKS, "stack says", "table fraudloop"),
-    (doctor.CHECKS, "the table", "ACTIVE"),
-    (doctor.CHECKS, "queues", "no dead letter"),
-    (doctor.CHECKS, "KFP answers", "KFP answers"),
-    (doctor.CHECKS, "cluster answers", "there are pods in kubeflow"),
+    (installation.CHECKS, "credentials", "arn:aws"),
+    (installation.CHECKS, "stack says", "table fraudloop"),
+    (installation.CHECKS, "the table", "ACTIVE"),
+    (installation.CHECKS, "queues", "no dead letter"),
+    (installation.CHECKS, "KFP answers", "KFP answers"),
+    (installation.CHECKS, "cluster answers", "there are pods in kubeflow"),
 ]
 
 
@@ -291,9 +291,9 @@ NO = [
     (production.CHECKS, "alarms reach", mute, "no alarm"),
     (production.CHECKS, "Prometheus", down, "down: triton"),
     (production.CHECKS, "SageMaker", endpoint, "fraud-endpoint"),
-    (doctor.CHECKS, "step function reaches KFP", None, "names no step function"),
-    (doctor.CHECKS, "pipelines are published", None, "not published"),
-    (doctor.CHECKS, "cluster answers", refused, "403"),
+    (installation.CHECKS, "step function reaches KFP", None, "names no step function"),
+    (installation.CHECKS, "pipelines are published", None, "not published"),
+    (installation.CHECKS, "cluster answers", refused, "403"),
 ]
 
 
@@ -317,7 +317,7 @@ def test_every_check_is_seen_to_fail_or_says_here_why_not():
                  "kubectl, git and sam are here", "credentials", "the stack says where everything is", "the table",
                  "the data bucket", "the queues", "KFP answers from here"}  # fmt: skip
     seen = {named(checks, part).name for checks, part, _, _ in NO}
-    every = {c.name for _, checks in phase.PHASES.values() for c in checks} | {c.name for c in doctor.CHECKS}
+    every = {c.name for _, checks in table.PHASES.values() for c in checks} | {c.name for c in installation.CHECKS}
     assert every - seen == elsewhere
 
 
@@ -325,14 +325,14 @@ def test_nothing_there_is_no_for_all_the_others(aws, monkeypatch):
     """An empty account and no KFP: the checks that need a table, a bucket or a run say so."""
     for name, value in {**resources.CREDENTIALS, "AWS_ENDPOINT_URL": aws, "AWS_DEFAULT_REGION": "us-east-1"}.items():
         monkeypatch.setenv(name, value)
-    named_only = dict.fromkeys(doctor.NEEDED, "nothing") | {"FRAUDLOOP_KFP_URL": "http://127.0.0.1:9"}
+    named_only = dict.fromkeys(installation.NEEDED, "nothing") | {"FRAUDLOOP_KFP_URL": "http://127.0.0.1:9"}
     world = World(environment=named_only, wait=0.3)
     for part in ("the table", "the data bucket", "the queues", "KFP answers"):
-        assert not ask(named(doctor.CHECKS, part), world).ok, part
+        assert not ask(named(installation.CHECKS, part), world).ok, part
     for part in ("came through", "gate blocks"):
         assert not ask(named(release.CHECKS, part), world).ok, part
     assert "could not ask" in ask(named(core.CHECKS, "preprocessed"), world).said
-    assert not ask(named(doctor.CHECKS, "stack says"), World(environment={})).ok
+    assert not ask(named(installation.CHECKS, "stack says"), World(environment={})).ok
 
 
 def test_kfp_runs_hello_world_and_hands_an_artifact_on(world):
