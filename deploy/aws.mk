@@ -38,7 +38,7 @@ deploy/schemas/node_modules/.installed: deploy/schemas/package.json deploy/schem
 	else echo "no npm here: custom resources stay unchecked (Debian: apt-get install npm)"; fi
 
 check-images: $(SETUP)  ## build each image's environment from its lock, and import every entry point (minutes)
-	$(MAKE) --jobs 2 check-image-stage check-image-triton
+	$(MAKE) --jobs 2 check-image-stage check-image-triton check-image-operator
 
 check-image-%: build/env-%/.installed
 	build/env-$*/bin/python deploy/tools/image_imports.py $* --all
@@ -47,7 +47,8 @@ check-image-%: build/env-%/.installed
 .PRECIOUS: build/env-%/.installed
 build/env-%/.installed: docker/%.lock
 	rm -rf build/env-$* && $(PYTHON) -m venv build/env-$*
-	build/env-$*/bin/python -m pip install --quiet --no-compile $$(grep '^torch==' $<) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	! grep '^torch==' $< > build/env-$*/torch.lock || \
+	  build/env-$*/bin/python -m pip install --quiet --no-compile -r build/env-$*/torch.lock $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 	grep -v '^torch==' $< > build/env-$*/rest.lock
 	build/env-$*/bin/python -m pip install --quiet --no-compile --no-deps -r build/env-$*/rest.lock
 	touch $@

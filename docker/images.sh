@@ -9,8 +9,8 @@ registry=${1:?the registry, for instance 111111111111.dkr.ecr.eu-central-1.amazo
 version=${2:?the version, for instance 0.1.0}
 cd "$(dirname "$0")/.."
 
-if [ -n "$(git status --porcelain -- training statemachine docker)" ]; then
-  echo "training/, statemachine/ or docker/ have changes that are not committed: an image must be what a commit says" >&2
+if [ -n "$(git status --porcelain -- training statemachine cli local docker fraudloop.toml pipelines.toml)" ]; then
+  echo "what the images are made of has changes that are not committed: an image must be what a commit says" >&2
   exit 1
 fi
 revision=$(git rev-parse --short=12 HEAD)
@@ -29,5 +29,6 @@ push() {  # name, Dockerfile, further arguments
 stage=$(push training stage)
 gpu=$(push training-gpu training ${TRAINING_ARGS:-})
 triton=$(push triton triton)
-printf '{"tag": "%s", "revision": "%s", "training": "%s", "training_gpu": "%s", "triton": "%s"}\n' \
-  "$tag" "$revision" "$stage" "$gpu" "$triton" | tee build/images.json
+operator=$(push operator operator)
+printf '{"tag": "%s", "revision": "%s", "training": "%s", "training_gpu": "%s", "triton": "%s", "operator": "%s"}\n' \
+  "$tag" "$revision" "$stage" "$gpu" "$triton" "$operator" | tee build/images.json

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS = {"training", "statemachine"}
 
 
 class Hidden:
@@ -42,8 +41,8 @@ def _canonical(name: str) -> str:
 
 def entry_points(image: str) -> list[str]:
     """The modules that somebody starts in the image: by name in its Dockerfile, a component or a manifest."""
-    if image == "triton":
-        return ["training.serving.adapter"]
+    if image != "stage":
+        return {"triton": ["training.serving.adapter"], "operator": ["cli.slo"]}[image]
     components = (ROOT / "training/components.py").read_text()
     named = re.findall(r'"(training\.[a-z_.]+):[a-z_]+"', components)
     return ["training.components", "training.serving.fetch", "kfp.dsl.executor_main", *sorted(set(named))]

@@ -15,6 +15,7 @@ PARAMETERS = {
     "DataBucket": "data",
     "ArtifactsBucket": "artifacts",
     "EventBusArn": "arn:aws:events:us-east-1:123456789012:event-bus/fraudloop-stages",
+    "TableArn": "arn:aws:dynamodb:us-east-1:123456789012:table/fraudloop",
     "TokenSecretArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:token-x",
 }
 BUS = PARAMETERS["EventBusArn"]
@@ -63,6 +64,7 @@ def test_each_role_is_bound_to_one_service_account(made):
     """By subject and audience of the cluster's own issuer."""
     client, roles = made
     subjects = {"Pipeline": "kubeflow:pipeline-runner", "Triton": "triton:triton", "Token": "kubeflow:fraudloop-token"}
+    subjects["Slo"] = "monitoring:fraudloop-slo"
     for who, subject in subjects.items():
         found = client("iam").get_role(RoleName=roles[who][0])["Role"]["AssumeRolePolicyDocument"]
         (statement,) = (json.loads(found) if isinstance(found, str) else found)["Statement"]
@@ -81,6 +83,7 @@ MAY = [
     ("Pipeline", Call("s3:PutObject", "arn:aws:s3:::artifacts/models/fraud/v/MANIFEST.json")),
     ("Pipeline", Call("events:PutEvents", BUS, context="fraudloop.training")),
     ("Triton", Call("s3:GetObject", "arn:aws:s3:::artifacts/models/fraud/v/MANIFEST.json")),
+    ("Slo", Call("dynamodb:Query", PARAMETERS["TableArn"])),
     ("Token", Call("secretsmanager:PutSecretValue", PARAMETERS["TokenSecretArn"])),
     ("Token", Call("cloudwatch:PutMetricData", "*", context="Fraudloop/Token")),
 ]
@@ -96,6 +99,8 @@ MAY_NOT = [
     ("Triton", Call("s3:GetObject", "arn:aws:s3:::artifacts/runs/fraud-1/manifest.json")),
     ("Triton", Call("s3:GetObject", "arn:aws:s3:::data/data/fraud/1.csv")),
     ("Triton", Call("s3:PutObject", "arn:aws:s3:::artifacts/models/fraud/v/MANIFEST.json")),
+    ("Slo", Call("dynamodb:PutItem", PARAMETERS["TableArn"])),
+    ("Slo", Call("s3:GetObject", "arn:aws:s3:::artifacts/runs/fraud-1/manifest.json")),
     ("Token", Call("secretsmanager:GetSecretValue", PARAMETERS["TokenSecretArn"])),
     ("Token", Call("cloudwatch:PutMetricData", "*", context="AWS/Lambda")),
 ]
@@ -114,9 +119,14 @@ def test_a_pod_may_do_nothing_else(made, who, call):
 
 
 def test_images_cannot_be_replaced_under_their_tag(made):
-    """Three repositories: immutable tags, scanned when pushed (which moto does not tell)."""
+    """Immutable tags, scanned when pushed (which moto does not tell)."""
     found = made[0]("ecr").describe_repositories()["repositories"]
-    assert {r["repositoryName"] for r in found} == {"fraudloop/training", "fraudloop/training-gpu", "fraudloop/triton"}
+    assert {r["repositoryName"] for r in found} == {
+        "fraudloop/training",
+        "fraudloop/training-gpu",
+        "fraudloop/triton",
+        "fraudloop/operator",
+    }
     assert all(r["imageTagMutability"] == "IMMUTABLE" for r in found)
     declared = yaml.load((ROOT / "deploy/aws/registry.yaml").read_text(), Loader)["Resources"]
     assert all(r["Properties"]["ImageScanningConfiguration"] == {"ScanOnPush": True} for r in declared.values())

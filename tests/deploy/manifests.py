@@ -21,6 +21,8 @@ FOLDERS = (
     "argocd",
     "katib",
     "monitoring",
+    "gpu-metrics",
+    "slo",
 )
 
 

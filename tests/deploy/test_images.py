@@ -10,7 +10,7 @@ from manifests import ROOT, TOOLS
 DOCKERFILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
 
 
-@pytest.mark.parametrize("image", ["stage", "triton"])
+@pytest.mark.parametrize("image", ["stage", "triton", "operator"])
 def test_every_entry_point_imports_with_nothing_but_the_images_lock(image):
     """The same pins as in a virtual environment of its own (`make check-images` builds those)."""
     done = subprocess.run(
@@ -59,7 +59,12 @@ def test_the_build_context_holds_code_and_locks_only():
     """No secrets, no data, no environment: .dockerignore names what goes in."""
     lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
     assert lines[0] == "*"
-    assert {line for line in lines if line.startswith("!")} == {"!docker/*.lock", "!statemachine/**", "!training/**"}
+    assert {line for line in lines if line.startswith("!")} == {
+        "!docker/*.lock",
+        "!fraudloop.toml",
+        "!pipelines.toml",
+        *(f"!{package}/**" for package in ("cli", "local", "statemachine", "training")),
+    }
 
 
 def test_a_tree_with_changes_is_not_pushed(tmp_path):
@@ -67,7 +72,6 @@ def test_a_tree_with_changes_is_not_pushed(tmp_path):
     repository = tmp_path / "r"
     (repository / "docker").mkdir(parents=True)
     (repository / "training").mkdir()
-    (repository / "statemachine").mkdir()
     (repository / "docker/images.sh").write_text((ROOT / "docker/images.sh").read_text())
     git = ["git", "-C", str(repository), "-c", "user.name=t", "-c", "user.email=t@t"]
     subprocess.run([*git, "init", "-q"], check=True)

@@ -1,10 +1,13 @@
 """Every object that we would apply is one that the API server takes, and says what the design asks."""
 
 import copy
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from manifests import FOLDERS, ROOT, core_problems, custom_problems, of_kind, render
 
 from training.release.argocd import GENERATION, OWNER, POINTER, Application
@@ -130,7 +133,7 @@ def test_the_old_version_answers_until_the_new_one_is_ready(rendered):
 
 def test_pods_run_without_root_and_without_a_writable_root(rendered):
     """Also without privilege escalation, capabilities and a token of the API server that they do not use."""
-    for folder in ("triton/overlays/prod", "kfp/token-rotation", "monitoring"):
+    for folder in ("triton/overlays/prod", "kfp/token-rotation", "monitoring", "slo"):
         for o in rendered[folder]:
             if o["kind"] not in ("Deployment", "CronJob", "StatefulSet", "DaemonSet"):
                 continue
@@ -144,6 +147,56 @@ def test_pods_run_without_root_and_without_a_writable_root(rendered):
                 assert closed["allowPrivilegeEscalation"] is False
                 assert closed["capabilities"] == {"drop": ["ALL"]}
                 assert container["resources"]["limits"]["memory"]
+
+
+def test_the_gpu_exporter_has_no_more_than_the_kubelets_socket_asks(rendered):
+    """Root for that one socket, read only, in a namespace of its own; no capability, and no GPU taken."""
+    pod = of_kind(rendered["gpu-metrics"], "DaemonSet")["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert not pod.get("hostNetwork")
+    assert not pod.get("hostPID")
+    assert "nvidia.com/gpu" not in container["resources"]["limits"]
+    [host] = [volume for volume in pod["volumes"] if "hostPath" in volume]
+    assert host["hostPath"]["path"] == "/var/lib/kubelet/pod-resources"
+    assert [m["readOnly"] for m in container["volumeMounts"] if m["name"] == host["name"]] == [True]
+    pool = of_kind(rendered["karpenter"], "NodePool", "fraudloop-gpu")["spec"]["template"]
+    assert pod["nodeSelector"].items() <= pool["metadata"]["labels"].items()
+    assert {t["key"] for t in pool["spec"]["taints"]} <= {t["key"] for t in pod["tolerations"]}
+
+
+def test_what_prometheus_scrapes_is_there(rendered):
+    """Each name in its configuration is a Service that we render, with that port."""
+    services = {
+        (o["metadata"]["name"], o["metadata"]["namespace"], port["port"])
+        for folder in ("monitoring", "gpu-metrics", "triton/overlays/prod")
+        for o in rendered[folder]
+        if o["kind"] == "Service"
+        for port in o["spec"]["ports"]
+    }
+    jobs = yaml.safe_load((ROOT / "monitoring/prometheus.yml").read_text())["scrape_configs"]
+    found = {tuple(t.split(":")) for job in jobs for s in job.get("static_configs", ()) for t in s["targets"]}
+    asked = {(name, "monitoring", int(port)) for name, port in found}
+    for each in (each for job in jobs for each in job.get("dns_sd_configs", ())):
+        asked |= {(*name.removesuffix(".svc.cluster.local").split("."), each["port"]) for name in each["names"]}
+    assert asked <= services
+    assert len(asked) == len(jobs) == 3
+
+
+def test_the_objectives_are_pushed_where_prometheus_looks(rendered):
+    """The job's command exists with these options, and its Pushgateway is a Service of the same namespace."""
+    job = of_kind(rendered["slo"], "CronJob")
+    [container] = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    python, *words = container["command"]
+    url = words[words.index("--push") + 1]
+    assert (
+        url.removeprefix("http://").split(":")[0]
+        == of_kind(rendered["monitoring"], "Service", "pushgateway")["metadata"]["name"]
+    )
+    assert job["metadata"]["namespace"] == "monitoring"
+    ran = subprocess.run([sys.executable, *words, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (python, ran.returncode) == ("python", 0), ran.stderr
 
 
 def test_the_stage_pods_may_move_one_application_and_read_no_secret(rendered):

@@ -134,7 +134,7 @@ def test_a_run_on_sagemaker_is_billed_as_such(ran, fraudloop):
 
 
 def test_it_can_tell_a_pushgateway(ran, fraudloop):
-    """One group a model, with the catalogue's names; a gateway that is away fails nothing."""
+    """One group a model, with the catalogue's names; a gateway that is away fails only the scheduled job."""
     from http.server import BaseHTTPRequestHandler, HTTPServer
     from threading import Thread
 
@@ -157,8 +157,10 @@ def test_it_can_tell_a_pushgateway(ran, fraudloop):
     server.shutdown()
     server.server_close()
     away = fraudloop("slo", "--push", f"http://127.0.0.1:{server.server_port}", "--json")
+    job = fraudloop("slo", "--push", f"http://127.0.0.1:{server.server_port}", "--scheduled")
     [(path, body)] = Gateway.told
     assert told.exit_code == away.exit_code == 0
+    assert job.exit_code == 1, "a job that pushed nothing must not look well"
     assert path == "/metrics/job/fraudloop-slo/model/fraud"
     assert 'fraudloop_slo_value{objective="auc_roc"} 0.97' in body
     assert 'fraudloop_run_cost_dollars{basis="marginal"}' in body

@@ -1,0 +1,31 @@
+# syntax=docker/dockerfile:1
+# The command line, for jobs in the cluster: `python -m cli.slo` (deploy/slo). No torch, no GPU.
+#   docker build -f docker/operator.Dockerfile -t fraudloop-operator:0.1.0 .
+ARG PYTHON_IMAGE=python:3.11.13-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS build
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+COPY docker/operator.lock /tmp/operator.lock
+RUN python -m venv /opt/venv \
+ && /opt/venv/bin/pip install --no-deps -r /tmp/operator.lock \
+ && /opt/venv/bin/pip uninstall --yes pip
+
+FROM ${PYTHON_IMAGE}
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="fraudloop operator" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="Apache-2.0"
+RUN pip uninstall --yes pip setuptools && useradd --uid 1000 --create-home fraudloop
+ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1
+COPY --from=build /opt/venv /opt/venv
+COPY fraudloop.toml pipelines.toml /app/
+COPY statemachine /app/statemachine
+COPY training /app/training
+# The command line knows of the local system, which it does not start here.
+COPY local /app/local
+COPY cli /app/cli
+USER 1000:1000
+WORKDIR /tmp
+CMD ["python", "-m", "cli.slo", "--help"]
