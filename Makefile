@@ -38,8 +38,8 @@ bench: $(SETUP) build  ## speed, memory and cost against named peers, into bench
 bench-quality: $(SETUP)  ## the model against its rivals: 1M rows, three seeds
 	$(BIN)/python -m benchmarks.quality
 
-soak: $(SETUP)  ## the long proofs: every point of the crash sweep, 10,000 interleavings (FRAUDLOOP_EXAMPLES changes how many)
-	FRAUDLOOP_SOAK=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --timeout 0 -rP tests/proof
+soak: $(SETUP) build  ## the long proofs: the whole crash sweep, 20 real deaths, 10,000 interleavings (FRAUDLOOP_EXAMPLES: how many)
+	FRAUDLOOP_SOAK=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --timeout 0 -rP tests/proof tests/e2e/test_real_deaths.py
 
 mutants: $(SETUP)  ## break thirty safety properties, one after the other, and see the tests notice
 	$(BIN)/python tests/mutants/run.py

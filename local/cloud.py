@@ -18,7 +18,7 @@ from typing import Any
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from local.retention import copy_shards_cheaply, forget_old
+from local.retention import copy_tables_cheaply, forget_old
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -97,7 +97,7 @@ def _read(environ: Environ) -> bytes:
 def make(port: int = 0) -> BaseWSGIServer:
     """The server, bound to 127.0.0.1 but not yet serving; port 0 takes a free one."""
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # else a line for every request
-    copy_shards_cheaply()
+    copy_tables_cheaply()
     app = OneAtATime(DomainDispatcherApplication(create_backend_app))
     return make_server("127.0.0.1", port, app, threaded=True, request_handler=MotoRequestHandler)
 

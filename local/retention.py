@@ -1,26 +1,36 @@
-"""Keeps moto's table streams small: it forgets no record and no iterator, and copies them all in each transaction."""
+"""Keeps moto's tables quick: it copies a whole table for each write of a transaction, and forgets no stream record."""
 
 import copy
 from typing import Any
 
 from moto.dynamodb.models import dynamodb_backends
-from moto.dynamodb.models.table import StreamShard
+from moto.dynamodb.models.table import StreamShard, Table
 from moto.dynamodbstreams.models import dynamodbstreams_backends
 
 KEPT = 1000  # records a table and iterators; the dispatcher reads twice a second
 
 
-def copy_shards_cheaply() -> None:
-    """Let the copy of a table, made to undo a failed transaction, share its stream's records, which never change."""
+def copy_tables_cheaply() -> None:
+    """Let the copy of a table, made to undo a failed transaction, share its items and its stream's records.
 
-    def sharing(shard: StreamShard, memo: dict[int, Any]) -> StreamShard:
-        twin = copy.copy(shard)
-        memo[id(shard)] = twin
+    Stream records never change, and a Put replaces an item; nobody here updates one in place (`UpdateItem`).
+    """
+
+    def sharing(table: Table, memo: dict[int, Any]) -> Table:
+        twin = memo[id(table)] = copy.copy(table)
+        twin.items = copy.copy(table.items)
+        twin.items.update({key: copy.copy(part) for key, part in table.items.items() if isinstance(part, dict)})
+        twin.stream_shard = copy.deepcopy(table.stream_shard, memo)
+        return twin
+
+    def sharing_records(shard: StreamShard, memo: dict[int, Any]) -> StreamShard:
+        twin = memo[id(shard)] = copy.copy(shard)
         twin.table = copy.deepcopy(shard.table, memo)
         twin.items = list(shard.items)
         return twin
 
-    StreamShard.__deepcopy__ = sharing  # type: ignore[attr-defined]
+    Table.__deepcopy__ = sharing  # type: ignore[attr-defined]
+    StreamShard.__deepcopy__ = sharing_records  # type: ignore[attr-defined]
 
 
 def forget_old() -> None:

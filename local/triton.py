@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -31,6 +32,10 @@ ASK_SECONDS = 5.0
 
 class TritonFailed(FraudloopError):
     """The server ended, or was not ready in time; the message carries the end of its log."""
+
+
+class Killed(TritonFailed):
+    """It was killed before it was ready, as the kernel does when memory is short; whoever runs pods starts another."""
 
 
 class Triton:
@@ -85,11 +90,12 @@ class Triton:
 
         Raises:
             TritonFailed: it ended, `seconds` went by, or `given_up` was set meanwhile.
+            Killed: it was killed.
         """
         deadline = time.monotonic() + seconds
         while not self.ready():
             if not self.alive:
-                raise TritonFailed(f"tritonserver ended before it was ready:\n{self._complaint()}")
+                raise self._end()
             if time.monotonic() > deadline:
                 raise TritonFailed(f"tritonserver was not ready within {seconds:.0f} s:\n{self._complaint()}")
             if given_up is not None and given_up.is_set():
@@ -134,6 +140,12 @@ class Triton:
             "--disable-auto-complete-config",
             "--exit-timeout-secs=5",
         ]
+
+    def _end(self) -> TritonFailed:
+        """Why it ended before it was ready."""
+        if self._process is not None and self._process.poll() == -signal.SIGKILL:
+            return Killed("tritonserver was killed before it was ready")
+        return TritonFailed(f"tritonserver ended before it was ready:\n{self._complaint()}")
 
     @property
     def _shared_memory(self) -> str:

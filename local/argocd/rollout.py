@@ -1,4 +1,7 @@
-"""The Deployment of one replica: a new version starts beside the old one, which ends only when the new one is ready."""
+"""The Deployment of one replica: a new version starts beside the old one, which ends only when the new one is ready.
+
+A pod that dies is started again, as a kubelet does; one that ends by itself while it starts makes the rollout Degraded.
+"""
 
 import shutil
 import threading
@@ -8,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from local.argocd.front import Front
+from local.triton import Killed
 from statemachine.core.errors import FraudloopError
 
 PAUSE = 0.5
@@ -100,8 +104,16 @@ class Rollout:
                 wanted = self._wanted
                 self._given_up.clear()
                 refused = self._health[0] == "Degraded"
+            self._bury()
             if not self._stopped and not refused and not self._serves(wanted):
                 self._roll(wanted)
+
+    def _bury(self) -> None:
+        """Take a pod that has died out of service, as its readiness probe would; the next look starts another one."""
+        for pod in [pod for pod in self.pods() if pod.ready and not pod.server.alive]:
+            self._say(pod.version, "Progressing", f"{pod.name} has died")
+            self._front.switch(0)
+            self._end(pod)
 
     def _serves(self, version: str) -> bool:
         """Whether `version` is served by a living pod; then it is healthy, whatever was tried in between."""
@@ -131,6 +143,9 @@ class Rollout:
         try:
             pod.server.start()
             pod.server.wait_ready(self._startup_seconds, self._given_up)
+        except Killed:
+            self._end(pod)
+            return
         except FraudloopError as error:
             self._end(pod)
             self._say(pod.version, "Degraded", f"{pod.version} did not become ready: {error}")

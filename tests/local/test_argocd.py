@@ -16,7 +16,7 @@ import pytest
 from local.argocd import ArgoCD, Settings
 from local.argocd.fields import merge_patch
 from local.argocd.rollout import Server
-from local.triton import TritonFailed
+from local.triton import Killed, TritonFailed
 
 APPLICATION = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications/triton-fraud"
 SLICES = (
@@ -27,10 +27,10 @@ POINTER = "fraudloop.io/model-version"
 
 
 class FakePod:
-    """Answers every request with its version; a version that begins with `broken` never becomes ready."""
+    """Answers every request with its version; one that begins with `broken` never becomes ready."""
 
-    def __init__(self, version: str) -> None:
-        self.version = version
+    def __init__(self, version: str, killed: bool = False) -> None:
+        self.version, self.killed = version, killed
         self.alive = False
         fake = self
 
@@ -57,6 +57,8 @@ class FakePod:
     def wait_ready(self, seconds: float, given_up: threading.Event | None) -> None:
         if self.version.startswith("slow") and given_up is not None and given_up.wait(20):
             raise TritonFailed("nobody waits any more")
+        if self.killed:
+            raise Killed("killed before it was ready")
         if self.version.startswith("broken"):
             raise TritonFailed("the weights do not fit")
 
@@ -70,7 +72,7 @@ class FakePod:
 def fake_pod(version: str, folder: Path) -> Server:
     if version.startswith("absent"):
         raise FileNotFoundError(f"{version} has no manifest")
-    return FakePod(version)
+    return FakePod(version, killed=version.startswith("killed") and folder.name.startswith("001"))
 
 
 @pytest.fixture
@@ -198,6 +200,26 @@ def test_a_broken_candidate_leaves_the_old_one_serving(argocd: ArgoCD, version: 
     point(argocd, "v1")
     until(argocd, lambda live: health(live) == "Healthy")
     assert ask(argocd) == b"v1"
+
+
+def test_a_pod_that_dies_is_started_again(argocd: ArgoCD) -> None:
+    """As a kubelet does: the dead one is no endpoint any more, and another serves the same version."""
+    point(argocd, "v1")
+    until(argocd, lambda live: health(live) == "Healthy")
+    (dead,) = argocd.rollout.pods()
+    dead.server.stop()
+    until(argocd, lambda _: [pod.ready for pod in argocd.rollout.pods() if pod is not dead] == [True])
+    until(argocd, lambda live: health(live) == "Healthy")
+    assert dead not in argocd.rollout.pods()
+    assert ask(argocd) == b"v1"
+
+
+def test_a_pod_that_is_killed_while_it_starts_is_started_again(argocd: ArgoCD) -> None:
+    """Somebody killed it, so it says nothing about the candidate: the rollout goes on, and is never Degraded."""
+    point(argocd, "killed-1")
+    until(argocd, lambda live: health(live) == "Healthy")
+    assert ask(argocd) == b"killed-1"
+    assert [pod.name for pod in argocd.rollout.pods()] == ["triton-002-killed-1"]
 
 
 def test_a_rollout_can_be_given_up(argocd: ArgoCD) -> None:

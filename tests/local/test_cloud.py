@@ -42,6 +42,25 @@ def test_no_conditional_write_is_lost_between_threads(url, transactional):
     assert dynamodb.get_item(TableName=TABLE, Key=KEY)["Item"]["version"]["N"] == "40"
 
 
+@pytest.mark.usefixtures("made")
+def test_a_transaction_that_fails_leaves_nothing(url):
+    """All or nothing, in the table, in its index and in its stream, though a copy of the table is cheap."""
+    dynamodb = client("dynamodb", url)
+    first, second = (KEY | {"pk": {"S": f"run#{n}"}, "version": {"N": "1"}} for n in (1, 2))
+    dynamodb.put_item(TableName=TABLE, Item=first)
+    puts = [
+        {"Put": {"TableName": TABLE, "Item": second | {"due_shard": {"S": "DUE#0"}, "due_at": {"N": "1"}}}},
+        {"Put": {"TableName": TABLE, "Item": first | {"version": {"N": "2"}}}},
+        {"Put": {"TableName": TABLE, "Item": KEY | {"pk": {"S": "x"}}, "ConditionExpression": "attribute_exists(pk)"}},
+    ]
+    with pytest.raises(dynamodb.exceptions.TransactionCanceledException):
+        dynamodb.transact_write_items(TransactItems=puts)
+    assert dynamodb.scan(TableName=TABLE)["Items"] == [first]
+    assert dynamodb.scan(TableName=TABLE, IndexName="due")["Items"] == []
+    dynamodb.transact_write_items(TransactItems=puts[:2])
+    assert {item["version"]["N"] for item in dynamodb.scan(TableName=TABLE)["Items"]} == {"1", "2"}
+
+
 def test_a_consumer_that_waits_for_a_message_holds_up_nobody(url, made):
     """Long polling does not keep the lock: others write, and the message that one of them sends ends the wait."""
     queue = made.queues[resources.HINTS]

@@ -1,0 +1,57 @@
+"""`kill -9` in the running local system, at moments that a seed draws: every round ends right.
+
+Real: the handlers under awslambdaric, the KFP pipelines with their pods' processes, the deploy stage, Triton.
+Stand-ins: what the stages before deploy compute (`local.quick_stages`, with a toy model for Triton), so that a round
+takes seconds; moto, the embedded KFP and the Application API, as everywhere in `local/`. What dies is started again as
+its platform would: a runtime by the next invocation, the KFP server and Triton as Kubernetes restarts a container.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+from killing import KFP, STAGE, TRITON, VICTIMS, WIRE, Killer, Plan
+from relay import Relay
+from rounds import HEADER, Ring
+
+from local import quick_stages
+from local.home import Home
+from local.keeper import kept
+from local.system import Options, System
+from statemachine.bootstrap import bootstrap
+
+SOAK = bool(os.environ.get("FRAUDLOOP_SOAK"))
+# No Lambda runtime: one that dies while it holds a claim is waited out for 150 s.
+FEW = [(STAGE, 14), (KFP, 13), (TRITON, 4), (WIRE, 5)]
+MANY = [(VICTIMS[number % len(VICTIMS)], number) for number in range(20)]
+
+
+@pytest.fixture(scope="module")
+def ring(tmp_path_factory):
+    """A running system with a relay before its cloud; at the end it prints the table."""
+    folder, relays, urls = tmp_path_factory.mktemp("deaths"), [], []
+
+    def wire(url):
+        urls.append(url)
+        relays.append(Relay(url))
+        return relays[0].url
+
+    registry = Path(__file__).with_name("deaths.toml")
+    options = Options(registry, tick_seconds=2.0, environment=quick_stages.environment(), wire=wire)
+    with pytest.MonkeyPatch.context() as patch, System(Home(folder / "home"), options) as system, kept(system):
+        for name, value in system.endpoints.environment.items():
+            patch.setenv(name, value)
+        patch.setenv("AWS_ENDPOINT_URL", urls[0])
+        ring = Ring(system, bootstrap(), urls[0], Killer(system, relays[0]), relays[0])
+        yield ring
+    relays[0].close()
+    print("\n".join(["", HEADER, *map(str, ring.rounds)]))
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("victim", "seed"), MANY if SOAK else FEW)
+def test_whatever_is_killed_the_round_ends_right(ring, victim, seed):
+    """The run rests where it should, nothing is lost or twice or orphaned, and Triton serves the champion."""
+    played = ring.play(Plan.drawn(victim, seed), seed)
+    print(f"\n{HEADER}\n{played}")
+    assert played.wrong == []
