@@ -1,5 +1,6 @@
 """What `doctor` asks: is everything here that the loop and its operators need? Each failure says what to do."""
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -88,9 +89,9 @@ def queues(world: World) -> str:
 
 
 def ticking(world: World) -> str:
-    """The step function reaches KFP from its own subnets: no pass of the last hour counted `WorldUnreachable`.
+    """The step function, which alone stands in its subnets, is asked whether KFP answers from there.
 
-    Only the function itself stands in its subnets, so its own count is asked, not the network from here.
+    Passes of the last hour that reached nothing are told with it: an outage that comes and goes.
     """
     name = world.settings.get(variable("StepFunctionName"), "")
     if not name:
@@ -98,11 +99,15 @@ def ticking(world: World) -> str:
     found = world.aws("lambda").get_function_configuration(FunctionName=name)
     if found.get("State") not in (None, "Active"):
         raise No(f"{name} is {found['State']}: {found.get('StateReason')}")
-    unreachable = _counted(world, "WorldUnreachable")
-    if unreachable:
-        raise No(f"{unreachable:.0f} passes of the last hour could not reach KFP, S3 or DynamoDB")
-    vpc = found.get("VpcConfig", {}).get("SubnetIds") or ["no VPC"]
-    return f"{name} in {', '.join(vpc)}: every pass of the last hour reached what it asked"
+    answer = world.aws("lambda").invoke(FunctionName=name, Payload=json.dumps({"source": "fraudloop.doctor"}))
+    told = json.load(answer["Payload"])
+    if "FunctionError" in answer or "kfp" not in told:
+        raise No(f"{name} could not be asked: {json.dumps(told)[:300]}")
+    if told["kfp"]:
+        raise No(f"asked from inside, {name} says: {told['kfp']}")
+    vpc = ", ".join(found.get("VpcConfig", {}).get("SubnetIds", ())) or "no VPC"
+    missed = _counted(world, "WorldUnreachable")
+    return f"{name} ({vpc}) was asked, and KFP answers it; {missed:.0f} passes of the last hour reached nothing"
 
 
 def _counted(world: World, metric: str) -> float:

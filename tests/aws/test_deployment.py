@@ -238,6 +238,12 @@ def test_an_object_begins_a_run_with_the_built_code(deployed):
     assert float(run["due_at"]["N"]) > 0
 
 
+def test_the_step_function_says_whether_it_reaches_kfp(deployed):
+    """`fraudloop doctor` asks the built function, for it alone stands in its subnets. Here nothing listens."""
+    said = deployed.invoke("step", {"source": "fraudloop.doctor"})["answer"]
+    assert "KFP" in said["kfp"]
+
+
 def test_the_night_begins_a_run_by_itself(deployed):
     """The built nightly function lists the deployed bucket, and counts a slot once."""
     night = {"time": "2026-11-25T02:00:00Z", "detail-type": "Scheduled Event", "source": "aws.scheduler", "detail": {}}

@@ -35,6 +35,15 @@ def test_a_kfp_that_does_not_answer_is_no_message_failure(invoke, kfp):
     assert run.unseen > 0
 
 
+def test_the_doctor_may_ask_the_step_whether_kfp_answers(invoke, kfp):
+    """ "" is yes; else the step says what kept it from KFP. No run is looked at."""
+    begun(invoke)
+    assert invoke("step", {"source": "fraudloop.doctor"}) == {"kfp": ""}
+    kfp.down = True
+    assert invoke("step", {"source": "fraudloop.doctor"})["kfp"].startswith("KFP")
+    assert invoke.app().ledger.run("fraud-1").state is State.QUEUED
+
+
 def test_the_tick_frees_a_slot_whose_holder_is_gone(invoke):
     """Nobody waits for ever behind a run that does not exist."""
     from dataclasses import replace

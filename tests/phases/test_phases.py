@@ -1,8 +1,11 @@
 """Each check says yes in a world that is well and no, with what to do, in one that is not; undo is safe to repeat."""
 
+import io
 import json
 import re
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import ClassVar
 
 import boto3
 import pytest
@@ -308,6 +311,55 @@ def test_a_world_that_is_not_gets_no_and_what_to_do(
     assert not finding.ok
     assert re.search(said, finding.said), finding.said
     assert len(finding.do) > 10
+
+
+class Inside(World):
+    """A world whose step function is there and says what it is told to say. moto runs no function without Docker."""
+
+    SAYS: ClassVar[dict[str, object]] = {"kfp": ""}
+
+    def aws(self, service):
+        if service != "lambda":
+            return super().aws(service)
+        configuration = {"State": "Active", "VpcConfig": {"SubnetIds": ["subnet-1"]}}
+        answer = {"Payload": io.BytesIO(json.dumps(self.SAYS).encode())}
+        return SimpleNamespace(get_function_configuration=lambda **_: configuration, invoke=lambda **_: answer)
+
+
+@pytest.mark.parametrize(
+    ("says", "ok", "said"),
+    [
+        ({"kfp": ""}, True, r"step \(subnet-1\) was asked, and KFP answers it; 0 passes"),
+        ({"kfp": "KFP: connection timed out"}, False, "asked from inside, step says: KFP: connection timed out"),
+        ({"errorMessage": "no such handler"}, False, "could not be asked: .*no such handler"),
+    ],
+)
+def test_the_step_function_is_asked_from_inside_its_subnets(world, monkeypatch, says, ok, said):
+    """Reachability is judged by the function's own answer, not by the network of the person who asks."""
+    monkeypatch.setattr(Inside, "SAYS", says)
+    inside = Inside(environment={**world.environment, "STEP_FUNCTION_NAME": "step"})
+    finding = ask(named(installation.CHECKS, "step function reaches KFP"), inside)
+    assert (finding.ok, bool(re.search(said, finding.said))) == (ok, True), finding.said
+
+
+class Telling(World):
+    """A world whose bucket says that it tells EventBridge, as AWS does and moto's GetBucketNotification does not."""
+
+    def aws(self, service):
+        client = super().aws(service)
+        if service == "s3":
+            told = {"EventBridgeConfiguration": {}}
+            client.get_bucket_notification_configuration = lambda Bucket: told  # noqa: N803 — boto3's name
+        return client
+
+
+def test_a_data_bucket_that_keeps_versions_and_tells_eventbridge_is_well(world):
+    """Silent, or without versions, it is not."""
+    telling = Telling(environment=world.environment)
+    assert ask(named(installation.CHECKS, "data bucket"), telling).ok
+    assert "does not tell EventBridge" in ask(named(installation.CHECKS, "data bucket"), world).said
+    world.aws("s3").put_bucket_versioning(Bucket="fraudloop-data", VersioningConfiguration={"Status": "Suspended"})
+    assert "keeps no versions" in ask(named(installation.CHECKS, "data bucket"), telling).said
 
 
 def test_every_check_is_seen_to_fail_or_says_here_why_not():
