@@ -36,7 +36,16 @@ def test_every_row_falls_into_a_bin():
 
 def test_the_same_data_does_not_drift():
     """PSI against itself is zero."""
-    assert profile.drift(rows(), profile.profile(rows())) == pytest.approx(dict.fromkeys(profile.profile(rows()), 0.0))
+    drift = profile.drift(rows(), profile.profile(rows()))
+    assert drift == pytest.approx(dict.fromkeys(drift.keys(), 0.0))
+    assert drift.keys() == profile.profile(rows()).keys() - {"label"}
+
+
+def test_labels_do_not_drift():
+    """New rows all say "No" until their chargebacks come: that is no news."""
+    assert profile.drift(rows(label=[0] * 1000), profile.profile(rows())) == profile.drift(
+        rows(), profile.profile(rows())
+    )
 
 
 def test_only_what_moved_drifts():

@@ -16,12 +16,13 @@ NUMERIC = {
     "hour": pl.col("minute") / 60,
     "zip": pl.when(pl.col("zip") > 0).then(pl.col("zip")),
 }
+LABEL = "label"
 CATEGORICAL = {
     "channel": pl.col("channel"),
     "mcc": pl.col("mcc"),
     "state": pl.col("state"),
     "errors": pl.col("errors"),
-    "label": pl.when(pl.col("label") >= 0).then(pl.col("label")),
+    LABEL: pl.when(pl.col("label") >= 0).then(pl.col("label")),
 }
 DECILES = tuple(number / 10 for number in range(1, 10))
 TOP = 20  # categories with a bin of their own; all others share one, or PSI would measure the noise of rare ones
@@ -37,9 +38,12 @@ def profile(rows: pl.LazyFrame) -> dict[str, Column]:
 
 
 def drift(rows: pl.LazyFrame, reference: Mapping[str, Column]) -> dict[str, float]:
-    """PSI of each column of `rows` against an earlier profile, whose bins are used."""
+    """PSI of each column of `rows` against an earlier profile, whose bins are used.
+
+    Not of the label: those of new rows are not known yet, and a file that says "No" for now would look like a change.
+    """
     tables = _tables(rows)
-    known = {name: column for name, column in reference.items() if name in tables}
+    known = {name: column for name, column in reference.items() if name in tables and name != LABEL}
     return {name: psi(_counted(tables[name], column), column["counts"]) for name, column in known.items()}
 
 
