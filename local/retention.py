@@ -13,14 +13,20 @@ KEPT = 1000  # records a table and iterators; the dispatcher reads twice a secon
 def copy_tables_cheaply() -> None:
     """Let the copy of a table, made to undo a failed transaction, share its items and its stream's records.
 
-    Stream records never change, and a Put replaces an item; nobody here updates one in place (`UpdateItem`).
+    Stream records never change, and a Put replaces an item; nobody here updates one in place (`UpdateItem`). moto
+    makes a copy for each write of the transaction before the first one: what equals the last copy is not made again.
     """
+    last: list[tuple[Table, int, Table]] = []
 
     def sharing(table: Table, memo: dict[int, Any]) -> Table:
+        written = _written(table)
+        if last and last[0][:2] == (table, written):
+            return last[0][2]
         twin = memo[id(table)] = copy.copy(table)
         twin.items = copy.copy(table.items)
         twin.items.update({key: copy.copy(part) for key, part in table.items.items() if isinstance(part, dict)})
         twin.stream_shard = copy.deepcopy(table.stream_shard, memo)
+        last[:] = [(table, written, twin)] if written >= 0 else []
         return twin
 
     def sharing_records(shard: StreamShard, memo: dict[int, Any]) -> StreamShard:
@@ -31,6 +37,12 @@ def copy_tables_cheaply() -> None:
 
     Table.__deepcopy__ = sharing  # type: ignore[attr-defined]
     StreamShard.__deepcopy__ = sharing_records  # type: ignore[attr-defined]
+
+
+def _written(table: Table) -> int:
+    """How many writes the table has seen, by its stream; -1 if it has none."""
+    shard = table.stream_shard
+    return shard.starting_sequence_number + len(shard.items) if shard is not None else -1
 
 
 def forget_old() -> None:

@@ -15,6 +15,7 @@ from statemachine.core.report import REPORT, STARTED, Artifact, Outcome, Report
 from statemachine.core.states import Stage
 
 Play = Callable[[Order], Report | bytes | None]
+MADE = b"what the stage made"
 GOOD = {"auc_roc": 0.97, "average_precision": 0.6, "f1": 0.6}
 
 
@@ -147,7 +148,7 @@ class Stages:
         if isinstance(said, Report) and order.stage is Stage.PREPROCESS and "objects" in said.outputs:
             self.files.bodies.setdefault(said.outputs["objects"].uri, self._verdicts(order, said))
         for artifact in said.outputs.values() if isinstance(said, Report) else ():
-            self.files.bodies.setdefault(artifact.uri, b"what the stage made")
+            self.files.bodies.setdefault(artifact.uri, MADE)
         self.files.bodies[f"{order.output_uri}/{REPORT}"] = said.dumps() if isinstance(said, Report) else said
         ended = isinstance(said, Report) and said.outcome is not Outcome.FAILED
         self.pipelines.end(job.launch.kfp_id, LaunchState.SUCCEEDED if ended else LaunchState.FAILED)

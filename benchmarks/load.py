@@ -1,0 +1,202 @@
+"""200 runs of 200 models at once, on the real DynamoDB and S3 adapters against moto, by workers that meet each other.
+
+Every tenth hint comes twice and all are shuffled, so that workers meet. moto answers one request at a time, in a
+process of its own, and is the limit. Stand-ins: KFP is in memory, and so are its pods, which end at once; of what they
+would make only what the controller reads is written.
+"""
+
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.results import Figure, figure
+from local import resources
+from local.process import end, free_port, spawn
+from local.resources import ARTIFACTS, TABLE, client
+from local.simulated.stages import MADE
+from local.simulated.world import World
+from local.system import READY_SECONDS, answers
+from statemachine.adapters.dynamodb import DynamoTable
+from statemachine.adapters.s3 import S3Files
+from statemachine.core.policy import Policy
+from statemachine.core.report import REPORT
+from statemachine.core.run import Run
+from statemachine.core.states import State
+
+MODELS, WORKERS = 200, 8
+BOUND, PATIENCE = 120.0, 240.0  # seconds; a busy machine may take longer, but not for ever
+SEED = 7
+
+
+def run() -> list[Figure]:
+    """All of them begin before any goes on; then as fast as it goes."""
+    with _cloud() as url:
+        load = Load(url)
+        load.begin()
+        active = len(set(load.world.ledger.table.due(time.time() + 1e6)))
+        load.play()
+        trouble = load.trouble()
+    assert active == MODELS, f"{active} runs were active at once"
+    assert not trouble, trouble[:5]
+    lost = sum(count for came, count in load.came.items() if came in ("overtaken", "claimed"))
+    return [
+        figure("load.active_runs", active, "runs at once, all SUCCEEDED, nothing twice"),
+        figure("load.runs_per_s", MODELS / load.seconds, "runs/s"),
+        figure("load.passes_per_s", load.came.total() / load.seconds, f"passes/s by {WORKERS} workers"),
+        figure("load.passes_per_run", load.came.total() / MODELS, "passes"),
+        figure("load.conflicts", lost, "passes that met another worker", "all passes", load.came.total()),
+        figure("load.seconds", load.seconds, "s", "the bound", BOUND),
+    ]
+
+
+@contextmanager
+def _cloud() -> Iterator[str]:
+    """moto with everything that the system needs, in a process of its own."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    process = spawn([sys.executable, "-m", "local.cloud", str(port)], log=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + READY_SECONDS
+        while not answers(url):
+            assert time.monotonic() < until, "moto does not answer"
+        resources.create(url)
+        yield url
+    finally:
+        end(process)
+
+
+class Hurried(World):
+    """The simulated world, by the clock on the wall."""
+
+    def clock(self) -> float:
+        """Now."""
+        return time.time()
+
+    def new_id(self) -> str:
+        """As in production: workers draw theirs at once."""
+        return f"{random.getrandbits(48):012x}"
+
+
+class Locked:
+    """A port whose calls come one at a time: a dict does not like to be changed while it is read."""
+
+    def __init__(self, port: Any) -> None:
+        self._port, self._lock = port, threading.Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._port, name)
+
+        def call(*given: Any) -> Any:
+            with self._lock:
+                return method(*given)
+
+        return call
+
+
+@dataclass
+class Bodies:
+    """What the pods write, to S3; `read` are the reports that the controller found, by launch."""
+
+    files: S3Files
+    read_reports: set[str] = field(default_factory=set)
+    made: set[str] = field(default_factory=set)
+
+    @property
+    def bodies(self) -> "Bodies":
+        """The simulated stages write into a dict."""
+        return self
+
+    def __getitem__(self, uri: str) -> bytes:
+        return self.files.read(uri, 1_000_000) or b""
+
+    def __setitem__(self, uri: str, body: bytes) -> None:
+        self.made.add(uri)
+        self.files.write(uri, body)
+
+    def setdefault(self, uri: str, body: bytes) -> None:
+        """Write it, unless a pod has or nobody reads it."""
+        if uri not in self.made and body != MADE:
+            self[uri] = body
+
+    def write(self, uri: str, body: bytes) -> None:
+        """The controller's own."""
+        self.files.write(uri, body)
+
+    def read(self, uri: str, limit: int) -> bytes | None:
+        """The controller's own, remembered."""
+        body = self.files.read(uri, limit)
+        if body is not None and uri.endswith(REPORT):
+            self.read_reports.add(uri)
+        return body
+
+
+class Load:
+    """The world on the adapters, and what came of its passes."""
+
+    def __init__(self, url: str) -> None:
+        policies = {f"m{n}": Policy(f"m{n}", f"data/m{n}/", root=f"s3://{ARTIFACTS}") for n in range(MODELS)}
+        self.world, self.draw = Hurried(policies), random.Random(SEED)
+        self.bucket = Bodies(S3Files(client("s3", url)))
+        self.world.stages.files = self.bucket
+        self.came: Counter[str] = Counter()
+        self.seconds = 0.0
+        table = DynamoTable(client("dynamodb", url), TABLE)
+        self.world.wire(table, Locked(self.world.pipelines), self.bucket, self.world.hints)
+
+    def begin(self) -> None:
+        """One run of each model, with one object."""
+        for model in self.world.policies:
+            self.world.land("a.csv", model=model)
+            self.world.people.start(model, "the benchmark", "load")
+
+    def play(self) -> None:
+        """Workers look, pods end, until everything rests; the pods' time is not the controller's."""
+        until = time.monotonic() + PATIENCE
+        with ThreadPoolExecutor(WORKERS) as workers:
+            while hints := self._hints():
+                begun = time.monotonic()
+                self.came.update(workers.map(self._look, hints))
+                self.seconds += time.monotonic() - begun
+                assert time.monotonic() < until, f"not at rest within {PATIENCE:.0f} s: {self.came}"
+
+    def _hints(self) -> list[str]:
+        """What is hinted at, some of it twice, in any order; the tick's when there is nothing else."""
+        for job in self.world.pipelines.working():
+            self.world.stages.finish(job)
+            self.world.hints.look_at([job.order.run_id])
+        if not self.world.hints.queue:
+            self.world.hints.look_at(list(self.world.ledger.table.due(time.time() + 1e6)))
+        hints = [*self.world.hints.queue]
+        self.world.hints.queue.clear()
+        hints += hints[::10]
+        self.draw.shuffle(hints)
+        return hints
+
+    def _look(self, run_id: str) -> str:
+        return self.world.reconciler.look_at(run_id).split(":")[0].split(" ")[0]
+
+    def trouble(self) -> list[str]:
+        """In words, what is lost or twice."""
+        runs: list[Run] = [self.world.ledger.run(f"{model}-1") for model in self.world.policies]
+        names = Counter(order.name for order in self.world.pipelines.created)
+        read = Counter(uri.rsplit("/", 2)[0] for uri in self.bucket.read_reports)
+        found = [f"{run.id} is {run.state.value}: {run.reason}" for run in runs if run.state is not State.SUCCEEDED]
+        found += [f"{name} was launched {count} times" for name, count in names.items() if count > 1]
+        found += [f"of {attempt} {count} launches were read" for attempt, count in read.items() if count > 1]
+        return found + [trouble for run in runs for trouble in self._trouble(run)]
+
+    def _trouble(self, run: Run) -> Iterator[str]:
+        model, serves = self.world.ledger.model(run.model), self.world.stages.applications[run.model]
+        (thing,) = self.world.intake.objects(run.model)
+        if len(list(self.world.ledger.runs(run.model))) != 1 or thing.epoch != 1:
+            yield f"{run.model} has not one run of one object"
+        if not model.champion or [(1, model.champion.version)] != serves.patches:
+            yield f"{run.model} serves {serves.patches}, its champion is {model.champion}"
