@@ -8,10 +8,42 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from local.process import end, free_port, spawn
+
+DOUBLE_CONFIG = """
+name: "double"
+backend: "python"
+input [{ name: "X" data_type: TYPE_FP32 dims: [ 1 ] }]
+output [{ name: "Y" data_type: TYPE_FP32 dims: [ 1 ] }]
+instance_group [{ kind: KIND_CPU count: 1 }]
+parameters: { key: "candidate_version" value: { string_value: "fraud-1-00000000" } }
+"""
+DOUBLE = """
+import triton_python_backend_utils as pb
+class TritonPythonModel:
+    def execute(self, requests):
+        answer = lambda r: pb.Tensor("Y", 2 * pb.get_input_tensor_by_name(r, "X").as_numpy())
+        return [pb.InferenceResponse([answer(request)]) for request in requests]
+"""
+
+
+@pytest.fixture
+def double(tmp_path: Path) -> Callable[..., Path]:
+    """A model repository for Triton with one toy model, which doubles a number or does what it is told instead."""
+
+    def repository(model: str = DOUBLE) -> Path:
+        folder = tmp_path / "repository"
+        (folder / "double/1").mkdir(parents=True)
+        (folder / "double/config.pbtxt").write_text(DOUBLE_CONFIG)
+        (folder / "double/1/model.py").write_text(model)
+        return folder
+
+    return repository
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -17,21 +18,7 @@ pytestmark = [
     pytest.mark.skipif(bool(triton.missing_system_library()), reason=triton.missing_system_library()),
 ]
 
-CONFIG = """
-name: "double"
-backend: "python"
-input [{ name: "X" data_type: TYPE_FP32 dims: [ 2 ] }]
-output [{ name: "Y" data_type: TYPE_FP32 dims: [ 2 ] }]
-instance_group [{ kind: KIND_CPU count: 1 }]
-parameters: { key: "candidate_version" value: { string_value: "fraud-1-00000000" } }
-"""
-MODEL = """
-import triton_python_backend_utils as pb
-class TritonPythonModel:
-    def execute(self, requests):
-        answer = lambda r: pb.Tensor("Y", 2 * pb.get_input_tensor_by_name(r, "X").as_numpy())
-        return [pb.InferenceResponse([answer(request)]) for request in requests]
-"""
+Double = Callable[..., Path]
 ORPHAN_MAKER = """
 import sys, time
 from pathlib import Path
@@ -44,16 +31,9 @@ time.sleep(600)
 """
 
 
-def repository(folder: Path, model: str = MODEL) -> Path:
-    (folder / "double" / "1").mkdir(parents=True)
-    (folder / "double" / "config.pbtxt").write_text(CONFIG)
-    (folder / "double" / "1" / "model.py").write_text(model)
-    return folder
-
-
-def test_it_becomes_ready_and_tells_its_configuration(tmp_path: Path) -> None:
+def test_it_becomes_ready_and_tells_its_configuration(double: Double, tmp_path: Path) -> None:
     """A started server answers, names the version that it serves, and is gone after `stop`, with its shared memory."""
-    server = Triton(repository(tmp_path / "repository"), tmp_path / "run")
+    server = Triton(double(), tmp_path / "run")
     with server:
         server.wait_ready(60)
         config = server.config("double")
@@ -64,16 +44,16 @@ def test_it_becomes_ready_and_tells_its_configuration(tmp_path: Path) -> None:
     assert not list(Path("/dev/shm").glob(f"*_{server.http_port}_*"))
 
 
-def test_a_model_that_breaks_while_loading_is_told_with_the_end_of_the_log(tmp_path: Path) -> None:
+def test_a_model_that_breaks_while_loading_is_told_with_the_end_of_the_log(double: Double, tmp_path: Path) -> None:
     """Whoever waits learns at once that the server ended, and why."""
-    broken = repository(tmp_path / "repository", "raise RuntimeError('weights do not fit')")
+    broken = double("raise RuntimeError('weights do not fit')")
     with Triton(broken, tmp_path / "run") as server, pytest.raises(TritonFailed, match="weights do not fit"):
         server.wait_ready(60)
 
 
-def test_it_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
+def test_it_dies_with_the_process_that_started_it(double: Double, tmp_path: Path) -> None:
     """Kill -9 of the starter leaves neither the server nor its interpreters."""
-    command = [sys.executable, "-c", ORPHAN_MAKER, str(repository(tmp_path / "repository")), str(tmp_path / "run")]
+    command = [sys.executable, "-c", ORPHAN_MAKER, str(double()), str(tmp_path / "run")]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as starter:
         assert starter.stdout is not None
         assert starter.stdout.readline() == b"ready\n"
@@ -91,9 +71,9 @@ def test_a_missing_library_names_the_debian_package(monkeypatch: pytest.MonkeyPa
     assert f"apt-get install libpython{triton.PYTHON}" in triton.missing_system_library()
 
 
-def test_waiting_has_an_end(tmp_path: Path) -> None:
+def test_waiting_has_an_end(double: Double, tmp_path: Path) -> None:
     """A server that never becomes ready is given up at its deadline."""
-    slow = repository(tmp_path / "repository", "import time\ntime.sleep(60)")
+    slow = double("import time\ntime.sleep(60)")
     begun = time.monotonic()
     with Triton(slow, tmp_path / "run") as server, pytest.raises(TritonFailed, match="not ready within 1 s"):
         server.wait_ready(1)

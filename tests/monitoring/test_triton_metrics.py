@@ -18,21 +18,6 @@ pytestmark = [
     pytest.mark.skipif(bool(triton.missing_system_library()), reason=triton.missing_system_library()),
 ]
 
-CONFIG = """
-name: "double"
-backend: "python"
-input [{ name: "X" data_type: TYPE_FP32 dims: [ 1 ] }]
-output [{ name: "Y" data_type: TYPE_FP32 dims: [ 1 ] }]
-instance_group [{ kind: KIND_CPU count: 1 }]
-"""
-MODEL = """
-import triton_python_backend_utils as pb
-class TritonPythonModel:
-    def execute(self, requests):
-        x = [pb.get_input_tensor_by_name(request, "X").as_numpy() for request in requests]
-        return [pb.InferenceResponse([pb.Tensor("Y", 2 * each)]) for each in x]
-"""
-
 
 def ask(server, datatype):
     body = {"inputs": [{"name": "X", "shape": [1], "datatype": datatype, "data": [1]}]}
@@ -43,12 +28,9 @@ def ask(server, datatype):
         error.close()
 
 
-def test_triton_says_what_the_catalogue_says(tmp_path):
+def test_triton_says_what_the_catalogue_says(double, tmp_path):
     """Each of our Triton metrics is exposed after one good and one bad request, with the catalogue's labels."""
-    (tmp_path / "repository/double/1").mkdir(parents=True)
-    (tmp_path / "repository/double/config.pbtxt").write_text(CONFIG)
-    (tmp_path / "repository/double/1/model.py").write_text(MODEL)
-    server = Triton(tmp_path / "repository", tmp_path / "server")
+    server = Triton(double(), tmp_path / "server")
     server.start()
     try:
         server.wait_ready(60)
