@@ -31,14 +31,20 @@ def connect() -> str:
         os.environ.update({**stack.settings(name, boto3.client("cloudformation")), **os.environ})
     if os.environ.get(NAMED):
         return f"{os.environ[NAMED]} at {os.environ.get('AWS_ENDPOINT_URL') or 'AWS'}"
-    endpoints = home().endpoints()
-    if endpoints is None:
+    if not enter_local():
         raise Misconfigured(
             f"no system to speak to: {NAMED} is not set, and no local system runs in {home().path}. "
             f"Start one with `fraudloop up`, or name a deployed stack by {stack.NAMED}."
         )
-    endpoints.enter()
     return f"the local system in {home().path}"
+
+
+def enter_local() -> bool:
+    """Become a client of the local system, if one runs here and nothing else is named."""
+    endpoints = None if os.environ.get(NAMED) or os.environ.get(stack.NAMED) else home().endpoints()
+    if endpoints:
+        endpoints.enter()
+    return endpoints is not None
 
 
 def application() -> App:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cli.connection import enter_local
 from cli.output import Json
 from cli.phase import Model, Stack
 
@@ -23,4 +24,5 @@ def doctor(
     from cli.phases import installation, reporting  # late: it brings kubernetes and kfp, two seconds that --help spares
     from cli.phases.world import World
 
-    reporting.answer("Doctor", installation.CHECKS, only, World(model=model, stack=stack), out, as_json_)
+    world = World(local=not stack and enter_local(), model=model, stack=stack)
+    reporting.answer("Doctor", installation.CHECKS, only, world, out, as_json_)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cli.connection import enter_local
 from cli.output import Json, console
 from cli.stack import NAMED
 
@@ -27,12 +28,15 @@ def check(
     out: Annotated[Path | None, typer.Option(help="Write the report to OUT.md and OUT.json.")] = None,
     as_json_: Json = False,
 ) -> None:
-    """Ask each of the phase's questions; the exit status is 0 only if every answer is yes."""
+    """Ask each of the phase's questions; the exit status is 0 only if every answer is yes.
+
+    Of the local system (`fraudloop up`) it asks what one machine can answer, and says what needs a cluster.
+    """
     from cli.phases import reporting, table  # late: it brings kubernetes and kfp, two seconds that --help spares
     from cli.phases.world import World
 
-    name, checks = table.PHASES[number]
-    world = World(model=model, stack=stack, wait=wait, parity=str(parity))
+    local, (name, checks) = not stack and enter_local(), table.PHASES[number]
+    world = World(model=model, stack=stack, wait=wait, parity=str(parity), local=local)
     reporting.answer(f"Phase {number}: {name}", checks, only, world, out, as_json_)
 
 

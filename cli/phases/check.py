@@ -1,11 +1,13 @@
 """What a check is: a question to an API, in one sentence, with what to do when the answer is no."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from cli.phases.world import World
+
+MARKS = {True: "yes", False: "**no**", None: "not here"}
 
 
 class No(Exception):
@@ -14,21 +16,25 @@ class No(Exception):
 
 @dataclass(frozen=True)
 class Check:
-    """`ask` returns what it saw, or raises: `No`, or whatever the API's client raises."""
+    """`ask` returns what it saw, or raises: `No`, or whatever the API's client raises.
+
+    `needs` is what the local system lacks for it, "a cluster" say: there it is not asked, and the report says so.
+    """
 
     plan: str
     name: str
     ask: Callable[[World], str]
     do: str
+    needs: str = ""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of one check."""
+    """What came of one check; `ok` is None for one that cannot be asked here."""
 
     plan: str
     name: str
-    ok: bool
+    ok: bool | None
     said: str
     do: str
     seconds: float
@@ -39,16 +45,37 @@ def run(checks: Iterable[Check], world: World, tell: Callable[[Finding], None] =
     findings = []
     for check in checks:
         began = time.monotonic()
-        try:
-            ok, said = True, check.ask(world)
-        except No as no:
-            ok, said = False, str(no)
-        except Exception as error:
-            ok, said = False, f"could not ask: {type(error).__name__}: {_short(error)}"
-        finding = Finding(check.plan, check.name, ok, said, "" if ok else check.do, time.monotonic() - began)
+        ok, said = _answer(check, world)
+        do = check.do if ok is False else ""
+        finding = Finding(check.plan, check.name, ok, said, do, time.monotonic() - began)
         findings.append(finding)
         tell(finding)
     return findings
+
+
+def _answer(check: Check, world: World) -> tuple[bool | None, str]:
+    if world.local and check.needs:
+        return None, f"not asked on this machine: it needs {check.needs}"
+    try:
+        return True, check.ask(world)
+    except No as no:
+        return False, str(no)
+    except Exception as error:
+        return False, f"could not ask: {type(error).__name__}: {_short(error)}"
+
+
+def holds(findings: Iterable[Finding]) -> bool:
+    """Something was asked, and every answer was yes."""
+    answers = [finding.ok for finding in findings if finding.ok is not None]
+    return bool(answers) and all(answers)
+
+
+def tally(findings: Sequence[Finding]) -> str:
+    """How many hold, and how many cannot be asked here."""
+    held, elsewhere = sum(f.ok is True for f in findings), sum(f.ok is None for f in findings)
+    return f"{held} of {len(findings)} checks hold" + (
+        f", {elsewhere} cannot be asked on this machine" * bool(elsewhere)
+    )
 
 
 def _short(error: Exception) -> str:
@@ -58,24 +85,23 @@ def _short(error: Exception) -> str:
     return text.strip().splitlines()[0][:300] if text.strip() else "no message"
 
 
-def as_json(title: str, findings: list[Finding]) -> dict[str, Any]:
+def as_json(title: str, findings: Sequence[Finding]) -> dict[str, Any]:
     """The report for programs."""
-    return {"title": title, "ok": all(f.ok for f in findings), "checks": [asdict(f) for f in findings]}
+    return {"title": title, "ok": holds(findings), "checks": [asdict(f) for f in findings]}
 
 
-def as_markdown(title: str, findings: list[Finding]) -> str:
+def as_markdown(title: str, findings: Sequence[Finding]) -> str:
     """The report for people: a table, then what to do."""
-    held = sum(f.ok for f in findings)
     lines = [
         f"# {title}",
         "",
-        f"{held} of {len(findings)} checks hold.",
+        f"{tally(findings)}.",
         "",
         "| plan | check | | found |",
         "|---|---|---|---|",
     ]
-    lines += [f"| {f.plan} | {f.name} | {'yes' if f.ok else '**no**'} | {_cell(f.said)} |" for f in findings]
-    wrong = [f for f in findings if not f.ok]
+    lines += [f"| {f.plan} | {f.name} | {MARKS[f.ok]} | {_cell(f.said)} |" for f in findings]
+    wrong = [f for f in findings if f.ok is False]
     if wrong:
         lines += ["", "## What to do", ""]
         lines += [f"- **{f.name}**: {f.do}" for f in wrong]

@@ -81,6 +81,7 @@ CHECKS = (
         "the images are in ECR",
         images,
         "docker/images.sh REGISTRY VERSION, then put the digests into pipelines.toml",
+        needs="an AWS account",
     ),
     Check("2.4", "the pipelines are published", published, "make build && fraudloop publish"),
     Check("2.2–2.3", "a run preprocessed and trained", trained, "fraudloop start MODEL, then fraudloop watch RUN"),
@@ -88,6 +89,6 @@ CHECKS = (
         "2.5",
         "parity with the SageMaker baseline",
         parity,
-        "fraudloop baseline import, then fraudloop parity --json > parity.json",
+        "fraudloop baseline import, then fraudloop parity RUN --baseline baseline.json --out parity/",
     ),
 )

@@ -76,6 +76,7 @@ CHECKS = (
         "the pods of Kubeflow run",
         running,
         "`kubectl describe pod` names the reason; see docs/install.md, step 4",
+        needs="a cluster",
     ),
     Check(
         "1.2",
@@ -83,6 +84,7 @@ CHECKS = (
         s3_from_a_pod,
         "compare the role's trust (deploy/aws/roles.yaml) with namespace and service account; is the "
         "annotation on the account?",
+        needs="a cluster",
     ),
     Check(
         "1.3",
@@ -90,8 +92,9 @@ CHECKS = (
         gpu,
         "`kubectl describe nodepool fraudloop-gpu`; quota for G instances? NVIDIA device plugin? Else"
         " nodes by hand (docs/install.md)",
+        needs="a cluster with GPU nodes",
     ),
-    Check("1.4", "the page of KFP", page, "is deployment ml-pipeline-ui ready?"),
+    Check("1.4", "the page of KFP", page, "is deployment ml-pipeline-ui ready?", needs="a cluster"),
     Check("1.4", "a hello-world pipeline", hello, "open the run in KFP's page: the step's events say why"),
     Check(
         "1.5",
@@ -104,5 +107,6 @@ CHECKS = (
         "artifacts are stored in S3",
         stored,
         "set defaultPipelineRoot in ConfigMap kfp-launcher (deploy/kfp/base/artifact-store.yaml)",
+        needs="a cluster, for here they are files",
     ),
 )

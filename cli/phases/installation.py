@@ -150,6 +150,7 @@ CHECKS = (
         data,
         "an existing bucket: aws s3api put-bucket-notification-configuration --bucket B "
         "--notification-configuration EventBridgeConfiguration={}",
+        needs="an AWS account",
     ),
     Check("aws", "the queues", queues, "fraudloop dlq list, then fraudloop dlq replay"),
     Check(
@@ -158,6 +159,7 @@ CHECKS = (
         ticking,
         "is KfpUrl the internal load balancer, does its security group admit StepSecurityGroup, and "
         "have the subnets a way to DynamoDB, S3 and SQS?",
+        needs="an AWS account",
     ),
     Check(
         "kfp",
@@ -166,5 +168,5 @@ CHECKS = (
         "kubectl -n kubeflow port-forward svc/ml-pipeline 8888, FRAUDLOOP_KFP_URL=http://127.0.0.1:8888",
     ),
     Check("kfp", "the pipelines are published", published, "make build && fraudloop publish"),
-    Check("k8s", "the cluster answers", cluster, "aws eks update-kubeconfig --name CLUSTER"),
+    Check("k8s", "the cluster answers", cluster, "aws eks update-kubeconfig --name CLUSTER", needs="a cluster"),
 )

@@ -110,12 +110,19 @@ def retired(world: World) -> str:
 
 
 CHECKS = (
-    Check("4.1", "a Katib search succeeded", tuned, "fraudloop tune, then fraudloop tune --adopt"),
+    Check(
+        "4.1",
+        "a Katib search succeeded",
+        tuned,
+        "fraudloop tune, then fraudloop tune --adopt",
+        needs="a cluster with Katib; `fraudloop tune --local` searches here",
+    ),
     Check(
         "4.2",
         "exactly one scheduler is enabled",
         scheduled,
         "sam deploy with NightlyState=ENABLED or DISABLED; fraudloop schedule pause | resume",
+        needs="an AWS account",
     ),
     Check(
         "4.2",
@@ -128,12 +135,20 @@ CHECKS = (
         "alarms reach somebody",
         alarms,
         "confirm the mail that SNS sent (parameter AlarmEmail); the runbook has a heading for each alarm that rings",
+        needs="an AWS account",
     ),
     Check(
         "4.3",
         "Prometheus scrapes its targets",
         measured,
         "kubectl -n monitoring get pods; do the headless Services exist?",
+        needs="a cluster",
     ),
-    Check("4.5", "SageMaker is retired", retired, "fraudloop sagemaker export-history, archive, then decommission"),
+    Check(
+        "4.5",
+        "SageMaker is retired",
+        retired,
+        "fraudloop sagemaker export-history, archive, then decommission",
+        needs="an AWS account",
+    ),
 )

@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from cli.output import console, emit
-from cli.phases.check import Check, Finding, as_json, as_markdown, run
+from cli.phases.check import Check, Finding, as_json, as_markdown, holds, run, tally
 from cli.phases.world import World
 
 
@@ -21,8 +21,8 @@ def answer(title: str, checks: Sequence[Check], only: str, world: World, out: Pa
     if print_json:
         emit(as_json(title, findings))
     else:
-        console.print(f"[bold]{title}[/]: {sum(f.ok for f in findings)} of {len(findings)} checks hold")
-    if not findings or not all(f.ok for f in findings):
+        console.print(f"[bold]{title}[/]: {tally(findings)}")
+    if not holds(findings):
         raise typer.Exit(1)
 
 
@@ -33,7 +33,7 @@ def _write(title: str, findings: list[Finding], out: Path) -> None:
 
 
 def _tell(finding: Finding) -> None:
-    mark = "[green]✓[/]" if finding.ok else "[red]✗[/]"
+    mark = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[dim]–[/]"}[finding.ok]
     console.print(f"{mark} {finding.plan:<8} {finding.name}: {escape(finding.said)} [dim]{finding.seconds:.1f} s[/]")
-    if not finding.ok:
+    if finding.do:
         console.print(f"           [yellow]→ {escape(finding.do)}[/]")

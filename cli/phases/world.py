@@ -21,7 +21,10 @@ AWS = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "m
 
 @dataclass(frozen=True)
 class World:
-    """One deployment: its cluster, its account, its KFP. `wait`: how many seconds a pod or a pipeline may take."""
+    """One deployment: its cluster, its account, its KFP. `wait`: how many seconds a pod or a pipeline may take.
+
+    `local`: it is the system that runs on this machine, which has neither an account nor nodes.
+    """
 
     model: str = "fraud"
     stack: str = ""
@@ -31,6 +34,7 @@ class World:
     parity: str = "parity.json"
     wait: float = 900.0
     pause: float = 5.0
+    local: bool = False
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
     @cached_property

@@ -4,6 +4,7 @@ import io
 import json
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 
 from cli import phase
 from cli.phases import core, foundation, installation, production, release, table, undo
-from cli.phases.check import Check, No, as_json, as_markdown, run
+from cli.phases.check import Check, No, as_json, as_markdown, holds, run, tally
 from cli.phases.world import World
 from cli.stack import variable
 from local import cloud, resources
@@ -24,7 +25,7 @@ from local.argocd.settings import Settings
 from local.kfp import EmbeddedKFP
 from statemachine.core.model import Release
 from statemachine.core.report import Artifact
-from statemachine.core.run import Run
+from statemachine.core.run import Run, Trigger
 from statemachine.core.states import State
 from statemachine.ledger import put_index, put_run
 
@@ -470,6 +471,20 @@ def test_the_command_writes_both_reports_and_its_status_tells(world, tmp_path):
     assert declined.exit_code == 1
     assert "delete the pipelines' namespace" in declined.output
     assert boto3.client("sts").get_caller_identity()["Account"]
+
+
+def test_one_machine_is_asked_what_it_can_answer(world):
+    """Of the local system, what needs a cluster is not asked: the report says so, and it is neither a yes nor a no."""
+    here = replace(world, local=True)
+    findings = run(table.PHASES[4][1], here)
+    assert {finding.ok for finding in findings if "schedule triggers" not in finding.name} == {None}
+    assert all("it needs" in finding.said for finding in findings if finding.ok is None)
+    assert not holds(findings), "no night was counted yet"
+    assert not holds([finding for finding in findings if finding.ok is None]), "nothing asked is nothing held"
+    assert tally(findings) == "0 of 6 checks hold, 5 cannot be asked on this machine"
+    assert "| not here |" in as_markdown("T", findings)
+    world.app.intake.ask("fraud", Trigger("nightly", "", "a test"), slot=datetime.now(UTC).isoformat())
+    assert holds(run(table.PHASES[4][1], here))
 
 
 def test_an_error_of_one_check_hides_no_other():
