@@ -62,9 +62,9 @@ class Deployment:
         self._tool("sam", "deploy", "-t", str(plain), *options, "--parameter-overrides", *overrides)
 
     def physical(self) -> dict[str, str]:
-        """Physical ids of what was made, by logical id."""
+        """Physical ids of what was made, by logical id; "" where moto has none (an ingress rule)."""
         found = self.client("cloudformation").describe_stack_resources(StackName=self.stack)["StackResources"]
-        return {r["LogicalResourceId"]: r["PhysicalResourceId"] for r in found if "LogicalResourceId" in r}
+        return {r["LogicalResourceId"]: r.get("PhysicalResourceId", "") for r in found if "LogicalResourceId" in r}
 
     def outputs(self) -> dict[str, str]:
         """The stack's outputs."""

@@ -147,7 +147,43 @@ def dashboard(stack, physical, properties):
     assert "${" not in json.dumps(body)
 
 
+def added_policy(stack, physical, properties):
+    (role,) = properties["Roles"]
+    names = stack.client("iam").list_role_policies(RoleName=stack.physical()[role["Ref"]])["PolicyNames"]
+    assert properties["PolicyName"] in names
+
+
+def secret(stack, physical, properties):
+    found = stack.client("secretsmanager").describe_secret(SecretId=physical)
+    assert found["Description"] == properties["Description"]
+
+
+def security_group(stack, physical, properties):
+    (found,) = stack.client("ec2").describe_security_groups(GroupIds=[physical])["SecurityGroups"]
+    assert found["IpPermissions"] == [], "nobody comes in"
+    # moto hands no egress rules on, so their text is asked.
+    assert [rule["FromPort"] for rule in properties["SecurityGroupEgress"]] == [443, {"Ref": "KfpPort"}]
+
+
+def ingress(stack, physical, properties):
+    step = stack.physical()["StepSecurityGroup"]
+    groups = stack.client("ec2").describe_security_groups()["SecurityGroups"]
+    admitted = [rule for group in groups for rule in group["IpPermissions"]
+                if step in [pair["GroupId"] for pair in rule["UserIdGroupPairs"]]]  # fmt: skip
+    assert [(rule["FromPort"], rule["ToPort"], rule["IpRanges"]) for rule in admitted] == [(80, 80, [])]
+
+
+def subscription(stack, physical, properties):
+    found = stack.client("sns").get_subscription_attributes(SubscriptionArn=physical)["Attributes"]
+    assert (found["Protocol"], found["Endpoint"]) == ("email", "ops@example.com")
+
+
 CHECKS: dict[str, Check] = {
+    "AWS::IAM::Policy": added_policy,
+    "AWS::SecretsManager::Secret": secret,
+    "AWS::EC2::SecurityGroup": security_group,
+    "AWS::EC2::SecurityGroupIngress": ingress,
+    "AWS::SNS::Subscription": subscription,
     "AWS::Lambda::Function": function,
     "AWS::Lambda::EventSourceMapping": mapping,
     "AWS::Lambda::EventInvokeConfig": invoke_config,
@@ -182,6 +218,35 @@ def test_every_resource_of_the_template_is_there_as_it_says(deployed):
         asserted += 1
     assert asserted >= 50
     print(f"{asserted} resources asserted")
+
+
+def test_every_optional_resource_is_there_when_a_parameter_asks_for_it(deployed):
+    """Slack, mail, multi-user Kubeflow, SageMaker, a VPC: nothing conditional stays unasked."""
+    ec2 = deployed.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.7.0.0/16")["Vpc"]["VpcId"]
+    subnets = [ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.7.{n}.0/24")["Subnet"]["SubnetId"] for n in (1, 2)]
+    balancer = ec2.create_security_group(GroupName="kfp", Description="KFP's load balancer", VpcId=vpc)["GroupId"]
+    stack = Deployment(deployed.url, deployed.folder, "fraudloop-all", deployed.plain)
+    stack.deploy(
+        KfpUrl="http://127.0.0.1:9", Slack="true", AlarmEmail="ops@example.com", KfpMultiUser="true",
+        SageMakerRoleArn="arn:aws:iam::123456789012:role/sagemaker", SageMakerImage="image",
+        VpcId=vpc, SubnetIds=",".join(subnets), KfpSecurityGroupId=balancer,
+    )  # fmt: skip
+    physical = stack.physical()
+    optional = {
+        n: r for n, r in stack.plain["Resources"].items() if r.get("Condition") and n not in deployed.physical()
+    }
+    for name, resource in optional.items():
+        assert name in physical, f"{name} ({resource['Type']}) was not made"
+        CHECKS[resource["Type"]](stack, physical[name], resource["Properties"])
+    assert len(optional) >= 9
+    step = stack.client("lambda").get_function_configuration(FunctionName=physical["StepFunction"])
+    assert step["VpcConfig"]["SubnetIds"] == subnets
+    assert step["VpcConfig"]["SecurityGroupIds"] == [physical["StepSecurityGroup"]]
+    told = step["Environment"]["Variables"]
+    assert told["FRAUDLOOP_KFP_TOKEN_SECRET"] == physical["KfpTokenSecret"]
+    assert json.loads(told["FRAUDLOOP_SAGEMAKER"])["role_arn"].endswith("role/sagemaker")
+    print(f"{len(optional)} optional resources asserted: {', '.join(sorted(optional))}")
 
 
 def test_outputs_name_what_the_command_line_needs(deployed):
