@@ -3,7 +3,7 @@
 #   docker/images.sh 111111111111.dkr.ecr.eu-central-1.amazonaws.com 0.1.0
 # A tag is VERSION-<commit>: ECR's repositories are immutable (deploy/aws/registry.yaml), so a tag is pushed once, and a
 # tree with changes is refused. What was pushed stands in build/images.json by digest: the training and the Triton image are
-# one pair, `FRAUDLOOP_IMAGE` of `make build` and the overlays take the digests from there. SBOMs lie beside it.
+# one pair, the pipelines (deploy/tools/pinned_pipelines.py) and the overlays take the digests from there. SBOMs lie beside it.
 set -euo pipefail
 registry=${1:?the registry, for instance 111111111111.dkr.ecr.eu-central-1.amazonaws.com}
 version=${2:?the version, for instance 0.1.0}

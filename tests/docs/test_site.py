@@ -19,6 +19,7 @@ PAGES = [*sorted(DOCS.glob("*.md")), ROOT / "README.md"]
 FENCE = re.compile(r"^( *)```console\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 PROMPT = re.compile(r"^\s*\$ (.+?)(?:\s{2,}#.*|\s+# .*)?$", re.MULTILINE)
 INLINE = re.compile(r"`(fraudloop [^`]+)`")
+SCRIPT = re.compile(r"^```bash\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def shown(page):
@@ -31,7 +32,18 @@ def mentioned(page):
     return [re.sub(r"\s+…|…", "", command) for command in INLINE.findall(page.read_text())]
 
 
-COMMANDS = sorted({(page.name, command) for page in PAGES for command in shown(page) + mentioned(page)})
+def scripted(page):
+    """The commands of ours in a page's shell scripts."""
+    return [
+        command.strip()
+        for block in SCRIPT.findall(page.read_text())
+        for command in re.findall(r"(?:^|&& )((?:fraudloop|make) [^#&\n]+)", block, re.MULTILINE)
+    ]
+
+
+COMMANDS = sorted(
+    {(page.name, command) for page in PAGES for command in shown(page) + mentioned(page) + scripted(page)}
+)
 FRAUDLOOP = [(page, command) for page, command in COMMANDS if re.match(r"(\.venv/bin/)?fraudloop ", command)]
 MAKE = sorted({command for _, command in COMMANDS if command.startswith("make ")})
 
