@@ -7,8 +7,10 @@ import typer
 
 from cli import accounts
 from cli.connection import application
+from cli.month import runs, standing
 from cli.output import Json, colored, console, emit, table
 from statemachine.core.cost import Cost, as_dict
+from statemachine.core.prices import Prices
 
 Table = Annotated[Path | None, typer.Option("--prices", help="A TOML file with a [prices] table.")]
 
@@ -17,6 +19,9 @@ def cost(
     run: Annotated[str, typer.Argument(help="A run; without one, the latest runs of the model.")] = "",
     model: Annotated[str, typer.Option(help="A model of fraudloop.toml.")] = "fraud",
     limit: Annotated[int, typer.Option(help="So many of the latest runs.")] = 10,
+    month: Annotated[
+        bool, typer.Option("--month", help="A month: what stands anyway, and thirty nights like the latest runs.")
+    ] = False,
     prices: Table = None,
     as_json: Json = False,
 ) -> None:
@@ -30,14 +35,30 @@ def cost(
         told = [(found, tuple(app.ledger.history(run)))]
     else:
         told = list(accounts.ended(app, model))[:limit]
-    month = max(len(list(accounts.ended(app, told[0][0].model))), 1) if told else 1
-    bills = {one.id: accounts.bill(app, one, history, list_prices, month) for one, history in told}
+    sharing = max(len(list(accounts.ended(app, told[0][0].model))), 1) if told else 1
+    bills = {one.id: accounts.bill(app, one, history, list_prices, sharing) for one, history in told}
+    if month:
+        return _month(list(bills.values()), list_prices, as_json)
     if as_json:
         return emit({name: as_dict(each) for name, each in bills.items()})
     if run:
         return _lines(run, bills[run], list_prices.as_of)
     rows = [[one.id, colored(one.state), *_totals(bills[one.id])] for one, _ in told]
     console.print(table(f"{model}: dollars a run", ["run", "state", ">marginal", ">loaded", ">SageMaker"], rows))
+    return None
+
+
+def _month(bills: list[Cost], list_prices: Prices, as_json: bool) -> None:
+    lines = [*standing(list_prices), *([runs(bills)] if bills else [])]
+    total = sum(line.dollars for line in lines)
+    if as_json:
+        return emit({"total": total, "lines": [vars(line) for line in lines]})
+    rows = [[line.item, f"{line.quantity:,.0f}", line.unit, f"{line.dollars:,.2f}"] for line in lines]
+    title = f"a month: ${total:,.2f} (prices as of {list_prices.as_of}, {list_prices.region})"
+    console.print(table(title, ["item", ">quantity", "unit", ">dollars"], rows))
+    console.print(
+        "without alarms, NAT gateways and the data's own storage" + ("" if bills else "; no run has ended yet")
+    )
     return None
 
 

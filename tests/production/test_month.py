@@ -1,0 +1,55 @@
+"""A month's bill: arithmetic on the price table, the manifests' own requests, and the figures of the install page."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cli.month import TRITON, TRITON_PODS, runs, standing
+from statemachine.core.cost import Cost, Line, Requests
+from statemachine.core.prices import Prices
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_what_stands_is_paid_by_the_hour_of_the_month():
+    """730 hours × each price; half a node of four CPUs for two pods that ask for one each."""
+    dollars = {line.item: line.dollars for line in standing(Prices())}
+    assert dollars["EKS control plane"] == pytest.approx(730 * 0.10)
+    assert dollars["system nodes (m5.xlarge)"] == pytest.approx(2 * 730 * 0.192)
+    assert dollars["Triton's pods (m5.xlarge)"] == pytest.approx(730 * 0.192 / 2)
+    assert 43_800 * 1e-6 < dollars["ticks"] < 1
+
+
+def test_nights_cost_the_mean_of_the_runs():
+    """Marginal cost: what stands is in the other lines."""
+    bills = [Cost((Line("train", 1, "s", dollars),), loaded=99.0) for dollars in (1.0, 3.0)]
+    assert runs(bills, nights=30).dollars == 60.0
+
+
+def test_triton_is_counted_as_its_manifest_asks():
+    """The base's requests, and the fewest pods that the autoscaler keeps."""
+    folder = ROOT / "deploy/triton/base"
+    pod = yaml.safe_load((folder / "deployment.yaml").read_text())["spec"]["template"]["spec"]
+    [asked] = [c["resources"]["requests"] for c in pod["containers"] if c["name"] == "triton"]
+    assert Requests.parse(asked["cpu"], asked["memory"]) == TRITON
+    scaler = [o for o in yaml.safe_load_all((folder / "availability.yaml").read_text()) if "minReplicas" in o["spec"]]
+    assert [o["spec"]["minReplicas"] for o in scaler] == [TRITON_PODS]
+
+
+def test_the_install_page_says_what_the_command_prints():
+    """Each standing line with its dollars, rounded."""
+    page = (ROOT / "docs/install.md").read_text()
+    for line in standing(Prices()):
+        assert f"| {line.item} | ${line.dollars:,.2f} |" in page
+
+
+def test_the_command_adds_thirty_nights_like_the_latest_runs(system, ran, fraudloop):
+    """Without a run it says so; with one, its cost stands in the sum."""
+    before = json.loads(fraudloop("cost", "--month", "--json").output)
+    assert "no run has ended yet" in fraudloop("cost", "--month").output
+    ran(1)
+    after = json.loads(fraudloop("cost", "--month", "--json").output)
+    assert after["total"] - before["total"] == pytest.approx(after["lines"][-1]["dollars"])
+    assert after["lines"][-1]["item"] == "runs"
