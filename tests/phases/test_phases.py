@@ -9,13 +9,15 @@ from types import SimpleNamespace
 from typing import ClassVar
 
 import boto3
+import kfp_server_api
 import pytest
 from flask import Flask, jsonify
+from kfp import dsl
 from phase_cluster import Cluster, serving
 from typer.testing import CliRunner
 
 from cli import phase
-from cli.phases import core, foundation, installation, production, release, table, undo
+from cli.phases import core, foundation, installation, production, release, table, trials, undo
 from cli.phases.check import Check, No, as_json, as_markdown, holds, run, tally
 from cli.phases.world import World
 from cli.stack import variable
@@ -393,8 +395,6 @@ def test_kfp_runs_hello_world_and_hands_an_artifact_on(world):
     for part in ("hello-world", "artifact flows"):
         finding = ask(named(foundation.CHECKS, part), world)
         assert finding.ok, finding.said
-    import kfp_server_api
-
     left = kfp_server_api.PipelineServiceApi(world.kfp).pipeline_service_list_pipelines(namespace="kubeflow").pipelines
     assert not [p for p in left or () if "fraudloop-check" in p.display_name]
 
@@ -420,6 +420,31 @@ def test_undo_1_deletes_the_namespace_and_the_roles_and_keeps_the_data(world, cl
     assert all(line.startswith("done") for line in said)
     assert all(line.startswith("already so") for line in carried(1, world))
     assert world.aws("s3").head_bucket(Bucket="fraudloop-artifacts")
+
+
+def test_undo_2_holds_the_model_and_deletes_failed_runs_alone(world):
+    """The run that succeeded stays, and so do files and images; twice is once."""
+
+    @dsl.component(base_image="python:3.11", install_kfp_package=False)
+    def breaks() -> None:
+        raise RuntimeError("on purpose")
+
+    @dsl.pipeline(name="fraudloop-check-fails")
+    def failing():
+        breaks().set_caching_options(False)
+
+    there = replace(world, environment={**world.environment, "FRAUDLOOP_KFP_EXPERIMENT": "fraudloop-checks"})
+    good = trials.ran(there, trials.hello_world)
+    with pytest.raises(No, match="ended FAILED"):
+        trials.ran(there, failing)
+    runs = kfp_server_api.RunServiceApi(there.kfp)
+    before = {run.run_id for run in runs.run_service_list_runs(namespace="kubeflow", page_size=200).runs}
+    assert all(line.startswith("done") for line in carried(2, there))
+    after = {run.run_id for run in runs.run_service_list_runs(namespace="kubeflow", page_size=200).runs}
+    assert len(before - after) == 1
+    assert good in after
+    assert world.app.ledger.model("fraud").hold.why == "test"
+    assert all(line.startswith("already so") for line in carried(2, there))
 
 
 def test_undo_3_deploys_the_named_version_by_hand(world, record):
