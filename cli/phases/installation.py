@@ -1,16 +1,19 @@
 """What `doctor` asks: is everything here that the loop and its operators need? Each failure says what to do."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import kfp_server_api as kfp
+from kubernetes import client
 
 from cli.phases.check import Check, No
 from cli.phases.core import published
 from cli.phases.world import PATIENCE, World
 from cli.stack import variable
+from training.release.cluster import GROUP, PLURAL
 
 NEEDED = (
     "FRAUDLOOP_TABLE",
@@ -19,6 +22,7 @@ NEEDED = (
     "FRAUDLOOP_HINTS_QUEUE_URL",
     "FRAUDLOOP_KFP_URL",
 )
+OLDEST = (1, 30)  # Kubernetes: preStop's sleep, which Triton's pods drain by
 TOOLS = {"kubectl": ("version", "--client"), "git": ("--version",), "sam": ("--version",)}
 
 
@@ -128,10 +132,30 @@ def kubeflow(world: World) -> str:
 
 
 def cluster(world: World) -> str:
-    """The Kubernetes API answers, and lets us see the pipelines' pods."""
+    """The Kubernetes API answers, is new enough, and lets us see the pipelines' pods."""
+    version = client.VersionApi(world.api).get_code(_request_timeout=PATIENCE)
+    if (int(version.major), int(re.sub(r"\D", "", version.minor))) < OLDEST:
+        raise No(
+            f"{world.api.configuration.host} is {version.git_version}; it must be {OLDEST[0]}.{OLDEST[1]} or newer"
+        )
     found = world.core.list_namespaced_pod(world.namespace, limit=1, _request_timeout=PATIENCE)
     seen = "pods" if found.items else "no pod"
-    return f"{world.api.configuration.host} answers; there are {seen} in {world.namespace}"
+    return f"{world.api.configuration.host} answers ({version.git_version}); there are {seen} in {world.namespace}"
+
+
+def rights(world: World) -> str:
+    """The person who asks may do in the cluster what `phase check` and `phase undo` do, as its API server says."""
+    api, denied = client.AuthorizationV1Api(world.api), []
+    wanted = [(verb, "", "pods", world.namespace) for verb in ("list", "create", "delete")]
+    wanted += [(verb, GROUP, PLURAL, "argocd") for verb in ("get", "patch")]
+    for verb, group, resource, namespace in wanted:
+        asked = {"verb": verb, "group": group, "resource": resource, "namespace": namespace}
+        review = {"spec": {"resourceAttributes": asked}}
+        if not api.create_self_subject_access_review(review, _request_timeout=PATIENCE).status.allowed:
+            denied.append(f"{verb} {resource} in {namespace}")
+    if denied:
+        raise No(f"not allowed: {', '.join(denied)}")
+    return f"{len(wanted)} rights are there"
 
 
 CHECKS = (
@@ -169,4 +193,11 @@ CHECKS = (
     ),
     Check("kfp", "the pipelines are published", published, "make build && fraudloop publish"),
     Check("k8s", "the cluster answers", cluster, "aws eks update-kubeconfig --name CLUSTER", needs="a cluster"),
+    Check(
+        "k8s",
+        "your rights in the cluster",
+        rights,
+        "an EKS access entry with a role for namespaces kubeflow and argocd (deploy/kfp/base/rbac.yaml is the pods')",
+        needs="a cluster",
+    ),
 )

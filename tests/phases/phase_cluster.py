@@ -30,6 +30,8 @@ class Cluster:
     pages: dict[str, str] = field(default_factory=dict)
     experiments: list[dict[str, Any]] = field(default_factory=list)
     slices: list[dict[str, Any]] = field(default_factory=list)
+    version: str = "33+"
+    denied: set[str] = field(default_factory=set)
     broken: dict[str, int] = field(default_factory=dict)
     started: list[dict[str, Any]] = field(default_factory=list)
 
@@ -42,6 +44,18 @@ class Cluster:
                 if part in request.path:
                     return Response(json.dumps({"message": "broken on purpose"}), status, mimetype="application/json")
             return None
+
+        @app.get("/version/")
+        def version() -> Response:
+            about = dict.fromkeys(("buildDate", "compiler", "gitCommit", "gitTreeState", "goVersion", "platform"), "")
+            return jsonify({**about, "major": "1", "minor": self.version, "gitVersion": f"v1.{self.version}"})
+
+        @app.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews")
+        def review() -> Response:
+            body = request.get_json()
+            return jsonify(
+                {**body, "status": {"allowed": body["spec"]["resourceAttributes"]["verb"] not in self.denied}}
+            )
 
         @app.get("/api/v1/namespaces/<namespace>/pods")
         def list_pods(namespace: str) -> Response:

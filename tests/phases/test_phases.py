@@ -177,7 +177,8 @@ YES = [
     (installation.CHECKS, "the table", "ACTIVE"),
     (installation.CHECKS, "queues", "no dead letter"),
     (installation.CHECKS, "KFP answers", "KFP answers"),
-    (installation.CHECKS, "cluster answers", "there are pods in kubeflow"),
+    (installation.CHECKS, "cluster answers", r"v1.33\+.*there are pods in kubeflow"),
+    (installation.CHECKS, "your rights", "5 rights are there"),
 ]
 
 
@@ -274,6 +275,14 @@ def refused(world, cluster, record, triton, folder):
     cluster.broken["/pods"] = 403
 
 
+def old(world, cluster, record, triton, folder):
+    cluster.version = "29"
+
+
+def forbidden(world, cluster, record, triton, folder):
+    cluster.denied.add("patch")
+
+
 NO = [
     (foundation.CHECKS, "pods of Kubeflow", pending, "ml-pipeline-0 Pending"),
     (foundation.CHECKS, "pods of Kubeflow", unready, "not well: ml-pipeline-0 Running"),
@@ -300,6 +309,8 @@ NO = [
     (installation.CHECKS, "step function reaches KFP", None, "names no step function"),
     (installation.CHECKS, "pipelines are published", None, "not published"),
     (installation.CHECKS, "cluster answers", refused, "403"),
+    (installation.CHECKS, "cluster answers", old, "v1.29; it must be 1.30 or newer"),
+    (installation.CHECKS, "your rights", forbidden, "not allowed: patch applications in argocd"),
 ]
 
 
