@@ -25,10 +25,10 @@ WIRED = {
     "nightly": "app().intake, app().files, app().hints",
     "tick": "app().intake, app().hints",
     "step": "app().reconciler",
-    "announce": "app().slack",
+    "announce": "app().announcer",
 }
 NAIVE = (
-    "import boto3, kfp, kubernetes.client, transitions; from aws_lambda_powertools import Logger, Metrics; "
+    "import boto3, kfp, kubernetes, transitions; from aws_lambda_powertools import Logger, Metrics; "
     "[boto3.client(name) for name in ('dynamodb', 's3', 'sqs')]; "
     "Logger(service='x'); Metrics(namespace='x', service='x')"
 )

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
 
-from boto3.dynamodb.types import TypeDeserializer
-
 from statemachine.core import codec
-from statemachine.core.errors import Conflict, Unreachable
+from statemachine.core.errors import Conflict, Malformed, Unreachable
 from statemachine.core.run import Entry, Run
 from statemachine.core.states import State
 from statemachine.core.telling import Figure, figures, message
@@ -21,7 +19,6 @@ from statemachine.ledger import Ledger
 from statemachine.ports import Clause, Key, Put
 
 LOG = logging.getLogger("fraudloop.announcing")
-DESERIALIZE = TypeDeserializer().deserialize
 OUTBOX = "SLACK"
 KEEP = 3 * 86_400  # longer than the stream keeps a record, so a repeated record always meets its marker
 OWED, TOLD = "owed", "told"
@@ -41,8 +38,11 @@ def step(record: Mapping[str, Any]) -> Step | None:
     image = record.get("dynamodb", {}).get("NewImage")
     if record.get("eventName") != "INSERT" or not image or image.get("type") != {"S": "entry"}:
         return None
-    item = {name: DESERIALIZE(value) for name, value in image.items()}
-    return Step(str(item["model"]), codec.loads(Entry, str(item["body"]), int(item.get("format", 0))))
+    try:
+        model, body, format_number = image["model"]["S"], image["body"]["S"], int(image["format"]["N"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise Malformed(f"a line of history that cannot be read: {type(error).__name__}: {error}") from error
+    return Step(model, codec.loads(Entry, body, format_number))
 
 
 class Chat(Protocol):

@@ -64,6 +64,12 @@ def invoke(own_cloud, monkeypatch, request):
 
 
 @pytest.fixture
+def recorded():
+    """`recorded("stream")`: the records of a recorded event."""
+    return lambda event: json.loads((EVENTS / f"{event}.json").read_text())["Records"]
+
+
+@pytest.fixture
 def one_message():
     """An SQS record around the recorded event, with parts of its object changed."""
 

@@ -39,6 +39,15 @@ def test_a_failure_is_told(slack, invoke):
     assert "left no report" in json.dumps(slack.told)
 
 
+@pytest.mark.parametrize("torn", [{"model": None}, {"body": {}}, {"format": {"N": "two"}}, {"format": {"N": "99"}}])
+def test_a_line_that_cannot_be_read_holds_up_no_other(slack, invoke, recorded, torn):
+    """It is counted and passed over, and the next one is told."""
+    (poison, *_), (record, *_) = recorded("stream"), recorded("stream")
+    poison["dynamodb"]["NewImage"] |= torn
+    assert invoke("announce", {"Records": [poison, record]})["told"] == 1
+    assert len(slack.told) == 1
+
+
 def test_a_slack_that_fails_does_not_hold_up_the_stream(slack, invoke):
     """The metrics are out, the record is done."""
     slack.status = 500
