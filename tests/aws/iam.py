@@ -37,10 +37,16 @@ def calls(service: str, operation: str, parameters: Mapping[str, Any]) -> Iterat
             yield Call(f"dynamodb:{operation}", f"{_table(parameters)}/index/{parameters['IndexName']}")
         case "dynamodb", _:
             yield Call(f"dynamodb:{operation}", _table(parameters))
-        case "sqs", "SendMessage" | "SendMessageBatch":
-            yield Call(
-                "sqs:SendMessage", f"{PARTITION}:sqs:{REGION}:{ACCOUNT}:{parameters['QueueUrl'].rsplit('/', 1)[-1]}"
-            )
+        case "sqs", _:
+            name = parameters.get("QueueName") or parameters["QueueUrl"].rsplit("/", 1)[-1]
+            yield Call(f"sqs:{operation.removesuffix('Batch')}", f"{PARTITION}:sqs:{REGION}:{ACCOUNT}:{name}")
+        case "lambda", "Invoke":
+            name = parameters["FunctionName"]
+            yield Call("lambda:InvokeFunction", f"{PARTITION}:lambda:{REGION}:{ACCOUNT}:function:{name}")
+        case "s3", "GetBucketVersioning":
+            yield Call("s3:GetBucketVersioning", f"{PARTITION}:s3:::{parameters['Bucket']}")
+        case "s3", "GetBucketNotificationConfiguration":
+            yield Call("s3:GetBucketNotification", f"{PARTITION}:s3:::{parameters['Bucket']}")
         case "s3", "ListObjectsV2":
             yield Call("s3:ListBucket", f"{PARTITION}:s3:::{parameters['Bucket']}", parameters.get("Prefix", ""))
         case "s3", "GetObject":
