@@ -42,9 +42,9 @@ class ShakenWorld(World):
         worker = current()
         return self.now + (worker.skew if worker else 0.0)
 
-    def _called(self, worker: Worker, name: str, answer: Any) -> None:
-        if name == "create" and isinstance(answer, Launch) and self.overdue(worker):
-            self.undead.add(answer.launch_id)
+    def _called(self, worker: Worker, name: str, given: tuple[Any, ...]) -> None:
+        if name == "create" and self.overdue(worker):
+            self.undead.add(given[0].launch_id)
 
     def overdue(self, worker: Worker) -> bool:
         """Its Lambda should have been killed by now."""

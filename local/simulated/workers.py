@@ -69,7 +69,7 @@ class Yielding:
     """Any port, seen from workers that others may overtake before each of its calls."""
 
     port: Any
-    called: Callable[[Worker, str, Any], None] = lambda worker, name, answer: None
+    called: Callable[[Worker, str, tuple[Any, ...]], None] = lambda worker, name, given: None
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("__"):
@@ -82,9 +82,8 @@ class Yielding:
                 return method(*given, **named)
             worker.before = f"{type(self.port).__name__}.{name}"
             worker.thread.parent.switch()
+            self.called(worker, name, given)  # also when the answer is lost
             answer = method(*given, **named)
-            answer = iter(list(answer)) if isinstance(answer, Iterator) else answer
-            self.called(worker, name, answer)
-            return answer
+            return iter(list(answer)) if isinstance(answer, Iterator) else answer
 
         return call

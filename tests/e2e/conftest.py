@@ -11,6 +11,7 @@ from local.system import PIPELINES
 from local.triton import missing_system_library
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups, also when this folder is named on the command line
 def pytest_collection_modifyitems(items):
     """All of them in one process: there is one machine, and Triton takes half of it."""
     reason = missing()

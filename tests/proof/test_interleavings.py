@@ -378,3 +378,19 @@ Interleavings.TestCase.settings = settings(
 @pytest.mark.timeout(0 if SOAK else 600)
 class TestInterleavings(Interleavings.TestCase):  # type: ignore[name-defined]
     """Run by hypothesis: every step of every example."""
+
+
+def test_a_launch_by_a_worker_that_should_be_dead_is_known_although_its_answer_was_lost() -> None:
+    """Kept from a soak: it came after its run rested, and the invariant blamed the controller for it."""
+    world = ShakenWorld({"fraud": POLICY})
+    world.intake.arrive([world.object("data/fraud/first.csv")])
+    world.freeze = True
+    for _ in range(6):
+        world.quiet_minute()
+    (frozen,) = world.workers
+    assert frozen.before.endswith(".create")
+    world.pipelines.lose_answers = 1
+    launched = set(world.pipelines.jobs)
+    world.go_on(frozen, 1000)
+    (late,) = set(world.pipelines.jobs) - launched
+    assert world.pipelines.jobs[late].order.launch_id in world.undead
