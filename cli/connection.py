@@ -1,4 +1,4 @@
-"""Which system the command line speaks to: AWS by the usual environment, else the local system that runs here."""
+"""Which system the command line speaks to: the stack or table that the environment names, else the local system."""
 
 import os
 from pathlib import Path
@@ -28,7 +28,8 @@ def connect() -> str:
         Misconfigured: no deployment is named and no local system runs.
     """
     if name := os.environ.get(stack.NAMED):
-        os.environ.update({**stack.settings(name, boto3.client("cloudformation")), **os.environ})
+        told = stack.settings(name, boto3.client("cloudformation"))
+        os.environ.update({variable: value for variable, value in told.items() if not os.environ.get(variable)})
     if os.environ.get(NAMED):
         return f"{os.environ[NAMED]} at {os.environ.get('AWS_ENDPOINT_URL') or 'AWS'}"
     if not enter_local():

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import kfp_server_api as kfp
@@ -115,8 +116,6 @@ def ticking(world: World) -> str:
 
 
 def _counted(world: World, metric: str) -> float:
-    from datetime import UTC, datetime, timedelta
-
     now = datetime.now(UTC)
     query = {"Id": "sum", "Expression": f'SELECT SUM({metric}) FROM "Fraudloop"', "Period": 3600}
     answer = world.aws("cloudwatch").get_metric_data(
