@@ -1,7 +1,7 @@
 """The quick work of each stage: files of the right kinds in the right places, good figures, and a model for Triton.
 
-A stage's parameter `longest_seconds` makes it wait: a share of that which its launch's name draws, so that launches end
-at times that have nothing to do with each other.
+A stage's parameters `least_seconds` and `longest_seconds` make it wait: the one, and a share of the other that its
+launch's name draws, so that launches end at times that have nothing to do with each other.
 """
 
 import json
@@ -105,4 +105,5 @@ def _nothing(order: Order, *names: str) -> dict[str, str]:
 
 def _wait(order: Order) -> None:
     drawn = zlib.crc32(f"{order.name} {order.launch_id}".encode()) / 2**32
-    time.sleep(drawn * float(order.parameters.get("longest_seconds", 0)))
+    least, longest = (float(order.parameters.get(name, 0)) for name in ("least_seconds", "longest_seconds"))
+    time.sleep(least + drawn * longest)

@@ -48,6 +48,11 @@ class Plan:
         longest = 0.08 if victim == LAMBDA else 1.5
         return cls(victim, Moment(write, draw.uniform(0, longest)), which)
 
+    @property
+    def when(self):
+        """The moment, in words."""
+        return "each at once" if self.victim == ATTEMPTS else str(self.moment)
+
     def __str__(self):
         return f"{self.victim} ({self.which})" if self.which else self.victim
 

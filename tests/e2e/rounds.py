@@ -5,7 +5,7 @@ import time
 import urllib.request
 from dataclasses import dataclass, field
 
-from killing import ATTEMPTS
+from killing import ATTEMPTS, KFP, LAMBDA, STAGE, TRITON, WIRE
 
 from local.resources import DATA, client
 from training.release.cluster import Unanswered
@@ -14,6 +14,8 @@ from training.release.proof import served_version
 MODEL = "fraud"
 REST_SECONDS = 420.0  # a claim whose holder was killed is waited out: 150 s
 SETTLE_SECONDS = 90.0
+STAGES = 5  # of a run that goes well
+EXPLAINED = {LAMBDA: 0, KFP: 1, STAGE: 1, TRITON: 1, WIRE: 2}  # attempts that one death may cost
 WORKING = ("PENDING", "RUNNING", "PAUSED", "CANCELING")
 
 
@@ -34,7 +36,7 @@ class Round:
 
     def __str__(self):
         outcome = f"{self.state}, {self.launches} launches" + (f", {self.twins} of them twins" if self.twins else "")
-        told = f"{self.number:>5}  {self.seed:>4}  {self.plan!s:<40}{self.plan.moment!s:<20}{outcome:<42}"
+        told = f"{self.number:>5}  {self.seed:>4}  {self.plan!s:<40}{self.plan.when:<20}{outcome:<42}"
         verdict = "; ".join(self.wrong) or "right" if self.state else "did not come to its end"
         return f"{told}{self.seconds:6.1f} s  {verdict}"
 
@@ -106,6 +108,7 @@ class Ring:
         """Each rule that does not hold, in words; what may take a moment is waited for."""
         rules = {
             f"it is {here.state}, not {here.expected}: {here.reason}": lambda: here.state == here.expected,
+            f"{here.launches} launches are more than the death explains": lambda: self._explained(here),
             "the champion is not this run's": lambda: (
                 (here.state == "SUCCEEDED") == (self._champion() == run.candidate != "")
             ),
@@ -119,6 +122,9 @@ class Ring:
             "a slot is kept": self._slots_are_free,
         }
         return [rule for rule, holds in rules.items() if not _soon(holds)]
+
+    def _explained(self, here):
+        return here.plan.victim == ATTEMPTS or here.launches - here.twins <= STAGES + EXPLAINED[here.plan.victim]
 
     def _once_each(self):
         objects, runs = list(self.app.intake.objects(MODEL)), list(self.app.ledger.runs(MODEL, limit=1000))
