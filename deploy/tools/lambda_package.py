@@ -20,6 +20,9 @@ RUNTIME = "python3.12"  # template.yaml says the same; a test compares
 # What the runtime brings (its documentation lists boto3 and, through it, these): never packaged.
 BROUGHT = frozenset({"boto3", "botocore", "s3transfer", "jmespath", "python-dateutil", "six", "urllib3"})
 FILES = (ROOT / "fraudloop.toml", ROOT / "build/pipelines/definitions.json")
+PIPELINES = (
+    ROOT / "build/pipelines"
+)  # so that one can see what a run began with
 BYTE_CODE = ("-q", "--invalidation-mode", "unchecked-hash")
 
 
@@ -35,6 +38,8 @@ def package(handler: str, destination: Path) -> list[str]:
         if not file.exists():
             raise SystemExit(f"{file.relative_to(ROOT)} is missing: run `make build` first")
         _copy(file, destination / file.name)
+    for compiled in sorted(PIPELINES.glob("*.yaml")):
+        _copy(compiled, destination / "pipelines" / compiled.name)
     compile_for_runtime(destination)
     return names
 

@@ -1,10 +1,13 @@
 """A function's folder holds what it imports, and nothing else."""
 
+import json
 import subprocess
 import sys
 
 import pytest
 from deployment import FUNCTIONS, ROOT
+
+from training.pipelines import content_hash
 
 sys.path.insert(0, str(ROOT / "deploy/tools"))
 
@@ -47,11 +50,13 @@ def test_no_lambda_carries_what_belongs_to_training():
 
 
 def test_the_package_is_under_the_bar_and_brings_its_settings(step):
-    """< 30 MB unzipped; the model registry and the pipelines' hashes go along."""
+    """< 30 MB unzipped; the model registry and the compiled pipelines with their hashes go along."""
     folder, names = step
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     assert size < 30_000_000
     assert {"fraudloop.toml", "definitions.json"} <= {file.name for file in folder.iterdir()}
+    hashes = json.loads((folder / "definitions.json").read_text())
+    assert hashes == {file.stem: content_hash(file.read_bytes()) for file in (folder / "pipelines").glob("*.yaml")}
     assert "kfp-server-api" in names
 
 
