@@ -20,9 +20,7 @@ RUNTIME = "python3.12"  # template.yaml says the same; a test compares
 # What the runtime brings (its documentation lists boto3 and, through it, these): never packaged.
 BROUGHT = frozenset({"boto3", "botocore", "s3transfer", "jmespath", "python-dateutil", "six", "urllib3"})
 FILES = (ROOT / "fraudloop.toml", ROOT / "build/pipelines/definitions.json")
-PIPELINES = (
-    ROOT / "build/pipelines"
-)  # so that one can see what a run began with
+PIPELINES = ROOT / "build/pipelines"  # so that one can see what a run began with
 BYTE_CODE = ("-q", "--invalidation-mode", "unchecked-hash")
 
 
