@@ -85,7 +85,8 @@ class Ring:
     def _disturb(self, run_id, plan):
         if plan.victim == ATTEMPTS:
             return self._kill_every_attempt(run_id, plan)
-        self._until(lambda run: plan.moment.write == 0 or (run and run.version >= plan.moment.write), run_id)
+        write = plan.moment.write  # a run that rests before is found out afterwards: nobody waits for it
+        self._until(lambda run: write == 0 or (run and (run.version >= write or run.state.rests)), run_id)
         time.sleep(plan.moment.seconds)
         return self.killer.kill(plan)
 
