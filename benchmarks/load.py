@@ -6,8 +6,8 @@ would make only what the controller reads is written.
 """
 
 import random
-import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -15,15 +15,15 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from benchmarks.results import Figure, figure
 from local import resources
-from local.process import end, free_port, spawn
+from local.process import free_port, serving
 from local.resources import ARTIFACTS, TABLE, client
 from local.simulated.stages import MADE
 from local.simulated.world import World
-from local.system import READY_SECONDS, answers
 from statemachine.adapters.dynamodb import DynamoTable
 from statemachine.adapters.s3 import S3Files
 from statemachine.core.policy import Policy
@@ -61,16 +61,10 @@ def run() -> list[Figure]:
 def _cloud() -> Iterator[str]:
     """moto with everything that the system needs, in a process of its own."""
     port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    process = spawn([sys.executable, "-m", "local.cloud", str(port)], log=subprocess.DEVNULL)
-    try:
-        until = time.monotonic() + READY_SECONDS
-        while not answers(url):
-            assert time.monotonic() < until, "moto does not answer"
+    url, command = f"http://127.0.0.1:{port}", [sys.executable, "-m", "local.cloud", str(port)]
+    with tempfile.TemporaryDirectory(prefix="fraudloop-bench-") as folder, serving(command, url, Path(folder) / "log"):
         resources.create(url)
         yield url
-    finally:
-        end(process)
 
 
 class Hurried(World):

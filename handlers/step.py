@@ -5,9 +5,7 @@ from typing import Any
 
 from handlers.edge import Event, app, each, logger, metrics
 from statemachine.core.errors import FraudloopError
-from statemachine.core.events import hinted_run
-
-PROBE = "fraudloop.doctor"
+from statemachine.core.events import PROBE, hinted_run
 
 
 @logger.inject_lambda_context

@@ -5,9 +5,12 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -74,6 +77,37 @@ def end(process: subprocess.Popen[bytes], grace: float = 5.0) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def answers(url: str) -> bool:
+    """Something speaks HTTP there, whatever it says."""
+    with suppress(urllib.error.URLError, ConnectionError, TimeoutError):
+        try:
+            urllib.request.urlopen(url, timeout=2).close()
+        except urllib.error.HTTPError as error:
+            error.close()
+        return True
+    return False
+
+
+@contextmanager
+def serving(command: Sequence[str], url: str, log: Path, seconds: float = 120.0) -> Iterator[None]:
+    """Run a server for as long as the block lasts, which begins when it answers at `url`.
+
+    Raises:
+        ChildProcessError: it has ended or does not answer in time; the message carries its log.
+    """
+    with log.open("wb") as out:
+        process = spawn(command, log=out)
+    try:
+        until = time.monotonic() + seconds
+        while not answers(url):
+            if process.poll() is not None or time.monotonic() > until:
+                raise ChildProcessError(f"{' '.join(command)} does not answer at {url}:\n{log.read_text()}")
+            time.sleep(0.05)
+        yield
+    finally:
+        end(process)
 
 
 def sweep(leader: Identity) -> bool:

@@ -4,17 +4,14 @@ import os
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from local import resources
 from local.faults import FILE, Faults
 from local.home import FOREIGN, Endpoints, Home
-from local.process import end, free_port, spawn
+from local.process import answers, end, free_port, spawn
 from local.resources import ARTIFACTS, CREDENTIALS
 from local.triton import missing_system_library
 from statemachine import settings
@@ -158,17 +155,6 @@ class System:
 
     def _tail(self, name: str) -> str:
         return (self.home.logs / f"{name}.log").read_text(errors="replace")[-3000:]
-
-
-def answers(url: str) -> bool:
-    """Something speaks HTTP there, whatever it says."""
-    with suppress(urllib.error.URLError, ConnectionError, TimeoutError):
-        try:
-            urllib.request.urlopen(url, timeout=2).close()
-        except urllib.error.HTTPError as error:
-            error.close()
-        return True
-    return False
 
 
 def _basic(urls: Mapping[str, str]) -> dict[str, str]:

@@ -4,16 +4,13 @@ import os
 # It counts only if it is set before either is loaded, so it stands here.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from local.process import end, free_port, spawn
+from local.process import free_port, serving
 
 DOUBLE_CONFIG = """
 name: "double"
@@ -47,16 +44,9 @@ def double(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def own_cloud():
+def own_cloud(tmp_path_factory):
     """A local cloud in a process of its own: moto's state is one a process, and other tests reset it."""
-    port = free_port()
-    process = spawn([sys.executable, "-m", "local.cloud", str(port)], log=subprocess.DEVNULL)
+    port, log = free_port(), tmp_path_factory.mktemp("cloud") / "log"
     url = f"http://127.0.0.1:{port}"
-    for _ in range(600):
-        try:
-            urllib.request.urlopen(f"{url}/moto-api/", timeout=1).close()
-            break
-        except OSError:
-            time.sleep(0.1)
-    yield url
-    end(process)
+    with serving([sys.executable, "-m", "local.cloud", str(port)], url, log):
+        yield url

@@ -73,9 +73,8 @@ def holds(findings: Iterable[Finding]) -> bool:
 def tally(findings: Sequence[Finding]) -> str:
     """How many hold, and how many cannot be asked here."""
     held, elsewhere = sum(f.ok is True for f in findings), sum(f.ok is None for f in findings)
-    return f"{held} of {len(findings)} checks hold" + (
-        f", {elsewhere} cannot be asked on this machine" * bool(elsewhere)
-    )
+    told = f"{held} of {len(findings)} checks hold"
+    return f"{told}, {elsewhere} cannot be asked on this machine" if elsewhere else told
 
 
 def _short(error: Exception) -> str:

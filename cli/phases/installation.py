@@ -14,6 +14,7 @@ from cli.phases.check import Check, No
 from cli.phases.core import published
 from cli.phases.world import PATIENCE, World
 from cli.stack import variable
+from statemachine.core.events import PROBE
 from training.release.cluster import GROUP, PLURAL
 
 NEEDED = (
@@ -104,7 +105,7 @@ def ticking(world: World) -> str:
     found = world.aws("lambda").get_function_configuration(FunctionName=name)
     if found.get("State") not in (None, "Active"):
         raise No(f"{name} is {found['State']}: {found.get('StateReason')}")
-    answer = world.aws("lambda").invoke(FunctionName=name, Payload=json.dumps({"source": "fraudloop.doctor"}))
+    answer = world.aws("lambda").invoke(FunctionName=name, Payload=json.dumps({"source": PROBE}))
     told = json.load(answer["Payload"])
     if "FunctionError" in answer or "kfp" not in told:
         raise No(f"{name} could not be asked: {json.dumps(told)[:300]}")

@@ -8,6 +8,7 @@ import kfp_server_api as kfp
 
 from cli.phases.check import Check, No
 from cli.phases.world import PATIENCE, World
+from cli.schedule import NIGHTLY
 
 DAY = 86_400
 JOB = "fraud-detection-daily"
@@ -45,7 +46,7 @@ def scheduled(world: World) -> str:
 
 def schedules(world: World) -> list[tuple[str, str]]:
     """The stack's nightly schedule: name and state."""
-    night = world.settings.get("FRAUDLOOP_NIGHTLY_SCHEDULE") or "fraudloop-night"
+    night = world.settings.get("FRAUDLOOP_NIGHTLY_SCHEDULE") or NIGHTLY
     found = world.aws("scheduler").list_schedules(NamePrefix=night)["Schedules"]
     return [(s["Name"], s["State"]) for s in found if s["Name"] == night]
 

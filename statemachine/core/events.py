@@ -8,6 +8,8 @@ from typing import Any
 from statemachine.core.errors import Malformed
 from statemachine.core.window import Object
 
+PROBE = "fraudloop.doctor"  # the `source` of an event by which the doctor asks the step function whether KFP answers
+
 
 def object_created(body: str) -> Object:
     """The object in an EventBridge `Object Created` envelope, whose keys come plain (S3's own are URL-encoded).

@@ -1,14 +1,18 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import psutil
 import pytest
 
+from local.demo.performance import CONFIG, TICK
+from local.demo.theatre import Theatre
 from local.home import Home
-from local.system import PIPELINES
+from local.system import PIPELINES, Options, System
 from local.triton import missing_system_library
+from statemachine.bootstrap import bootstrap
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups, also when this folder is named on the command line
@@ -55,6 +59,16 @@ class Command:
         """All its processes."""
         us = psutil.Process(self.process.pid)
         return [us, *us.children(recursive=True)]
+
+
+@pytest.fixture(scope="module")
+def theatre(tmp_path_factory):
+    """A running system with the demo's settings, for the tests of one module, which follow each other in it."""
+    folder = tmp_path_factory.mktemp("theatre")
+    with pytest.MonkeyPatch.context() as patch, System(Home(folder / "home"), Options(CONFIG, TICK)) as system:
+        for name, value in system.endpoints.environment.items():
+            patch.setenv(name, value)
+        yield Theatre(system, bootstrap(), print, threading.Event())
 
 
 @pytest.fixture

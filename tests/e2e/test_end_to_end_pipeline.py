@@ -1,6 +1,5 @@
 """`fraud-detection-end-to-end` with its real stages: a person starts it in KFP, and no controller has a part in it."""
 
-import threading
 import warnings
 from dataclasses import asdict
 
@@ -8,25 +7,12 @@ import pytest
 
 from local.demo import files
 from local.demo.client import Client, Question
-from local.demo.performance import CONFIG
-from local.demo.theatre import Theatre
-from local.home import Home
 from local.resources import DATA, client
-from local.system import PIPELINES, Options, System
-from statemachine.bootstrap import bootstrap
+from local.system import PIPELINES
 from training.release.cluster import Kubernetes
 
 SECONDS = 600
 ELSEWHERE = "elsewhere/"  # no model's prefix: the controller takes no notice
-
-
-@pytest.fixture(scope="module")
-def theatre(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("end-to-end")
-    with pytest.MonkeyPatch.context() as patch, System(Home(folder / "home"), Options(CONFIG)) as system:
-        for name, value in system.endpoints.environment.items():
-            patch.setenv(name, value)
-        yield Theatre(system, bootstrap(), print, threading.Event())
 
 
 @pytest.fixture(scope="module")

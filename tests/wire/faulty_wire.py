@@ -2,10 +2,11 @@
 
 import socket
 import struct
-import threading
 import time
 from collections import deque
 from enum import Enum
+
+from listening import Listener
 
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with RST
 
@@ -22,32 +23,16 @@ class Fault(Enum):
     THROTTLED = "429"
 
 
-class Proxy:
+class Proxy(Listener):
     """Forwards one HTTP request a connection to `target`, and does to it what `faults` says next."""
 
     def __init__(self, target):
         self.target, self.faults, self.requests = target, deque(), 0
         self.always = Fault.NONE
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.port = self._server.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._accepting = threading.Thread(target=self._accept, daemon=True)
-        self._accepting.start()
+        super().__init__()
 
-    def close(self):
-        self._server.shutdown(socket.SHUT_RDWR)
-        self._server.close()
-        self._accepting.join(5)
-
-    def _accept(self):
-        while True:
-            try:
-                client, _ = self._server.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client):
+    def serve(self, client):
+        """One request, and what befalls it."""
         with client:
             client.settimeout(20)
             request = self._request(client)
