@@ -21,7 +21,7 @@ down: $(SETUP)  ## stop it
 	$(BIN)/fraudloop down
 
 build: $(SETUP)  ## compile the pipelines into build/pipelines, with their content hashes
-	$(BIN)/python -m training.pipelines build/pipelines
+	$(BIN)/python -m training.pipelines.definitions build/pipelines
 
 test: $(SETUP) build  ## all tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup

@@ -17,7 +17,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, RobustScaler
 
-from training.data import canonical
+from training.data import parser
 
 IDS = ("Card", "Merchant", "MCC")  # fitted on all rows, as there
 NOMINAL = ("Errors", "Chip", "City", "Zip")  # fitted on train
@@ -92,10 +92,10 @@ def _named(encoder: ColumnTransformer, values: np.ndarray) -> pd.DataFrame:
 
 def our_way(path: Path) -> pl.DataFrame:
     """The same columns from our parser's clean ones."""
-    clean = canonical.canonical()
+    clean = parser.canonical()
     text = {"Chip": pl.col("Use Chip"), "City": pl.col("Merchant City"), "Errors": pl.col("Errors?")}
     data = (
-        pl.scan_csv(path, schema=dict(canonical.RAW_SCHEMA))
+        pl.scan_csv(path, schema=dict(parser.RAW_SCHEMA))
         .select(
             **{name: value.cast(pl.Categorical) for name, value in text.items()},
             Merchant=clean["merchant_key"],

@@ -1,7 +1,7 @@
 """The controller: runs a second and memory on a simulated world, and what one run costs at AWS.
 
-Prices come from `statemachine/core/prices.py`. Calls are counted, not estimated; how long a Lambda runs for is taken
-from `statemachine.core.usage.Pass`, and is the one thing here that only a real account can tell.
+Prices come from `statemachine/reporting/prices.py`. Calls are counted, not estimated; how long a Lambda runs for is taken
+from `statemachine.reporting.usage.Pass`, and is the one thing here that only a real account can tell.
 """
 
 import io
@@ -17,19 +17,20 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 from benchmarks.results import Figure, figure
-from local.simulated.kfp import Job
-from local.simulated.meter import MeteredTable
-from local.simulated.world import World
+from simulation.memory.kfp import Job
+from simulation.memory.metered_table import MeteredTable
+from simulation.memory.world import World
 from statemachine.adapters.sqs import BATCH, SqsHints
-from statemachine.core.cost import ControlUse, control_lines
-from statemachine.core.launch import LaunchState
+from statemachine.contracts.kfp_run import KfpRunState
+from statemachine.contracts.stage import Stage
 from statemachine.core.policy import Policy, parse
-from statemachine.core.prices import Prices
 from statemachine.core.run import Run
-from statemachine.core.states import Stage, State
-from statemachine.core.usage import Pass
-from statemachine.ledger import Ledger, put_run
+from statemachine.core.states import State
 from statemachine.ports import Put
+from statemachine.reporting.cost import ControlUse, control_lines
+from statemachine.reporting.prices import Prices
+from statemachine.reporting.usage import Pass
+from statemachine.store import Store, put_run
 
 RUNS, MODELS = 10_000, 200
 ACTIVE = 10_000
@@ -61,7 +62,7 @@ def throughput() -> Iterator[Figure]:
     seconds = time.process_time() - begun
     tenth = max(1, len(times) // 10)
     first, last = sum(times[:tenth]) / tenth, sum(times[-tenth:]) / tenth
-    done = [world.ledger.run(f"{model}-{RUNS // MODELS}").state for model in policies]
+    done = [world.store.run(f"{model}-{RUNS // MODELS}").state for model in policies]
     assert set(done) == {State.SUCCEEDED}, "a run did not end as it should"
     yield figure("control.runs_per_s", RUNS / seconds, "runs/CPU-s")
     yield figure("control.run_cpu_ms_last_tenth", last * 1e3, "CPU-ms", "the first tenth", first * 1e3)
@@ -107,11 +108,11 @@ class CountingSqs:
 def fan_out() -> Iterator[Figure]:
     """A tick over 10,000 active runs: the query, and a hint for each, through the real SQS adapter."""
     table, sqs = MeteredTable(), CountingSqs()
-    ledger = Ledger(table, lambda: "w")
+    store = Store(table, lambda: "w")
     for n in range(ACTIVE):
         table.write(put_run(Run(f"fraud-{n}", "fraud", n, State.TRAINING, version=1, due_at=1.0), f"w{n}"))
     started = time.process_time()
-    SqsHints(sqs, "url").look_at(list(ledger.table.due(2.0)))
+    SqsHints(sqs, "url").look_at(list(store.table.due(2.0)))
     seconds = time.process_time() - started + sqs.calls * SQS_ROUND_TRIP
     assert sqs.calls == ACTIVE // BATCH
     yield figure(
@@ -181,13 +182,13 @@ def lived() -> Counted:
     world.land("a.csv", "b.csv", "c.csv")
     counted.arrivals = 1
     for _ in range(300):
-        run = world.ledger.load("fraud-1")
-        if run and run.state.rests:
+        run = world.store.load("fraud-1")
+        if run and run.state.terminal:
             break
         _minute(world, counted, table)
-    run = world.ledger.run("fraud-1")
+    run = world.store.run("fraud-1")
     assert run.state is State.SUCCEEDED, run
-    counted.moves = len(list(world.ledger.history("fraud-1")))
+    counted.moves = len(list(world.store.history("fraud-1")))
     counted.write_units, counted.read_units = table.write_units, table.read_units
     counted.table_writes, counted.kfp = table.calls, world.pipelines.calls
     return counted
@@ -196,7 +197,7 @@ def lived() -> Counted:
 def _minute(world: World, counted: Counted, table: CountingTable) -> None:
     world.now += 60
     for job in list(world.pipelines.jobs.values()):
-        if job.launch.state is LaunchState.RUNNING and _begins(world, job):
+        if job.kfp_run.state is KfpRunState.RUNNING and _begins(world, job):
             world.stages.finish(job)
             world.hints.look_at([job.order.run_id])
             counted.hints += 1
@@ -213,7 +214,7 @@ def _begins(world: World, job: Job) -> bool:
     """True when its minutes are over; `started.json` is there from the first one on."""
     started = f"{job.order.output_uri}/started.json"
     world.files.bodies.setdefault(started, json.dumps({"started_at": world.now}).encode())
-    return world.now >= job.launch.created_at + 60 * MINUTES[job.order.stage]
+    return world.now >= job.kfp_run.created_at + 60 * MINUTES[job.order.stage]
 
 
 def bill() -> Iterator[Figure]:

@@ -1,11 +1,12 @@
 """What a run costs, beside the same stages on SageMaker: 10/90/10/3/8 minutes with the pods of pipelines.toml."""
 
 from benchmarks.results import Figure, figure
-from cli.accounts import prices, requests
-from statemachine.core.cost import Cost, StageUse, run_cost
-from statemachine.core.run import Entry, Run
-from statemachine.core.states import STATE_OF, Stage, State
-from statemachine.core.usage import control_use
+from cli.commands.cost_queries import prices, requests
+from statemachine.contracts.stage import Stage
+from statemachine.core.run import Run, Transition
+from statemachine.core.states import STATE_OF, State
+from statemachine.reporting.cost import Cost, StageUse, run_cost
+from statemachine.reporting.usage import control_use
 
 MINUTES = {Stage.PREPROCESS: 10, Stage.TRAIN: 90, Stage.EVALUATE: 10, Stage.EXPORT: 3, Stage.DEPLOY: 8}
 PASSES_A_STAGE = 4  # enter, claim and launch, release, and the move out
@@ -16,10 +17,12 @@ def ordinary() -> tuple[Cost, int]:
     """The bill of one nightly run without retries, and how many writes to its record it is taken to make."""
     asked = requests()
     uses = [StageUse(stage.value, 60.0 * minutes, asked[stage.value]) for stage, minutes in MINUTES.items()]
-    at, history = 0.0, [Entry("fraud-1", 1, 0.0, "", State.QUEUED.value, "arrival")]
+    at, history = 0.0, [Transition("fraud-1", 1, 0.0, "", State.QUEUED.value, "arrival")]
     for stage, minutes in MINUTES.items():
         at += 60.0 * minutes
-        history.append(Entry("fraud-1", len(history) + 1, at, STATE_OF[stage].value, State.SUCCEEDED.value, "reported"))
+        history.append(
+            Transition("fraud-1", len(history) + 1, at, STATE_OF[stage].value, State.SUCCEEDED.value, "reported")
+        )
     run = Run("fraud-1", "fraud", 1, State.SUCCEEDED, version=PASSES_A_STAGE * len(MINUTES))
     return run_cost(uses, control_use(run, history), prices(), RUNS_A_MONTH), run.version
 

@@ -25,7 +25,7 @@ WIRED = {
     "nightly": "app().intake, app().files, app().hints",
     "tick": "app().intake, app().hints",
     "step": "app().reconciler",
-    "announce": "app().announcer",
+    "announce": "app().notifier",
 }
 NAIVE = "import kfp, kubernetes; "  # what this project's handlers do without
 
@@ -36,7 +36,7 @@ def run() -> list[Figure]:
 
 
 def _beside_naive(name: str) -> Figure:
-    wired = f"import handlers.{name}; from handlers.edge import app; {WIRED[name]}"
+    wired = f"import handlers.{name}; from handlers.runtime import app; {WIRED[name]}"
     peer = "the same handler with import kfp, kubernetes"
     return figure(f"lambda.init_cpu_s.{name}", cpu_seconds(wired), "CPU-s", peer, cpu_seconds(NAIVE + wired))
 

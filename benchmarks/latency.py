@@ -1,7 +1,7 @@
 """How long after a stage's report the next stage is submitted: by its event, and by the tick alone.
 
 In the local system: the handlers under awslambdaric, moto, the embedded KFP, and the pods' own processes with their
-reports and events. Stand-in: what the stages compute (`local.quick_stages`), and how long they take: a share of
+reports and events. Stand-in: what the stages compute (`simulation.quick_stages`), and how long they take: a share of
 `LONGEST`, so that their ends have nothing to do with the ticks. A transition lasts from the report's `finished_at`,
 taken just before it is written, to the next KFP run's `created_at`.
 """
@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results import Figure, figure
-from local import quick_stages
-from local.home import Home
-from local.resources import BUS, DATA, client
+from local.aws.resources import BUS, DATA, client
+from local.state_dir import StateDir
 from local.system import Options, System
+from simulation import quick_stages
 from statemachine.bootstrap import App, bootstrap
-from statemachine.core.order import launch_name
-from statemachine.core.report import REPORT
-from statemachine.core.states import Stage
+from statemachine.contracts.report import REPORT
+from statemachine.contracts.stage import Stage
+from statemachine.contracts.stage_request import kfp_run_name
 
 STAGES = (Stage.PREPROCESS, Stage.TRAIN, Stage.EVALUATE, Stage.EXPORT, Stage.DEPLOY)
 MODELS = 6  # four transitions each
@@ -66,7 +66,7 @@ def _system(tick: float) -> Iterator[System]:
         registry.write_text("".join(_model(name, LONGEST[tick]) for name in _names()))
         environment = quick_stages.environment(quick_stages.ALL)
         options = Options(registry, tick, parallelism=MODELS, environment=environment)
-        with System(Home(Path(folder) / "home"), options) as system, _inside(system):
+        with System(StateDir(Path(folder) / "home"), options) as system, _inside(system):
             if tick == TICK:
                 _lose_events(system)
             yield system
@@ -112,17 +112,17 @@ def _transitions(system: System, tick: float) -> Iterator[float]:
     for name in _names():
         runs.append(_begun(app, name, until))
         time.sleep(STAGGER[tick])
-    submitted = _submitted(system, {launch_name(run_id, STAGES[-1], 1) for run_id in runs}, until)
+    submitted = _submitted(system, {kfp_run_name(run_id, STAGES[-1], 1) for run_id in runs}, until)
     for run_id in runs:
         for stage, following in itertools.pairwise(STAGES):
-            yield submitted[launch_name(run_id, following, 1)] - _finished(app, run_id, stage)
+            yield submitted[kfp_run_name(run_id, following, 1)] - _finished(app, run_id, stage)
 
 
 def _begun(app: App, name: str, until: float) -> str:
     """The model's run, once its object has arrived."""
     while not app.intake.window(name).count:
         _pause(f"{name}'s object does not arrive", until)
-    return app.people.start(name, "the benchmark", "latency")
+    return app.operations.start(name, "the benchmark", "latency")
 
 
 def _submitted(system: System, wanted: set[str], until: float) -> dict[str, float]:

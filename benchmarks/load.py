@@ -19,15 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results import Figure, figure
-from local import resources
+from local.aws import resources
+from local.aws.resources import ARTIFACTS, TABLE, client
 from local.process import free_port, serving
-from local.resources import ARTIFACTS, TABLE, client
-from local.simulated.stages import MADE
-from local.simulated.world import World
+from simulation.memory.stages import MADE
+from simulation.memory.world import World
 from statemachine.adapters.dynamodb import DynamoTable
 from statemachine.adapters.s3 import S3Files
+from statemachine.contracts.report import REPORT
 from statemachine.core.policy import Policy
-from statemachine.core.report import REPORT
 from statemachine.core.run import Run
 from statemachine.core.states import State
 
@@ -41,7 +41,7 @@ def run() -> list[Figure]:
     with _cloud() as url:
         load = Load(url)
         load.begin()
-        active = len(set(load.world.ledger.table.due(time.time() + 1e6)))
+        active = len(set(load.world.store.table.due(time.time() + 1e6)))
         load.play()
         trouble = load.trouble()
     assert active == MODELS, f"{active} runs were active at once"
@@ -61,7 +61,7 @@ def run() -> list[Figure]:
 def _cloud() -> Iterator[str]:
     """moto with everything that the system needs, in a process of its own."""
     port = free_port()
-    url, command = f"http://127.0.0.1:{port}", [sys.executable, "-m", "local.cloud", str(port)]
+    url, command = f"http://127.0.0.1:{port}", [sys.executable, "-m", "local.aws.server", str(port)]
     with tempfile.TemporaryDirectory(prefix="fraudloop-bench-") as folder, serving(command, url, Path(folder) / "log"):
         resources.create(url)
         yield url
@@ -149,7 +149,7 @@ class Load:
         """One run of each model, with one object."""
         for model in self.world.policies:
             self.world.land("a.csv", model=model)
-            self.world.people.start(model, "the benchmark", "load")
+            self.world.operations.start(model, "the benchmark", "load")
 
     def play(self) -> None:
         """Workers look, pods end, until everything rests; the pods' time is not the controller's."""
@@ -167,7 +167,7 @@ class Load:
             self.world.stages.finish(job)
             self.world.hints.look_at([job.order.run_id])
         if not self.world.hints.queue:
-            self.world.hints.look_at(list(self.world.ledger.table.due(time.time() + 1e6)))
+            self.world.hints.look_at(list(self.world.store.table.due(time.time() + 1e6)))
         hints = [*self.world.hints.queue]
         self.world.hints.queue.clear()
         hints += hints[::10]
@@ -179,7 +179,7 @@ class Load:
 
     def trouble(self) -> list[str]:
         """In words, what is lost or twice."""
-        runs: list[Run] = [self.world.ledger.run(f"{model}-1") for model in self.world.policies]
+        runs: list[Run] = [self.world.store.run(f"{model}-1") for model in self.world.policies]
         names = Counter(order.name for order in self.world.pipelines.created)
         read = Counter(uri.rsplit("/", 2)[0] for uri in self.bucket.read_reports)
         found = [f"{run.id} is {run.state.value}: {run.reason}" for run in runs if run.state is not State.SUCCEEDED]
@@ -188,9 +188,9 @@ class Load:
         return found + [trouble for run in runs for trouble in self._trouble(run)]
 
     def _trouble(self, run: Run) -> Iterator[str]:
-        model, serves = self.world.ledger.model(run.model), self.world.stages.applications[run.model]
+        model, serves = self.world.store.model(run.model), self.world.stages.applications[run.model]
         (thing,) = self.world.intake.objects(run.model)
-        if len(list(self.world.ledger.runs(run.model))) != 1 or thing.epoch != 1:
+        if len(list(self.world.store.runs(run.model))) != 1 or thing.epoch != 1:
             yield f"{run.model} has not one run of one object"
         if not model.champion or [(1, model.champion.version)] != serves.patches:
             yield f"{run.model} serves {serves.patches}, its champion is {model.champion}"

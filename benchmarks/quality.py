@@ -16,19 +16,19 @@ from pathlib import Path
 from benchmarks.results import Figure, figure, record
 from training.data import schema
 from training.data.preprocess import PreprocessConfig, prepare
-from training.evaluation import baselines, metrics
+from training.evaluation import baselines
 from training.evaluation.evaluate import EvaluateConfig, measured, score
-from training.graph.features import names
 from training.graph.graph import TEST, VALIDATE
-from training.model import head
+from training.model import head, metrics
 from training.model.checkpoint import StoredCheckpoints
 from training.model.config import GROUPS, TrainConfig
-from training.model.crossfit import fit_encoders, left_out_scores, scoring
+from training.model.cross_fitting import fit_encoders, left_out_scores, scoring
+from training.model.features import names
 from training.model.head import Sample
-from training.model.lesson import prepared
 from training.model.model import FraudModel
 from training.model.seeds import at_most
 from training.model.train import head_inputs, sample, train_model
+from training.model.training_set import prepared
 from training.synthetic import generate
 
 ROWS, SEEDS = 1_000_000, (1, 2, 3)

@@ -20,18 +20,18 @@ from numpy.typing import NDArray
 from benchmarks.results import Figure, figure
 from local.triton import Triton
 from training.data.preprocess import PreprocessConfig, prepare
-from training.graph.features import OWN
+from training.export.export import build, spread
 from training.graph.graph import TEST
 from training.model import head
 from training.model.checkpoint import StoredCheckpoints
 from training.model.config import TrainConfig
+from training.model.features import OWN
 from training.model.model import FraudModel, load
 from training.model.train import train_model
-from training.release.export import build, spread
-from training.serving.asking import Asker, fitted_of
+from training.serving.csv_codec import parse
 from training.serving.fraud_score import tensors_of
-from training.serving.lines import parse
-from training.serving.request import Featuriser, Request
+from training.serving.request import Featuriser, ScoringRequest
+from training.serving.request_builder import RequestBuilder, fitted_of
 from training.synthetic import generate
 
 ROWS = 100_000
@@ -52,7 +52,7 @@ def run(rows: int = ROWS, batches: dict[int, int] = BATCHES) -> list[Figure]:
         ours = _served(folder, "whole", CONFIG, batches)
         peer = _served(folder, "peer", replace(CONFIG, groups=OWN), batches)
         model = load(folder / "whole" / "model")
-        _say_where_time_goes(model, Asker.of(folder / "dataset", model), ours, batches)
+        _say_where_time_goes(model, RequestBuilder.of(folder / "dataset", model), ours, batches)
     return [entry for size in batches for entry in _figures(size, ours[size], peer[size])]
 
 
@@ -62,14 +62,14 @@ def _served(folder: Path, name: str, config: TrainConfig, batches: dict[int, int
     checkpoints = StoredCheckpoints(str(root / "checkpoints"))
     train_model(folder / "dataset", config, checkpoints, lambda *_: None).save(root / "model")
     build(root / "version", root / "model", folder / "dataset", "bench-1")
-    asker = Asker.of(folder / "dataset", load(root / "model"))
+    asker = RequestBuilder.of(folder / "dataset", load(root / "model"))
     with Triton(root / "version" / "repository", root / "triton") as server:
         server.wait_ready()
         with triton.InferenceServerClient(server.url.removeprefix("http://"), network_timeout=60.0) as client:
             return {size: _timed(client, list(_requests(asker, size, count)), count) for size, count in batches.items()}
 
 
-def _requests(asker: Asker, size: int, count: int) -> Iterator[list[triton.InferInput]]:
+def _requests(asker: RequestBuilder, size: int, count: int) -> Iterator[list[triton.InferInput]]:
     """Different requests of one size, ready to be sent."""
     test = asker.reader.graph.where(TEST)
     for number in range(min(count, 50)):
@@ -103,7 +103,9 @@ def _figures(size: int, ours: Seconds, peer: Seconds) -> list[Figure]:
     return [milliseconds(50), milliseconds(99), rate]
 
 
-def _say_where_time_goes(model: FraudModel, asker: Asker, ours: dict[int, Seconds], batches: dict[int, int]) -> None:
+def _say_where_time_goes(
+    model: FraudModel, asker: RequestBuilder, ours: dict[int, Seconds], batches: dict[int, int]
+) -> None:
     """Prints the median milliseconds of each step in this process, and what HTTP and Triton add to them."""
     for size in batches:
         request = asker.request(spread(asker.reader.graph.where(TEST), size))
@@ -113,7 +115,7 @@ def _say_where_time_goes(model: FraudModel, asker: Asker, ours: dict[int, Second
         print(f"   batch {size}: " + ", ".join(f"{name} {taken:.1f} ms" for name, taken in steps.items()))
 
 
-def _steps(model: FraudModel, request: Request) -> dict[str, float]:
+def _steps(model: FraudModel, request: ScoringRequest) -> dict[str, float]:
     featuriser = Featuriser(fitted_of(model), model.row, model.config.k, model.config.label_delay)
     today = datetime.now(UTC).date()
     lines = [line for text in (*request.card, *request.merchant) for line in text.split(b"\n") if line]

@@ -24,15 +24,15 @@ from torch_geometric.nn import HeteroConv, SAGEConv
 
 from benchmarks.results import Figure, figure
 from training.graph.block import SIDES
-from training.graph.features import width
 from training.graph.graph import TRAIN, Graph
 from training.graph.history import Reader
 from training.graph.velocity import SOURCES
 from training.model.config import TrainConfig
-from training.model.encoder import Listener
-from training.model.fit import Fitting, Lesson, Team
-from training.model.lesson import own_features
+from training.model.encoder import MessageBuilder
+from training.model.features import width
+from training.model.fit import DistributedContext, EncoderTrainer, TrainingSet
 from training.model.seeds import Seeds
+from training.model.training_set import own_features
 
 ROWS, SEEDS = 1_000_000, 50_000
 SIZES = (1_000_000, 5_000_000)
@@ -146,17 +146,17 @@ def _bipartite(graph: Graph) -> HeteroData:
     return data
 
 
-def _fitting(rows: int, count: int) -> tuple[Fitting, Lesson]:
+def _fitting(rows: int, count: int) -> tuple[EncoderTrainer, TrainingSet]:
     if CONFIG.threads:
         torch.set_num_threads(CONFIG.threads)
     graph = synthetic(rows)
     reader, seeds = Reader(graph, CONFIG.k, CONFIG.label_delay), seeds_of(graph, count)
     own = own_features(reader, seeds.ids)
-    listener = Listener(width(FEATURES, CONFIG))
+    listener = MessageBuilder(width(FEATURES, CONFIG))
     listener.own.fit(own)
     listener.said.fit(reader.said[seeds.ids])
-    lesson = Lesson(reader, CONFIG.fan_out, seeds, own, seeds, own, listener)
-    return Fitting(lesson, CONFIG, Team()), lesson
+    lesson = TrainingSet(reader, CONFIG.fan_out, seeds, own, seeds, own, listener)
+    return EncoderTrainer(lesson, CONFIG, DistributedContext()), lesson
 
 
 def _peer(rows: int, count: int) -> float | None:

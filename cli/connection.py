@@ -6,17 +6,17 @@ from pathlib import Path
 import boto3
 
 from cli import stack
-from local.home import FOLDER, Home
+from local.state_dir import FOLDER, StateDir
 from local.system import ROOT
 from statemachine.bootstrap import App, bootstrap
-from statemachine.core.errors import Misconfigured
+from statemachine.contracts.errors import Misconfigured
 
 NAMED = "FRAUDLOOP_TABLE"  # set for a deployment: then the environment is meant
 
 
-def home() -> Home:
+def home() -> StateDir:
     """The state folder of the local system: FRAUDLOOP_HOME, else `.fraudloop` in the checkout."""
-    return Home(Path(os.environ.get("FRAUDLOOP_HOME") or ROOT / FOLDER))
+    return StateDir(Path(os.environ.get("FRAUDLOOP_HOME") or ROOT / FOLDER))
 
 
 def connect() -> str:

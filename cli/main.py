@@ -6,30 +6,27 @@ import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from cli import (
-    baseline,
+from cli.commands import (
     cost,
     data,
     dlq,
     doctor,
     nightly,
-    parity,
-    people,
-    phase,
-    pipelines,
+    operations,
+    publish,
     quarantine,
     runs,
-    sagemaker,
     schedule,
     slo,
     system,
-    training,
+    train,
     tune,
 )
+from cli.migration import baseline, parity, phase, sagemaker
 from cli.output import errors
-from local.home import AlreadyRunning
+from local.state_dir import AlreadyRunning
 from local.system import DidNotStart
-from statemachine.core.errors import FraudloopError
+from statemachine.contracts.errors import FraudloopError
 
 HELP = """
 New transactions land in S3; some time later a better fraud model serves on Triton, or the reason why not is on record.
@@ -58,8 +55,8 @@ app = typer.Typer(
     cls=Commands, help=HELP, no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_show_locals=False
 )
 for group in (
-    *(system, data, runs, nightly, people, quarantine, dlq),
-    *(pipelines, training, tune, baseline, parity, cost, slo, schedule, sagemaker),
+    *(system, data, runs, nightly, operations, quarantine, dlq),
+    *(publish, train, tune, baseline, parity, cost, slo, schedule, sagemaker),
 ):
     group.register(app)
 app.add_typer(doctor.app, name="doctor", rich_help_panel="Cluster")

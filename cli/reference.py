@@ -7,14 +7,14 @@ from typing import Any
 import typer
 
 from cli.main import app
-from statemachine.core.gate import GatePolicy
-from statemachine.core.metrics import CATALOGUE, Emitter
+from statemachine.contracts.gate import GatePolicy
+from statemachine.contracts.metrics import CATALOGUE, Emitter
 from statemachine.core.policy import IntakePolicy, Policy, Serving, StagePolicy
-from statemachine.core.prices import Prices
+from statemachine.reporting.prices import Prices
 from training.data.preprocess import PreprocessConfig
 from training.evaluation.evaluate import EvaluateConfig
 from training.model.config import TrainConfig
-from training.pipeline_settings import StepSettings
+from training.pipelines.settings import StepSettings
 
 TABLES: tuple[tuple[str, type], ...] = (
     ("models.NAME.policy", Policy),

@@ -5,7 +5,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from statemachine.core.errors import Misconfigured
+from statemachine.contracts.errors import Misconfigured
 
 NAMED = "FRAUDLOOP_STACK"
 

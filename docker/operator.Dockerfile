@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# The command line, for jobs in the cluster: `python -m cli.slo` (deploy/slo). No torch, no GPU.
+# The command line, for jobs in the cluster: `python -m cli.commands.slo` (deploy/slo). No torch, no GPU.
 #   docker build -f docker/operator.Dockerfile -t fraudloop-operator:0.1.0 .
 ARG PYTHON_IMAGE=python:3.11.13-slim-bookworm
 
@@ -28,4 +28,4 @@ COPY local /app/local
 COPY cli /app/cli
 USER 1000:1000
 WORKDIR /tmp
-CMD ["python", "-m", "cli.slo", "--help"]
+CMD ["python", "-m", "cli.commands.slo", "--help"]

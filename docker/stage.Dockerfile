@@ -29,4 +29,4 @@ COPY statemachine /app/statemachine
 COPY training /app/training
 USER 1000:1000
 WORKDIR /tmp
-CMD ["python", "-c", "import training.components"]
+CMD ["python", "-c", "import training.pipelines.components"]

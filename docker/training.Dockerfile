@@ -42,4 +42,4 @@ COPY statemachine /app/statemachine
 COPY training /app/training
 USER 1000:1000
 WORKDIR /tmp
-CMD ["python3", "-c", "import training.components"]
+CMD ["python3", "-c", "import training.pipelines.components"]

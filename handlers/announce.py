@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from handlers.edge import Event, app, logger, measure, metrics
-from statemachine.announcing import Step, step
-from statemachine.core.errors import Malformed
+from handlers.runtime import Event, app, logger, measure, metrics
+from statemachine.contracts.errors import Malformed
+from statemachine.notifier import HistoryRecord, history_record
 
 
 @logger.inject_lambda_context
@@ -13,15 +13,15 @@ from statemachine.core.errors import Malformed
 def handler(event: Event, context: Any) -> dict[str, Any]:
     """At least once. The metrics are out before Slack is asked, and a Slack that fails never holds up the stream."""
     steps = list(_steps(event))
-    metrics.add_metric(name="SlackFailed", unit="Count", value=app().announcer.tell(steps))
+    metrics.add_metric(name="SlackFailed", unit="Count", value=app().notifier.tell(steps))
     return {"told": len(steps)}
 
 
-def _steps(event: Event) -> Iterator[Step]:
+def _steps(event: Event) -> Iterator[HistoryRecord]:
     """The steps that can be told. What cannot be understood is counted, and nobody waits behind it."""
     for record in event["Records"]:
         try:
-            if told := step(record):
+            if told := history_record(record):
                 _count(told)
                 yield told
         except Malformed as error:
@@ -29,8 +29,8 @@ def _steps(event: Event) -> Iterator[Step]:
             logger.error("a record of the stream cannot be told", extra={"error": str(error)})
 
 
-def _count(told: Step) -> None:
+def _count(told: HistoryRecord) -> None:
     entry = told.entry
     logger.info("step", extra={"run_id": entry.run_id, "from": entry.source, "to": entry.dest, "row": entry.row})
-    for figure in app().announcer.figures(told):
+    for figure in app().notifier.metric_samples(told):
         measure(figure)

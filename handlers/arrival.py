@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from handlers.edge import Event, app, each, logger, metrics
+from handlers.runtime import Event, app, logger, metrics, process_batch
 from statemachine.core.events import object_created
 from statemachine.core.window import Object
 
@@ -12,7 +12,7 @@ from statemachine.core.window import Object
 def handler(event: Event, context: Any) -> dict[str, Any]:
     """Take a batch in. A message that cannot be understood goes back alone, and ends in the dead-letter queue."""
     things: list[Object] = []
-    answer = each(event["Records"], lambda record: things.append(object_created(record["body"])))
+    answer = process_batch(event["Records"], lambda record: things.append(object_created(record["body"])))
     taken = app().intake.arrive(things)
     logger.info("arrivals", extra={"joined": taken.joined, "known": taken.known, "set_aside": taken.quarantined})
     metrics.add_metric(name="ObjectsQuarantined", unit="Count", value=taken.quarantined)

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from handlers.edge import Event, app, each_model, logger, metrics
-from statemachine.core.errors import Malformed
+from handlers.runtime import Event, app, each_model, logger, metrics
+from statemachine.contracts.errors import Malformed
 from statemachine.core.events import slot
 from statemachine.core.run import Trigger
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from handlers.edge import Event, app, each, logger, metrics
-from statemachine.core.errors import FraudloopError
+from handlers.runtime import Event, app, logger, metrics, process_batch
+from statemachine.contracts.errors import FraudloopError
 from statemachine.core.events import PROBE, hinted_run
 
 
@@ -23,7 +23,7 @@ def handler(event: Event, context: Any) -> dict[str, Any]:
         logger.info("looked at", extra={"run_id": run_id, "came": came})
         metrics.add_metric(name="WorldUnreachable", unit="Count", value=int(came.startswith("unreachable")))
 
-    return each(event["Records"], look)
+    return process_batch(event["Records"], look)
 
 
 def _missed() -> str:

@@ -3,8 +3,8 @@
 import time
 from typing import Any
 
-from handlers.edge import Event, app, each_model, logger, measure, metrics
-from statemachine.core.telling import Figure
+from handlers.runtime import Event, app, each_model, logger, measure, metrics
+from statemachine.reporting.notifications import MetricSample
 
 BATCH = 100
 
@@ -14,7 +14,7 @@ BATCH = 100
 def handler(event: Event, context: Any) -> dict[str, Any]:
     """The tick alone guarantees progress: all other hints only make it come sooner."""
     each_model(_tend)  # one that cannot be tended holds up no hint either, and the next tick is near
-    due = list(app().ledger.table.due(time.time()))  # now: a run that has just begun is due, too
+    due = list(app().store.table.due(time.time()))  # now: a run that has just begun is due, too
     for at in range(0, len(due), BATCH):
         app().hints.look_at(due[at : at + BATCH])
     metrics.add_metric(name="TickDueRuns", unit="Count", value=len(due))
@@ -29,4 +29,4 @@ def _tend(model: str) -> None:
     if run := intake.close_due(model):
         logger.info("a window closed", extra={"model": model, "run_id": run.id, "why": run.trigger.why})
     now = time.time()
-    measure(Figure("IntakeOldestAge", now - (intake.window(model).opened_at or now), {"model": model}))
+    measure(MetricSample("IntakeOldestAge", now - (intake.window(model).opened_at or now), {"model": model}))

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from local import resources
+from local.aws import resources
+from local.aws.resources import ARTIFACTS, CREDENTIALS
 from local.faults import FILE, Faults
-from local.home import FOREIGN, Endpoints, Home
 from local.process import answers, end, free_port, spawn
-from local.resources import ARTIFACTS, CREDENTIALS
+from local.state_dir import FOREIGN, Endpoints, StateDir
 from local.triton import missing_system_library
 from statemachine import settings
 
@@ -49,7 +49,7 @@ class Options:
 class System:
     """A running system: its processes and where they answer. Use it as a context manager."""
 
-    home: Home
+    home: StateDir
     options: Options = field(default_factory=Options)
     say: Say = lambda _: None
     endpoints: Endpoints = field(default_factory=lambda: Endpoints({}, {}))
@@ -122,7 +122,7 @@ class System:
         """Upload the compiled pipelines, as `fraudloop publish` does against a real KFP."""
         self.say("publishing the pipelines")
         with (self.home.logs / "publish.log").open("ab") as log:
-            command = [sys.executable, "-m", "training.publish", str(self.options.definitions.parent)]
+            command = [sys.executable, "-m", "training.pipelines.publish", str(self.options.definitions.parent)]
             done = subprocess.run(command, env=environment, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, check=False)
         if done.returncode:
             raise DidNotStart(f"the pipelines could not be published:\n{self._tail('publish')}")

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from local.process import end, free_port, spawn
-from statemachine.core.errors import FraudloopError, Misconfigured
+from statemachine.contracts.errors import FraudloopError, Misconfigured
 
 LOOPBACK = "127.0.0.1"
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -1,1 +1,1 @@
-"""Rules, dashboards and routes, built from the catalogue in `statemachine.core.metrics`."""
+"""Rules, dashboards and routes, built from the catalogue in `statemachine.contracts.metrics`."""

@@ -9,7 +9,7 @@ from grafana_foundation_sdk.models.common import GraphThresholdsStyleMode
 from grafana_foundation_sdk.models.dashboard import DataSourceRef, Threshold, ThresholdsMode
 
 from monitoring.panels import BOARDS, Board, Lambda, Panel, Query
-from statemachine.core.metrics import NAMESPACE
+from statemachine.contracts.metrics import NAMESPACE
 
 FOLDER = Path(__file__).parent / "dashboards"
 PROMETHEUS = DataSourceRef(type_val="prometheus", uid="${prometheus}")

@@ -20,14 +20,14 @@ from statemachine.adapters.s3 import S3Files
 from statemachine.adapters.secrets import Secret
 from statemachine.adapters.slack import SlackWebhook
 from statemachine.adapters.sqs import SqsHints
-from statemachine.announcing import Announcer
 from statemachine.core.policy import Policy
 from statemachine.intake import Intake
-from statemachine.ledger import Ledger
-from statemachine.people import People
+from statemachine.notifier import Notifier
+from statemachine.operations import Operations
 from statemachine.ports import Pipelines
 from statemachine.reconciler import Reconciler
 from statemachine.settings import Settings
+from statemachine.store import Store
 
 AWS = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "max_attempts": 3})
 
@@ -63,9 +63,9 @@ class App:
         return self.settings.policies
 
     @cached_property
-    def ledger(self) -> Ledger:
+    def store(self) -> Store:
         """Runs, models, history."""
-        return Ledger(DynamoTable(self.client("dynamodb"), self.settings.table), new_id)
+        return Store(DynamoTable(self.client("dynamodb"), self.settings.table), new_id)
 
     @cached_property
     def files(self) -> S3Files:
@@ -81,7 +81,7 @@ class App:
     def intake(self) -> Intake:
         """Windows and objects."""
         code = hashlib.sha256(json.dumps(dict(self.settings.definitions), sort_keys=True).encode()).hexdigest()
-        return Intake(self.ledger, self.policies, self.settings.data_bucket, time.time, new_id, pause, code)
+        return Intake(self.store, self.policies, self.settings.data_bucket, time.time, new_id, pause, code)
 
     @cached_property
     def pipelines(self) -> Pipelines:
@@ -110,7 +110,7 @@ class App:
     def reconciler(self) -> Reconciler:
         """The one that steps runs."""
         return Reconciler(
-            self.ledger,
+            self.store,
             self.intake,
             self.pipelines,
             self.files,
@@ -122,17 +122,17 @@ class App:
         )
 
     @cached_property
-    def people(self) -> People:
+    def operations(self) -> Operations:
         """What persons may ask."""
-        return People(self.ledger, self.intake, self.files, self.hints, self.policies, time.time, new_id)
+        return Operations(self.store, self.intake, self.files, self.hints, self.policies, time.time, new_id)
 
     @cached_property
-    def announcer(self) -> Announcer:
+    def notifier(self) -> Notifier:
         """The one that tells people."""
         s = self.settings
         webhook = Secret(s.slack_webhook, s.slack_webhook_secret, lambda: self.client("secretsmanager"))
         chat = SlackWebhook(webhook, wanted=bool(s.slack_webhook or s.slack_webhook_secret))
-        return Announcer(self.ledger, chat, time.time, new_id, s.kfp_ui_url)
+        return Notifier(self.store, chat, time.time, new_id, s.kfp_ui_url)
 
 
 def bootstrap(environment: Mapping[str, str] = os.environ) -> App:

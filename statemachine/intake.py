@@ -6,22 +6,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from statemachine.contracts.errors import Conflict, Malformed
 from statemachine.core import codec
-from statemachine.core.errors import Conflict, Malformed
 from statemachine.core.model import Model
 from statemachine.core.policy import Policy
-from statemachine.core.run import Entry, Run, Trigger, queued
+from statemachine.core.run import Run, Transition, Trigger, queued
 from statemachine.core.states import State
 from statemachine.core.window import Object, Status, Window, admit, closing, judged
-from statemachine.ledger import ATTEMPTS, Ledger
 from statemachine.ports import Clause, Key, Put
+from statemachine.store import ATTEMPTS, Store
 
 BATCH = 90  # objects a transaction: DynamoDB takes 100 items, and the header is one
 NOWHERE = "-"  # the "model" of objects that belong to none
 
 
 @dataclass(frozen=True)
-class Taken:
+class IngestResult:
     """What became of a batch: joined, already known, set aside."""
 
     joined: int = 0
@@ -33,7 +33,7 @@ class Taken:
 class Intake:
     """The windows and objects of every model. `pause` waits between tries when many arrive at once."""
 
-    ledger: Ledger
+    store: Store
     policies: Mapping[str, Policy]
     bucket: str
     clock: Callable[[], float]
@@ -43,7 +43,7 @@ class Intake:
 
     # -- arrivals -----------------------------------------------------------------------------------------------
 
-    def arrive(self, things: Iterable[Object]) -> Taken:
+    def arrive(self, things: Iterable[Object]) -> IngestResult:
         """Put each object on record: in the open window of its model, or set aside with the reason."""
         joining: dict[str, list[Object]] = {}
         aside: list[tuple[str, Object]] = []
@@ -60,15 +60,15 @@ class Intake:
         quarantined = sum(self._set_aside(model, thing) for model, thing in aside)
         for model, marker in markers:
             self._close_by(model, marker)
-        return Taken(sum(t.joined for t in taken), sum(t.known for t in taken), quarantined)
+        return IngestResult(sum(t.joined for t in taken), sum(t.known for t in taken), quarantined)
 
-    def _join_all(self, model: str, things: Sequence[Object]) -> Taken:
+    def _join_all(self, model: str, things: Sequence[Object]) -> IngestResult:
         distinct = {thing.identity: thing for thing in things}
         if len(distinct) > BATCH:  # a whole prefix was listed: one query costs less than a read for each
             distinct = {identity: distinct[identity] for identity in distinct.keys() - self._known(model)}
         left = sorted(distinct.values(), key=lambda thing: thing.key)
         joined = sum(self._join(model, left[at : at + BATCH]) for at in range(0, len(left), BATCH))
-        return Taken(joined, len(things) - joined)
+        return IngestResult(joined, len(things) - joined)
 
     def _join(self, model: str, batch: Sequence[Object]) -> int:
         """Objects of `batch` that were not known before: they are in the open epoch now, all or none."""
@@ -81,7 +81,7 @@ class Intake:
             grown = _grown(window, len(left), self.clock())
             puts = [_put_object(model, replace(t, epoch=window.epoch, version=1), writer) for t in left]
             try:
-                self.ledger.table.write(_put_window(grown, writer), *puts)
+                self.store.table.write(_put_window(grown, writer), *puts)
             except Conflict:
                 self.pause(attempt)
                 continue
@@ -103,7 +103,7 @@ class Intake:
             window, writer = self.window(model), self.new_id()
             wished = replace(window, version=window.version + 1, asked=window.asked or trigger)
             try:
-                self.ledger.table.write(_put_window(wished, writer), _put_object(model, once, writer))
+                self.store.table.write(_put_window(wished, writer), _put_object(model, once, writer))
             except Conflict:
                 self.pause(attempt)
                 continue
@@ -113,7 +113,7 @@ class Intake:
     def _set_aside(self, model: str, thing: Object) -> int:
         aside = replace(thing, status=Status.QUARANTINED, version=1)
         try:
-            self.ledger.table.write(_put_object(model, aside, self.new_id()))
+            self.store.table.write(_put_object(model, aside, self.new_id()))
         except Conflict:
             return 0
         return 1
@@ -128,7 +128,7 @@ class Intake:
                 return False
             wished = replace(window, version=window.version + 1, asked=trigger, last_slot=slot or window.last_slot)
             try:
-                self.ledger.table.write(_put_window(wished, self.new_id()))
+                self.store.table.write(_put_window(wished, self.new_id()))
             except Conflict:
                 self.pause(attempt)
                 continue
@@ -141,7 +141,7 @@ class Intake:
         trigger = closing(window, self.policies[model].intake, now)
         if trigger is None:
             return None
-        before = self.ledger.model(model)
+        before = self.store.model(model)
         if before.training or before.hold is not None:
             return None  # the window simply stays open: that is the queue
         if not window.count and self._nothing_new(model, before, trigger):
@@ -153,11 +153,11 @@ class Intake:
         model, writer = window.model, self.new_id()
         parameters = self.parameters(model, before)
         run = queued(f"{model}-{window.epoch}", model, window.epoch, now, trigger=trigger, parameters=parameters)
-        entry = Entry(run.id, 1, now, "", State.QUEUED.value, trigger.kind, trigger.why, who=trigger.by)
+        entry = Transition(run.id, 1, now, "", State.QUEUED.value, trigger.kind, trigger.why, who=trigger.by)
         following = Window(model, window.epoch + 1, window.version + 1, last_slot=window.last_slot)
         after = replace(before, training=run.id, fingerprint=self.fingerprint(model, before))
         try:
-            self.ledger.begin(run, after, entry, _put_window(following, writer))
+            self.store.begin(run, after, entry, _put_window(following, writer))
         except Conflict:
             return None  # an arrival or another closer came first; the next tick looks again
         return run
@@ -189,21 +189,21 @@ class Intake:
         }
         quiet = replace(window, version=window.version + 1, asked=None)
         try:
-            self.ledger.table.write(_put_window(quiet, writer), Put(key, told, Clause("the skip is told once")))
+            self.store.table.write(_put_window(quiet, writer), Put(key, told, Clause("the skip is told once")))
         except Conflict:
             return
 
     def skipped(self, model: str) -> Iterator[Mapping[str, Any]]:
         """The nights that began no run, newest first."""
-        return self.ledger.table.query(f"MODEL#{model}", "SKIPPED#", newest_first=True)
+        return self.store.table.query(f"MODEL#{model}", "SKIPPED#", newest_first=True)
 
     def free_slots(self, model: str) -> str:
         """Release slots whose holder is at rest or gone; the ids of such holders."""
-        found = self.ledger.model(model)
+        found = self.store.model(model)
         holders = {found.training, found.deploying.run_id if found.deploying else ""} - {""}
-        gone = {holder for holder in holders if (run := self.ledger.load(holder)) is None or run.state.rests}
+        gone = {holder for holder in holders if (run := self.store.load(holder)) is None or run.state.terminal}
         if gone:
-            self.ledger.change_model(model, lambda now: _without(now, gone))
+            self.store.change_model(model, lambda now: _without(now, gone))
         return ", ".join(sorted(gone))
 
     def parameters(self, model: str, item: Model) -> dict[str, dict[str, Any]]:
@@ -221,17 +221,17 @@ class Intake:
 
     def window(self, model: str) -> Window:
         """The open window."""
-        item = self.ledger.table.get(Key(f"MODEL#{model}", "WINDOW"))
+        item = self.store.table.get(Key(f"MODEL#{model}", "WINDOW"))
         return codec.loads(Window, str(item["body"]), int(item.get("format", 0))) if item else Window(model)
 
     def object(self, model: str, identity: str) -> Object | None:
         """One object."""
-        item = self.ledger.table.get(Key(f"OBJECTS#{model}", identity))
+        item = self.store.table.get(Key(f"OBJECTS#{model}", identity))
         return _read_object(item) if item else None
 
     def objects(self, model: str) -> Iterator[Object]:
         """All objects of a model (or of `-`, those that belong to none)."""
-        return (_read_object(item) for item in self.ledger.table.query(f"OBJECTS#{model}"))
+        return (_read_object(item) for item in self.store.table.query(f"OBJECTS#{model}"))
 
     def mark(self, run: Run, verdicts: bytes | None) -> None:
         """Put the stage's verdicts on record: ACCEPTED, or QUARANTINED with the first problems. Safe to repeat."""
@@ -239,18 +239,18 @@ class Intake:
         changed = list(judged(self.objects(run.model), said, run.id, run.epoch))
         for at in range(0, len(changed), BATCH):
             writer = self.new_id()
-            self.ledger.table.write(*[_rewritten(run.model, thing, writer) for thing in changed[at : at + BATCH]])
+            self.store.table.write(*[_rewritten(run.model, thing, writer) for thing in changed[at : at + BATCH]])
 
     def set_aside(self, model: str, thing: Object, reason: str) -> None:
         """A person quarantines an object."""
         aside = replace(thing, status=Status.QUARANTINED, reason=reason)
-        self.ledger.table.write(_rewritten(model, aside, self.new_id()))
+        self.store.table.write(_rewritten(model, aside, self.new_id()))
 
     def rejoin(self, model: str, thing: Object, reason: str) -> None:
         """A person released an object: it joins the open window, as if it had just arrived."""
         window, now, writer = self.window(model), self.clock(), self.new_id()
         again = replace(thing, status=Status.PENDING, reason=reason, epoch=window.epoch)
-        self.ledger.table.write(_put_window(_grown(window, 1, now), writer), _rewritten(model, again, writer))
+        self.store.table.write(_put_window(_grown(window, 1, now), writer), _rewritten(model, again, writer))
 
 
 def _grown(window: Window, more: int, now: float) -> Window:

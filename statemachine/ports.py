@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from statemachine.core.launch import Launch, Pin
-from statemachine.core.order import Order
-from statemachine.core.states import Stage
+from statemachine.contracts.kfp_run import KfpRun, PinnedVersion
+from statemachine.contracts.stage import Stage
+from statemachine.contracts.stage_request import StageRequest
 from statemachine.core.window import Object
 
 Item = Mapping[str, Any]
@@ -67,29 +67,29 @@ class Table(Protocol):
 
 
 @dataclass(frozen=True)
-class Pins:
+class PinnedVersions:
     """Published pipeline versions by stage name, and what is still missing, in words."""
 
-    found: Mapping[str, Pin] = field(default_factory=dict)
+    found: Mapping[str, PinnedVersion] = field(default_factory=dict)
     missing: str = ""
 
 
 class Pipelines(Protocol):
     """The engine that runs stages: KFP, or SageMaker for a train stage that is kept there."""
 
-    def get(self, kfp_id: str) -> Launch | None:
+    def get(self, kfp_id: str) -> KfpRun | None:
         """One run, by id: cheap."""
 
-    def list(self, prefix: str) -> tuple[Launch, ...]:
+    def list(self, prefix: str) -> tuple[KfpRun, ...]:
         """All runs whose display name begins with `prefix`: expensive, only before creating and before rest."""
 
-    def create(self, order: Order, pin: Pin) -> Launch:
-        """Launch it. Raises `Unreachable` when the answer was lost: it may or may not run."""
+    def create(self, order: StageRequest, pin: PinnedVersion) -> KfpRun:
+        """KfpRun it. Raises `Unreachable` when the answer was lost: it may or may not run."""
 
     def stop(self, kfp_id: str) -> None:
         """Ask it to end. A run that is over, or gone, is no error."""
 
-    def pins(self, stages: Iterable[Stage]) -> Pins:
+    def pins(self, stages: Iterable[Stage]) -> PinnedVersions:
         """The pipeline versions that this deployment was built with."""
 
 

@@ -5,21 +5,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from statemachine.core import report as reports
+from statemachine.contracts import report as reports
+from statemachine.contracts.errors import Conflict, Malformed, Misconfigured, Unanswered, Unreachable
+from statemachine.contracts.kfp_run import KfpRun
+from statemachine.contracts.stage import Stage
+from statemachine.contracts.stage_request import StageRequest
+from statemachine.core.actions import Action, EnsureRun, MarkObjects, StopRuns, WriteManifest
 from statemachine.core.backoff import backoff
-from statemachine.core.case import Seen
 from statemachine.core.decide import Act, Look, Move, Wait, decide
-from statemachine.core.duties import Duty, Ensure, MarkObjects, Stop, WriteManifest
-from statemachine.core.errors import Conflict, Malformed, Misconfigured, Unanswered, Unreachable
-from statemachine.core.launch import Launch
 from statemachine.core.manifest import manifest
-from statemachine.core.order import Order
 from statemachine.core.policy import Policy
 from statemachine.core.run import Run
-from statemachine.core.states import Stage, State
+from statemachine.core.snapshot import Observation
+from statemachine.core.states import State
 from statemachine.intake import Intake
-from statemachine.ledger import Ledger
 from statemachine.ports import Files, Hints, Pipelines
+from statemachine.store import Store
 
 MAX_VERDICTS = 64 * 1024 * 1024
 
@@ -36,7 +37,7 @@ class Timing:
 class Reconciler:
     """Joins the pure core to the world. `clock` is seconds since the epoch, `roll` a random number in [0, 1)."""
 
-    ledger: Ledger
+    store: Store
     intake: Intake
     pipelines: Pipelines
     files: Files
@@ -54,8 +55,8 @@ class Reconciler:
             Unknown: there is no such run.
             Malformed: its record cannot be understood, or its model is not configured.
         """
-        run, now = self.ledger.run(run_id), self.clock()
-        if run.state.rests:
+        run, now = self.store.run(run_id), self.clock()
+        if run.state.terminal:
             return "rests"
         if run.claim is not None and run.claim.until > now:
             return "claimed"
@@ -70,59 +71,59 @@ class Reconciler:
             return self._defer(run, policy, now, str(trouble))
 
     def _pass(self, run: Run, policy: Policy, now: float, seconds_left: float) -> str:
-        seen, roll = self._observe(run, policy, now), self.roll()
-        decision = decide(run, seen, policy, now, roll)
+        observed, roll = self._observe(run, policy, now), self.roll()
+        decision = decide(run, observed, policy, now, roll)
         if isinstance(decision, Look):
-            seen = replace(seen, siblings=self.pipelines.list(f"{run.id}."))
-            decision = decide(run, seen, policy, now, roll)
+            observed = replace(observed, duplicates=self.pipelines.list(f"{run.id}."))
+            decision = decide(run, observed, policy, now, roll)
         match decision:
             case Move():
-                self.ledger.move(decision.run, decision.model, seen.model, decision.entry)
-                if not decision.run.state.rests:
+                self.store.move(decision.run, decision.model, observed.model, decision.entry)
+                if not decision.run.state.terminal:
                     self.hints.look_at([run.id])
                 return f"moved to {decision.run.state.value}"
             case Act():
-                return self._act(run, policy, decision.duty, now, seconds_left)
+                return self._act(run, policy, decision.action, now, seconds_left)
             case Wait():
-                return self._wait(run, policy, decision, now, seen.started or 0.0)
+                return self._wait(run, policy, decision, now, observed.started or 0.0)
         return "rests"
 
     # -- observe ------------------------------------------------------------------------------------------------
 
-    def _observe(self, run: Run, policy: Policy, now: float) -> Seen:
-        seen = Seen(model=self.ledger.model(run.model))
+    def _observe(self, run: Run, policy: Policy, now: float) -> Observation:
+        observed = Observation(model=self.store.model(run.model))
         if run.state is State.QUEUED and not run.pins:
             pins = self.pipelines.pins(list(Stage))
-            return replace(seen, pins=pins.found if not pins.missing else {}, missing=pins.missing)
+            return replace(observed, pins=pins.found if not pins.missing else {}, missing=pins.missing)
         if not run.kfp_id or run.stage is None:
-            return seen
-        seen = self._read_report(run, seen)
-        if seen.report is not None or seen.misreport:
-            return seen
-        launch = self.pipelines.get(run.kfp_id)
-        seen = replace(seen, launch=launch)
-        if launch is None or launch.state.over:
+            return observed
+        observed = self._read_report(run, observed)
+        if observed.report is not None or observed.report_error:
+            return observed
+        kfp_run = self.pipelines.get(run.kfp_id)
+        observed = replace(observed, kfp_run=kfp_run)
+        if kfp_run is None or kfp_run.state.over:
             # It may have reported between our two looks: only a report that is missing *after* the end is missing.
-            return self._read_report(run, seen)
-        return replace(seen, started=self._started(run, policy, now))
+            return self._read_report(run, observed)
+        return replace(observed, started=self._started(run, policy, now))
 
     def _folder(self, run: Run) -> str:
         assert run.stage is not None
         root = self.policies[run.model].root
         return f"{root}/runs/{run.id}/{run.stage.value}/{run.attempt}/{run.launch_id}"
 
-    def _read_report(self, run: Run, seen: Seen) -> Seen:
+    def _read_report(self, run: Run, observed: Observation) -> Observation:
         assert run.stage is not None
         body = self.files.read(f"{self._folder(run)}/{reports.REPORT}", reports.MAX_BYTES)
         if body is None:
-            return seen
+            return observed
         try:
             report = reports.parse(
                 body, run_id=run.id, stage=run.stage.value, attempt=run.attempt, launch_id=run.launch_id
             )
         except Malformed as error:
-            return replace(seen, misreport=str(error))
-        return replace(seen, report=report)
+            return replace(observed, report_error=str(error))
+        return replace(observed, report=report)
 
     def _started(self, run: Run, policy: Policy, now: float) -> float | None:
         """When the stage began; not asked before a deadline depends on it, nor again: a poll a minute costs money."""
@@ -143,94 +144,96 @@ class Reconciler:
 
     # -- act ----------------------------------------------------------------------------------------------------
 
-    def _act(self, run: Run, policy: Policy, duty: Duty, now: float, seconds_left: float) -> str:
+    def _act(self, run: Run, policy: Policy, action: Action, now: float, seconds_left: float) -> str:
         if seconds_left < self.timing.least:
             return "too little time left to claim"
         owner, until = self.new_id(), now + self.timing.claim
         # Should we die in here, a launch asked for at the last moment of the claim may show itself a grace later.
-        unsure = {"unsure_until": until + policy.grace} if isinstance(duty, Ensure) else {}
-        claimed = self.ledger.claim(run, owner, until, **unsure)
+        create_uncertain = {"create_uncertain_until": until + policy.grace} if isinstance(action, EnsureRun) else {}
+        claimed = self.store.claim(run, owner, until, **create_uncertain)
         try:
-            found = self._perform(claimed, policy, duty, run.unsure_until, now)
+            found = self._perform(claimed, policy, action, run.create_uncertain_until, now)
         except (Unreachable, Misconfigured) as trouble:
-            pause = backoff(run.unseen + 1, self.roll(), policy.backoff_base, policy.backoff_cap)
+            pause = backoff(run.unreachable_count + 1, self.roll(), policy.backoff_base, policy.backoff_cap)
             unanswered = isinstance(trouble, Unanswered)
             changes = {
                 "due_at": now + pause,
-                "unseen": run.unseen + 1,
+                "unreachable_count": run.unreachable_count + 1,
                 "reason": f"unreachable: {trouble}",
-                "unsure_until": self.clock() + policy.grace if unanswered else run.unsure_until,
+                "create_uncertain_until": self.clock() + policy.grace if unanswered else run.create_uncertain_until,
             }
-            self.ledger.release(run.id, owner, changes)
+            self.store.release(run.id, owner, changes)
             return f"unreachable: {trouble}"
-        self.ledger.release(run.id, owner, {"due_at": now, "unseen": 0, **found})
-        if isinstance(duty, WriteManifest | MarkObjects):
+        self.store.release(run.id, owner, {"due_at": now, "unreachable_count": 0, **found})
+        if isinstance(action, WriteManifest | MarkObjects):
             self.hints.look_at([run.id])
-        return f"did {type(duty).__name__}"
+        return f"did {type(action).__name__}"
 
-    def _perform(self, run: Run, policy: Policy, duty: Duty, unsure_until: float, now: float) -> dict[str, Any]:
-        match duty:
+    def _perform(
+        self, run: Run, policy: Policy, action: Action, create_uncertain_until: float, now: float
+    ) -> dict[str, Any]:
+        match action:
             case WriteManifest():
                 uri = f"{policy.root}/runs/{run.id}/manifest.json"
                 self.files.write(uri, manifest(run, self.intake.objects(run.model)))
                 return {"manifest": uri}
             case MarkObjects(uri):
                 return self._mark(run, uri)
-            case Stop(kfp_ids):
+            case StopRuns(kfp_ids):
                 for kfp_id in kfp_ids:
                     self.pipelines.stop(kfp_id)
                 return {"due_at": now + policy.stop_poll}
-            case Ensure(order):
-                return self._ensure(run, order, unsure_until, now)
+            case EnsureRun(order):
+                return self._ensure(run, order, create_uncertain_until, now)
 
     def _mark(self, run: Run, uri: str) -> dict[str, Any]:
         try:
             self.intake.mark(run, self.files.read(uri, MAX_VERDICTS) if uri else None)
         except Malformed as error:
-            return {"misreport": str(error)}
+            return {"report_error": str(error)}
         return {"marked": True}
 
-    def _ensure(self, run: Run, order: Order, unsure_until: float, now: float) -> dict[str, Any]:
-        launches = [
-            launch for launch in self.pipelines.list(order.name) if launch.name == order.name and launch.launch_id
+    def _ensure(self, run: Run, order: StageRequest, create_uncertain_until: float, now: float) -> dict[str, Any]:
+        kfp_runs = [
+            kfp_run for kfp_run in self.pipelines.list(order.name) if kfp_run.name == order.name and kfp_run.launch_id
         ]
-        if launches:
-            oldest = min(launches, key=lambda launch: (launch.created_at, launch.kfp_id))
-            for twin in launches:
+        if kfp_runs:
+            oldest = min(kfp_runs, key=lambda kfp_run: (kfp_run.created_at, kfp_run.kfp_id))
+            for twin in kfp_runs:
                 if twin is not oldest and twin.state.stoppable:
                     self.pipelines.stop(twin.kfp_id)
-            return {**_adopted(oldest, oldest.created_at or now), "unsure_until": unsure_until}
-        if now < unsure_until:  # an earlier create may yet show itself: a GPU twin costs more than the wait
-            return {"unsure_until": unsure_until, "due_at": unsure_until}
+            return {**_adopted(oldest, oldest.created_at or now), "create_uncertain_until": create_uncertain_until}
+        if now < create_uncertain_until:  # an earlier create may yet show itself: a GPU twin costs more than the wait
+            return {"create_uncertain_until": create_uncertain_until, "due_at": create_uncertain_until}
         launch_id = self.new_id()
         order = replace(order, launch_id=launch_id, output_uri=f"{order.output_uri}/{launch_id}")
         if run.claim is None or self.clock() >= run.claim.until:
             raise Conflict("the claim is still ours", f"{run.id}: it ran out before the launch")
         try:
-            launch = self.pipelines.create(order, run.pins[order.stage.value])
+            kfp_run = self.pipelines.create(order, run.pins[order.stage.value])
         except Unreachable as trouble:
             raise Unanswered(str(trouble)) from trouble
-        return {**_adopted(launch, now), "unsure_until": unsure_until}
+        return {**_adopted(kfp_run, now), "create_uncertain_until": create_uncertain_until}
 
     # -- wait ---------------------------------------------------------------------------------------------------
 
     def _wait(self, run: Run, policy: Policy, wait: Wait, now: float, started_at: float) -> str:
         long = wait.until > now + policy.poll
         said = wait.reason and wait.reason != run.reason
-        if long or said or run.unseen or (started_at and not run.started_at):
+        if long or said or run.unreachable_count or (started_at and not run.started_at):
             # Within the poll interval nothing is written: the next tick looks again anyway, and writes cost money.
             due_at = wait.until if long else now + policy.poll
-            self.ledger.defer(run, due_at, wait.reason, started_at=started_at or run.started_at)
+            self.store.defer(run, due_at, wait.reason, started_at=started_at or run.started_at)
         return f"waits: {wait.reason}" if wait.reason else "waits"
 
     def _defer(self, run: Run, policy: Policy, now: float, trouble: str) -> str:
-        pause = backoff(run.unseen + 1, self.roll(), policy.backoff_base, policy.backoff_cap)
+        pause = backoff(run.unreachable_count + 1, self.roll(), policy.backoff_base, policy.backoff_cap)
         try:
-            self.ledger.defer(run, now + pause, f"unreachable: {trouble}", unseen=run.unseen + 1)
+            self.store.defer(run, now + pause, f"unreachable: {trouble}", unreachable_count=run.unreachable_count + 1)
         except (Conflict, Unreachable):
             return f"unreachable, and so is the table: {trouble}"
         return f"unreachable: {trouble}"
 
 
-def _adopted(launch: Launch, launched_at: float) -> dict[str, Any]:
-    return {"kfp_id": launch.kfp_id, "launch_id": launch.launch_id, "launched_at": launched_at, "reason": ""}
+def _adopted(kfp_run: KfpRun, launched_at: float) -> dict[str, Any]:
+    return {"kfp_id": kfp_run.kfp_id, "launch_id": kfp_run.launch_id, "launched_at": launched_at, "reason": ""}

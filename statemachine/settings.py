@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from statemachine.core.errors import Misconfigured
+from statemachine.contracts.errors import Misconfigured
 from statemachine.core.policy import Policy, parse
 
 

@@ -48,5 +48,5 @@ def own_cloud(tmp_path_factory):
     """A local cloud in a process of its own: moto's state is one a process, and other tests reset it."""
     port, log = free_port(), tmp_path_factory.mktemp("cloud") / "log"
     url = f"http://127.0.0.1:{port}"
-    with serving([sys.executable, "-m", "local.cloud", str(port)], url, log):
+    with serving([sys.executable, "-m", "local.aws.server", str(port)], url, log):
         yield url

@@ -42,10 +42,10 @@ def _canonical(name: str) -> str:
 def entry_points(image: str) -> list[str]:
     """The modules that somebody starts in the image: by name in its Dockerfile, a component or a manifest."""
     if image != "stage":
-        return {"triton": ["training.serving.adapter"], "operator": ["cli.slo"]}[image]
-    components = (ROOT / "training/components.py").read_text()
+        return {"triton": ["training.serving.adapter"], "operator": ["cli.commands.slo"]}[image]
+    components = (ROOT / "training/pipelines/components.py").read_text()
     named = re.findall(r'"(training\.[a-z_.]+):[a-z_]+"', components)
-    return ["training.components", "training.serving.fetch", "kfp.dsl.executor_main", *sorted(set(named))]
+    return ["training.pipelines.components", "training.serving.fetch", "kfp.dsl.executor_main", *sorted(set(named))]
 
 
 if __name__ == "__main__":

@@ -13,11 +13,11 @@ from closure import ROOT, closure, distributions, foreign
 OURS = ("training", "statemachine", "cli", "local")
 # Components name their stage as text ("training.model.train:train"), to import it late; KFP's executor runs them.
 STAGE = re.compile(r'"(training\.[a-z_.]+):[a-z_]+"')
-COMPONENTS = (ROOT / "training/components.py").read_text()
+COMPONENTS = (ROOT / "training/pipelines/components.py").read_text()
 ROOTS = {
-    "stage": ("training.components", "training.serving.fetch", *sorted(set(STAGE.findall(COMPONENTS)))),
+    "stage": ("training.pipelines.components", "training.serving.fetch", *sorted(set(STAGE.findall(COMPONENTS)))),
     "triton": ("training.serving.adapter",),
-    "operator": ("cli.slo",),
+    "operator": ("cli.commands.slo",),
 }
 EXTRAS = {"stage": ("tritonclient[http]",), "triton": (), "operator": ()}  # what an import does not tell
 BY_THE_SERVER = {"triton_python_backend_utils"}  # Triton puts it on the path of its python backend

@@ -8,6 +8,6 @@ more than one replica. What it starts is real: each pod is a tritonserver that l
 """
 
 from local.argocd.cluster import ArgoCD
-from local.argocd.settings import Settings
+from local.argocd.settings import ArgoCDSettings
 
-__all__ = ["ArgoCD", "Settings"]
+__all__ = ["ArgoCD", "ArgoCDSettings"]

@@ -5,7 +5,7 @@ import signal
 import threading
 from pathlib import Path
 
-from local.argocd import ArgoCD, Settings
+from local.argocd import ArgoCD, ArgoCDSettings
 
 
 def main() -> None:
@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="of the Kubernetes API")
     parser.add_argument("--service-port", type=int, default=0, help="of the Service in front of Triton")
     arguments = parser.parse_args()
-    settings = Settings(arguments.models, api_port=arguments.port, service_port=arguments.service_port)
+    settings = ArgoCDSettings(arguments.models, api_port=arguments.port, service_port=arguments.service_port)
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())

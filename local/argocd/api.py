@@ -6,8 +6,8 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from local.argocd.record import ApiError, Record
-from local.argocd.settings import Settings
+from local.argocd.record import ApplicationRecord, StatusError
+from local.argocd.settings import ArgoCDSettings
 
 MERGE_PATCH = "application/merge-patch+json"
 APPLICATIONS = "/apis/argoproj.io/v1alpha1/namespaces/<namespace>/applications"
@@ -15,7 +15,9 @@ ENDPOINT_SLICES = "/apis/discovery.k8s.io/v1/namespaces/<namespace>/endpointslic
 SERVICE_LABEL = "kubernetes.io/service-name"
 
 
-def application(settings: Settings, record: Record, slices: Callable[[], list[dict[str, Any]]]) -> Flask:
+def application(
+    settings: ArgoCDSettings, record: ApplicationRecord, slices: Callable[[], list[dict[str, Any]]]
+) -> Flask:
     """The WSGI application; `slices` lists the EndpointSlices of the one Service."""
     app = Flask("argocd")
 
@@ -33,10 +35,10 @@ def application(settings: Settings, record: Record, slices: Callable[[], list[di
     def patch_application(namespace: str, name: str) -> Response:
         _known(settings, namespace, name)
         if request.mimetype != MERGE_PATCH:
-            raise ApiError(415, "UnsupportedMediaType", f"send {MERGE_PATCH}, not {request.mimetype!r}")
+            raise StatusError(415, "UnsupportedMediaType", f"send {MERGE_PATCH}, not {request.mimetype!r}")
         patch = request.get_json(force=True)
         if not isinstance(patch, dict):
-            raise ApiError(400, "BadRequest", "a merge patch is a JSON object")
+            raise StatusError(400, "BadRequest", "a merge patch is a JSON object")
         return jsonify(record.patch(patch, strict=request.args.get("fieldValidation") == "Strict"))
 
     @app.get(ENDPOINT_SLICES)
@@ -49,21 +51,21 @@ def application(settings: Settings, record: Record, slices: Callable[[], list[di
     def healthz() -> str:
         return "ok"
 
-    @app.errorhandler(ApiError)
-    def refuse(error: ApiError) -> tuple[Response, int]:
+    @app.errorhandler(StatusError)
+    def refuse(error: StatusError) -> tuple[Response, int]:
         return jsonify(error.status()), error.code
 
     @app.errorhandler(HTTPException)
     def misunderstand(error: HTTPException) -> tuple[Response, int]:
         code = error.code or 500
-        return refuse(ApiError(code, error.name.replace(" ", ""), str(error.description)))
+        return refuse(StatusError(code, error.name.replace(" ", ""), str(error.description)))
 
     return app
 
 
-def _known(settings: Settings, namespace: str, name: str) -> None:
+def _known(settings: ArgoCDSettings, namespace: str, name: str) -> None:
     if (namespace, name) != (settings.application_namespace, settings.application):
-        raise ApiError(404, "NotFound", f'applications.argoproj.io "{name}" not found')
+        raise StatusError(404, "NotFound", f'applications.argoproj.io "{name}" not found')
 
 
 def _list(version: str, kind: str, items: list[dict[str, Any]]) -> dict[str, Any]:

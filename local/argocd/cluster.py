@@ -9,23 +9,23 @@ from werkzeug.serving import make_server
 
 from local.argocd.api import application
 from local.argocd.front import LOOPBACK, Front
-from local.argocd.record import Record
+from local.argocd.record import ApplicationRecord
 from local.argocd.rollout import MakePod, Rollout, Server, endpoint_slices
-from local.argocd.settings import Settings
+from local.argocd.settings import ArgoCDSettings
 from local.argocd.syncer import Syncer
 from local.process import free_port
 from local.triton import Triton
-from training.pod import storage
+from training import storage
 from training.serving.fetch import fetch
 
 
 class ArgoCD:
     """A cluster's share of a deployment, on loopback, with its state in one folder."""
 
-    def __init__(self, state: Path, settings: Settings, make: MakePod | None = None) -> None:
+    def __init__(self, state: Path, settings: ArgoCDSettings, make: MakePod | None = None) -> None:
         self._settings = settings
         self._ports = _ports(state / "ports.json", settings)
-        self.record = Record(state / "application.json", settings.manifest())
+        self.record = ApplicationRecord(state / "application.json", settings.manifest())
         self.front = Front(self._ports["service"])
         self.rollout = Rollout(self.front, state / "pods", make or self._triton, settings.startup_seconds)
         self.syncer = Syncer(self.record, self.rollout)
@@ -77,7 +77,7 @@ class ArgoCD:
         return Triton(repository, folder)
 
 
-def _ports(file: Path, settings: Settings) -> dict[str, int]:
+def _ports(file: Path, settings: ArgoCDSettings) -> dict[str, int]:
     """The ports of this state folder, chosen once."""
     ports: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
     chosen = {

@@ -65,11 +65,11 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def __init__(self, address: tuple[str, int], front: Front) -> None:
-        super().__init__(address, _Handler)
+        super().__init__(address, _ProxyHandler)
         self.front = front
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _ProxyHandler(BaseHTTPRequestHandler):
     """One client's connection, with one connection of its own to the pod."""
 
     protocol_version = "HTTP/1.1"

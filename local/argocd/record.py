@@ -15,7 +15,7 @@ Json = dict[str, Any]
 IMMUTABLE = ("name", "namespace", "uid", "creationTimestamp", "generation", "resourceVersion")
 
 
-class ApiError(Exception):
+class StatusError(Exception):
     """An answer other than 200, in the words of an API server."""
 
     def __init__(self, code: int, reason: str, message: str) -> None:
@@ -35,7 +35,7 @@ class ApiError(Exception):
         }
 
 
-class Record:
+class ApplicationRecord:
     """One Application in one file."""
 
     def __init__(self, file: Path, manifest: Mapping[str, Any]) -> None:
@@ -53,7 +53,7 @@ class Record:
         """A client's merge patch.
 
         Raises:
-            ApiError: 409 for a stale resourceVersion, 422 for a wrong type, 400 for an unknown field if `strict`.
+            StatusError: 409 for a stale resourceVersion, 422 for a wrong type, 400 for an unknown field if `strict`.
         """
         with self._lock:
             self._refuse(patch, strict)
@@ -70,17 +70,17 @@ class Record:
         name = self._live["metadata"]["name"]
         if strict and (unknown := list(unknown_fields(patch))):
             words = ", ".join(f'unknown field "{field}"' for field in unknown)
-            raise ApiError(400, "BadRequest", f"strict decoding error: {words}")
+            raise StatusError(400, "BadRequest", f"strict decoding error: {words}")
         if wrong := list(wrong_types(patch)):
             words = f'Application.argoproj.io "{name}" is invalid: {"; ".join(wrong)}'
-            raise ApiError(422, "Invalid", words)
+            raise StatusError(422, "Invalid", words)
         version = (patch.get("metadata") or {}).get("resourceVersion")
         if version is not None and version != self._live["metadata"]["resourceVersion"]:
             words = (
                 f'Operation cannot be fulfilled on applications.argoproj.io "{name}": the object has been modified; '
                 "please apply your changes to the latest version and try again"
             )
-            raise ApiError(409, "Conflict", words)
+            raise StatusError(409, "Conflict", words)
 
     def _replace(self, merged: Json) -> Json:
         if merged != self._live:

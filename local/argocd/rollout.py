@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from local.argocd.front import Front
 from local.triton import Killed
-from statemachine.core.errors import FraudloopError
+from statemachine.contracts.errors import FraudloopError
 
 PAUSE = 0.5
 
@@ -30,7 +30,7 @@ class Server(Protocol):
 
 
 @dataclass
-class Pod:
+class TritonPod:
     """One server with the version that it was started for."""
 
     name: str
@@ -57,7 +57,7 @@ class Rollout:
         self._stopped = False
         self._wanted = ""
         self._health = ("Missing", "no version is wanted yet")
-        self._pods: list[Pod] = []
+        self._pods: list[TritonPod] = []
         self._started = 0
         self._thread = threading.Thread(target=self._run, name="rollout", daemon=True)
 
@@ -91,7 +91,7 @@ class Rollout:
         with self._lock:
             return self._health
 
-    def pods(self) -> list[Pod]:
+    def pods(self) -> list[TritonPod]:
         """The pods that there are."""
         with self._lock:
             return list(self._pods)
@@ -131,7 +131,7 @@ class Rollout:
         self._started += 1
         folder = self._folder / f"{self._started:03d}-{version}"
         try:
-            pod = Pod(f"triton-{self._started:03d}-{version}", version, self._make(version, folder))
+            pod = TritonPod(f"triton-{self._started:03d}-{version}", version, self._make(version, folder))
         except (FraudloopError, OSError, ValueError) as error:
             self._say(version, "Degraded", f"{version} could not be fetched: {error}")
             return
@@ -139,7 +139,7 @@ class Rollout:
             self._pods.append(pod)
         self._bring_up(pod)
 
-    def _bring_up(self, pod: Pod) -> None:
+    def _bring_up(self, pod: TritonPod) -> None:
         try:
             pod.server.start()
             pod.server.wait_ready(self._startup_seconds, self._given_up)
@@ -155,7 +155,7 @@ class Rollout:
         for pod in old:
             self._end(pod)
 
-    def _switch(self, new: Pod | None) -> list[Pod]:
+    def _switch(self, new: TritonPod | None) -> list[TritonPod]:
         """Send requests to `new`; the other pods, which have answered all that they were asked."""
         old = [pod for pod in self.pods() if pod is not new]
         with self._lock:
@@ -166,7 +166,7 @@ class Rollout:
         self._front.switch(new.server.http_port if new else 0)
         return old
 
-    def _end(self, pod: Pod) -> None:
+    def _end(self, pod: TritonPod) -> None:
         pod.server.stop()
         with self._lock:
             self._pods.remove(pod)
@@ -178,14 +178,14 @@ class Rollout:
                 self._health = (health, message)
 
 
-def endpoint_slices(pods: list[Pod], service: str, namespace: str) -> list[dict[str, Any]]:
+def endpoint_slices(pods: list[TritonPod], service: str, namespace: str) -> list[dict[str, Any]]:
     """One EndpointSlice a pod: on loopback pods differ in their port, which belongs to the slice."""
     return [_slice(pod, service, namespace) for pod in pods]
 
 
-def _slice(pod: Pod, service: str, namespace: str) -> dict[str, Any]:
+def _slice(pod: TritonPod, service: str, namespace: str) -> dict[str, Any]:
     conditions = {"ready": pod.ready, "serving": pod.ready or pod.terminating, "terminating": pod.terminating}
-    reference = {"kind": "Pod", "name": pod.name, "namespace": namespace}
+    reference = {"kind": "TritonPod", "name": pod.name, "namespace": namespace}
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",

@@ -13,7 +13,7 @@ def leave_alone(_repository: Path, _version: str) -> None:
 
 
 @dataclass(frozen=True)
-class Settings:
+class ArgoCDSettings:
     """Names as in `[models.<name>.serving]`; `models_uri` is the folder of versions, `s3://<bucket>/models/<model>`.
 
     Ports of 0 are chosen once and kept in the state folder, so that they survive a restart. `spoil` damages the

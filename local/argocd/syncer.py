@@ -3,7 +3,7 @@
 import threading
 from typing import Any, Protocol
 
-from local.argocd.record import Json, Record, now
+from local.argocd.record import ApplicationRecord, Json, now
 
 REFRESH = "argocd.argoproj.io/refresh"
 VERSION = "fraudloop.io/model-version"
@@ -24,7 +24,7 @@ class Workload(Protocol):
 class Syncer:
     """Moves the record one step every `PAUSE` seconds. A sync succeeds once it is *applied*; health follows."""
 
-    def __init__(self, record: Record, workload: Workload) -> None:
+    def __init__(self, record: ApplicationRecord, workload: Workload) -> None:
         self._record = record
         self._workload = workload
         self._stopped = threading.Event()

@@ -1,5 +1,5 @@
 """The demo: the whole loop on this machine, with good and bad data, a useless model, and a deploy that breaks."""
 
-from local.demo.performance import run_demo
+from local.demo.run import run_demo
 
 __all__ = ["run_demo"]

@@ -14,7 +14,7 @@ LABEL, AMOUNT, CATEGORY = "Is Fraud?", "Amount", "MCC"
 
 
 @dataclass(frozen=True)
-class Files:
+class DemoFiles:
     """CSV bytes by name; `first` is three files."""
 
     first: Mapping[str, bytes]
@@ -35,11 +35,11 @@ def parts(rows: int, seed: int, fraud_rate: float) -> dict[str, list[pl.DataFram
     return {name: [next(made) for _ in range(count)] for name, count in counts.items()}
 
 
-def make(rows: int, seed: int, fraud_rate: float) -> Files:
+def make(rows: int, seed: int, fraud_rate: float) -> DemoFiles:
     """All files of the demo, the same for the same arguments."""
     honest = parts(rows, seed, fraud_rate)
     (second,), (shuffled,), (night,) = honest["second"], honest["shuffled"], honest["night"]
-    return Files(
+    return DemoFiles(
         first={f"day-1-{number}.csv": _csv(part) for number, part in enumerate(honest["first"], 1)},
         second=_csv(second),
         two_faults=_csv(_bad_amounts(second.head(2000)).drop(CATEGORY)),

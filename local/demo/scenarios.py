@@ -5,17 +5,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from local.demo.client import Client, Question
-from local.demo.files import Files
-from local.demo.theatre import MODEL, PREFIX, Theatre
+from local.demo.driver import MODEL, PREFIX, Driver
+from local.demo.files import DemoFiles
+from statemachine.contracts.stage import Stage
 from statemachine.core.run import Run
-from statemachine.core.states import Stage, State
+from statemachine.core.states import State
 
 REQUESTS = 1000
 RATE = 25.0
 
 
 @dataclass(frozen=True)
-class Promise:
+class Assertion:
     """One thing that must hold, and what was found."""
 
     text: str
@@ -24,16 +25,16 @@ class Promise:
 
 
 @dataclass
-class Scene:
+class ScenarioResult:
     """What came of a scenario."""
 
     title: str
     runs: list[Run] = field(default_factory=list)
-    promises: list[Promise] = field(default_factory=list)
+    promises: list[Assertion] = field(default_factory=list)
 
     def promise(self, text: str, held: bool, found: object = "") -> None:
         """Put on record whether something held."""
-        self.promises.append(Promise(text, bool(held), str(found)))
+        self.promises.append(Assertion(text, bool(held), str(found)))
 
     @property
     def held(self) -> bool:
@@ -41,10 +42,10 @@ class Scene:
         return bool(self.promises) and all(promise.held for promise in self.promises)
 
 
-Scenario = Callable[[Theatre, Files, Scene], None]
+Scenario = Callable[[Driver, DemoFiles, ScenarioResult], None]
 
 
-def burst(theatre: Theatre, files: Files, scene: Scene) -> None:
+def burst(theatre: Driver, files: DemoFiles, scene: ScenarioResult) -> None:
     """Three files land in a burst: one run, one proven version."""
     theatre.land(files.first)
     run = _play(theatre, scene, "fraud-1")
@@ -54,7 +55,7 @@ def burst(theatre: Theatre, files: Files, scene: Scene) -> None:
     _promise_proof(theatre, scene, run)
 
 
-def good_and_bad(theatre: Theatre, files: Files, scene: Scene) -> None:
+def good_and_bad(theatre: Driver, files: DemoFiles, scene: ScenarioResult) -> None:
     """A good file and a bad one together: the bad one is set aside, the good one teaches."""
     theatre.land({"day-2.csv": files.second, "day-2-broken.csv": files.two_faults})
     run = _play(theatre, scene, "fraud-2")
@@ -72,7 +73,7 @@ def good_and_bad(theatre: Theatre, files: Files, scene: Scene) -> None:
     _promise_proof(theatre, scene, run)
 
 
-def bad_alone(theatre: Theatre, files: Files, scene: Scene) -> None:
+def bad_alone(theatre: Driver, files: DemoFiles, scene: ScenarioResult) -> None:
     """A bad file alone: rejected before training."""
     before = theatre.champion()
     theatre.land({"day-3-broken.csv": files.bad_alone})
@@ -84,7 +85,7 @@ def bad_alone(theatre: Theatre, files: Files, scene: Scene) -> None:
     _promise_champion(theatre, scene, before)
 
 
-def shuffled_labels(theatre: Theatre, files: Files, scene: Scene) -> None:
+def shuffled_labels(theatre: Driver, files: DemoFiles, scene: ScenarioResult) -> None:
     """Labels that mean nothing: the gate says no, with figures; then a person sets the file aside."""
     before = theatre.champion()
     theatre.land({"day-4-shuffled.csv": files.shuffled})
@@ -96,10 +97,10 @@ def shuffled_labels(theatre: Theatre, files: Files, scene: Scene) -> None:
     scene.promise(f"AUC below {floor}", auc < floor, f"{auc:.4f}")
     scene.promise("nothing was exported", "export" not in run.attempts)
     _promise_champion(theatre, scene, before)
-    theatre.app.people.quarantine(MODEL, f"{PREFIX}day-4-shuffled.csv", "the demo", "its labels are shuffled")
+    theatre.app.operations.quarantine(MODEL, f"{PREFIX}day-4-shuffled.csv", "the demo", "its labels are shuffled")
 
 
-def breaks_while_loading(theatre: Theatre, files: Files, scene: Scene) -> None:
+def breaks_while_loading(theatre: Driver, files: DemoFiles, scene: ScenarioResult) -> None:
     """The night comes twice and begins one run, whose candidate breaks while Triton loads it."""
     before = theatre.champion()
     theatre.system.faults.spoil_all_but([before])
@@ -133,13 +134,13 @@ SCENARIOS: tuple[tuple[str, Scenario], ...] = (
 )
 
 
-def _play(theatre: Theatre, scene: Scene, run_id: str) -> Run:
+def _play(theatre: Driver, scene: ScenarioResult, run_id: str) -> Run:
     run = theatre.await_run(run_id)
     scene.runs.append(run)
     return run
 
 
-def _the_night_twice(theatre: Theatre) -> str:
+def _the_night_twice(theatre: Driver) -> str:
     tonight = datetime.now(UTC).replace(microsecond=0)
     for _ in range(2):
         theatre.night(tonight)
@@ -147,16 +148,16 @@ def _the_night_twice(theatre: Theatre) -> str:
     return tonight.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _promise_one_night(theatre: Theatre, scene: Scene, tonight: str) -> None:
+def _promise_one_night(theatre: Driver, scene: ScenarioResult, tonight: str) -> None:
     """Both deliveries were taken, one run came of them, and no other one waits to begin."""
     window = theatre.app.intake.window(MODEL)
     ids = [run.id for run in theatre.runs()]
-    settled = window.last_slot == tonight and window.asked is None and not window.count
+    drained = window.last_slot == tonight and window.asked is None and not window.count
     found = f"{', '.join(ids)}; {scene.runs[-1].id} began by {scene.runs[-1].trigger.kind}"
-    scene.promise("the night came twice, one run", settled and ids == [f"fraud-{n}" for n in range(1, 6)], found)
+    scene.promise("the night came twice, one run", drained and ids == [f"fraud-{n}" for n in range(1, 6)], found)
 
 
-def _promise_proof(theatre: Theatre, scene: Scene, run: Run) -> None:
+def _promise_proof(theatre: Driver, scene: ScenarioResult, run: Run) -> None:
     """The version is the champion, and every pod gave the golden answers."""
     details = theatre.report(run, Stage.DEPLOY).get("details", {})
     served = {pod["version"] for pod in details.get("served", [])}
@@ -167,7 +168,7 @@ def _promise_proof(theatre: Theatre, scene: Scene, run: Run) -> None:
     scene.promise("it is the champion", theatre.champion() == run.candidate != "", theatre.champion() or "none")
 
 
-def _promise_champion(theatre: Theatre, scene: Scene, before: str) -> None:
+def _promise_champion(theatre: Driver, scene: ScenarioResult, before: str) -> None:
     """The champion is what it was, and a request to Triton gets its answer."""
     question = Question.of_golden(theatre.golden(before))
     client = Client(theatre.system.endpoints.urls["triton"], question, RATE)

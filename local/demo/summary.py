@@ -10,17 +10,18 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from local.demo.scenarios import Scene
+from local.demo.scenarios import ScenarioResult
+from statemachine.contracts.stage import Stage
 from statemachine.core import codec
-from statemachine.core.run import Entry, Run
-from statemachine.core.states import STATE_OF, Stage
+from statemachine.core.run import Run, Transition
+from statemachine.core.states import STATE_OF
 
 STAGES = (Stage.PREPROCESS, Stage.TRAIN, Stage.EVALUATE, Stage.EXPORT, Stage.DEPLOY, Stage.RESTORE)
 LONGEST = 240  # characters of a finding; `fraudloop show` and --json have all of it
-Histories = Mapping[str, Sequence[Entry]]
+Histories = Mapping[str, Sequence[Transition]]
 
 
-def stage_seconds(history: Sequence[Entry]) -> dict[str, float]:
+def stage_seconds(history: Sequence[Transition]) -> dict[str, float]:
     """How long a run was in each stage's state, over all attempts."""
     stage_of = {state.value: stage.value for stage, state in STATE_OF.items()}
     spent: dict[str, float] = {}
@@ -30,7 +31,7 @@ def stage_seconds(history: Sequence[Entry]) -> dict[str, float]:
     return spent
 
 
-def render(scenes: Sequence[Scene], histories: Histories, facts: Mapping[str, str]) -> RenderableType:
+def render(scenes: Sequence[ScenarioResult], histories: Histories, facts: Mapping[str, str]) -> RenderableType:
     """Everything for people."""
     return Group(
         _history(scenes, histories),
@@ -43,7 +44,7 @@ def render(scenes: Sequence[Scene], histories: Histories, facts: Mapping[str, st
     )
 
 
-def _history(scenes: Sequence[Scene], histories: Histories) -> Table:
+def _history(scenes: Sequence[ScenarioResult], histories: Histories) -> Table:
     run = scenes[0].runs[0].id if scenes and scenes[0].runs else ""
     table = _table(f"The history of {run} in DynamoDB", "#", ">after", "from", "to", "because")
     entries = histories.get(run, [])
@@ -53,7 +54,7 @@ def _history(scenes: Sequence[Scene], histories: Histories) -> Table:
     return table
 
 
-def _runs(scenes: Sequence[Scene], histories: Histories) -> Table:
+def _runs(scenes: Sequence[ScenarioResult], histories: Histories) -> Table:
     table = _table(
         "Runs: seconds a stage, metrics beside the gate",
         "run",
@@ -72,7 +73,7 @@ def _runs(scenes: Sequence[Scene], histories: Histories) -> Table:
     return table
 
 
-def _promises(scenes: Sequence[Scene]) -> Table:
+def _promises(scenes: Sequence[ScenarioResult]) -> Table:
     table = _table("What had to hold", "", "scenario", "promise", "found")
     for scene in scenes:
         for number, promise in enumerate(scene.promises):
@@ -104,7 +105,7 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def as_data(scenes: Sequence[Scene], histories: Histories, facts: Mapping[str, str]) -> dict[str, Any]:
+def as_data(scenes: Sequence[ScenarioResult], histories: Histories, facts: Mapping[str, str]) -> dict[str, Any]:
     """Everything for programs."""
     return {
         "scenes": [

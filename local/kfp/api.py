@@ -12,13 +12,13 @@ from local.kfp.errors import ApiError, invalid
 from local.kfp.pipelines import Registry
 from local.kfp.recurring import RecurringRuns
 from local.kfp.runs import Runs
-from local.kfp.store import Document, Store
+from local.kfp.store import Document, DocumentStore
 
 PREFIX = "/apis/v2beta1"
 
 
 def create_app(
-    store: Store, registry: Registry, runs: Runs, recurring: RecurringRuns, visible: Callable[[Document], bool]
+    store: DocumentStore, registry: Registry, runs: Runs, recurring: RecurringRuns, visible: Callable[[Document], bool]
 ) -> Flask:
     """The application; `visible` says which runs a listing shows already."""
     app = Flask("local.kfp")
@@ -35,7 +35,7 @@ def create_app(
     return app
 
 
-def _experiments(store: Store, registry: Registry) -> Blueprint:
+def _experiments(store: DocumentStore, registry: Registry) -> Blueprint:
     api = Blueprint("experiments", __name__)
 
     @api.post("/experiments")
@@ -58,7 +58,7 @@ def _experiments(store: Store, registry: Registry) -> Blueprint:
     return api
 
 
-def _pipelines(store: Store, registry: Registry) -> Blueprint:
+def _pipelines(store: DocumentStore, registry: Registry) -> Blueprint:
     api = Blueprint("pipelines", __name__)
 
     @api.post("/pipelines")

@@ -7,7 +7,7 @@ import yaml
 
 from local.kfp import clock
 from local.kfp.errors import exists, invalid, not_found
-from local.kfp.store import Document, Store
+from local.kfp.store import Document, DocumentStore
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -15,7 +15,7 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 class Registry:
     """What has been defined, as the API's own JSON objects."""
 
-    def __init__(self, store: Store, now: clock.Clock) -> None:
+    def __init__(self, store: DocumentStore, now: clock.Clock) -> None:
         self._store, self._now = store, now
         with store.lock:
             if not store.all("experiment"):

@@ -13,7 +13,7 @@ from local.kfp import clock
 from local.kfp.errors import ApiError, invalid, not_found
 from local.kfp.pipelines import Registry
 from local.kfp.runs import ACTIVE, Runs, check_arguments
-from local.kfp.store import Document, Store
+from local.kfp.store import Document, DocumentStore
 
 LOG = logging.getLogger("local.kfp")
 KEPT = (
@@ -32,7 +32,7 @@ class RecurringRuns:
     `last_slot` is the latest slot that was started or let go, `index` how many runs there have been.
     """
 
-    def __init__(self, store: Store, registry: Registry, runs: Runs, now: clock.Clock) -> None:
+    def __init__(self, store: DocumentStore, registry: Registry, runs: Runs, now: clock.Clock) -> None:
         self._store, self._registry, self._runs, self._now = store, registry, runs, now
 
     def create(self, body: Document) -> Document:

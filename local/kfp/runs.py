@@ -12,7 +12,7 @@ from local.kfp.errors import exists, invalid, not_found
 from local.kfp.launcher import Launcher
 from local.kfp.layout import ERROR, LOG, OUTPUTS, SPEC, TASKS
 from local.kfp.pipelines import Registry
-from local.kfp.store import Document, Store
+from local.kfp.store import Document, DocumentStore
 from local.kfp.tasks import task_details
 
 ACTIVE = frozenset({"PENDING", "RUNNING", "PAUSED", "CANCELING"})
@@ -26,7 +26,7 @@ class Runs:
     """
 
     def __init__(
-        self, store: Store, registry: Registry, launcher: Launcher, folder: Path, root: str, now: clock.Clock
+        self, store: DocumentStore, registry: Registry, launcher: Launcher, folder: Path, root: str, now: clock.Clock
     ) -> None:
         self._store, self._registry, self._launcher = store, registry, launcher
         self._folder, self._root, self._now = folder, root, now

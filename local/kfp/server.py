@@ -22,7 +22,7 @@ from local.kfp.launcher import Launcher
 from local.kfp.pipelines import Registry
 from local.kfp.recurring import RecurringRuns
 from local.kfp.runs import Runs
-from local.kfp.store import Document, Store
+from local.kfp.store import Document, DocumentStore
 
 
 class EmbeddedKFP:
@@ -59,7 +59,7 @@ class EmbeddedKFP:
         """Listen, and fail whatever was executing when the last server died."""
         folder = self.state / "runs"
         folder.mkdir(parents=True, exist_ok=True)
-        self._store = Store(self.state / "kfp.sqlite")
+        self._store = DocumentStore(self.state / "kfp.sqlite")
         self.registry = Registry(self._store, self._now)
         environment = os.environ if self._environment is None else self._environment
         self._launcher = Launcher(self.state, environment, self._parallelism, self._grace)

@@ -16,7 +16,7 @@ CREATE TABLE IF NOT EXISTS documents (
 """
 
 
-class Store:
+class DocumentStore:
     """The documents; each call is one transaction, and `lock` makes several of them one."""
 
     def __init__(self, path: Path) -> None:

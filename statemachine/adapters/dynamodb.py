@@ -6,7 +6,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from statemachine.core.errors import Conflict, Unreachable
+from statemachine.contracts.errors import Conflict, Unreachable
 from statemachine.ports import SHARDS, Clause, Item, Key, Put
 
 DUE_INDEX = "due"

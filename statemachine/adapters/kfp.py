@@ -14,11 +14,11 @@ from typing import Any, Protocol
 import kfp_server_api as kfp
 import urllib3
 
-from statemachine.core.errors import Misconfigured, Unreachable
-from statemachine.core.launch import Launch, LaunchState, Pin
-from statemachine.core.order import Order
-from statemachine.core.states import Stage
-from statemachine.ports import Pins
+from statemachine.contracts.errors import Misconfigured, Unreachable
+from statemachine.contracts.kfp_run import KfpRun, KfpRunState, PinnedVersion
+from statemachine.contracts.stage import Stage
+from statemachine.contracts.stage_request import StageRequest
+from statemachine.ports import PinnedVersions
 
 TIMEOUT = (3.05, 10.0)  # seconds: to connect, to read
 PAGE = 200  # the most that KFP lists at once
@@ -54,12 +54,12 @@ class KfpPipelines:
         configuration.retries = urllib3.Retry(0)  # we retry by ourselves, after having looked
         return kfp.ApiClient(configuration)
 
-    def get(self, kfp_id: str) -> Launch | None:
+    def get(self, kfp_id: str) -> KfpRun | None:
         """One run, by id."""
         run = self._call(kfp.RunServiceApi(self._client).run_service_get_run, kfp_id, absent=(GONE,))
-        return _launch(run) if run is not None else None
+        return _kfp_run(run) if run is not None else None
 
-    def list(self, prefix: str) -> tuple[Launch, ...]:
+    def list(self, prefix: str) -> tuple[KfpRun, ...]:
         """All runs of the experiment whose display name begins with `prefix`."""
         api, found, page = kfp.RunServiceApi(self._client), [], ""
         experiment = self._experiment_id()
@@ -71,13 +71,13 @@ class KfpPipelines:
                 page_token=page,
                 filter=_predicate("IS_SUBSTRING", "display_name", prefix),
             )
-            found += [_launch(run) for run in answer.runs or () if str(run.display_name).startswith(prefix)]
+            found += [_kfp_run(run) for run in answer.runs or () if str(run.display_name).startswith(prefix)]
             page = answer.next_page_token or ""
             if not page:
                 return tuple(found)
 
-    def create(self, order: Order, pin: Pin) -> Launch:
-        """Launch the pinned pipeline version with this order's arguments."""
+    def create(self, order: StageRequest, pin: PinnedVersion) -> KfpRun:
+        """KfpRun the pinned pipeline version with this order's arguments."""
         run = kfp.V2beta1Run(
             display_name=order.name,
             experiment_id=self._experiment_id(),
@@ -87,14 +87,14 @@ class KfpPipelines:
             runtime_config=kfp.V2beta1RuntimeConfig(parameters=order.arguments()),
             service_account=self.service_account or None,
         )
-        return _launch(self._call(kfp.RunServiceApi(self._client).run_service_create_run, run))
+        return _kfp_run(self._call(kfp.RunServiceApi(self._client).run_service_create_run, run))
 
     def stop(self, kfp_id: str) -> None:
         """Terminate it. One that is over, being cancelled, or gone is no error."""
         over = (GONE, CONFLICT, BAD_REQUEST, FAILED_PRECONDITION)
         self._call(kfp.RunServiceApi(self._client).run_service_terminate_run, kfp_id, absent=over)
 
-    def pins(self, stages: Iterable[Stage]) -> Pins:
+    def pins(self, stages: Iterable[Stage]) -> PinnedVersions:
         """The ids of the pipeline versions named by this deployment's content hashes."""
         found, missing = {}, []
         for stage in stages:
@@ -105,11 +105,11 @@ class KfpPipelines:
             else:
                 found[stage.value] = pin
         said = f"not published: {', '.join(missing)}; run `fraudloop publish`" if missing else ""
-        return Pins(found, said)
+        return PinnedVersions(found, said)
 
     # -- inside -------------------------------------------------------------------------------------------------
 
-    def _pin(self, name: str, version: str) -> Pin | None:
+    def _pin(self, name: str, version: str) -> PinnedVersion | None:
         if not version:
             return None
         api = kfp.PipelineServiceApi(self._client)
@@ -124,7 +124,7 @@ class KfpPipelines:
         )
         for found in listing.pipeline_versions or ():
             if found.display_name == version:
-                return Pin(pipeline.pipeline_id, found.pipeline_version_id, version)
+                return PinnedVersion(pipeline.pipeline_id, found.pipeline_version_id, version)
         return None
 
     def _experiment_id(self) -> str:
@@ -181,9 +181,9 @@ def _predicate(operation: str, key: str, value: str) -> str:
     return json.dumps({"predicates": [{"operation": operation, "key": key, "stringValue": value}]})
 
 
-def _launch(run: Any) -> Launch:
+def _kfp_run(run: Any) -> KfpRun:
     parameters = (run.runtime_config.parameters if run.runtime_config else None) or {}
-    return Launch(
+    return KfpRun(
         kfp_id=str(run.run_id),
         name=str(run.display_name),
         launch_id=_text(parameters.get("launch_id", "")),
@@ -200,11 +200,11 @@ def _text(value: Any) -> str:
     return str(value or "")
 
 
-def _state(value: Any) -> LaunchState:
+def _state(value: Any) -> KfpRunState:
     try:
-        return LaunchState(str(getattr(value, "value", value)))
+        return KfpRunState(str(getattr(value, "value", value)))
     except ValueError:
-        return LaunchState.UNKNOWN if value else LaunchState.PENDING
+        return KfpRunState.UNKNOWN if value else KfpRunState.PENDING
 
 
 def _message(error: kfp.ApiException) -> str:

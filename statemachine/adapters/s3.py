@@ -6,7 +6,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from statemachine.core.errors import Unreachable
+from statemachine.contracts.errors import Unreachable
 from statemachine.core.window import Object
 
 GONE = frozenset({"NoSuchKey", "NoSuchBucket", "404", "NotFound"})

@@ -14,20 +14,20 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from statemachine.core.errors import Misconfigured, Unreachable
-from statemachine.core.launch import Launch, LaunchState, Pin
-from statemachine.core.order import Order
-from statemachine.core.states import Stage
-from statemachine.ports import Pins, Pipelines
+from statemachine.contracts.errors import Misconfigured, Unreachable
+from statemachine.contracts.kfp_run import KfpRun, KfpRunState, PinnedVersion
+from statemachine.contracts.stage import Stage
+from statemachine.contracts.stage_request import StageRequest
+from statemachine.ports import PinnedVersions, Pipelines
 
-ENTRYPOINT = ("python", "-m", "training.pod.sagemaker_job")
+ENTRYPOINT = ("python", "-m", "training.runtime.sagemaker_job")
 LONGEST_NAME, LONGEST_VALUE = 63, 2500
 STATES = {
-    "InProgress": LaunchState.RUNNING,
-    "Completed": LaunchState.SUCCEEDED,
-    "Failed": LaunchState.FAILED,
-    "Stopping": LaunchState.CANCELING,
-    "Stopped": LaunchState.CANCELED,
+    "InProgress": KfpRunState.RUNNING,
+    "Completed": KfpRunState.SUCCEEDED,
+    "Failed": KfpRunState.FAILED,
+    "Stopping": KfpRunState.CANCELING,
+    "Stopped": KfpRunState.CANCELED,
 }
 METRICS = ("val_auc_roc", "val_average_precision")
 
@@ -64,29 +64,29 @@ class SageMakerTraining:
     client: Any
     jobs: Jobs
 
-    def get(self, kfp_id: str) -> Launch | None:
+    def get(self, kfp_id: str) -> KfpRun | None:
         """One job, by its ARN."""
         job = self._describe(kfp_id.rsplit("/", 1)[-1])
-        return _launch(job) if job else None
+        return _kfp_run(job) if job else None
 
-    def list(self, prefix: str) -> tuple[Launch, ...]:
+    def list(self, prefix: str) -> tuple[KfpRun, ...]:
         """The jobs whose order's name begins with `prefix`."""
         found = (self._describe(name) for name in self._names(_clean(prefix.rstrip("."))))
-        launches = [_launch(job) for job in found if job]
-        return tuple(launch for launch in launches if launch.name.startswith(prefix))
+        kfp_runs = [_kfp_run(job) for job in found if job]
+        return tuple(kfp_run for kfp_run in kfp_runs if kfp_run.name.startswith(prefix))
 
-    def create(self, order: Order, pin: Pin) -> Launch:
+    def create(self, order: StageRequest, pin: PinnedVersion) -> KfpRun:
         """Begin the attempt's job, or adopt the one that it has."""
         name = job_name(order.name)
         try:
             arn = self.client.create_training_job(TrainingJobName=name, **self._request(order))["TrainingJobArn"]
         except ClientError as error:
             if error.response["Error"]["Code"] == "ResourceInUse" and (job := self._describe(name)):
-                return _launch(job)
+                return _kfp_run(job)
             raise Unreachable(f"SageMaker CreateTrainingJob: {error}") from error
         except BotoCoreError as error:
             raise Unreachable(f"SageMaker CreateTrainingJob: {error}") from error
-        return Launch(str(arn), order.name, order.launch_id, LaunchState.PENDING)
+        return KfpRun(str(arn), order.name, order.launch_id, KfpRunState.PENDING)
 
     def stop(self, kfp_id: str) -> None:
         """Ask it to end. A job that is over or gone answers ValidationException, which is no error here."""
@@ -98,12 +98,12 @@ class SageMakerTraining:
         except BotoCoreError as error:
             raise Unreachable(f"SageMaker StopTrainingJob: {error}") from error
 
-    def pins(self, stages: Iterable[Stage]) -> Pins:
+    def pins(self, stages: Iterable[Stage]) -> PinnedVersions:
         """A job's version is its image."""
-        pin = Pin("sagemaker", self.jobs.image, self.jobs.image)
-        return Pins({stage.value: pin for stage in stages if stage is Stage.TRAIN})
+        pin = PinnedVersion("sagemaker", self.jobs.image, self.jobs.image)
+        return PinnedVersions({stage.value: pin for stage in stages if stage is Stage.TRAIN})
 
-    def _request(self, order: Order) -> dict[str, Any]:
+    def _request(self, order: StageRequest) -> dict[str, Any]:
         jobs = self.jobs
         request: dict[str, Any] = {
             "AlgorithmSpecification": {
@@ -156,15 +156,15 @@ class Engines:
     sagemaker: Pipelines
     models: frozenset[str]
 
-    def get(self, kfp_id: str) -> Launch | None:
+    def get(self, kfp_id: str) -> KfpRun | None:
         """By whom it belongs to: SageMaker's ids are ARNs."""
         return self._owner(kfp_id).get(kfp_id)
 
-    def list(self, prefix: str) -> tuple[Launch, ...]:
+    def list(self, prefix: str) -> tuple[KfpRun, ...]:
         """What either engine has, so that a model which changed its engine leaves nothing unseen."""
         return (*self.kfp.list(prefix), *self.sagemaker.list(prefix))
 
-    def create(self, order: Order, pin: Pin) -> Launch:
+    def create(self, order: StageRequest, pin: PinnedVersion) -> KfpRun:
         """On the engine of the order's model and stage."""
         here = order.stage is Stage.TRAIN and order.model in self.models
         return (self.sagemaker if here else self.kfp).create(order, pin)
@@ -173,7 +173,7 @@ class Engines:
         """On the engine that it runs on."""
         self._owner(kfp_id).stop(kfp_id)
 
-    def pins(self, stages: Iterable[Stage]) -> Pins:
+    def pins(self, stages: Iterable[Stage]) -> PinnedVersions:
         """KFP's, for every stage: a run may go back to KFP between two attempts."""
         return self.kfp.pins(stages)
 
@@ -187,7 +187,7 @@ def job_name(name: str) -> str:
     return f"{_clean(name)[: LONGEST_NAME - len(mark) - 1].rstrip('-')}-{mark}"
 
 
-def hyperparameters(order: Order) -> dict[str, str]:
+def hyperparameters(order: StageRequest) -> dict[str, str]:
     """The order as SageMaker's text values. Raises `Misconfigured` where one is longer than SageMaker takes."""
     values = {**order.arguments(), "stage": order.stage.value}
     told = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
@@ -201,14 +201,14 @@ def _clean(name: str) -> str:
     return re.sub(r"[^a-zA-Z0-9-]+", "-", name).strip("-")
 
 
-def _launch(job: Mapping[str, Any]) -> Launch:
+def _kfp_run(job: Mapping[str, Any]) -> KfpRun:
     told = job.get("HyperParameters", {})
     name = ".".join(told.get(part, "") for part in ("run_id", "stage", "attempt"))
-    return Launch(
+    return KfpRun(
         kfp_id=str(job["TrainingJobArn"]),
         name=name,
         launch_id=told.get("launch_id", ""),
-        state=STATES.get(str(job["TrainingJobStatus"]), LaunchState.UNKNOWN),
+        state=STATES.get(str(job["TrainingJobStatus"]), KfpRunState.UNKNOWN),
         created_at=job["CreationTime"].timestamp(),
         error=str(job.get("FailureReason", "")),
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from statemachine.core.errors import Unreachable
+from statemachine.contracts.errors import Unreachable
 
 
 @dataclass(frozen=True)

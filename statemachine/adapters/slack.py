@@ -6,7 +6,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from statemachine.core.errors import Unreachable
+from statemachine.contracts.errors import Unreachable
 
 TIMEOUT = 3.0
 

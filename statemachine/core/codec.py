@@ -9,7 +9,7 @@ from enum import Enum
 from functools import cache
 from typing import Any, TypeVar
 
-from statemachine.core.errors import Malformed
+from statemachine.contracts.errors import Malformed
 
 T = TypeVar("T")
 FORMAT = 2

@@ -7,12 +7,12 @@ from typing import Any
 
 from transitions import EventData, Machine
 
-from statemachine.core.case import Case, Seen
-from statemachine.core.duties import Duty, Stop, duty
+from statemachine.core.actions import Action, StopRuns, next_action
 from statemachine.core.guards import deadline
 from statemachine.core.model import Model
 from statemachine.core.policy import Policy
-from statemachine.core.run import Entry, Run
+from statemachine.core.run import Run, Transition
+from statemachine.core.snapshot import Observation, Snapshot
 from statemachine.core.states import State
 from statemachine.core.table import TABLE, Row
 
@@ -25,14 +25,14 @@ class Move:
 
     run: Run
     model: Model
-    entry: Entry
+    entry: Transition
 
 
 @dataclass(frozen=True)
 class Act:
     """Claim the run, then do this to the world."""
 
-    duty: Duty
+    action: Action
 
 
 @dataclass(frozen=True)
@@ -56,27 +56,27 @@ class Rest:
 Decision = Move | Act | Look | Wait | Rest
 
 
-def decide(run: Run, seen: Seen, policy: Policy, now: float, roll: float = 0.5) -> Decision:
+def decide(run: Run, observed: Observation, policy: Policy, now: float, roll: float = 0.5) -> Decision:
     """What to do about `run`. Pure: equal arguments, equal answer."""
-    if run.state.rests:
+    if run.state.terminal:
         return Rest()
-    case = Case(run, seen, policy, now, roll)
-    row = fire(case)
+    snapshot = Snapshot(run, observed, policy, now, roll)
+    row = fire(snapshot)
     if row is None:
-        todo = duty(case)
-        return Act(todo) if todo else Wait(_until(case), seen.missing)
-    if row.settles and not settled(case):
-        return _settle(case)
-    return _move(case, row)
+        todo = next_action(snapshot)
+        return Act(todo) if todo else Wait(_until(snapshot), observed.missing)
+    if row.requires_drain and not drained(snapshot):
+        return _drain(snapshot)
+    return _move(snapshot, row)
 
 
-def fire(case: Case) -> Row | None:
+def fire(snapshot: Snapshot) -> Row | None:
     """The first row of the table that the case fires, by `transitions`; `None` if the run stays as it is."""
-    model, rows = _Pass(case), [row for row in TABLE if row.source is case.run.state]
+    model, rows = _Pass(snapshot), [row for row in TABLE if row.source is snapshot.run.state]
     machine = Machine(
         model=model,
-        states=list(dict.fromkeys([case.run.state, *(row.dest for row in rows)])),
-        initial=case.run.state,
+        states=list(dict.fromkeys([snapshot.run.state, *(row.dest for row in rows)])),
+        initial=snapshot.run.state,
         auto_transitions=False,
         send_event=True,
         ignore_invalid_triggers=True,
@@ -93,14 +93,14 @@ def fire(case: Case) -> Row | None:
 class _Pass:
     """The throwaway model of one decision; a frozen dataclass cannot be a `transitions` model."""
 
-    def __init__(self, case: Case) -> None:
-        self.case = case
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
         self.row: Row | None = None
 
 
 def _guard(row: Row, event: EventData) -> bool:
     model: _Pass = event.model  # type: ignore[assignment]
-    return row.guard(model.case)
+    return row.guard(model.snapshot)
 
 
 def _note(row: Row, event: EventData) -> None:
@@ -108,58 +108,67 @@ def _note(row: Row, event: EventData) -> None:
     model.row = row
 
 
-def settled(case: Case) -> bool:
+def drained(snapshot: Snapshot) -> bool:
     """No launch of this run is working any more, and none can still appear.
 
     The adopted launch that left its report has done its last act, so it need not be seen to end.
     """
-    if not case.run.attempts:
+    if not snapshot.run.attempts:
         return True
-    return case.seen.siblings is not None and not _live(case) and case.now >= case.run.unsure_until
+    return (
+        snapshot.observed.duplicates is not None
+        and not _live(snapshot)
+        and snapshot.now >= snapshot.run.create_uncertain_until
+    )
 
 
-def _live(case: Case) -> tuple[Any, ...]:
-    done = case.run.launch_id if case.seen.report is not None else ""
-    return tuple(s for s in case.seen.siblings or () if not s.state.over and not (done and s.launch_id == done))
+def _live(snapshot: Snapshot) -> tuple[Any, ...]:
+    done = snapshot.run.launch_id if snapshot.observed.report is not None else ""
+    return tuple(
+        s for s in snapshot.observed.duplicates or () if not s.state.over and not (done and s.launch_id == done)
+    )
 
 
-def _settle(case: Case) -> Decision:
-    if case.seen.siblings is None:
+def _drain(snapshot: Snapshot) -> Decision:
+    if snapshot.observed.duplicates is None:
         return Look()
-    stoppable = tuple(launch.kfp_id for launch in _live(case) if launch.state.stoppable)
+    stoppable = tuple(kfp_run.kfp_id for kfp_run in _live(snapshot) if kfp_run.state.stoppable)
     if stoppable:
-        return Act(Stop(stoppable))
-    pause = case.now + case.policy.stop_poll
-    return Wait(max(pause, case.run.unsure_until) if not _live(case) else pause, "waiting for earlier launches to end")
+        return Act(StopRuns(stoppable))
+    pause = snapshot.now + snapshot.policy.stop_poll
+    return Wait(
+        max(pause, snapshot.run.create_uncertain_until) if not _live(snapshot) else pause,
+        "waiting for earlier launches to end",
+    )
 
 
-def _move(case: Case, row: Row) -> Move:
-    run, model = row.effect(case, row.dest)
-    run = replace(run, version=case.run.version + 1, claim=None)
-    wish = case.run.wish
-    entry = Entry(
+def _move(snapshot: Snapshot, row: Row) -> Move:
+    run, model = row.effect(snapshot, row.dest)
+    run = replace(run, version=snapshot.run.version + 1, claim=None)
+    operator_request = snapshot.run.operator_request
+    entry = Transition(
         run_id=run.id,
         version=run.version,
-        at=case.now,
+        at=snapshot.now,
         source=row.source.value,
         dest=row.dest.value,
         row=row.name,
         reason=run.stop or run.reason,
-        attempt=case.run.attempt,
-        who=wish.who if wish else "",
-        kfp_id=case.run.kfp_id,
-        details={"metrics": dict(case.seen.report.metrics)} if case.seen.report else {},
+        attempt=snapshot.run.attempt,
+        who=operator_request.who if operator_request else "",
+        kfp_id=snapshot.run.kfp_id,
+        details={"metrics": dict(snapshot.observed.report.metrics)} if snapshot.observed.report else {},
     )
     return Move(run, model, entry)
 
 
-def _until(case: Case) -> float:
+def _until(snapshot: Snapshot) -> float:
     """The next moment at which something could be due without anybody telling us."""
-    moments = [case.now + case.policy.poll]
-    if case.run.retry_at > case.now:
-        moments.append(case.run.retry_at)
-    if case.run.kfp_id and deadline(case) > case.now:
-        moments.append(deadline(case))
-    if case.run.state is State.AWAITING_APPROVAL:
-        moments = [case.run.entered_at + case.policy.approval_deadline]
+    moments = [snapshot.now + snapshot.policy.poll]
+    if snapshot.run.retry_at > snapshot.now:
+        moments.append(snapshot.run.retry_at)
+    if snapshot.run.kfp_id and deadline(snapshot) > snapshot.now:
+        moments.append(deadline(snapshot))
+    if snapshot.run.state is State.AWAITING_APPROVAL:
+        moments = [snapshot.run.entered_at + snapshot.policy.approval_deadline]
     return min(moments)

@@ -53,7 +53,7 @@ def _never(row: Row, event: EventData) -> bool:
 def states() -> str:
     """Each state and what it works on."""
     works = {state: stage.value for state, stage in STAGE_OF.items()}
-    lines = [f"| {s.value} | {works.get(s, '')} | {'yes' if s.rests else ''} |" for s in State]
+    lines = [f"| {s.value} | {works.get(s, '')} | {'yes' if s.terminal else ''} |" for s in State]
     return "\n".join(["| state | stage | rests |", "|---|---|---|", *lines])
 
 
@@ -61,7 +61,7 @@ def rows() -> str:
     """The table."""
     lines = [
         f"| {row.source.value} | {row.dest.value} | {row.name} | {_said(row.guard)} | {row.effect.__name__} "
-        f"| {'yes' if row.settles else ''} |"
+        f"| {'yes' if row.requires_drain else ''} |"
         for row in TABLE
     ]
     return "\n".join(["| from | to | when | which means | then | settles |", "|---|---|---|---|---|---|", *lines])

@@ -4,42 +4,43 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
+from statemachine.contracts.stage import Stage
 from statemachine.core.backoff import backoff
-from statemachine.core.case import Case
 from statemachine.core.failure import failure
 from statemachine.core.guards import deadline, verdict
 from statemachine.core.model import Hold, Model, Release, content_hash
 from statemachine.core.proof import champion, wanted_version
-from statemachine.core.run import Kind, Run, WishKind
-from statemachine.core.states import Stage, State
+from statemachine.core.run import RequestKind, Run, RunKind
+from statemachine.core.snapshot import Snapshot
+from statemachine.core.states import State
 
 KEEP_REFUSED = 50
 OURSELVES = "fraudloop"  # who put a model on hold when a restore failed
 
-Effect = Callable[[Case, State], tuple[Run, Model]]
+Effect = Callable[[Snapshot, State], tuple[Run, Model]]
 
 
-def enter(case: Case, dest: State) -> tuple[Run, Model]:
+def enter(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
     """Begin the next state with a clean attempt, whose number was never used before."""
-    stage, run = dest.stage, case.run
+    stage, run = dest.stage, snapshot.run
     fresh = replace(
         run,
         state=dest,
-        entered_at=case.now,
-        due_at=case.now,
+        entered_at=snapshot.now,
+        due_at=snapshot.now,
         failures=0,
         reason="",
-        pins=run.pins or case.seen.pins,
+        pins=run.pins or snapshot.observed.pins,
         marked=False,
-        wish=run.wish if run.asks(WishKind.CANCEL) else None,
+        operator_request=run.operator_request if run.asks(RequestKind.CANCEL) else None,
     )
-    return (_attempt(case, fresh, stage) if stage else _no_launch(fresh)), case.seen.model
+    return (_attempt(snapshot, fresh, stage) if stage else _no_launch(fresh)), snapshot.observed.model
 
 
-def _attempt(case: Case, run: Run, stage: Stage) -> Run:
+def _attempt(snapshot: Snapshot, run: Run, stage: Stage) -> Run:
     """A name never used before; an evaluation notes which champion it will be measured against."""
     number = run.attempts.get(stage.value, 0) + 1
-    rival = champion(case) if stage is Stage.EVALUATE else run.champion
+    rival = champion(snapshot) if stage is Stage.EVALUATE else run.champion
     return replace(_no_launch(run), attempt=number, attempts={**run.attempts, stage.value: number}, champion=rival)
 
 
@@ -53,19 +54,19 @@ def _no_launch(run: Run) -> Run:
         started_at=0.0,
         retry_at=0.0,
         stop="",
-        misreport="",
-        unseen=0,
+        report_error="",
+        unreachable_count=0,
     )
 
 
-def carry(case: Case, dest: State) -> tuple[Run, Model]:
+def carry(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
     """Keep what the stage reported, and begin the next one."""
-    run, model = enter(case, dest)
-    return _with_report(case, run), model
+    run, model = enter(snapshot, dest)
+    return _with_report(snapshot, run), model
 
 
-def _with_report(case: Case, run: Run) -> Run:
-    report, stage = case.seen.report, case.run.stage
+def _with_report(snapshot: Snapshot, run: Run) -> Run:
+    report, stage = snapshot.observed.report, snapshot.run.stage
     if report is None or stage is None:
         return run
     return replace(
@@ -75,37 +76,43 @@ def _with_report(case: Case, run: Run) -> Run:
     )
 
 
-def judge(case: Case, dest: State) -> tuple[Run, Model]:
+def judge(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
     """Keep the verdict."""
-    run, model = carry(case, dest)
-    return replace(run, verdict=_plain(asdict(verdict(case)))), model
+    run, model = carry(snapshot, dest)
+    return replace(run, verdict=_plain(asdict(verdict(snapshot)))), model
 
 
 def _plain(value: Mapping[str, Any]) -> Mapping[str, Any]:
     return {key: list(part) if isinstance(part, tuple) else part for key, part in value.items()}
 
 
-def take_slot(case: Case, dest: State) -> tuple[Run, Model]:
+def take_slot(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
     """Take the deploying slot under a new generation, which fences whoever still deploys under an older one."""
-    run, model = carry(case, dest)
+    run, model = carry(snapshot, dest)
     generation = model.generation + 1
-    version = case.seen.report.details.get("version", "") if case.seen.report else ""
+    version = snapshot.observed.report.details.get("version", "") if snapshot.observed.report else ""
     return (
         replace(run, generation=generation, candidate=str(version) or run.candidate),
         model.deployed_by(run.id, generation),
     )
 
 
-def roll_back(case: Case, dest: State) -> tuple[Run, Model]:
+def start_rollback(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
     """Deploy the last good version, above the generation of the deploy that failed."""
-    trouble = failure(case)
-    wish = case.run.wish
-    reason = trouble.reason if trouble else f"cancelled by {wish.who}: {wish.why}" if wish else ""
+    trouble = failure(snapshot)
+    operator_request = snapshot.run.operator_request
+    reason = (
+        trouble.reason
+        if trouble
+        else f"cancelled by {operator_request.who}: {operator_request.why}"
+        if operator_request
+        else ""
+    )
     live = trouble.live_generation if trouble else 0
-    run, model = enter(case, dest)
+    run, model = enter(snapshot, dest)
     generation = max(model.generation, live) + 1
     return (
-        replace(run, generation=generation, target=champion(case), reason=reason, fault=reason),
+        replace(run, generation=generation, target=champion(snapshot), reason=reason, fault=reason),
         model.deployed_by(run.id, generation),
     )
 
@@ -113,14 +120,16 @@ def roll_back(case: Case, dest: State) -> tuple[Run, Model]:
 # -- another attempt -------------------------------------------------------------------------------------------
 
 
-def retry(case: Case, dest: State) -> tuple[Run, Model]:
+def retry(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
     """A new attempt under a new name, after a while; above the live generation if the last one was fenced."""
-    run, model, trouble = case.run, case.seen.model, failure(case)
+    run, model, trouble = snapshot.run, snapshot.observed.model, failure(snapshot)
     assert run.stage is not None
     failures = run.failures + 1
-    retry_at = case.now + backoff(failures, case.roll, case.policy.backoff_base, case.policy.backoff_cap)
+    retry_at = snapshot.now + backoff(
+        failures, snapshot.roll, snapshot.policy.backoff_base, snapshot.policy.backoff_cap
+    )
     reason = trouble.reason if trouble else ""
-    fresh = _attempt(case, run, run.stage)
+    fresh = _attempt(snapshot, run, run.stage)
     again = replace(fresh, failures=failures, retry_at=retry_at, due_at=retry_at, reason=reason)
     if trouble and trouble.live_generation:
         generation = max(model.generation, trouble.live_generation) + 1
@@ -128,19 +137,21 @@ def retry(case: Case, dest: State) -> tuple[Run, Model]:
     return again, model
 
 
-def stop(case: Case, dest: State) -> tuple[Run, Model]:
+def stop(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
     """Put on record that this attempt is to be stopped, and why; KFP will only say FAILED."""
-    phase = "start" if case.seen.started is None else "finish"
-    late = f"it did not {phase} by its deadline ({case.now - deadline(case):.0f} s ago)"
-    return replace(case.run, stop=late, due_at=case.now), case.seen.model
+    phase = "start" if snapshot.observed.started is None else "finish"
+    late = f"it did not {phase} by its deadline ({snapshot.now - deadline(snapshot):.0f} s ago)"
+    return replace(snapshot.run, stop=late, due_at=snapshot.now), snapshot.observed.model
 
 
 # -- the end ---------------------------------------------------------------------------------------------------
 
 
-def _rest(case: Case, dest: State, reason: str = "") -> tuple[Run, Model]:
-    run = _with_report(case, replace(case.run, state=dest, entered_at=case.now, due_at=0.0, reason=reason, claim=None))
-    model = case.seen.model
+def _rest(snapshot: Snapshot, dest: State, reason: str = "") -> tuple[Run, Model]:
+    run = _with_report(
+        snapshot, replace(snapshot.run, state=dest, entered_at=snapshot.now, due_at=0.0, reason=reason, claim=None)
+    )
+    model = snapshot.observed.model
     if model.training == run.id:
         model = replace(model, training="")
     if model.deploying is not None and model.deploying.run_id == run.id:
@@ -148,54 +159,60 @@ def _rest(case: Case, dest: State, reason: str = "") -> tuple[Run, Model]:
     return run, model
 
 
-def rest(case: Case, dest: State) -> tuple[Run, Model]:
+def finish(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
     """End because a person asked, and give back the slots."""
-    wish = case.run.wish
-    return _rest(case, dest, f"cancelled by {wish.who}: {wish.why}" if wish else "")
+    operator_request = snapshot.run.operator_request
+    return _rest(
+        snapshot, dest, f"cancelled by {operator_request.who}: {operator_request.why}" if operator_request else ""
+    )
 
 
-def reject(case: Case, dest: State) -> tuple[Run, Model]:
+def reject(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
     """End because the stage judged no."""
-    return _rest(case, dest, case.seen.report.reason if case.seen.report else "")
+    return _rest(snapshot, dest, snapshot.observed.report.reason if snapshot.observed.report else "")
 
 
-def judge_no(case: Case, dest: State) -> tuple[Run, Model]:
+def reject_by_gate(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
     """End because the gate said no, with every figure and limit on record."""
-    run, model = _rest(case, dest, verdict(case).reason)
-    return replace(run, verdict=_plain(asdict(verdict(case)))), model
+    run, model = _rest(snapshot, dest, verdict(snapshot).reason)
+    return replace(run, verdict=_plain(asdict(verdict(snapshot)))), model
 
 
-def disapprove(case: Case, dest: State) -> tuple[Run, Model]:
+def disapprove(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
     """End because a person said no, or nobody said yes in time."""
-    wish = case.run.wish
-    said = f"rejected by {wish.who}: {wish.why}" if wish else "nobody approved it before the deadline"
-    return _rest(case, dest, said)
+    operator_request = snapshot.run.operator_request
+    said = (
+        f"rejected by {operator_request.who}: {operator_request.why}"
+        if operator_request
+        else "nobody approved it before the deadline"
+    )
+    return _rest(snapshot, dest, said)
 
 
-def reject_again(case: Case, dest: State) -> tuple[Run, Model]:
+def reject_blocked(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
     """End because this very content was rolled back before."""
-    version = case.seen.report.details.get("version") if case.seen.report else ""
-    return _rest(case, dest, f"{version} has the content of a version that was rolled back")
+    version = snapshot.observed.report.details.get("version") if snapshot.observed.report else ""
+    return _rest(snapshot, dest, f"{version} has the content of a version that was rolled back")
 
 
-def fail(case: Case, dest: State) -> tuple[Run, Model]:
+def fail(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
     """End because the stage failed for good."""
-    trouble = failure(case)
+    trouble = failure(snapshot)
     reason = trouble.reason if trouble else ""
-    run, model = _rest(case, dest, f"{case.run.state.value.lower()}, attempt {case.run.attempt}: {reason}")
+    run, model = _rest(snapshot, dest, f"{snapshot.run.state.value.lower()}, attempt {snapshot.run.attempt}: {reason}")
     # The data was not learned from, so the next night has something to do even if nothing new comes.
     return run, replace(model, fingerprint="")
 
 
-def hold(case: Case, dest: State) -> tuple[Run, Model]:
+def hold(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
     """End with nothing known to serve: put the model on hold, so that nothing makes it worse. The loudest alarm."""
-    run, model = fail(case, dest)
-    return run, replace(model, hold=Hold(OURSELVES, f"{run.id}: {run.reason}", case.now))
+    run, model = fail(snapshot, dest)
+    return run, replace(model, hold=Hold(OURSELVES, f"{run.id}: {run.reason}", snapshot.now))
 
 
-def refuse_version(case: Case, dest: State) -> tuple[Run, Model]:
+def refuse_version(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
     """End with the last good version serving; the content of the bad one is not promoted again by itself."""
-    run, model = _rest(case, dest, case.run.fault)
+    run, model = _rest(snapshot, dest, snapshot.run.fault)
     return run, _refuse(model, run.candidate)
 
 
@@ -203,28 +220,28 @@ def _refuse(model: Model, version: str) -> Model:
     return replace(model, refused=tuple(dict.fromkeys((*model.refused, content_hash(version))))[-KEEP_REFUSED:])
 
 
-def crown(case: Case, dest: State) -> tuple[Run, Model]:
+def promote(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
     """After the proof, and only then: the version becomes the champion, in the same transaction."""
-    run, model = _rest(case, dest)
-    version = wanted_version(case)
+    run, model = _rest(snapshot, dest)
+    version = wanted_version(snapshot)
     known = model.release_of(version)
     release = Release(
         version=version,
         run_id=known.run_id if known else run.id,
-        uri=known.uri if known else f"{case.policy.root}/models/{run.model}/{version}",
+        uri=known.uri if known else f"{snapshot.policy.root}/models/{run.model}/{version}",
         generation=run.generation,
-        at=case.now,
+        at=snapshot.now,
         metrics=known.metrics if known else dict(run.metrics),
     )
     former = tuple(old for old in (model.champion, *model.predecessors) if old and old.version != version)
     crowned = replace(
         model,
         champion=release,
-        predecessors=former[: case.policy.keep_versions],
+        predecessors=former[: snapshot.policy.keep_versions],
         anchor=model.anchor or release,
         refused=tuple(bad for bad in model.refused if bad != content_hash(version)),
     )
-    return run, _undo(crowned, model.champion) if run.kind is Kind.RESTORE else crowned
+    return run, _undo(crowned, model.champion) if run.kind is RunKind.RESTORE else crowned
 
 
 def _undo(crowned: Model, left: Release | None) -> Model:

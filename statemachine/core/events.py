@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from statemachine.core.errors import Malformed
+from statemachine.contracts.errors import Malformed
 from statemachine.core.window import Object
 
 PROBE = "fraudloop.doctor"  # the `source` of an event by which the doctor asks the step function whether KFP answers

@@ -1,205 +1,212 @@
 """The guards of the table: each a typed function of the case, true or false, no side effects."""
 
-from statemachine.core.case import Case
+from statemachine.contracts.gate import Verdict, gate
+from statemachine.contracts.report import Outcome
+from statemachine.contracts.stage import Stage
 from statemachine.core.failure import failure
-from statemachine.core.gate import Verdict, gate
 from statemachine.core.model import content_hash
 from statemachine.core.proof import anchor, champion, proven
-from statemachine.core.report import Outcome
-from statemachine.core.run import Kind, WishKind
-from statemachine.core.states import Stage
+from statemachine.core.run import RequestKind, RunKind
+from statemachine.core.snapshot import Snapshot
 
 # -- before the first stage ------------------------------------------------------------------------------------
 
 
-def prepared(case: Case) -> bool:
+def prepared(snapshot: Snapshot) -> bool:
     """The manifest is written and every pipeline version that the run will use is known."""
-    needs_manifest = case.run.kind is Kind.TRAINING
-    return bool(case.run.manifest or not needs_manifest) and bool(case.run.pins or case.seen.pins)
+    needs_manifest = snapshot.run.kind is RunKind.TRAINING
+    return bool(snapshot.run.manifest or not needs_manifest) and bool(snapshot.run.pins or snapshot.observed.pins)
 
 
-def from_preprocess(case: Case) -> bool:
+def from_preprocess(snapshot: Snapshot) -> bool:
     """A fresh run."""
-    return prepared(case) and case.run.kind is Kind.TRAINING and case.run.start_at is Stage.PREPROCESS
+    return prepared(snapshot) and snapshot.run.kind is RunKind.TRAINING and snapshot.run.start_at is Stage.PREPROCESS
 
 
-def from_train(case: Case) -> bool:
+def from_train(snapshot: Snapshot) -> bool:
     """A redrive that keeps the data set."""
-    return prepared(case) and case.run.start_at is Stage.TRAIN
+    return prepared(snapshot) and snapshot.run.start_at is Stage.TRAIN
 
 
-def from_evaluate(case: Case) -> bool:
+def from_evaluate(snapshot: Snapshot) -> bool:
     """A redrive that keeps the model, or one that would skip evaluation although the champion has changed."""
-    later = case.run.start_at in (Stage.EXPORT, Stage.DEPLOY) and champion_changed(case)
-    return prepared(case) and (case.run.start_at is Stage.EVALUATE or later)
+    later = snapshot.run.start_at in (Stage.EXPORT, Stage.DEPLOY) and champion_changed(snapshot)
+    return prepared(snapshot) and (snapshot.run.start_at is Stage.EVALUATE or later)
 
 
-def from_export(case: Case) -> bool:
+def from_export(snapshot: Snapshot) -> bool:
     """A redrive that keeps the evaluation, and so exports (again) what it judged."""
-    return prepared(case) and case.run.start_at in (Stage.EXPORT, Stage.DEPLOY)
+    return prepared(snapshot) and snapshot.run.start_at in (Stage.EXPORT, Stage.DEPLOY)
 
 
-def to_restore(case: Case) -> bool:
+def to_restore(snapshot: Snapshot) -> bool:
     """A rollback asked by a person: it needs the deploying slot only, and works on a model on hold."""
-    return prepared(case) and case.run.kind is Kind.RESTORE and slot_free(case)
+    return prepared(snapshot) and snapshot.run.kind is RunKind.RESTORE and slot_free(snapshot)
 
 
 # -- what the stage reported -----------------------------------------------------------------------------------
 
 
-def reported(case: Case) -> bool:
+def reported(snapshot: Snapshot) -> bool:
     """The adopted launch left a valid report that says `ok`, and names what the next stages need."""
-    return case.seen.report is not None and case.seen.report.outcome is Outcome.OK and failure(case) is None
+    return (
+        snapshot.observed.report is not None
+        and snapshot.observed.report.outcome is Outcome.OK
+        and failure(snapshot) is None
+    )
 
 
-def learned(case: Case) -> bool:
+def preprocessed(snapshot: Snapshot) -> bool:
     """The data set is there, and each object's acceptance is on record."""
-    return reported(case) and case.run.marked
+    return reported(snapshot) and snapshot.run.marked
 
 
-def refused(case: Case) -> bool:
+def refused(snapshot: Snapshot) -> bool:
     """The stage judged that the answer is no."""
-    return case.seen.report is not None and case.seen.report.outcome is Outcome.REFUSED
+    return snapshot.observed.report is not None and snapshot.observed.report.outcome is Outcome.REFUSED
 
 
-def refused_data(case: Case) -> bool:
+def refused_data(snapshot: Snapshot) -> bool:
     """Nothing new was accepted, and each object's quarantine is on record."""
-    return refused(case) and case.run.marked
+    return refused(snapshot) and snapshot.run.marked
 
 
-def verdict(case: Case) -> Verdict:
+def verdict(snapshot: Snapshot) -> Verdict:
     """The gate's judgement of what `evaluate` measured, which must be against the versions that it was told."""
-    evaluation = case.seen.report.details.get("evaluation") if case.seen.report else None
-    rivals = {"champion": case.run.champion or None, "anchor": anchor(case) or None}
-    return gate(evaluation if isinstance(evaluation, dict) else {}, case.policy.gate, **rivals)
+    evaluation = snapshot.observed.report.details.get("evaluation") if snapshot.observed.report else None
+    rivals = {"champion": snapshot.run.champion or None, "anchor": anchor(snapshot) or None}
+    return gate(evaluation if isinstance(evaluation, dict) else {}, snapshot.policy.gate, **rivals)
 
 
-def passed(case: Case) -> bool:
+def passed(snapshot: Snapshot) -> bool:
     """The gate says yes to the candidate, measured against the champion of today."""
-    return reported(case) and verdict(case).passed
+    return reported(snapshot) and verdict(snapshot).passed
 
 
-def passed_for_approval(case: Case) -> bool:
+def passed_for_approval(snapshot: Snapshot) -> bool:
     """The gate says yes, and a person must too."""
-    return case.policy.require_approval and passed(case)
+    return snapshot.policy.require_approval and passed(snapshot)
 
 
-def failed_gate(case: Case) -> bool:
+def failed_gate(snapshot: Snapshot) -> bool:
     """The gate says no. Never retried."""
-    return reported(case) and not verdict(case).passed
+    return reported(snapshot) and not verdict(snapshot).passed
 
 
-def outdated(case: Case) -> bool:
+def outdated(snapshot: Snapshot) -> bool:
     """The evaluation compared with a version that is no longer the champion."""
-    return reported(case) and champion_changed(case)
+    return reported(snapshot) and champion_changed(snapshot)
 
 
 # -- people ----------------------------------------------------------------------------------------------------
 
 
-def cancelled(case: Case) -> bool:
+def cancelled(snapshot: Snapshot) -> bool:
     """A person asked for an end."""
-    return case.run.asks(WishKind.CANCEL)
+    return snapshot.run.asks(RequestKind.CANCEL)
 
 
-def approved(case: Case) -> bool:
+def approved(snapshot: Snapshot) -> bool:
     """A person said yes."""
-    return case.run.asks(WishKind.APPROVE)
+    return snapshot.run.asks(RequestKind.APPROVE)
 
 
-def approved_anew(case: Case) -> bool:
+def approved_anew(snapshot: Snapshot) -> bool:
     """A person said yes to a candidate that was measured against a former champion."""
-    return approved(case) and champion_changed(case)
+    return approved(snapshot) and champion_changed(snapshot)
 
 
-def disapproved(case: Case) -> bool:
+def disapproved(snapshot: Snapshot) -> bool:
     """A person said no, or nobody said anything in time."""
-    return case.run.asks(WishKind.REJECT) or case.now >= case.run.entered_at + case.policy.approval_deadline
+    return (
+        snapshot.run.asks(RequestKind.REJECT)
+        or snapshot.now >= snapshot.run.entered_at + snapshot.policy.approval_deadline
+    )
 
 
 # -- release ---------------------------------------------------------------------------------------------------
 
 
-def has_champion(case: Case) -> bool:
+def has_champion(snapshot: Snapshot) -> bool:
     """There is something to return to."""
-    return bool(champion(case))
+    return bool(champion(snapshot))
 
 
-def champion_changed(case: Case) -> bool:
+def champion_changed(snapshot: Snapshot) -> bool:
     """The champion is not the one that the candidate was, or is being, measured against."""
-    return case.run.champion != champion(case)
+    return snapshot.run.champion != champion(snapshot)
 
 
-def slot_free(case: Case) -> bool:
+def slot_free(snapshot: Snapshot) -> bool:
     """Nobody deploys this model, or it is us."""
-    holder = case.seen.model.deploying
-    return holder is None or holder.run_id == case.run.id
+    holder = snapshot.observed.model.deploying
+    return holder is None or holder.run_id == snapshot.run.id
 
 
-def exported(case: Case) -> bool:
+def exported(snapshot: Snapshot) -> bool:
     """The version is in the bucket, and it may be deployed now."""
-    return reported(case) and slot_free(case) and case.seen.model.hold is None
+    return reported(snapshot) and slot_free(snapshot) and snapshot.observed.model.hold is None
 
 
-def exported_outdated(case: Case) -> bool:
+def exported_outdated(snapshot: Snapshot) -> bool:
     """The version is in the bucket, but the champion changed meanwhile."""
-    return reported(case) and champion_changed(case)
+    return reported(snapshot) and champion_changed(snapshot)
 
 
-def exported_refused(case: Case) -> bool:
+def exported_refused(snapshot: Snapshot) -> bool:
     """The content is that of a version which was rolled back: no night promotes it again, only a person's redrive."""
-    if not reported(case) or case.seen.report is None or case.run.trigger.kind == "redrive":
+    if not reported(snapshot) or snapshot.observed.report is None or snapshot.run.trigger.kind == "redrive":
         return False
-    return content_hash(str(case.seen.report.details.get("version", ""))) in case.seen.model.refused
+    return content_hash(str(snapshot.observed.report.details.get("version", ""))) in snapshot.observed.model.refused
 
 
-def restored(case: Case) -> bool:
+def restored(snapshot: Snapshot) -> bool:
     """The last good version serves again, after a deploy that failed."""
-    return proven(case) and case.run.kind is Kind.TRAINING
+    return proven(snapshot) and snapshot.run.kind is RunKind.TRAINING
 
 
-def restored_for_cancel(case: Case) -> bool:
+def restored_for_cancel(snapshot: Snapshot) -> bool:
     """The last good version serves again, after a person cancelled the deploy."""
-    return restored(case) and cancelled(case)
+    return restored(snapshot) and cancelled(snapshot)
 
 
-def restored_on_demand(case: Case) -> bool:
+def restored_on_demand(snapshot: Snapshot) -> bool:
     """The version that a person asked for serves."""
-    return proven(case) and case.run.kind is Kind.RESTORE
+    return proven(snapshot) and snapshot.run.kind is RunKind.RESTORE
 
 
 # -- failure ---------------------------------------------------------------------------------------------------
 
 
-def failed(case: Case) -> bool:
+def failed(snapshot: Snapshot) -> bool:
     """The attempt failed for good: permanently, or once too often."""
-    trouble = failure(case)
-    return trouble is not None and (trouble.permanent or case.run.failures + 1 >= case.policy.max_attempts)
+    trouble = failure(snapshot)
+    return trouble is not None and (trouble.permanent or snapshot.run.failures + 1 >= snapshot.policy.max_attempts)
 
 
-def failed_for_a_while(case: Case) -> bool:
+def retryable_failure(snapshot: Snapshot) -> bool:
     """The attempt failed in a way that another one may not."""
-    return failure(case) is not None and not failed(case)
+    return failure(snapshot) is not None and not failed(snapshot)
 
 
-def failed_with_champion(case: Case) -> bool:
+def failed_with_champion(snapshot: Snapshot) -> bool:
     """The deploy failed, or was cancelled, and there is a last good version to roll forward to."""
-    return (failed(case) or cancelled(case)) and has_champion(case)
+    return (failed(snapshot) or cancelled(snapshot)) and has_champion(snapshot)
 
 
-def overdue(case: Case) -> bool:
+def overdue(snapshot: Snapshot) -> bool:
     """The launch did not start, or not finish, in its time, and nobody has asked it to stop yet."""
-    run, seen = case.run, case.seen
-    if run.stage is None or run.stop or not run.kfp_id or seen.report is not None or seen.misreport:
+    run, observed = snapshot.run, snapshot.observed
+    if run.stage is None or run.stop or not run.kfp_id or observed.report is not None or observed.report_error:
         return False
-    return case.now >= deadline(case) and not (seen.launch is None or seen.launch.state.over)
+    return snapshot.now >= deadline(snapshot) and not (observed.kfp_run is None or observed.kfp_run.state.over)
 
 
-def deadline(case: Case) -> float:
+def deadline(snapshot: Snapshot) -> float:
     """When the present launch is overdue, given whether it has started."""
-    if case.run.stage is None:
+    if snapshot.run.stage is None:
         return float("inf")
-    limits = case.policy.of(case.run.stage)
-    if case.seen.started is None:
-        return case.run.launched_at + limits.start_deadline
-    return case.seen.started + limits.run_deadline
+    limits = snapshot.policy.of(snapshot.run.stage)
+    if snapshot.observed.started is None:
+        return snapshot.run.launched_at + limits.start_deadline
+    return snapshot.observed.started + limits.run_deadline

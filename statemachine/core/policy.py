@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from typing import Any, TypeVar
 
-from statemachine.core.errors import Misconfigured
-from statemachine.core.gate import GatePolicy
-from statemachine.core.states import Stage
+from statemachine.contracts.errors import Misconfigured
+from statemachine.contracts.gate import GatePolicy
+from statemachine.contracts.stage import Stage
 
 T = TypeVar("T")
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")

@@ -5,19 +5,20 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from statemachine.core.launch import Pin
-from statemachine.core.report import Artifact
-from statemachine.core.states import Stage, State
+from statemachine.contracts.kfp_run import PinnedVersion
+from statemachine.contracts.report import Artifact
+from statemachine.contracts.stage import Stage
+from statemachine.core.states import State
 
 
-class Kind(Enum):
+class RunKind(Enum):
     """A training run makes a version; a restore run brings an earlier one back because a person asked."""
 
     TRAINING = "training"
     RESTORE = "restore"
 
 
-class WishKind(Enum):
+class RequestKind(Enum):
     """What a person may ask of a run. People only write wishes; the reconciler decides."""
 
     CANCEL = "cancel"
@@ -26,10 +27,10 @@ class WishKind(Enum):
 
 
 @dataclass(frozen=True)
-class Wish:
+class OperatorRequest:
     """What a person asked, who it was (from STS, not from `$USER`) and why."""
 
-    kind: WishKind
+    kind: RequestKind
     who: str
     why: str
     at: float
@@ -58,7 +59,7 @@ class Run:
 
     `attempts` holds the last attempt number used per stage, so that a name never repeats; `attempt` is the
     present one. `kfp_id` and `launch_id` are the adopted launch; `started_at` is kept once a deadline depends on
-    it. `unsure_until`: until then a CreateRun whose answer was lost may still appear in KFP. `stop` says why the
+    it. `create_uncertain_until`: until then a CreateRun whose answer was lost may still appear in KFP. `stop` says why the
     present attempt is being stopped, `fault` why the deploy is being rolled back; `reason` is what people should
     know now. `champion` is whom the candidate was measured against.
     """
@@ -67,7 +68,7 @@ class Run:
     model: str
     epoch: int
     state: State
-    kind: Kind = Kind.TRAINING
+    kind: RunKind = RunKind.TRAINING
     version: int = 0
     created_at: float = 0.0
     entered_at: float = 0.0
@@ -83,15 +84,15 @@ class Run:
     launch_id: str = ""
     launched_at: float = 0.0
     started_at: float = 0.0
-    unsure_until: float = 0.0
+    create_uncertain_until: float = 0.0
     retry_at: float = 0.0
     stop: str = ""
-    misreport: str = ""
-    unseen: int = 0
+    report_error: str = ""
+    unreachable_count: int = 0
 
     manifest: str = ""
     marked: bool = False
-    pins: Mapping[str, Pin] = field(default_factory=dict)
+    pins: Mapping[str, PinnedVersion] = field(default_factory=dict)
     outputs: Mapping[str, Mapping[str, Artifact]] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -101,7 +102,7 @@ class Run:
     target: str = ""
     generation: int = 0
 
-    wish: Wish | None = None
+    operator_request: OperatorRequest | None = None
     claim: Claim | None = None
     reason: str = ""
     fault: str = ""
@@ -116,9 +117,9 @@ class Run:
         artifact = self.outputs.get(stage.value, {}).get(name)
         return artifact.uri if artifact else ""
 
-    def asks(self, kind: WishKind) -> bool:
+    def asks(self, kind: RequestKind) -> bool:
         """A person wishes this."""
-        return self.wish is not None and self.wish.kind is kind
+        return self.operator_request is not None and self.operator_request.kind is kind
 
 
 def queued(run_id: str, model: str, epoch: int, now: float, **more: Any) -> Run:
@@ -128,7 +129,7 @@ def queued(run_id: str, model: str, epoch: int, now: float, **more: Any) -> Run:
 
 
 @dataclass(frozen=True)
-class Entry:
+class Transition:
     """One line of a run's history, written in the transaction of the move it tells of."""
 
     run_id: str

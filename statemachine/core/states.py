@@ -2,16 +2,7 @@
 
 from enum import Enum
 
-
-class Stage(Enum):
-    """One KFP pipeline: the unit that is launched, timed out, retried and redriven alone."""
-
-    PREPROCESS = "preprocess"
-    TRAIN = "train"
-    EVALUATE = "evaluate"
-    EXPORT = "export"
-    DEPLOY = "deploy"
-    RESTORE = "restore"
+from statemachine.contracts.stage import Stage
 
 
 class State(Enum):
@@ -32,9 +23,9 @@ class State(Enum):
     CANCELLED = "CANCELLED"
 
     @property
-    def rests(self) -> bool:
+    def terminal(self) -> bool:
         """Terminal is final: nothing moves a run out of such a state."""
-        return self in RESTING
+        return self in TERMINAL
 
     @property
     def stage(self) -> Stage | None:
@@ -42,8 +33,8 @@ class State(Enum):
         return STAGE_OF.get(self)
 
 
-RESTING = frozenset({State.SUCCEEDED, State.REJECTED, State.FAILED, State.ROLLED_BACK, State.CANCELLED})
-ACTIVE = tuple(state for state in State if state not in RESTING)
+TERMINAL = frozenset({State.SUCCEEDED, State.REJECTED, State.FAILED, State.ROLLED_BACK, State.CANCELLED})
+ACTIVE = tuple(state for state in State if state not in TERMINAL)
 
 STAGE_OF = {
     State.PREPROCESSING: Stage.PREPROCESS,

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from statemachine.core import effects as then
 from statemachine.core import guards as when
-from statemachine.core.case import Case
 from statemachine.core.effects import Effect
 from statemachine.core.proof import proven
+from statemachine.core.snapshot import Snapshot
 from statemachine.core.states import WORKING, State
 
 
@@ -22,9 +22,9 @@ class Row:
 
     source: State
     dest: State
-    guard: Callable[[Case], bool]
+    guard: Callable[[Snapshot], bool]
     effect: Effect
-    settles: bool = False
+    requires_drain: bool = False
 
     @property
     def name(self) -> str:
@@ -32,56 +32,56 @@ class Row:
         return self.guard.__name__
 
 
-SETTLES = True
+DRAIN = True
 S = State
 
 # fmt: off
 TABLE = (
-    #   source               dest                 when                        then                 settles first
-    Row(S.QUEUED,            S.CANCELLED,         when.cancelled,             then.rest,           SETTLES),
+    #   source               dest                 when                        then                  drain first
+    Row(S.QUEUED,            S.CANCELLED,         when.cancelled,             then.finish,          DRAIN),
     Row(S.QUEUED,            S.ROLLING_BACK,      when.to_restore,            then.take_slot),
     Row(S.QUEUED,            S.PREPROCESSING,     when.from_preprocess,       then.enter),
     Row(S.QUEUED,            S.TRAINING,          when.from_train,            then.enter),
     Row(S.QUEUED,            S.EVALUATING,        when.from_evaluate,         then.enter),
     Row(S.QUEUED,            S.EXPORTING,         when.from_export,           then.enter),
 
-    Row(S.PREPROCESSING,     S.CANCELLED,         when.cancelled,             then.rest,           SETTLES),
-    Row(S.PREPROCESSING,     S.TRAINING,          when.learned,               then.carry),
-    Row(S.PREPROCESSING,     S.REJECTED,          when.refused_data,          then.reject,         SETTLES),
+    Row(S.PREPROCESSING,     S.CANCELLED,         when.cancelled,             then.finish,          DRAIN),
+    Row(S.PREPROCESSING,     S.TRAINING,          when.preprocessed,          then.carry),
+    Row(S.PREPROCESSING,     S.REJECTED,          when.refused_data,          then.reject,          DRAIN),
 
-    Row(S.TRAINING,          S.CANCELLED,         when.cancelled,             then.rest,           SETTLES),
+    Row(S.TRAINING,          S.CANCELLED,         when.cancelled,             then.finish,          DRAIN),
     Row(S.TRAINING,          S.EVALUATING,        when.reported,              then.carry),
-    Row(S.TRAINING,          S.REJECTED,          when.refused,               then.reject,         SETTLES),
+    Row(S.TRAINING,          S.REJECTED,          when.refused,               then.reject,          DRAIN),
 
-    Row(S.EVALUATING,        S.CANCELLED,         when.cancelled,             then.rest,           SETTLES),
-    Row(S.EVALUATING,        S.EVALUATING,        when.outdated,              then.enter,          SETTLES),
-    Row(S.EVALUATING,        S.REJECTED,          when.failed_gate,           then.judge_no,       SETTLES),
-    Row(S.EVALUATING,        S.REJECTED,          when.refused,               then.reject,         SETTLES),
+    Row(S.EVALUATING,        S.CANCELLED,         when.cancelled,             then.finish,          DRAIN),
+    Row(S.EVALUATING,        S.EVALUATING,        when.outdated,              then.enter,           DRAIN),
+    Row(S.EVALUATING,        S.REJECTED,          when.failed_gate,           then.reject_by_gate,  DRAIN),
+    Row(S.EVALUATING,        S.REJECTED,          when.refused,               then.reject,          DRAIN),
     Row(S.EVALUATING,        S.AWAITING_APPROVAL, when.passed_for_approval,   then.judge),
     Row(S.EVALUATING,        S.EXPORTING,         when.passed,                then.judge),
 
-    Row(S.AWAITING_APPROVAL, S.CANCELLED,         when.cancelled,             then.rest,           SETTLES),
-    Row(S.AWAITING_APPROVAL, S.REJECTED,          when.disapproved,           then.disapprove,     SETTLES),
+    Row(S.AWAITING_APPROVAL, S.CANCELLED,         when.cancelled,             then.finish,          DRAIN),
+    Row(S.AWAITING_APPROVAL, S.REJECTED,          when.disapproved,           then.disapprove,      DRAIN),
     Row(S.AWAITING_APPROVAL, S.EVALUATING,        when.approved_anew,         then.enter),
     Row(S.AWAITING_APPROVAL, S.EXPORTING,         when.approved,              then.enter),
 
-    Row(S.EXPORTING,         S.CANCELLED,         when.cancelled,             then.rest,           SETTLES),
-    Row(S.EXPORTING,         S.REJECTED,          when.exported_refused,      then.reject_again,   SETTLES),
+    Row(S.EXPORTING,         S.CANCELLED,         when.cancelled,             then.finish,          DRAIN),
+    Row(S.EXPORTING,         S.REJECTED,          when.exported_refused,      then.reject_blocked,  DRAIN),
     Row(S.EXPORTING,         S.EVALUATING,        when.exported_outdated,     then.enter),
     Row(S.EXPORTING,         S.DEPLOYING,         when.exported,              then.take_slot),
 
-    Row(S.DEPLOYING,         S.SUCCEEDED,         proven,                     then.crown,          SETTLES),
-    Row(S.DEPLOYING,         S.ROLLING_BACK,      when.failed_with_champion,  then.roll_back,      SETTLES),
-    Row(S.DEPLOYING,         S.CANCELLED,         when.cancelled,             then.rest,           SETTLES),
+    Row(S.DEPLOYING,         S.SUCCEEDED,         proven,                     then.promote,         DRAIN),
+    Row(S.DEPLOYING,         S.ROLLING_BACK,      when.failed_with_champion,  then.start_rollback,  DRAIN),
+    Row(S.DEPLOYING,         S.CANCELLED,         when.cancelled,             then.finish,          DRAIN),
 
-    Row(S.ROLLING_BACK,      S.CANCELLED,         when.restored_for_cancel,   then.rest,           SETTLES),
-    Row(S.ROLLING_BACK,      S.ROLLED_BACK,       when.restored,              then.refuse_version, SETTLES),
-    Row(S.ROLLING_BACK,      S.SUCCEEDED,         when.restored_on_demand,    then.crown,          SETTLES),
-    Row(S.ROLLING_BACK,      S.FAILED,            when.failed,                then.hold,           SETTLES),
+    Row(S.ROLLING_BACK,      S.CANCELLED,         when.restored_for_cancel,   then.finish,          DRAIN),
+    Row(S.ROLLING_BACK,      S.ROLLED_BACK,       when.restored,              then.refuse_version,  DRAIN),
+    Row(S.ROLLING_BACK,      S.SUCCEEDED,         when.restored_on_demand,    then.promote,         DRAIN),
+    Row(S.ROLLING_BACK,      S.FAILED,            when.failed,                then.hold,            DRAIN),
 
     *(row for stage in WORKING for row in (
-    Row(stage,               S.FAILED,            when.failed,                then.fail,           SETTLES),
-    Row(stage,               stage,               when.failed_for_a_while,    then.retry,          SETTLES),
+    Row(stage,               S.FAILED,            when.failed,                then.fail,            DRAIN),
+    Row(stage,               stage,               when.retryable_failure,     then.retry,           DRAIN),
     Row(stage,               stage,               when.overdue,               then.stop),
     )),
 )

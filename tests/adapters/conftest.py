@@ -4,8 +4,8 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from local.simulated.files import MemoryFiles
-from local.simulated.table import MemoryTable
+from simulation.memory.files import MemoryFiles
+from simulation.memory.table import MemoryTable
 from statemachine.adapters.dynamodb import SCHEMA, DynamoTable
 from statemachine.adapters.s3 import S3Files
 

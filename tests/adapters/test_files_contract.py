@@ -2,7 +2,7 @@
 
 import pytest
 
-from statemachine.core.errors import Unreachable
+from statemachine.contracts.errors import Unreachable
 
 
 def uri(name, files, key):

@@ -9,13 +9,15 @@ import pytest
 
 from statemachine.adapters import kfp as adapter
 from statemachine.adapters.kfp import KfpPipelines
-from statemachine.core.errors import Misconfigured, Unreachable
-from statemachine.core.launch import LaunchState, Pin
-from statemachine.core.order import Order
-from statemachine.core.states import Stage
+from statemachine.contracts.errors import Misconfigured, Unreachable
+from statemachine.contracts.kfp_run import KfpRunState, PinnedVersion
+from statemachine.contracts.stage import Stage
+from statemachine.contracts.stage_request import StageRequest
 
-ORDER = Order("fraud-1", "fraud", Stage.TRAIN, 1, "abc", "s3://a/runs/fraud-1/train/1/abc", {"dataset": "s3://d"})
-PIN = Pin("p1", "v1", "hash")
+ORDER = StageRequest(
+    "fraud-1", "fraud", Stage.TRAIN, 1, "abc", "s3://a/runs/fraud-1/train/1/abc", {"dataset": "s3://d"}
+)
+PIN = PinnedVersion("p1", "v1", "hash")
 EXPERIMENTS = (200, {"experiments": [{"experiment_id": "e1", "display_name": "fraudloop"}]})
 DROP, HANG = "drop", "hang"
 
@@ -97,14 +99,14 @@ def kfp(script):
 def test_a_run_is_seen_as_it_is(script, kfp):
     """Name, launch id, state and time of creation."""
     script.answers.append((200, run()))
-    launch = kfp.get("k1")
-    assert (launch.kfp_id, launch.name, launch.launch_id, launch.state) == (
+    kfp_run = kfp.get("k1")
+    assert (kfp_run.kfp_id, kfp_run.name, kfp_run.launch_id, kfp_run.state) == (
         "k1",
         "fraud-1.train.1",
         "abc",
-        LaunchState.RUNNING,
+        KfpRunState.RUNNING,
     )
-    assert launch.created_at == 1795485600.0
+    assert kfp_run.created_at == 1795485600.0
 
 
 def test_a_404_is_an_absence(script, kfp):
@@ -154,7 +156,7 @@ def test_listing_takes_every_page_and_only_true_prefixes(script, kfp):
     """A substring match on the server is a prefix match here: `xfraud-1.` is not `fraud-1.`."""
     script.answers.append((200, {"runs": [run("k1"), run("k2", "xfraud-1.train.1")], "next_page_token": "n"}))
     script.answers.append((200, {"runs": [run("k3", "fraud-1.train.1", "def")]}))
-    assert [launch.kfp_id for launch in kfp.list("fraud-1.")] == ["k1", "k3"]
+    assert [kfp_run.kfp_id for kfp_run in kfp.list("fraud-1.")] == ["k1", "k3"]
     assert all("experiment_id=e1" in path for _, path, _, _ in script.asked)
 
 
@@ -221,7 +223,7 @@ def test_a_state_newer_than_us_is_alive(script, kfp):
     """An unknown state is not over: nothing is retried on its account."""
     script.answers.append((200, run(state="SOMETHING_NEW")))
     try:
-        launch = kfp.get("k1")
+        kfp_run = kfp.get("k1")
     except Unreachable:
         return  # the generated client refuses values that it does not know: not an absence either
-    assert not launch.state.over
+    assert not kfp_run.state.over

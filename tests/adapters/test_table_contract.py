@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from botocore.exceptions import ConnectionClosedError
 
-from statemachine.core.errors import Conflict, Unreachable
+from statemachine.contracts.errors import Conflict, Unreachable
 from statemachine.ports import Clause, Key, Put
 
 ABSENT = Clause("it is new")

@@ -22,7 +22,7 @@ from moto.secretsmanager.models import secretsmanager_backends
 from moto.sns.models import sns_backends
 from moto.sqs.models import sqs_backends
 
-from local import cloud
+from local.aws import server
 
 Properties = dict[str, Any]
 
@@ -314,4 +314,4 @@ def _table(table: Any, properties: Properties, account: str, region: str) -> Non
 
 if AS_A_PROGRAM:
     wire()
-    cloud.make(int(sys.argv[1])).serve_forever()
+    server.make(int(sys.argv[1])).serve_forever()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from deployment import CREDENTIALS, FUNCTIONS, ROOT, Deployment
 
-from local.object_events import realistic, sequencer
+from local.aws.object_events import realistic, sequencer
 from statemachine.adapters.dynamodb import SCHEMA
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("aws")]  # one deployment, so one worker

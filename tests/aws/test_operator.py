@@ -8,10 +8,10 @@ import pytest
 from deployment import CREDENTIALS, Deployment
 from typer.testing import CliRunner
 
-from cli import tune
+from cli.commands import tune
 from cli.main import app as commands
 from cli.stack import variable
-from local.home import FOREIGN
+from local.state_dir import FOREIGN
 from statemachine.bootstrap import bootstrap
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("aws")]  # one deployment, so one worker

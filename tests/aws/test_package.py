@@ -7,7 +7,7 @@ import sys
 import pytest
 from deployment import FUNCTIONS, ROOT
 
-from training.pipelines import content_hash
+from training.pipelines.definitions import content_hash
 
 sys.path.insert(0, str(ROOT / "deploy/tools"))
 

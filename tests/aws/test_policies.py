@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import iam
 import pytest
 
-from handlers import announce, arrival, edge, nightly, step, tick
-from local.object_events import sequencer
-from local.simulated.kfp import MemoryPipelines
-from local.simulated.stages import Stages
-from statemachine.core.run import WishKind
+from handlers import announce, arrival, nightly, runtime, step, tick
+from local.aws.object_events import sequencer
+from simulation.memory.kfp import MemoryPipelines
+from simulation.memory.stages import Stages
+from statemachine.core.run import RequestKind
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("aws")]  # one deployment, so one worker
 # What the services do with a function's role, around our code: it cannot be recorded, so each line has its reason.
@@ -93,16 +93,16 @@ def recorded(deployed):
     for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": stack.url, **variables}.items():
         patch.setenv(name, value)
     recorder = Recorder()
-    edge.app.cache_clear()
-    edge.app().session.register("provide-client-params", recorder)
+    runtime.app.cache_clear()
+    runtime.app().session.register("provide-client-params", recorder)
     pipelines = MemoryPipelines(time.time)
-    edge.app().__dict__["pipelines"] = pipelines  # KFP is no AWS call
+    runtime.app().__dict__["pipelines"] = pipelines  # KFP is no AWS call
     stages = Stages(pipelines, SimpleNamespace(bodies=Bodies(stack.client("s3"))), time.time)
     try:
         live(recorder, stack, stages)
         yield stack, recorder.calls
     finally:
-        edge.app.cache_clear()
+        runtime.app.cache_clear()
         patch.undo()
 
 
@@ -135,7 +135,7 @@ def live(recorder, stack, stages):
     land("data/fraud/4.csv", "data/fraud/_SUCCESS")
     recorder.run(tick.handler, {})
     recorder.run(tick.handler, {})
-    edge.app().people.wish("fraud-3", WishKind.CANCEL, "somebody", "a test")
+    runtime.app().people.operator_request("fraud-3", RequestKind.CANCEL, "somebody", "a test")
     pass_over("fraud-3", 10)
     table = stack.outputs()["FraudloopTable"]
     items = stack.client("dynamodb").scan(TableName=table)["Items"]

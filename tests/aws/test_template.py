@@ -9,7 +9,7 @@ import pytest
 from deployment import FUNCTIONS, ROOT, TOOLS
 from template_text import OURS
 
-from statemachine.core.metrics import Emitter, emitted_by
+from statemachine.contracts.metrics import Emitter, emitted_by
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_what_is_kept_is_retained_when_the_stack_goes(template):
 
 def test_the_lifecycle_takes_large_intermediates_and_never_a_report_or_a_model(template):
     """By size: report.json and manifest.json are at most 256 KiB; nothing but runs/ expires."""
-    from statemachine.core.report import MAX_BYTES
+    from statemachine.contracts.report import MAX_BYTES
 
     rules = template.resources["ArtifactsBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
     expiring = [rule for rule in rules if "ExpirationInDays" in rule]

@@ -5,7 +5,7 @@ from played_runs import HAPPY, played
 from typer.testing import CliRunner
 
 from cli.main import app as commands
-from local import cloud, resources
+from local.aws import resources, server
 from statemachine.bootstrap import bootstrap
 from statemachine.core.model import Release
 from statemachine.core.window import Object
@@ -19,7 +19,7 @@ def system(monkeypatch, tmp_path):
     from moto.moto_api._internal.models import moto_api_backend
 
     monkeypatch.setenv("FRAUDLOOP_HOME", str(tmp_path / "none"))
-    with cloud.serving() as url:
+    with server.serving() as url:
         made = resources.create(url)
         environment = resources.CREDENTIALS | made.environment() | {"AWS_ENDPOINT_URL": url}
         for name, value in environment.items():
@@ -49,7 +49,7 @@ def succeeded(system):
         manifest="s3://fraudloop-artifacts/runs/fraud-1/manifest.json",
     )
     release = Release("fraud-1-aabbccdd", "fraud-1", "s3://x", 1, NOW)
-    system.ledger.change_model("fraud", lambda model: replace(model, champion=release))
+    system.store.change_model("fraud", lambda model: replace(model, champion=release))
     system.intake.arrive(
         [
             Object("fraudloop-data", f"data/fraud/{name}.csv", etag=name * 8, size=size)

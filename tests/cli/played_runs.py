@@ -4,13 +4,13 @@ import json
 import time
 from dataclasses import replace
 
-from statemachine.core.run import Entry, Run, Trigger
+from statemachine.core.run import Run, Transition, Trigger
 from statemachine.core.states import State
 
 
 def played(system, *, path, run_id="fraud-1", **fields):
     """Write a run that went through the states of `path`: (state, seconds since its creation, row, reason)."""
-    ledger = system.ledger
+    store = system.store
     first, *later = path
     created = time.time() - 600
     run = Run(
@@ -19,17 +19,17 @@ def played(system, *, path, run_id="fraud-1", **fields):
     run = replace(
         run, entered_at=created, due_at=created, trigger=Trigger("arrival", why="3 objects, then quiet for 300 s")
     )
-    model = ledger.model("fraud")
-    ledger.begin(run, replace(model, training=run_id), Entry(run_id, 1, created, "", first[0], first[2], first[3]))
+    model = store.model("fraud")
+    store.begin(run, replace(model, training=run_id), Transition(run_id, 1, created, "", first[0], first[2], first[3]))
     for number, (state, after, row, reason) in enumerate(later, 2):
-        before = ledger.model("fraud")
+        before = store.model("fraud")
         at = created + after
-        entry = Entry(run_id, number, at, run.state.value, state, row, reason, attempt=1)
-        rests = State[state].rests
+        entry = Transition(run_id, number, at, run.state.value, state, row, reason, attempt=1)
+        rests = State[state].terminal
         run = replace(
             run, state=State[state], version=number, entered_at=at, reason=reason, **(fields if rests else {})
         )
-        ledger.move(run, replace(before, training="") if rests else before, before, entry)
+        store.move(run, replace(before, training="") if rests else before, before, entry)
     return run
 
 

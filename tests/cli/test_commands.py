@@ -99,7 +99,7 @@ def test_start_takes_in_a_manifest(system, fraudloop, tmp_path):
     manifest.write_text(json.dumps({"objects": objects}))
     told = read(fraudloop("start", "fraud", "--manifest", str(manifest), "--why", "a backfill", "--json"))
     assert told == {"run_id": "fraud-1"}
-    run = system.ledger.run("fraud-1")
+    run = system.store.run("fraud-1")
     assert run.trigger.kind == "person"
     assert run.trigger.by.startswith("arn:aws:")
     assert run.trigger.why == "a backfill"

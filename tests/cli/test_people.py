@@ -1,7 +1,7 @@
 import pytest
 from played_runs import HAPPY, played, read
 
-from local import resources
+from local.aws import resources
 
 
 @pytest.fixture
@@ -13,10 +13,10 @@ def running(system):
 def test_cancel_is_a_wish_in_the_callers_name(system, fraudloop):
     """Who it was (from STS) and why are on record; the state is the reconciler's to change."""
     read(fraudloop("cancel", "fraud-1", "--why", "wrong data", "--json"))
-    run = system.ledger.run("fraud-1")
+    run = system.store.run("fraud-1")
     assert run.state.value == "TRAINING"
-    assert (run.wish.kind.value, run.wish.why) == ("cancel", "wrong data")
-    assert run.wish.who.startswith("arn:aws:")
+    assert (run.operator_request.kind.value, run.operator_request.why) == ("cancel", "wrong data")
+    assert run.operator_request.who.startswith("arn:aws:")
 
 
 @pytest.mark.usefixtures("running")

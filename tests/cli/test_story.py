@@ -2,11 +2,12 @@ from dataclasses import replace
 
 import pytest
 
-from cli.story import tell, visits
+from cli.commands.run_summary import tell, visits
+from statemachine.contracts.stage import Stage
 from statemachine.core.model import Hold, Model, Release
 from statemachine.core.policy import Policy, StagePolicy
-from statemachine.core.run import Entry, Run, Trigger, Wish, WishKind
-from statemachine.core.states import ACTIVE, Stage, State
+from statemachine.core.run import OperatorRequest, RequestKind, Run, Transition, Trigger
+from statemachine.core.states import ACTIVE, State
 from statemachine.core.window import Object
 
 NOW = 10_000.0
@@ -30,7 +31,13 @@ def test_every_state_is_told_and_names_who_is_next(state):
 @pytest.mark.parametrize("state", ACTIVE)
 def test_a_wish_is_told_before_anything_else(state):
     """Who asked for what, and why: the next pass acts on it."""
-    told = story(replace(RUN, state=state, wish=Wish(WishKind.CANCEL, "arn:aws:iam::1:user/ann", "wrong data", NOW)))
+    told = story(
+        replace(
+            RUN,
+            state=state,
+            operator_request=OperatorRequest(RequestKind.CANCEL, "arn:aws:iam::1:user/ann", "wrong data", NOW),
+        )
+    )
     assert told.following.startswith("arn:aws:iam::1:user/ann asked to cancel it (wrong data)")
 
 
@@ -75,10 +82,10 @@ def test_a_success_that_was_replaced_says_so():
 def test_history_becomes_stays():
     """Each entry ends one stay and begins the next; the last lasts until now, or not at all if the run rests."""
     entries = [
-        Entry("fraud-2", 1, 100.0, "", "QUEUED", "arrival"),
-        Entry("fraud-2", 2, 103.0, "QUEUED", "PREPROCESSING", "from_preprocess"),
-        Entry("fraud-2", 3, 110.0, "PREPROCESSING", "PREPROCESSING", "failed_for_a_while", "evicted", attempt=1),
-        Entry("fraud-2", 4, 120.0, "PREPROCESSING", "CANCELLED", "cancelled", "by ann", attempt=2, who="ann"),
+        Transition("fraud-2", 1, 100.0, "", "QUEUED", "arrival"),
+        Transition("fraud-2", 2, 103.0, "QUEUED", "PREPROCESSING", "from_preprocess"),
+        Transition("fraud-2", 3, 110.0, "PREPROCESSING", "PREPROCESSING", "retryable_failure", "evicted", attempt=1),
+        Transition("fraud-2", 4, 120.0, "PREPROCESSING", "CANCELLED", "cancelled", "by ann", attempt=2, who="ann"),
     ]
     stays = visits(entries[:3], 150.0)
     assert [(stay.state, stay.seconds) for stay in stays] == [

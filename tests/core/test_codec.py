@@ -7,12 +7,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from local.simulated.anything import models, runs
-from local.simulated.cases import case
+from simulation.memory.cases import snapshot
+from simulation.memory.strategies import models, runs
+from statemachine.contracts.errors import Malformed
 from statemachine.core import codec
-from statemachine.core.errors import Malformed
 from statemachine.core.model import Model
-from statemachine.core.run import Entry, Run
+from statemachine.core.run import Run, Transition
 from statemachine.core.states import State
 from statemachine.core.window import Object, Status, Window
 
@@ -27,9 +27,9 @@ def test_what_was_written_is_read(run: Run, model: Model) -> None:
 
 def test_the_format_before_is_read() -> None:
     """A deployment with runs in flight: what N−1 wrote lacks the newest fields, which take their defaults."""
-    run = case(State.DEPLOYING).run
+    run = snapshot(State.DEPLOYING).run
     old = json.loads(codec.dumps(run))
-    del old["fault"], old["unseen"], old["misreport"]
+    del old["fault"], old["unreachable_count"], old["report_error"]
     assert codec.loads(Run, json.dumps(old), codec.FORMAT - 1) == run
 
 
@@ -59,7 +59,7 @@ def test_what_is_no_record_is_a_clear_error(text: str) -> None:
 
 def test_an_unknown_state_is_a_clear_error() -> None:
     """`State` has no ghosts."""
-    text = codec.dumps(case(State.TRAINING).run).replace('"TRAINING"', '"DREAMING"')
+    text = codec.dumps(snapshot(State.TRAINING).run).replace('"TRAINING"', '"DREAMING"')
     with pytest.raises(Malformed, match="DREAMING"):
         codec.loads(Run, text)
 
@@ -67,7 +67,7 @@ def test_an_unknown_state_is_a_clear_error() -> None:
 def test_not_a_number_is_never_written() -> None:
     """NaN is not JSON, and DynamoDB would not take it."""
     with pytest.raises(ValueError, match="Out of range"):
-        codec.dumps(Entry("r", 1, float("nan"), "", "", ""))
+        codec.dumps(Transition("r", 1, float("nan"), "", "", ""))
 
 
 @dataclass(frozen=True)

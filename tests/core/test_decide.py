@@ -6,18 +6,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from local.simulated.anything import cases
-from local.simulated.cases import NOW, OLD, case, done, launch, wish
-from local.simulated.stages import failed, honest, refused
+from simulation.memory.cases import NOW, OLD, done, kfp_run, operator_request, snapshot
+from simulation.memory.stages import failed, honest, refused
+from simulation.memory.strategies import cases
+from statemachine.contracts.kfp_run import KfpRunState
+from statemachine.contracts.stage import Stage
 from statemachine.core import codec
-from statemachine.core.case import Case
+from statemachine.core.actions import EnsureRun, MarkObjects, StopRuns, WriteManifest
 from statemachine.core.decide import Act, Decision, Look, Move, Rest, Wait, decide
-from statemachine.core.duties import Ensure, MarkObjects, Stop, WriteManifest
-from statemachine.core.launch import LaunchState
 from statemachine.core.model import Deploying
-from statemachine.core.orders import order
-from statemachine.core.run import Kind, WishKind
-from statemachine.core.states import ACTIVE, RESTING, Stage, State
+from statemachine.core.request_builder import build_request
+from statemachine.core.run import RequestKind, RunKind
+from statemachine.core.snapshot import Snapshot
+from statemachine.core.states import ACTIVE, TERMINAL, State
 from statemachine.core.table import TABLE
 
 S = State
@@ -25,28 +26,28 @@ STATES = st.sampled_from(State)
 ROWS = {(row.source, row.dest, row.name) for row in TABLE}
 
 
-def decided(about: Case) -> Decision:
-    return decide(about.run, about.seen, about.policy, about.now, about.roll)
+def decided(about: Snapshot) -> Decision:
+    return decide(about.run, about.observed, about.policy, about.now, about.roll)
 
 
 @given(cases())
 @settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-def test_it_is_total_and_pure(about: Case) -> None:
+def test_it_is_total_and_pure(about: Snapshot) -> None:
     """Whatever the world says there is a decision, and asked again it is the same."""
     assert isinstance(decided(about), Move | Act | Look | Wait | Rest)
     assert decided(about) == decided(about)
 
 
-@given(cases(st.sampled_from(sorted(RESTING, key=lambda state: state.value))))
+@given(cases(st.sampled_from(sorted(TERMINAL, key=lambda state: state.value))))
 @settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-def test_terminal_is_final(about: Case) -> None:
+def test_terminal_is_final(about: Snapshot) -> None:
     """No wish, report or deadline moves a run that rests."""
     assert decided(about) == Rest()
 
 
 @given(cases(st.sampled_from(ACTIVE)))
 @settings(max_examples=500, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-def test_what_any_move_holds_to(about: Case) -> None:
+def test_what_any_move_holds_to(about: Snapshot) -> None:
     """Each rule below, for each move that any case at all leads to."""
     move = decided(about)
     if isinstance(move, Move):
@@ -54,29 +55,29 @@ def test_what_any_move_holds_to(about: Case) -> None:
             rule(about, move)
 
 
-def it_goes_by_the_table(about: Case, move: Move) -> None:
+def it_goes_by_the_table(about: Snapshot, move: Move) -> None:
     """A row of the table; the version grows; it can be written to the table and read again."""
     before, after = about.run, move.run
     assert (before.state, after.state, move.entry.row) in ROWS
     assert (after.version, after.claim, after.id) == (before.version + 1, None, before.id)
     assert codec.loads(type(after), codec.dumps(after)) == after
     assert all(after.attempts[stage] >= number for stage, number in before.attempts.items())
-    assert move.model.generation >= about.seen.model.generation
+    assert move.model.generation >= about.observed.model.generation
 
 
-def it_ends_nothing_that_works(about: Case, move: Move) -> None:
+def it_ends_nothing_that_works(about: Snapshot, move: Move) -> None:
     """Rest, and another attempt of a stage, come only once every launch is seen over and none can still appear."""
-    if about.run.attempts and (move.run.state.rests or move.run.failures > about.run.failures):
-        assert about.seen.siblings is not None
-        assert about.now >= about.run.unsure_until
-        reporter = about.run.launch_id if about.seen.report else None
-        assert all(s.state.over or s.launch_id == reporter for s in about.seen.siblings)
+    if about.run.attempts and (move.run.state.terminal or move.run.failures > about.run.failures):
+        assert about.observed.duplicates is not None
+        assert about.now >= about.run.create_uncertain_until
+        reporter = about.run.launch_id if about.observed.report else None
+        assert all(s.state.over or s.launch_id == reporter for s in about.observed.duplicates)
 
 
-def it_crowns_by_proof(about: Case, move: Move) -> None:
+def it_crowns_by_proof(about: Snapshot, move: Move) -> None:
     """A new champion means: every pod answered with that version, under our generation."""
-    if move.model.champion != about.seen.model.champion:
-        report = about.seen.report
+    if move.model.champion != about.observed.model.champion:
+        report = about.observed.report
         assert move.model.champion is not None
         assert report is not None
         assert report.details["served"]
@@ -84,10 +85,10 @@ def it_crowns_by_proof(about: Case, move: Move) -> None:
         assert report.details["generation"] == about.run.generation
 
 
-def it_keeps_slots(about: Case, move: Move) -> None:
+def it_keeps_slots(about: Snapshot, move: Move) -> None:
     """A run that rests holds no slot; whoever else holds one keeps it."""
-    before, after = about.seen.model, move.model
-    if move.run.state.rests:
+    before, after = about.observed.model, move.model
+    if move.run.state.terminal:
         assert after.training != move.run.id
         assert after.deploying is None or after.deploying.run_id != move.run.id
     if before.training not in ("", move.run.id):
@@ -97,7 +98,7 @@ def it_keeps_slots(about: Case, move: Move) -> None:
 @pytest.mark.parametrize("state", ACTIVE, ids=lambda state: state.value)
 def test_a_run_that_nobody_answers_ends_by_deadlines_alone(state: State) -> None:
     """KFP says RUNNING for ever and ends only what it is told to; time passes: the run rests all the same."""
-    about = case(state, started=None, of_run={"target": OLD})
+    about = snapshot(state, started=None, of_run={"target": OLD})
     for _ in range(400):
         decision = decided(about)
         match decision:
@@ -106,11 +107,11 @@ def test_a_run_that_nobody_answers_ends_by_deadlines_alone(state: State) -> None
             case Move():
                 stage = decision.run.stage
                 running = replace(decision.run, kfp_id="kfp-1" if stage else "", launched_at=about.now)
-                seen = replace(about.seen, model=decision.model, launch=launch(), siblings=(launch(),))
-                about = replace(about, run=running, seen=seen)
-            case Act(duty=Stop()):
-                over = (launch(LaunchState.FAILED),)
-                about = replace(about, seen=replace(about.seen, siblings=over, launch=over[0]))
+                observed = replace(about.observed, model=decision.model, kfp_run=kfp_run(), duplicates=(kfp_run(),))
+                about = replace(about, run=running, observed=observed)
+            case Act(action=StopRuns()):
+                over = (kfp_run(KfpRunState.FAILED),)
+                about = replace(about, observed=replace(about.observed, duplicates=over, kfp_run=over[0]))
             case Wait(until=until):
                 about = replace(about, now=max(until, about.now + 1))
             case _:
@@ -123,18 +124,18 @@ def test_a_run_that_nobody_answers_ends_by_deadlines_alone(state: State) -> None
 @pytest.mark.parametrize("state", [s for s in ACTIVE if s is not S.ROLLING_BACK], ids=lambda state: state.value)
 def test_a_cancelled_run_ends(state: State) -> None:
     """From each state that can be cancelled: CANCELLED, by way of ROLLING_BACK if it was deploying."""
-    about = case(state, of_run={"wish": wish(WishKind.CANCEL)})
+    about = snapshot(state, of_run={"operator_request": operator_request(RequestKind.CANCEL)})
     move = decided(about)
     assert isinstance(move, Move)
     if state is not S.DEPLOYING:
         assert move.run.state is S.CANCELLED
         return
     back = replace(move.run, kfp_id="kfp-2", launch_id="L2")
-    asked = order(Case(back, replace(about.seen, model=move.model), about.policy, NOW))
-    seen = replace(about.seen, model=move.model, report=honest(asked))
-    end = decide(back, seen, about.policy, NOW)
+    asked = build_request(Snapshot(back, replace(about.observed, model=move.model), about.policy, NOW))
+    observed = replace(about.observed, model=move.model, report=honest(asked))
+    end = decide(back, observed, about.policy, NOW)
     assert isinstance(end, Move)
-    assert (end.run.state, end.model.champion) == (S.CANCELLED, about.seen.model.champion)
+    assert (end.run.state, end.model.champion) == (S.CANCELLED, about.observed.model.champion)
 
 
 # -- duties: what a state asks of the world, whatever edge led there ------------------------------------------------
@@ -142,69 +143,69 @@ def test_a_cancelled_run_ends(state: State) -> None:
 
 def test_a_queued_run_writes_its_manifest_first() -> None:
     """Before anything else; a restore has no data and so no manifest."""
-    assert decided(case(S.QUEUED, of_run={"manifest": ""})) == Act(WriteManifest())
-    restore = case(S.QUEUED, of_run={"manifest": "", "kind": Kind.RESTORE, "pins": {}}, missing="not published")
+    assert decided(snapshot(S.QUEUED, of_run={"manifest": ""})) == Act(WriteManifest())
+    restore = snapshot(S.QUEUED, of_run={"manifest": "", "kind": RunKind.RESTORE, "pins": {}}, missing="not published")
     assert isinstance(decided(restore), Wait)
 
 
 def test_a_pipeline_that_is_not_published_is_a_clear_reason_to_wait() -> None:
     """QUEUED, with the reason for people."""
-    waiting = decided(case(S.QUEUED, of_run={"pins": {}}, missing="not published: fraudloop-train"))
+    waiting = decided(snapshot(S.QUEUED, of_run={"pins": {}}, missing="not published: fraudloop-train"))
     assert waiting == Wait(NOW + 60, "not published: fraudloop-train")
 
 
 @pytest.mark.parametrize("state", [s for s in ACTIVE if s.stage], ids=lambda state: state.value)
 def test_a_state_without_a_launch_ensures_one(state: State) -> None:
     """The order is the same on each pass, so a crash between saved and done loses nothing."""
-    about = case(state, of_run={"kfp_id": "", "launch_id": ""}, launch=None)
+    about = snapshot(state, of_run={"kfp_id": "", "launch_id": ""}, kfp_run=None)
     act = decided(about)
     assert isinstance(act, Act)
-    assert isinstance(act.duty, Ensure)
-    assert act.duty.order.name == f"fraud-7.{state.stage.value}.1"  # type: ignore[union-attr]
+    assert isinstance(act.action, EnsureRun)
+    assert act.action.order.name == f"fraud-7.{state.stage.value}.1"  # type: ignore[union-attr]
     assert decided(about) == act
 
 
 def test_a_retry_waits_for_its_backoff() -> None:
     """No launch before `retry_at`."""
-    about = case(S.TRAINING, of_run={"kfp_id": "", "retry_at": NOW + 20}, launch=None)
+    about = snapshot(S.TRAINING, of_run={"kfp_id": "", "retry_at": NOW + 20}, kfp_run=None)
     assert decided(about) == Wait(NOW + 20)
 
 
 def test_verdicts_are_put_on_record_before_the_run_goes_on() -> None:
     """Accepted or refused, each object's fate is written first."""
-    for play in (honest, lambda order: refused(order, "no", {"objects": "s3://artifacts/o"})):
-        act = decided(case(S.PREPROCESSING, play, of_run={"marked": False}))
+    for play in (honest, lambda order: refused(build_request, "no", {"objects": "s3://artifacts/o"})):
+        act = decided(snapshot(S.PREPROCESSING, play, of_run={"marked": False}))
         assert isinstance(act, Act)
-        assert isinstance(act.duty, MarkObjects)
+        assert isinstance(act.action, MarkObjects)
 
 
 def test_before_rest_launches_are_looked_for_then_stopped_then_awaited() -> None:
-    """Look, Stop those that can be stopped, wait for those that are being stopped, only then move."""
-    about = case(S.TRAINING, of_run={"wish": wish(WishKind.CANCEL)}, siblings=None)
+    """Look, StopRuns those that can be stopped, wait for those that are being stopped, only then move."""
+    about = snapshot(S.TRAINING, of_run={"operator_request": operator_request(RequestKind.CANCEL)}, duplicates=None)
     assert decided(about) == Look()
-    running, ending = launch(), launch(LaunchState.CANCELING, "kfp-2", "L2")
-    listed = replace(about, seen=replace(about.seen, siblings=(running, ending)))
-    assert decided(listed) == Act(Stop(("kfp-1",)))
-    stopping = replace(about, seen=replace(about.seen, siblings=(ending,)))
+    running, ending = kfp_run(), kfp_run(KfpRunState.CANCELING, "kfp-2", "L2")
+    listed = replace(about, observed=replace(about.observed, duplicates=(running, ending)))
+    assert decided(listed) == Act(StopRuns(("kfp-1",)))
+    stopping = replace(about, observed=replace(about.observed, duplicates=(ending,)))
     assert decided(stopping) == Wait(NOW + 10, "waiting for earlier launches to end")
-    over = replace(about, seen=replace(about.seen, siblings=(launch(LaunchState.FAILED),)))
+    over = replace(about, observed=replace(about.observed, duplicates=(kfp_run(KfpRunState.FAILED),)))
     assert isinstance(decided(over), Move)
 
 
 def test_the_launch_that_reported_need_not_be_seen_to_end() -> None:
     """Its report was its last act; its twin must be stopped."""
-    about = done(S.DEPLOYING, siblings=(launch(),))
+    about = done(S.DEPLOYING, duplicates=(kfp_run(),))
     assert isinstance(decided(about), Move)
-    twin = done(S.DEPLOYING, siblings=(launch(), launch(LaunchState.RUNNING, "kfp-2", "L2")))
-    assert decided(twin) == Act(Stop(("kfp-2",)))
+    twin = done(S.DEPLOYING, duplicates=(kfp_run(), kfp_run(KfpRunState.RUNNING, "kfp-2", "L2")))
+    assert decided(twin) == Act(StopRuns(("kfp-2",)))
 
 
 def test_waiting_wakes_at_the_next_thing_that_time_alone_brings() -> None:
     """The poll, the deadline, the approval's deadline: whichever comes first."""
-    assert decided(case(S.TRAINING)) == Wait(NOW + 60)
-    near = case(S.TRAINING, started=NOW - 3590)
+    assert decided(snapshot(S.TRAINING)) == Wait(NOW + 60)
+    near = snapshot(S.TRAINING, started=NOW - 3590)
     assert decided(near) == Wait(NOW + 10)
-    assert decided(case(S.AWAITING_APPROVAL)) == Wait(NOW - 60 + 172_800)
+    assert decided(snapshot(S.AWAITING_APPROVAL)) == Wait(NOW - 60 + 172_800)
 
 
 def test_a_release_waits_while_another_deploys_or_the_model_is_held() -> None:
@@ -215,7 +216,7 @@ def test_a_release_waits_while_another_deploys_or_the_model_is_held() -> None:
 
 def test_a_failure_that_is_permanent_is_never_retried() -> None:
     """One attempt, FAILED."""
-    move = decided(case(S.TRAINING, lambda o: failed(o, "a bug", permanent=True)))
+    move = decided(snapshot(S.TRAINING, lambda o: failed(o, "a bug", permanent=True)))
     assert isinstance(move, Move)
     assert move.run.state is S.FAILED
 

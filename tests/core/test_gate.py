@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from statemachine.core.errors import Misconfigured
-from statemachine.core.gate import GatePolicy, gate
+from statemachine.contracts.errors import Misconfigured
+from statemachine.contracts.gate import GatePolicy, gate
 
 POLICY = GatePolicy()
 
@@ -135,14 +135,14 @@ def test_a_malformed_evaluation_closes_the_gate(broken: Any) -> None:
     assert "malformed" in verdict.reason
 
 
-@pytest.mark.parametrize("seen", [None, rival(0.0, "fraud-0-bbbbbbbb")])
-def test_the_rival_must_be_the_one_the_caller_holds(seen: dict[str, Any] | None) -> None:
+@pytest.mark.parametrize("observed", [None, rival(0.0, "fraud-0-bbbbbbbb")])
+def test_the_rival_must_be_the_one_the_caller_holds(observed: dict[str, Any] | None) -> None:
     """An evaluation made against no champion, or against an older one, does not pass."""
-    verdict = gate(evaluation(champion=seen), POLICY, champion="fraud-1-aaaaaaaa")
+    verdict = gate(evaluation(champion=observed), POLICY, champion="fraud-1-aaaaaaaa")
     assert failed(verdict) == ["champion"]
     assert "fraud-1-aaaaaaaa was expected" in verdict.reason
     assert gate(evaluation(champion=rival(0.0)), POLICY, champion="fraud-1-aaaaaaaa").passed
-    assert failed(gate(evaluation(anchor=seen), POLICY, anchor="fraud-1-aaaaaaaa")) == ["anchor"]
+    assert failed(gate(evaluation(anchor=observed), POLICY, anchor="fraud-1-aaaaaaaa")) == ["anchor"]
 
 
 def test_every_setting_of_the_policy_changes_some_verdict() -> None:

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local.simulated.anything import JSON
-from statemachine.announcing import step
-from statemachine.core.errors import Malformed
+from simulation.memory.strategies import JSON
+from statemachine.contracts.errors import Malformed
 from statemachine.core.events import hinted_run, object_created, slot
+from statemachine.notifier import history_record
 
 EVENTS = Path(__file__).parents[1] / "handlers" / "events"
 
@@ -132,6 +132,6 @@ def test_a_night_is_its_scheduled_time() -> None:
 
 def test_a_stream_record_is_a_line_of_history_or_nothing() -> None:
     """Only inserted entries are told; everything else in the stream is passed over."""
-    told = [step(record) for record in recorded("stream")["Records"]]
+    told = [history_record(record) for record in recorded("stream")["Records"]]
     assert any(told)
     assert all(one is None or one.entry.run_id for one in told)

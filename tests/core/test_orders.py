@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from local.simulated.cases import NEW, OLD, OTHER, case, model, release
-from statemachine.core.case import Case
-from statemachine.core.order import Order
-from statemachine.core.orders import order
+from simulation.memory.cases import NEW, OLD, OTHER, model, release, snapshot
+from statemachine.contracts.stage import Stage
+from statemachine.contracts.stage_request import StageRequest
 from statemachine.core.policy import Serving
-from statemachine.core.states import Stage, State
+from statemachine.core.request_builder import build_request
+from statemachine.core.snapshot import Snapshot
+from statemachine.core.states import State
 
 A = "s3://artifacts"
 MODELS = f"{A}/models/fraud"
@@ -28,8 +29,8 @@ INPUTS = {
 }
 
 
-def told(state: State, **more: object) -> Order:
-    return order(case(state, **more))  # type: ignore[arg-type]
+def told(state: State, **more: object) -> StageRequest:
+    return build_request(snapshot(state, **more))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("state", INPUTS, ids=lambda state: state.value)
@@ -45,8 +46,8 @@ def test_every_stage_has_inputs_here() -> None:
 
 def test_a_first_run_has_no_champion_to_compare_with() -> None:
     """An input that is not there is not named."""
-    first = case(State.EVALUATING, of_run={"champion": ""}, of_model={"champion": None, "anchor": None})
-    assert set(order(first).inputs) == {"dataset", "model"}
+    first = snapshot(State.EVALUATING, of_run={"champion": ""}, of_model={"champion": None, "anchor": None})
+    assert set(build_request(first).inputs) == {"dataset", "model"}
     assert set(told(State.PREPROCESSING, of_model={"champion": None}).inputs) == {"manifest"}
 
 
@@ -99,7 +100,7 @@ def test_names_and_places() -> None:
 
 def test_an_order_is_the_same_on_every_pass() -> None:
     """It depends on the record alone."""
-    given = case(State.EVALUATING)
-    later_on = Case(given.run, replace(given.seen, siblings=None), given.policy, given.now + 500, 0.9)
-    assert order(given) == order(later_on)
+    given = snapshot(State.EVALUATING)
+    later_on = Snapshot(given.run, replace(given.observed, duplicates=None), given.policy, given.now + 500, 0.9)
+    assert build_request(given) == build_request(later_on)
     assert model().champion == release(OLD)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from statemachine.core.errors import Misconfigured
+from statemachine.contracts.errors import Misconfigured
+from statemachine.contracts.stage import Stage
 from statemachine.core.policy import Policy, StagePolicy, parse
-from statemachine.core.states import Stage
 
 ROOT = Path(__file__).parents[2]
 

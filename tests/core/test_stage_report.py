@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local.simulated.anything import JSON, reports
-from statemachine.core.errors import Malformed
-from statemachine.core.report import MAX_BYTES, MAX_NAMES, MAX_TEXT, Artifact, Outcome, Report, parse
-from statemachine.core.states import Stage
+from simulation.memory.strategies import JSON, reports
+from statemachine.contracts.errors import Malformed
+from statemachine.contracts.report import MAX_BYTES, MAX_NAMES, MAX_TEXT, Artifact, Outcome, Report, parse
+from statemachine.contracts.stage import Stage
 
 GOOD = Report("fraud-7", "train", 1, "L1", Outcome.OK, outputs={"model": Artifact("s3://a/m", "00")}, metrics={"x": 1})
 WHO = {"run_id": "fraud-7", "stage": "train", "attempt": 1, "launch_id": "L1"}

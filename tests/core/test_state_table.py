@@ -5,76 +5,83 @@ from typing import Any
 
 import pytest
 
-from local.simulated.cases import NEW, NOW, OLD, OTHER, case, done, launch, model, release, run, wish
-from local.simulated.stages import failed, measured, ok, refused
-from statemachine.core.case import Case
+from simulation.memory.cases import NEW, NOW, OLD, OTHER, done, kfp_run, model, operator_request, release, run, snapshot
+from simulation.memory.stages import failed, measured, ok, refused
+from statemachine.contracts.gate import GatePolicy
+from statemachine.contracts.kfp_run import KfpRunState
+from statemachine.contracts.report import Report
+from statemachine.contracts.stage import Stage
+from statemachine.contracts.stage_request import StageRequest
 from statemachine.core.decide import Move, decide, fire
-from statemachine.core.gate import GatePolicy
-from statemachine.core.launch import LaunchState
 from statemachine.core.model import Deploying, Hold, Model, Release
-from statemachine.core.order import Order
-from statemachine.core.report import Report
-from statemachine.core.run import Kind, Run, Trigger, WishKind
-from statemachine.core.states import ACTIVE, RESTING, WORKING, Stage, State
+from statemachine.core.run import RequestKind, Run, RunKind, Trigger
+from statemachine.core.snapshot import Snapshot
+from statemachine.core.states import ACTIVE, TERMINAL, WORKING, State
 from statemachine.core.table import TABLE, Row
 
 S = State
-CANCEL = {"wish": wish(WishKind.CANCEL)}
+CANCEL = {"operator_request": operator_request(RequestKind.CANCEL)}
 
 
-def gone_wrong(order: Order) -> Report:
+def gone_wrong(order: StageRequest) -> Report:
     return failed(order, "no such column", permanent=True)
 
 
-def evicted(order: Order) -> Report:
+def evicted(order: StageRequest) -> Report:
     return failed(order, "evicted")
 
 
-def said_no(order: Order) -> Report:
+def said_no(order: StageRequest) -> Report:
     return refused(order, "nothing new was accepted")
 
 
-def too_weak(order: Order) -> Report:
+def too_weak(order: StageRequest) -> Report:
     return ok(order, {"evaluation": measured(order, auc=0.85)}, {"evaluation": "s3://artifacts/evaluation"})
 
 
-def begun(kind: Kind = Kind.TRAINING, at: Stage = Stage.PREPROCESS, **more: Any) -> Case:
-    return case(S.QUEUED, of_run={"kind": kind, "start_at": at, "target": OTHER, **more})
+def begun(kind: RunKind = RunKind.TRAINING, at: Stage = Stage.PREPROCESS, **more: Any) -> Snapshot:
+    return snapshot(S.QUEUED, of_run={"kind": kind, "start_at": at, "target": OTHER, **more})
 
 
-def elsewhere(state: State, play: Any = None, **more: Any) -> Case:
+def elsewhere(state: State, play: Any = None, **more: Any) -> Snapshot:
     """The champion changed while the run was in `state`."""
-    return case(state, play, of_run={"champion": OTHER, **more})
+    return snapshot(state, play, of_run={"champion": OTHER, **more})
 
 
 # source, dest, guard → the case that fires the row
-CASES: dict[tuple[State, State, str], Case] = {
-    (S.QUEUED, S.CANCELLED, "cancelled"): case(S.QUEUED, of_run=CANCEL),
-    (S.QUEUED, S.ROLLING_BACK, "to_restore"): begun(Kind.RESTORE),
+CASES: dict[tuple[State, State, str], Snapshot] = {
+    (S.QUEUED, S.CANCELLED, "cancelled"): snapshot(S.QUEUED, of_run=CANCEL),
+    (S.QUEUED, S.ROLLING_BACK, "to_restore"): begun(RunKind.RESTORE),
     (S.QUEUED, S.PREPROCESSING, "from_preprocess"): begun(),
     (S.QUEUED, S.TRAINING, "from_train"): begun(at=Stage.TRAIN),
     (S.QUEUED, S.EVALUATING, "from_evaluate"): begun(at=Stage.EVALUATE),
     (S.QUEUED, S.EXPORTING, "from_export"): begun(at=Stage.EXPORT),
-    (S.PREPROCESSING, S.CANCELLED, "cancelled"): case(S.PREPROCESSING, of_run=CANCEL),
-    (S.PREPROCESSING, S.TRAINING, "learned"): done(S.PREPROCESSING),
-    (S.PREPROCESSING, S.REJECTED, "refused_data"): case(S.PREPROCESSING, said_no),
-    (S.TRAINING, S.CANCELLED, "cancelled"): case(S.TRAINING, of_run=CANCEL),
+    (S.PREPROCESSING, S.CANCELLED, "cancelled"): snapshot(S.PREPROCESSING, of_run=CANCEL),
+    (S.PREPROCESSING, S.TRAINING, "preprocessed"): done(S.PREPROCESSING),
+    (S.PREPROCESSING, S.REJECTED, "refused_data"): snapshot(S.PREPROCESSING, said_no),
+    (S.TRAINING, S.CANCELLED, "cancelled"): snapshot(S.TRAINING, of_run=CANCEL),
     (S.TRAINING, S.EVALUATING, "reported"): done(S.TRAINING),
-    (S.TRAINING, S.REJECTED, "refused"): case(S.TRAINING, said_no),
-    (S.EVALUATING, S.CANCELLED, "cancelled"): case(S.EVALUATING, of_run=CANCEL),
+    (S.TRAINING, S.REJECTED, "refused"): snapshot(S.TRAINING, said_no),
+    (S.EVALUATING, S.CANCELLED, "cancelled"): snapshot(S.EVALUATING, of_run=CANCEL),
     (S.EVALUATING, S.EVALUATING, "outdated"): elsewhere(S.EVALUATING, too_weak),
-    (S.EVALUATING, S.REJECTED, "failed_gate"): case(S.EVALUATING, too_weak),
-    (S.EVALUATING, S.REJECTED, "refused"): case(S.EVALUATING, said_no),
+    (S.EVALUATING, S.REJECTED, "failed_gate"): snapshot(S.EVALUATING, too_weak),
+    (S.EVALUATING, S.REJECTED, "refused"): snapshot(S.EVALUATING, said_no),
     (S.EVALUATING, S.AWAITING_APPROVAL, "passed_for_approval"): done(
         S.EVALUATING, of_policy={"require_approval": True}
     ),
     (S.EVALUATING, S.EXPORTING, "passed"): done(S.EVALUATING),
-    (S.AWAITING_APPROVAL, S.CANCELLED, "cancelled"): case(S.AWAITING_APPROVAL, of_run=CANCEL),
-    (S.AWAITING_APPROVAL, S.REJECTED, "disapproved"): case(S.AWAITING_APPROVAL, of_run={"wish": wish(WishKind.REJECT)}),
-    (S.AWAITING_APPROVAL, S.EVALUATING, "approved_anew"): elsewhere(S.AWAITING_APPROVAL, wish=wish(WishKind.APPROVE)),
-    (S.AWAITING_APPROVAL, S.EXPORTING, "approved"): case(S.AWAITING_APPROVAL, of_run={"wish": wish(WishKind.APPROVE)}),
-    (S.EXPORTING, S.CANCELLED, "cancelled"): case(S.EXPORTING, of_run=CANCEL),
-    (S.EXPORTING, S.REJECTED, "exported_refused"): case(
+    (S.AWAITING_APPROVAL, S.CANCELLED, "cancelled"): snapshot(S.AWAITING_APPROVAL, of_run=CANCEL),
+    (S.AWAITING_APPROVAL, S.REJECTED, "disapproved"): snapshot(
+        S.AWAITING_APPROVAL, of_run={"operator_request": operator_request(RequestKind.REJECT)}
+    ),
+    (S.AWAITING_APPROVAL, S.EVALUATING, "approved_anew"): elsewhere(
+        S.AWAITING_APPROVAL, operator_request=operator_request(RequestKind.APPROVE)
+    ),
+    (S.AWAITING_APPROVAL, S.EXPORTING, "approved"): snapshot(
+        S.AWAITING_APPROVAL, of_run={"operator_request": operator_request(RequestKind.APPROVE)}
+    ),
+    (S.EXPORTING, S.CANCELLED, "cancelled"): snapshot(S.EXPORTING, of_run=CANCEL),
+    (S.EXPORTING, S.REJECTED, "exported_refused"): snapshot(
         S.EXPORTING,
         lambda order: ok(order, {"version": NEW}, {"repository": "s3://artifacts/x"}),
         of_model={"refused": ("00000007",)},
@@ -84,21 +91,21 @@ CASES: dict[tuple[State, State, str], Case] = {
     ),
     (S.EXPORTING, S.DEPLOYING, "exported"): done(S.EXPORTING),
     (S.DEPLOYING, S.SUCCEEDED, "proven"): done(S.DEPLOYING),
-    (S.DEPLOYING, S.ROLLING_BACK, "failed_with_champion"): case(S.DEPLOYING, gone_wrong),
-    (S.DEPLOYING, S.CANCELLED, "cancelled"): case(S.DEPLOYING, of_run=CANCEL, of_model={"champion": None}),
+    (S.DEPLOYING, S.ROLLING_BACK, "failed_with_champion"): snapshot(S.DEPLOYING, gone_wrong),
+    (S.DEPLOYING, S.CANCELLED, "cancelled"): snapshot(S.DEPLOYING, of_run=CANCEL, of_model={"champion": None}),
     (S.ROLLING_BACK, S.CANCELLED, "restored_for_cancel"): done(S.ROLLING_BACK, of_run={"target": OLD, **CANCEL}),
     (S.ROLLING_BACK, S.ROLLED_BACK, "restored"): done(S.ROLLING_BACK, of_run={"target": OLD}),
     (S.ROLLING_BACK, S.SUCCEEDED, "restored_on_demand"): done(
-        S.ROLLING_BACK, of_run={"kind": Kind.RESTORE, "target": OTHER}
+        S.ROLLING_BACK, of_run={"kind": RunKind.RESTORE, "target": OTHER}
     ),
-    (S.ROLLING_BACK, S.FAILED, "failed"): case(S.ROLLING_BACK, gone_wrong),
+    (S.ROLLING_BACK, S.FAILED, "failed"): snapshot(S.ROLLING_BACK, gone_wrong),
     **{
-        (state, S.FAILED, "failed"): case(state, gone_wrong, of_model={"champion": None})
+        (state, S.FAILED, "failed"): snapshot(state, gone_wrong, of_model={"champion": None})
         for state in WORKING
         if state is not S.ROLLING_BACK
     },
-    **{(state, state, "failed_for_a_while"): case(state, evicted) for state in WORKING},
-    **{(state, state, "overdue"): case(state, now=NOW + 100_000) for state in WORKING},
+    **{(state, state, "retryable_failure"): snapshot(state, evicted) for state in WORKING},
+    **{(state, state, "overdue"): snapshot(state, now=NOW + 100_000) for state in WORKING},
 }
 # Shadowed on purpose: the row of all working states stands below ROLLING_BACK's own, which also puts the model on hold.
 SHADOWED = {(S.ROLLING_BACK, S.FAILED, "fail")}
@@ -119,12 +126,12 @@ def test_every_row_has_a_case_and_every_case_a_row() -> None:
 
 def test_the_only_shadowed_row_is_the_known_one() -> None:
     """Two rows of one source with the same guard: the lower one can never fire, so it must be on purpose."""
-    seen: set[tuple[State, str]] = set()
+    observed: set[tuple[State, str]] = set()
     shadowed = set()
     for row in TABLE:
-        if (row.source, row.name) in seen:
+        if (row.source, row.name) in observed:
             shadowed.add((row.source, row.dest, row.effect.__name__))
-        seen.add((row.source, row.name))
+        observed.add((row.source, row.name))
     assert shadowed == SHADOWED
 
 
@@ -138,7 +145,7 @@ def test_the_case_fires_its_row(wanted: tuple[State, State, str]) -> None:
 def test_a_fired_row_becomes_one_move(wanted: tuple[State, State, str]) -> None:
     """A move bumps the version, drops the claim, tells one line of history, and goes where the row says."""
     given = CASES[wanted]
-    move = decide(given.run, given.seen, given.policy, given.now)
+    move = decide(given.run, given.observed, given.policy, given.now)
     assert isinstance(move, Move)
     assert (move.run.state, move.run.version, move.run.claim) == (wanted[1], given.run.version + 1, None)
     told = (move.entry.source, move.entry.dest, move.entry.row, move.entry.version)
@@ -147,20 +154,20 @@ def test_a_fired_row_becomes_one_move(wanted: tuple[State, State, str]) -> None:
 
 @pytest.mark.parametrize(
     "wanted",
-    [k for k in CASES if first(k).settles and k[0].stage],
+    [k for k in CASES if first(k).requires_drain and k[0].stage],
     ids=lambda k: "-".join(getattr(p, "value", p) for p in k),
 )
 def test_a_row_that_settles_waits_for_every_launch(wanted: tuple[State, State, str]) -> None:
     """Nothing ends or is tried again while an earlier attempt may still be working."""
     given = CASES[wanted]
-    twin = launch(LaunchState.CANCELING, "kfp-9", "L9")
-    for seen in (replace(given.seen, siblings=None), replace(given.seen, siblings=(twin,))):
-        assert not isinstance(decide(given.run, seen, given.policy, given.now), Move)
-    unsure = replace(given.run, unsure_until=given.now + 1)
-    assert not isinstance(decide(unsure, given.seen, given.policy, given.now), Move)
+    twin = kfp_run(KfpRunState.CANCELING, "kfp-9", "L9")
+    for observed in (replace(given.observed, duplicates=None), replace(given.observed, duplicates=(twin,))):
+        assert not isinstance(decide(given.run, observed, given.policy, given.now), Move)
+    create_uncertain = replace(given.run, create_uncertain_until=given.now + 1)
+    assert not isinstance(decide(create_uncertain, given.observed, given.policy, given.now), Move)
 
 
-@pytest.mark.parametrize("state", [s for s in State if s.rests], ids=lambda state: state.value)
+@pytest.mark.parametrize("state", [s for s in State if s.terminal], ids=lambda state: state.value)
 def test_no_row_leads_out_of_a_state_of_rest(state: State) -> None:
     """Terminal is final."""
     assert not [row for row in TABLE if row.source is state]
@@ -173,15 +180,15 @@ def test_every_active_state_can_end(state: State) -> None:
     while edge:
         edge = {row.dest for row in TABLE if row.source in edge} - reached
         reached |= edge
-    assert reached & RESTING
+    assert reached & TERMINAL
     assert state is S.ROLLING_BACK or any(row.source is state and row.name == "cancelled" for row in TABLE)
 
 
 # -- effects: what a move changes beside the state ---------------------------------------------------------------
 
 
-def moved(given: Case) -> tuple[Run, Model]:
-    move = decide(given.run, given.seen, given.policy, given.now)
+def moved(given: Snapshot) -> tuple[Run, Model]:
+    move = decide(given.run, given.observed, given.policy, given.now)
     assert isinstance(move, Move), move
     return move.run, move.model
 
@@ -202,11 +209,11 @@ def test_evaluation_notes_its_rival_when_it_begins() -> None:
 def test_an_evaluation_against_another_version_fails_the_gate() -> None:
     """A report that compares with anything but the champion it was told is a no, not a yes and not a loop."""
 
-    def lies(order: Order) -> Report:
+    def lies(order: StageRequest) -> Report:
         evaluation = {**measured(order), "champion": None}
         return ok(order, {"evaluation": evaluation}, {"evaluation": "s3://artifacts/e"})
 
-    after, _ = moved(case(S.EVALUATING, lies))
+    after, _ = moved(snapshot(S.EVALUATING, lies))
     assert after.state is S.REJECTED
     assert OLD in after.reason
 
@@ -241,14 +248,14 @@ def test_taking_the_slot_changes_no_champion() -> None:
 )
 def test_a_deploy_without_proof_is_rolled_back(details: dict[str, Any]) -> None:
     """Every pod must have answered with our version under our generation; a report that claims less is a failure."""
-    after, item = moved(case(S.DEPLOYING, lambda order: ok(order, details)))
+    after, item = moved(snapshot(S.DEPLOYING, lambda order: ok(order, details)))
     assert after.state is S.ROLLING_BACK
     assert item.champion == release(OLD)
 
 
 def test_rolling_back_takes_a_higher_generation_and_keeps_the_reason() -> None:
     """The deploy that failed is fenced, and ROLLED_BACK says in the end why."""
-    after, item = moved(case(S.DEPLOYING, gone_wrong))
+    after, item = moved(snapshot(S.DEPLOYING, gone_wrong))
     assert (after.generation, item.generation, item.deploying) == (5, 5, Deploying("fraud-7", 5))
     assert (after.target, after.fault) == (OLD, "no such column")
     over, _ = moved(done(S.ROLLING_BACK, of_run={"target": OLD, "fault": "no such column"}))
@@ -267,7 +274,9 @@ def test_a_content_that_was_rolled_back_is_refused_from_then_on() -> None:
 def test_what_a_person_left_is_refused_and_what_they_chose_is_not() -> None:
     """`rollback --to` keeps the night from going forward again to what was left."""
     given = done(
-        S.ROLLING_BACK, of_run={"kind": Kind.RESTORE, "target": OTHER}, of_model={"refused": ("00000005", "0000000a")}
+        S.ROLLING_BACK,
+        of_run={"kind": RunKind.RESTORE, "target": OTHER},
+        of_model={"refused": ("00000005", "0000000a")},
     )
     _, item = moved(given)
     assert item.champion is not None
@@ -286,7 +295,7 @@ def test_a_rollback_on_demand_ends_our_own_hold_but_no_persons() -> None:
     for who, held in (("fraudloop", False), ("ann", True)):
         given = done(
             S.ROLLING_BACK,
-            of_run={"kind": Kind.RESTORE, "target": OTHER},
+            of_run={"kind": RunKind.RESTORE, "target": OTHER},
             of_model={"hold": Hold(who, "because", NOW)},
         )
         assert bool(moved(given)[1].hold) is held
@@ -294,13 +303,13 @@ def test_a_rollback_on_demand_ends_our_own_hold_but_no_persons() -> None:
 
 def test_the_first_deploy_that_fails_has_nothing_to_return_to() -> None:
     """FAILED, without a hold: nothing served before either."""
-    after, item = moved(case(S.DEPLOYING, gone_wrong, of_model={"champion": None}))
+    after, item = moved(snapshot(S.DEPLOYING, gone_wrong, of_model={"champion": None}))
     assert (after.state, item.hold, item.champion) == (S.FAILED, None, None)
 
 
 def test_a_fenced_deploy_goes_on_above_the_live_generation() -> None:
     """Somebody deployed under a higher generation than ours: the retry takes the one above it."""
-    given = case(S.DEPLOYING, lambda order: failed(order, "fenced", details={"live_generation": 11}))
+    given = snapshot(S.DEPLOYING, lambda order: failed(order, "fenced", details={"live_generation": 11}))
     after, item = moved(given)
     assert (after.state, after.generation, item.generation, item.deploying) == (
         S.DEPLOYING,
@@ -312,34 +321,34 @@ def test_a_fenced_deploy_goes_on_above_the_live_generation() -> None:
 
 def test_a_retry_waits_under_a_new_name() -> None:
     """Attempt 2 after the backoff (30 s, half of it jittered), and the failure is on record."""
-    after, _ = moved(case(S.TRAINING, evicted))
+    after, _ = moved(snapshot(S.TRAINING, evicted))
     assert (after.attempt, after.failures, after.retry_at, after.reason) == (2, 1, NOW + 22.5, "evicted")
 
 
 def test_attempts_run_out() -> None:
     """The third transient failure of three is for good."""
-    after, item = moved(case(S.TRAINING, evicted, of_run={"failures": 2, "attempt": 3}))
+    after, item = moved(snapshot(S.TRAINING, evicted, of_run={"failures": 2, "attempt": 3}))
     assert (after.state, item.training) == (S.FAILED, "")
     assert "attempt 3: evicted" in after.reason
 
 
 def test_a_run_that_failed_leaves_the_night_something_to_do() -> None:
     """The fingerprint of what was learned is cleared, since nothing was."""
-    _, item = moved(case(S.TRAINING, gone_wrong, of_model={"fingerprint": "0123"}))
+    _, item = moved(snapshot(S.TRAINING, gone_wrong, of_model={"fingerprint": "0123"}))
     assert item.fingerprint == ""
 
 
 def test_a_rest_frees_only_our_own_slots() -> None:
     """A run that ends while another one deploys leaves that slot alone."""
     other = Deploying("fraud-rollback-9", 9)
-    _, item = moved(case(S.TRAINING, gone_wrong, of_model={"deploying": other}))
+    _, item = moved(snapshot(S.TRAINING, gone_wrong, of_model={"deploying": other}))
     assert (item.training, item.deploying) == ("", other)
 
 
 def test_a_stop_says_whether_it_was_late_to_start_or_to_finish() -> None:
     """A pod that cannot be scheduled looks RUNNING; only `started.json` tells the two apart."""
-    late = moved(case(S.TRAINING, now=NOW + 100_000))[0]
-    never = moved(case(S.TRAINING, now=NOW + 100_000, started=None))[0]
+    late = moved(snapshot(S.TRAINING, now=NOW + 100_000))[0]
+    never = moved(snapshot(S.TRAINING, now=NOW + 100_000, started=None))[0]
     assert "did not finish by its deadline" in late.stop
     assert "did not start by its deadline" in never.stop
 
@@ -354,7 +363,7 @@ def test_the_gate_of_the_model_is_the_gate_that_judges() -> None:
 
 def test_nobody_said_anything_until_the_deadline() -> None:
     """An approval that nobody gives is a no, and says so."""
-    after, _ = moved(case(S.AWAITING_APPROVAL, now=NOW + 172_800))
+    after, _ = moved(snapshot(S.AWAITING_APPROVAL, now=NOW + 172_800))
     assert (after.state, after.reason) == (S.REJECTED, "nobody approved it before the deadline")
 
 

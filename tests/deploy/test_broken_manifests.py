@@ -7,7 +7,7 @@ import pytest
 import test_manifests as checks
 from manifests import ROOT, of_kind, render
 
-from training.release.argocd import POINTER
+from training.deployment.argocd import POINTER
 
 SERVING = checks.test_the_old_version_answers_until_the_new_one_is_ready
 CLOSED = checks.test_pods_run_without_root_and_without_a_writable_root

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from manifests import FOLDERS, ROOT, core_problems, custom_problems, of_kind, render
 
-from training.release.argocd import GENERATION, OWNER, POINTER, Application
+from training.deployment.argocd import GENERATION, OWNER, POINTER, Application
 
 BUILT_IN = {
     "v1",

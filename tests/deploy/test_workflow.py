@@ -16,7 +16,7 @@ ORDER = (
     "docker/images.sh",
     "pinned_pipelines.py",
     "make build",
-    "training.publish",
+    "training.pipelines.publish",
     'doctor --only "pipelines are published"',
     "sam deploy",
 )
@@ -35,7 +35,7 @@ def test_the_workflow_tests_builds_publishes_asks_and_deploys_in_this_order():
 
 def test_the_question_that_stands_before_the_deployment_exists():
     """`--only` must name a check, or nothing would be asked; of no check it is status 1."""
-    from cli.phases.installation import CHECKS
+    from cli.migration.phases.installation import CHECKS
 
     assert [check.needs for check in CHECKS if "pipelines are published" in check.name] == [""]
 

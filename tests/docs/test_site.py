@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from cli import reference
-from statemachine.core.metrics import CATALOGUE
+from statemachine.contracts.metrics import CATALOGUE
 from training.model.config import TrainConfig
 
 ROOT = Path(__file__).parents[2]

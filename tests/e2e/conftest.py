@@ -7,9 +7,9 @@ import time
 import psutil
 import pytest
 
-from local.demo.performance import CONFIG, TICK
-from local.demo.theatre import Theatre
-from local.home import Home
+from local.demo.driver import Driver
+from local.demo.run import CONFIG, TICK
+from local.state_dir import StateDir
 from local.system import PIPELINES, Options, System
 from local.triton import missing_system_library
 from statemachine.bootstrap import bootstrap
@@ -38,7 +38,7 @@ class Command:
     """`fraudloop …` as its own process, in a state folder of its own."""
 
     def __init__(self, folder, *arguments):
-        self.home = Home(folder)
+        self.home = StateDir(folder)
         self.log = folder.with_name(f"{folder.name}.log")
         environment = os.environ | {"FRAUDLOOP_HOME": str(folder)}
         environment.pop("FRAUDLOOP_TABLE", None)
@@ -65,10 +65,10 @@ class Command:
 def theatre(tmp_path_factory):
     """A running system with the demo's settings, for the tests of one module, which follow each other in it."""
     folder = tmp_path_factory.mktemp("theatre")
-    with pytest.MonkeyPatch.context() as patch, System(Home(folder / "home"), Options(CONFIG, TICK)) as system:
+    with pytest.MonkeyPatch.context() as patch, System(StateDir(folder / "home"), Options(CONFIG, TICK)) as system:
         for name, value in system.endpoints.environment.items():
             patch.setenv(name, value)
-        yield Theatre(system, bootstrap(), print, threading.Event())
+        yield Driver(system, bootstrap(), print, threading.Event())
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from killing import ATTEMPTS, KFP, LAMBDA, STAGE, TRITON, WIRE
 
-from local.resources import DATA, client
-from statemachine.core.report import REPORT
+from local.aws.resources import DATA, client
+from statemachine.contracts.report import REPORT
 from statemachine.core.states import State
-from training.release.cluster import Unanswered
-from training.release.proof import served_version
+from training.deployment.cluster import ClusterUnreachable
+from training.deployment.verification import served_version
 
 MODEL = "fraud"
 REST_SECONDS = 420.0  # a claim whose holder was killed is waited out: 150 s
@@ -77,7 +77,7 @@ class Ring:
         return "ROLLED_BACK" if plan.which == "DEPLOYING" and self._champion() else "FAILED"
 
     def _champion(self):
-        champion = self.app.ledger.model(MODEL).champion
+        champion = self.app.store.model(MODEL).champion
         return champion.version if champion else ""
 
     # -- the death ------------------------------------------------------------------------------------------------
@@ -86,23 +86,23 @@ class Ring:
         if plan.victim == ATTEMPTS:
             return self._kill_every_attempt(run_id, plan)
         write = plan.moment.write  # a run that rests before is found out afterwards: nobody waits for it
-        self._until(lambda run: write == 0 or (run and (run.version >= write or run.state.rests)), run_id)
+        self._until(lambda run: write == 0 or (run and (run.version >= write or run.state.terminal)), run_id)
         time.sleep(plan.moment.seconds)
         return self.killer.kill(plan)
 
     def _kill_every_attempt(self, run_id, plan):
         """As soon as it is there, so before it can have reported."""
         self._until(lambda run: run and run.state.value == plan.which, run_id)
-        while self.app.ledger.run(run_id).state.value == plan.which:
+        while self.app.store.run(run_id).state.value == plan.which:
             self.killer.kill_stages()
             time.sleep(0.005)
 
     def _rested(self, run_id):
-        return self._until(lambda run: run and run.state.rests, run_id)
+        return self._until(lambda run: run and run.state.terminal, run_id)
 
     def _until(self, holds, run_id):
         until = time.monotonic() + REST_SECONDS
-        while not holds(run := self.app.ledger.load(run_id)):
+        while not holds(run := self.app.store.load(run_id)):
             assert time.monotonic() < until, f"{run_id} does not get there: {run}"
             time.sleep(0.02)
         return run
@@ -138,7 +138,7 @@ class Ring:
         return any(thing.key.endswith(REPORT) for thing in found)
 
     def _once_each(self):
-        objects, runs = list(self.app.intake.objects(MODEL)), list(self.app.ledger.runs(MODEL, limit=1000))
+        objects, runs = list(self.app.intake.objects(MODEL)), list(self.app.store.runs(MODEL, limit=1000))
         played = range(1, len(self.rounds) + 1)
         landed = sorted((thing.epoch, thing.key) for thing in objects)
         epochs = sorted((run.epoch, run.id) for run in runs)
@@ -148,7 +148,7 @@ class Ring:
         """Each attempt adopted one launch, and all that was read of its stage lies in that launch's folder."""
         launches = {launch["run_id"]: launch for launch in self._launches(run)}
         adopted = {}
-        for entry in self.app.ledger.history(run.id):
+        for entry in self.app.store.history(run.id):
             if entry.kfp_id:
                 adopted.setdefault((entry.source, entry.attempt), set()).add(entry.kfp_id)
         if any(len(ids) > 1 for ids in adopted.values()):
@@ -176,12 +176,12 @@ class Ring:
     def _serves_champion(self):
         try:
             served = served_version(self.system.endpoints.urls["triton"].removeprefix("http://"), "fraud_score")
-        except Unanswered:
+        except ClusterUnreachable:
             served = ""
         return served == self._champion()
 
     def _slots_are_free(self):
-        model = self.app.ledger.model(MODEL)
+        model = self.app.store.model(MODEL)
         return not model.training and model.deploying is None and model.hold is None
 
 

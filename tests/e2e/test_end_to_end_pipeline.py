@@ -5,11 +5,11 @@ from dataclasses import asdict
 
 import pytest
 
+from local.aws.resources import DATA, client
 from local.demo import files
 from local.demo.client import Client, Question
-from local.resources import DATA, client
 from local.system import PIPELINES
-from training.release.cluster import Kubernetes
+from training.deployment.cluster import Kubernetes
 
 SECONDS = 600
 ELSEWHERE = "elsewhere/"  # no model's prefix: the controller takes no notice

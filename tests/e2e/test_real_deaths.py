@@ -1,7 +1,7 @@
 """`kill -9` in the running local system, at moments that a seed draws: every round ends right.
 
 Real: the handlers under awslambdaric, the KFP pipelines with their pods' processes, the deploy stage, Triton.
-Stand-ins: what the stages before deploy compute (`local.quick_stages`, with a toy model for Triton), so that a round
+Stand-ins: what the stages before deploy compute (`simulation.quick_stages`, with a toy model for Triton), so that a round
 takes seconds; moto, the embedded KFP and the Application API, as everywhere in `local/`. What dies is started again as
 its platform would: a runtime by the next invocation, the KFP server and Triton as Kubernetes restarts a container.
 """
@@ -14,10 +14,10 @@ from killing import KFP, STAGE, TRITON, VICTIMS, WIRE, Killer, Plan
 from relay import Relay
 from rounds import HEADER, Ring
 
-from local import quick_stages
-from local.home import Home
-from local.keeper import kept
+from local.state_dir import StateDir
+from local.supervised import supervised
 from local.system import Options, System
+from simulation import quick_stages
 from statemachine.bootstrap import bootstrap
 
 SOAK = bool(os.environ.get("FRAUDLOOP_SOAK"))
@@ -38,7 +38,11 @@ def ring(tmp_path_factory):
 
     registry = Path(__file__).with_name("deaths.toml")
     options = Options(registry, tick_seconds=2.0, environment=quick_stages.environment(), wire=wire)
-    with pytest.MonkeyPatch.context() as patch, System(Home(folder / "home"), options) as system, kept(system):
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        System(StateDir(folder / "home"), options) as system,
+        supervised(system),
+    ):
         for name, value in system.endpoints.environment.items():
             patch.setenv(name, value)
         patch.setenv("AWS_ENDPOINT_URL", urls[0])

@@ -8,7 +8,7 @@ from pathlib import Path
 import boto3
 import pytest
 
-from local.simulated.kfp import MemoryPipelines
+from simulation.memory.kfp import MemoryPipelines
 from statemachine.adapters.dynamodb import SCHEMA
 
 EVENTS = Path(__file__).parent / "events"
@@ -51,7 +51,7 @@ def invoke(own_cloud, monkeypatch, request):
             s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
     queue = boto3.client("sqs").create_queue(QueueName=name)["QueueUrl"]
     monkeypatch.setenv("FRAUDLOOP_HINTS_QUEUE_URL", queue)
-    edge = importlib.import_module("handlers.edge")
+    edge = importlib.import_module("handlers.runtime")
     edge.app.cache_clear()
 
     def call(handler, event):

@@ -53,6 +53,6 @@ def test_a_marker_closes_the_window_at_once(invoke, one_message, hints):
     invoke("arrival", "arrival_batch")
     invoke("arrival", {"Records": [one_message("object_created", {"key": "data/fraud/_SUCCESS", "size": 0})]})
     invoke("tick", "tick")
-    run = invoke.app().ledger.run("fraud-1")
+    run = invoke.app().store.run("fraud-1")
     assert run.trigger.why == "data/fraud/_SUCCESS arrived"
     assert hints() == ["fraud-1"]

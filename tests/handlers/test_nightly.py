@@ -5,10 +5,10 @@ from dataclasses import replace
 import boto3
 import pytest
 
-from statemachine.core.errors import Unreachable
+from statemachine.contracts.errors import Unreachable
 from statemachine.core.model import Model
-from statemachine.ledger import put_model
 from statemachine.ports import Clause
+from statemachine.store import put_model
 
 TWO_MODELS = "\n".join(f'[models.{name}]\nprefix = "data/{name}/"' for name in ("early", "fraud"))
 
@@ -34,7 +34,7 @@ def test_the_same_night_twice_is_one_run(invoke, landed):
     """EventBridge may fire twice."""
     invoke("nightly", "nightly_scheduler")
     assert invoke("nightly", "nightly_scheduler")["began"] == {"fraud": ""}
-    assert [run.id for run in invoke.app().ledger.runs("fraud")] == ["fraud-1"]
+    assert [run.id for run in invoke.app().store.runs("fraud")] == ["fraud-1"]
 
 
 def test_a_night_without_any_data_is_skipped_and_said(invoke):
@@ -73,7 +73,7 @@ def two_models(invoke, monkeypatch, tmp_path):
 def test_a_model_whose_record_cannot_be_read_spoils_nobody_elses_night(invoke, two_models, landed):
     """Poison on one model's item is said and counted, is not tried again, and the next model's run begins."""
     put = put_model(Model("early", 1), "poison")
-    invoke.app().ledger.table.write(replace(put, item={**put.item, "format": 99}, clause=Clause("it is new")))
+    invoke.app().store.table.write(replace(put, item={**put.item, "format": 99}, clause=Clause("it is new")))
     assert invoke("nightly", "nightly_scheduler")["began"] == {"fraud": "fraud-1"}
 
 
@@ -83,7 +83,7 @@ def test_an_outage_of_one_model_is_tried_again_after_the_others(invoke, two_mode
     invoke.app().__dict__["files"] = Unlisted(files, "data/early/")
     with pytest.raises(Unreachable, match="data/early/"):
         invoke("nightly", "nightly_scheduler")
-    assert [run.id for run in invoke.app().ledger.runs("fraud")] == ["fraud-1"]
+    assert [run.id for run in invoke.app().store.runs("fraud")] == ["fraud-1"]
     invoke.app().__dict__["files"] = files
     assert invoke("nightly", "nightly_scheduler")["began"] == {"early": "", "fraud": ""}
-    assert [run.id for run in invoke.app().ledger.runs("fraud")] == ["fraud-1"]
+    assert [run.id for run in invoke.app().store.runs("fraud")] == ["fraud-1"]

@@ -21,7 +21,7 @@ def test_a_step_is_one_pass(invoke, kfp, hints):
     begun(invoke)
     answer = invoke("step", "step_hints")
     assert [f["itemIdentifier"][-4:] for f in answer["batchItemFailures"]] == ["0003", "0004"]
-    assert invoke.app().ledger.run("fraud-1").state is State.PREPROCESSING
+    assert invoke.app().store.run("fraud-1").state is State.PREPROCESSING
 
 
 def test_a_kfp_that_does_not_answer_is_no_message_failure(invoke, kfp):
@@ -29,10 +29,10 @@ def test_a_kfp_that_does_not_answer_is_no_message_failure(invoke, kfp):
     begun(invoke)
     kfp.down = True
     answer = invoke("step", {"Records": [{"messageId": "m", "body": '{"run_id": "fraud-1"}'}] * 3})
-    run = invoke.app().ledger.run("fraud-1")
+    run = invoke.app().store.run("fraud-1")
     assert answer == {"batchItemFailures": []}
     assert run.reason.startswith("unreachable: KFP")
-    assert run.unseen > 0
+    assert run.unreachable_count > 0
 
 
 def test_the_doctor_may_ask_the_step_whether_kfp_answers(invoke, kfp):
@@ -41,16 +41,16 @@ def test_the_doctor_may_ask_the_step_whether_kfp_answers(invoke, kfp):
     assert invoke("step", {"source": "fraudloop.doctor"}) == {"kfp": ""}
     kfp.down = True
     assert invoke("step", {"source": "fraudloop.doctor"})["kfp"].startswith("KFP")
-    assert invoke.app().ledger.run("fraud-1").state is State.QUEUED
+    assert invoke.app().store.run("fraud-1").state is State.QUEUED
 
 
 def test_the_tick_frees_a_slot_whose_holder_is_gone(invoke):
     """Nobody waits for ever behind a run that does not exist."""
     from dataclasses import replace
 
-    invoke.app().ledger.change_model("fraud", lambda model: replace(model, training="fraud-99"))
+    invoke.app().store.change_model("fraud", lambda model: replace(model, training="fraud-99"))
     invoke("tick", "tick")
-    assert invoke.app().ledger.model("fraud").training == ""
+    assert invoke.app().store.model("fraud").training == ""
 
 
 def test_a_model_whose_record_cannot_be_read_holds_up_nobody(invoke, hints):
@@ -58,13 +58,13 @@ def test_a_model_whose_record_cannot_be_read_holds_up_nobody(invoke, hints):
     from dataclasses import replace
 
     from statemachine.core.model import Model
-    from statemachine.ledger import put_model
     from statemachine.ports import Clause
+    from statemachine.store import put_model
 
     begun(invoke)
     hints()
     put = put_model(Model("fraud", 99), "poison")
     here = Clause("it is there", "model", "fraud")
-    invoke.app().ledger.table.write(replace(put, item={**put.item, "format": 99}, clause=here))
+    invoke.app().store.table.write(replace(put, item={**put.item, "format": 99}, clause=here))
     assert invoke("tick", "tick") == {"due": 1}
     assert hints() == ["fraud-1"]

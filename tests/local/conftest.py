@@ -1,6 +1,6 @@
 import pytest
 
-from local import cloud, resources
+from local.aws import resources, server
 
 
 @pytest.fixture
@@ -8,7 +8,7 @@ def url():
     """An empty local cloud."""
     from moto.moto_api._internal.models import moto_api_backend
 
-    with cloud.serving() as address:
+    with server.serving() as address:
         yield address
     moto_api_backend.reset()
 

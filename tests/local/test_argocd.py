@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from local.argocd import ArgoCD, Settings
+from local.argocd import ArgoCD, ArgoCDSettings
 from local.argocd.fields import merge_patch
 from local.argocd.rollout import Server
 from local.triton import Killed, TritonFailed
@@ -77,7 +77,7 @@ def fake_pod(version: str, folder: Path) -> Server:
 
 @pytest.fixture
 def argocd(tmp_path: Path) -> Iterator[ArgoCD]:
-    with ArgoCD(tmp_path / "state", Settings("s3://artifacts/models/fraud"), fake_pod) as running:
+    with ArgoCD(tmp_path / "state", ArgoCDSettings("s3://artifacts/models/fraud"), fake_pod) as running:
         yield running
 
 
@@ -290,7 +290,7 @@ def test_the_service_answers_503_before_the_first_version(argocd: ArgoCD) -> Non
 
 def test_state_and_ports_survive_a_restart(tmp_path: Path) -> None:
     """After a restart the same Application is at the same address, and what was served is served again."""
-    settings = Settings("s3://artifacts/models/fraud")
+    settings = ArgoCDSettings("s3://artifacts/models/fraud")
     with ArgoCD(tmp_path, settings, fake_pod) as first:
         point(first, "v1")
         before = until(first, lambda live: health(live) == "Healthy")
@@ -307,7 +307,9 @@ def test_state_and_ports_survive_a_restart(tmp_path: Path) -> None:
 
 def test_an_operation_can_be_terminated(tmp_path: Path) -> None:
     """Phase Terminating ends a running operation as Failed, without applying it."""
-    argocd = ArgoCD(tmp_path, Settings("s3://artifacts/models/fraud"), fake_pod)  # not started: we step it ourselves
+    argocd = ArgoCD(
+        tmp_path, ArgoCDSettings("s3://artifacts/models/fraud"), fake_pod
+    )  # not started: we step it ourselves
     argocd.record.patch({"operation": {"sync": {}}})
     argocd.syncer.step()
     assert argocd.record.get()["status"]["operationState"]["phase"] == "Running"

@@ -4,8 +4,8 @@ from contextlib import suppress
 
 import pytest
 
-from local import resources
-from local.resources import TABLE, client
+from local.aws import resources
+from local.aws.resources import TABLE, client
 
 KEY = {"pk": {"S": "run#1"}, "sk": {"S": "run"}}
 

@@ -7,9 +7,9 @@ import pytest
 from rich.console import Console
 
 from local.demo import files, summary
-from local.demo.scenarios import SCENARIOS, Scene
+from local.demo.scenarios import SCENARIOS, ScenarioResult
 from local.faults import Faults
-from statemachine.core.run import Entry, Run
+from statemachine.core.run import Run, Transition
 from statemachine.core.states import State
 
 
@@ -63,7 +63,7 @@ def test_the_bad_files_are_bad_in_the_ways_that_are_told(made):
 
 def test_a_scene_without_promises_did_not_hold():
     """What was not played proves nothing."""
-    scene = Scene("empty")
+    scene = ScenarioResult("empty")
     assert not scene.held
     scene.promise("something", True)
     assert scene.held
@@ -73,16 +73,16 @@ def test_a_scene_without_promises_did_not_hold():
 
 def test_the_summary_shows_what_did_not_hold():
     """With what was found; a scenario that was not reached is marked, too."""
-    scene = Scene("a burst", [Run("fraud-1", "fraud", 1, State.FAILED, metrics={"auc_roc": 0.5})])
+    scene = ScenarioResult("a burst", [Run("fraud-1", "fraud", 1, State.FAILED, metrics={"auc_roc": 0.5})])
     scene.promise("it SUCCEEDED", False, "its pod was evicted")
     history = [
-        Entry("fraud-1", 1, 100.0, "", "QUEUED", "arrival"),
-        Entry("fraud-1", 2, 101.0, "QUEUED", "TRAINING", "from_train"),
-        Entry("fraud-1", 3, 113.5, "TRAINING", "TRAINING", "failed_for_a_while", "evicted"),
-        Entry("fraud-1", 4, 120.0, "TRAINING", "FAILED", "failed", "evicted"),
+        Transition("fraud-1", 1, 100.0, "", "QUEUED", "arrival"),
+        Transition("fraud-1", 2, 101.0, "QUEUED", "TRAINING", "from_train"),
+        Transition("fraud-1", 3, 113.5, "TRAINING", "TRAINING", "retryable_failure", "evicted"),
+        Transition("fraud-1", 4, 120.0, "TRAINING", "FAILED", "failed", "evicted"),
     ]
     console = Console(width=160, record=True, file=io.StringIO())
-    console.print(summary.render([scene, Scene("never played")], {"fraud-1": history}, {"took": "9 s"}))
+    console.print(summary.render([scene, ScenarioResult("never played")], {"fraud-1": history}, {"took": "9 s"}))
     shown = console.export_text()
     assert "✗  a burst       it SUCCEEDED   its pod was evicted" in shown
     assert "✗  never played  it was played  no" in shown

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from local.dispatcher import Dispatcher
+from local.aws.dispatcher import Dispatcher
+from local.aws.resources import ARTIFACTS, BUS, DATA, HINTS, TABLE, client
 from local.process import free_port
-from local.resources import ARTIFACTS, BUS, DATA, HINTS, TABLE, client
 
 LAMBDAS = Path(__file__).parent / "lambdas"
 
@@ -136,7 +136,7 @@ def test_boto3_invokes_a_function_as_on_aws(dispatcher, recorded):
 
 def test_every_never_doubles_a_slow_tick():
     """A tick that takes longer than the interval delays the next one; none are made up for."""
-    from local.schedule import every
+    from local.aws.schedule import every
 
     stop, fired = threading.Event(), []
 

@@ -6,13 +6,13 @@ import sys
 import psutil
 import pytest
 
-from local.home import AlreadyRunning, Endpoints, Home
+from local.state_dir import AlreadyRunning, Endpoints, StateDir
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from local.home import Home
-home = Home(Path(sys.argv[1]))
+from local.home import StateDir
+home = StateDir(Path(sys.argv[1]))
 home.take()
 print("taken", flush=True)
 time.sleep(60)
@@ -34,27 +34,27 @@ def holder(tmp_path):
 def test_two_systems_cannot_run_in_one_folder(holder, tmp_path):
     """The second is told which process runs the first, and leaves its files alone."""
     with pytest.raises(AlreadyRunning, match=str(holder.pid)):
-        Home(tmp_path).take()
-    assert Home(tmp_path).running()
-    assert Home(tmp_path).supervisor().pid == holder.pid
+        StateDir(tmp_path).take()
+    assert StateDir(tmp_path).running()
+    assert StateDir(tmp_path).supervisor().pid == holder.pid
 
 
 def test_a_killed_owner_leaves_no_lock(holder, tmp_path):
     """After `kill -9` the folder is free, and what was published is not believed any more."""
-    Home(tmp_path).publish(ENDPOINTS)
-    assert Home(tmp_path).endpoints() == ENDPOINTS
+    StateDir(tmp_path).publish(ENDPOINTS)
+    assert StateDir(tmp_path).endpoints() == ENDPOINTS
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()
-    assert not Home(tmp_path).running()
-    assert Home(tmp_path).endpoints() is None
-    home = Home(tmp_path)
+    assert not StateDir(tmp_path).running()
+    assert StateDir(tmp_path).endpoints() is None
+    home = StateDir(tmp_path)
     home.take()
     home.leave()
 
 
 def test_a_system_begins_with_an_empty_folder(tmp_path):
     """What the one before left is gone, so that nothing of it is taken for new."""
-    home = Home(tmp_path / "home")
+    home = StateDir(tmp_path / "home")
     home.take()
     (home.path / "kfp").mkdir()
     (home.path / "kfp" / "runs.db").write_text("old")
@@ -67,11 +67,11 @@ def test_a_system_begins_with_an_empty_folder(tmp_path):
 def test_what_a_killed_system_left_running_is_ended(tmp_path):
     """The processes on record, if they are still the same ones."""
     left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    home = Home(tmp_path)
+    home = StateDir(tmp_path)
     home.take()
     home.record({"cloud": left.pid})
     os.close(home._lock)  # as if its owner had been killed
-    later = Home(tmp_path)
+    later = StateDir(tmp_path)
     later.take()
     assert not psutil.pid_exists(left.pid)
     later.leave()
@@ -82,7 +82,7 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
     """A mistyped FRAUDLOOP_HOME must not cost anybody's files."""
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(FileExistsError, match="FRAUDLOOP_HOME"):
-        Home(tmp_path).take()
+        StateDir(tmp_path).take()
     assert (tmp_path / "thesis.tex").exists()
 
 

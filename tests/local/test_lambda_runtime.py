@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from local.lambda_runtime import Function, Pool, Sandbox
+from local.aws.lambda_runtime import Function, Pool, Sandbox
 
 LAMBDAS = Path(__file__).parent / "lambdas"
 

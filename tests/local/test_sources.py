@@ -2,35 +2,35 @@ import json
 
 import pytest
 
-from local.invoke_api import Asynchronous
-from local.lambda_runtime import Result
-from local.object_events import sequencer
-from local.queue_source import QueueSource, refused
-from local.resources import HINTS, MAX_RECEIVES, TABLE, client
-from local.stream_source import ATTEMPTS, StreamSource
+from local.aws.invoke_api import Asynchronous
+from local.aws.lambda_runtime import InvocationResult
+from local.aws.object_events import sequencer
+from local.aws.queue_source import QueueSource, refused
+from local.aws.resources import HINTS, MAX_RECEIVES, TABLE, client
+from local.aws.stream_source import ATTEMPTS, StreamSource
 
-TOOK_ALL = Result({"batchItemFailures": []})
+TOOK_ALL = InvocationResult({"batchItemFailures": []})
 
 
 def failing(*names):
-    return Result({"batchItemFailures": [{"itemIdentifier": name} for name in names]})
+    return InvocationResult({"batchItemFailures": [{"itemIdentifier": name} for name in names]})
 
 
 @pytest.mark.parametrize(
     ("result", "left"),
     [
         (TOOK_ALL, ""),
-        (Result(None), ""),
-        (Result({}), ""),
-        (Result({"batchItemFailures": None}), ""),
+        (InvocationResult(None), ""),
+        (InvocationResult({}), ""),
+        (InvocationResult({"batchItemFailures": None}), ""),
         (failing("b"), "b"),
         (failing("a", "b"), "ab"),
         (failing("x"), "ab"),
         (failing(None), "ab"),
         (failing(""), "ab"),
-        (Result({"batchItemFailures": ["a"]}), "ab"),
-        (Result("done"), "ab"),
-        (Result({"errorType": "ValueError"}, failed=True), "ab"),
+        (InvocationResult({"batchItemFailures": ["a"]}), "ab"),
+        (InvocationResult("done"), "ab"),
+        (InvocationResult({"errorType": "ValueError"}, failed=True), "ab"),
     ],
 )
 def test_what_a_handlers_answer_means_for_its_batch(result, left):
@@ -70,7 +70,7 @@ def test_poison_ends_in_the_dead_letter_queue(url, made, queue):
 
     def invoke(event):
         deliveries.extend(record["attributes"]["ApproximateReceiveCount"] for record in event["Records"])
-        return Result({"errorType": "ValueError"}, failed=True)
+        return InvocationResult({"errorType": "ValueError"}, failed=True)
 
     source = queue(invoke)
     for _ in range(MAX_RECEIVES + 2):
@@ -102,7 +102,7 @@ def test_a_bad_stream_record_is_tried_again_then_buried(url, made):
 
 def test_a_stream_is_read_on_when_its_beginning_was_forgotten(url, made, monkeypatch):
     """More changes than moto is allowed to keep: the newest ones are still delivered, once each."""
-    monkeypatch.setattr("local.retention.KEPT", 3)
+    monkeypatch.setattr("local.aws.retention.KEPT", 3)
     dynamodb = client("dynamodb", url)
     seen = []
 
@@ -123,7 +123,7 @@ def test_an_asynchronous_event_has_two_more_tries():
 
     def invoke(event):
         tries.append(event)
-        return Result({"errorType": "ValueError"}, failed=True)
+        return InvocationResult({"errorType": "ValueError"}, failed=True)
 
     Asynchronous(buried.append, (0.0, 0.0))._deliver("fraudloop-nightly", invoke, {"n": 1})
     assert tries == [{"n": 1}] * 3

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import pytest
 
 from training.model.config import GROUPS, TrainConfig
-from training.pod.stage import Permanent
+from training.outcome import Permanent
 
 
 def test_katibs_text_is_read() -> None:

@@ -7,11 +7,11 @@ import pytest
 
 from training.model.checkpoint import StoredCheckpoints
 from training.model.config import TrainConfig
-from training.model.crossfit import fit_encoders
+from training.model.cross_fitting import fit_encoders
 from training.model.distributed import fit_encoders_together
-from training.model.fit import Team, Trail, batches
-from training.model.lesson import prepared
+from training.model.fit import DistributedContext, TrainState, batches
 from training.model.seeds import Seeds
+from training.model.training_set import prepared
 
 
 def test_processes_share_the_same_batches(small: TrainConfig) -> None:
@@ -19,8 +19,8 @@ def test_processes_share_the_same_batches(small: TrainConfig) -> None:
     import torch
 
     seeds = Seeds(torch.arange(1000), torch.zeros(1000), 1.0)
-    alone = list(batches(seeds, small, Trail(), Team()))
-    halves = [list(batches(seeds, small, Trail(), Team(rank, 2))) for rank in (0, 1)]
+    alone = list(batches(seeds, small, TrainState(), DistributedContext()))
+    halves = [list(batches(seeds, small, TrainState(), DistributedContext(rank, 2))) for rank in (0, 1)]
     for whole, one, two in zip(alone, *halves, strict=True):
         assert len(one) == len(two)
         assert sorted([*one.tolist(), *two.tolist()]) == sorted(whole.tolist())

@@ -12,17 +12,16 @@ import numpy as np
 import pytest
 import torch
 
-from training.graph import features
+from training import storage
 from training.graph.graph import VALIDATE
-from training.model import head, threshold
+from training.model import features, head, threshold
 from training.model.checkpoint import StoredCheckpoints
 from training.model.config import TrainConfig
-from training.model.crossfit import fit_encoders, folds
-from training.model.fit import Fitting, Team, Trail, batches
-from training.model.lesson import prepared
+from training.model.cross_fitting import fit_encoders, folds
+from training.model.fit import DistributedContext, EncoderTrainer, TrainState, batches
 from training.model.seeds import Seeds, at_most, thinned
 from training.model.train import train_model
-from training.pod import storage
+from training.model.training_set import prepared
 
 Nothing = dict[str, bytes]
 
@@ -69,7 +68,7 @@ def _chosen(config: TrainConfig) -> float:
 
 def _steps(config: TrainConfig) -> list[int]:
     seeds = Seeds(torch.arange(1000), torch.zeros(1000), 1.0)
-    return [len(batch) for batch in batches(seeds, config, Trail(), Team())]
+    return [len(batch) for batch in batches(seeds, config, TrainState(), DistributedContext())]
 
 
 HEAD = TrainConfig(head_rounds=40, head_patience=20, head_learning_rate=0.3, head_subsample=0.5, threads=1)
@@ -120,7 +119,7 @@ def test_each_setting_has_its_effect(name: str, dataset: Path, small: TrainConfi
         "weights": lambda config: weights(dataset, config),
         "lesson": lambda config: _lesson(dataset, config),
         "folds": lambda config: [len(fold.learned) for fold in folds(prepared(dataset, config).train, config.folds)],
-        "over": lambda config: Trail(epoch=4, best_epoch=2).over(replace(config, epochs=9)),
+        "over": lambda config: TrainState(epoch=4, best_epoch=2).over(replace(config, epochs=9)),
         "steps": _steps,
         "names": lambda config: features.names(("amount_log",), config.groups),
         "validation": lambda config: len(
@@ -243,7 +242,7 @@ def test_seeds_are_thinned_and_the_graph_is_not(dataset: Path, small: TrainConfi
 def test_a_step_learns(dataset: Path, small: TrainConfig) -> None:
     """Repeated on one batch, the loss falls."""
     lesson = prepared(dataset, small)
-    fitting = Fitting(lesson, replace(small, dropout=0.0, learning_rate=0.01), Team())
+    fitting = EncoderTrainer(lesson, replace(small, dropout=0.0, learning_rate=0.01), DistributedContext())
     batch = torch.arange(64)
     losses = [fitting.step(lesson, batch, fitting.encoder) for _ in range(20)]
     assert losses[-1] < losses[0] / 2

@@ -11,30 +11,30 @@ import polars as pl
 import pytest
 from conftest import Trained
 
-from statemachine.core.gate import GatePolicy, gate
-from statemachine.core.order import Order
-from statemachine.core.states import Stage
+from statemachine.contracts.gate import GatePolicy, gate
+from statemachine.contracts.stage import Stage
+from statemachine.contracts.stage_request import StageRequest
+from training import storage
 from training.evaluation import baselines
 from training.evaluation.evaluate import EvaluateConfig, evaluate
-from training.evaluation.rivals import featurised, score_test
+from training.evaluation.reference_models import featurised, score_test
 from training.graph.history import Reader
 from training.model.model import load
 from training.model.train import train
-from training.pod import storage
-from training.pod.stage import Permanent, Result
+from training.outcome import Permanent, StageResult
 
 FEW = {"draws": 200, "baseline_rounds": 10}
 
 
-def order(trained: Trained, out: Path, inputs: dict[str, str] | None = None, **parameters: Any) -> Order:
+def order(trained: Trained, out: Path, inputs: dict[str, str] | None = None, **parameters: Any) -> StageRequest:
     """An order to evaluate the small model."""
     given = {"dataset": str(trained.dataset), "model": str(trained.folder)} | (inputs or {})
     uri = f"{out}/runs/fraud-1/evaluate/1/0123456789ab"
-    return Order("fraud-1", "fraud", Stage.EVALUATE, 1, "0123456789ab", uri, given, FEW | parameters)
+    return StageRequest("fraud-1", "fraud", Stage.EVALUATE, 1, "0123456789ab", uri, given, FEW | parameters)
 
 
 @pytest.fixture(scope="module")
-def result(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Result:
+def result(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> StageResult:
     """The small model, evaluated with itself as champion and with an anchor that has lost its weights."""
     out = tmp_path_factory.mktemp("out")
     shutil.copytree(trained.folder, out / "models" / "fraud" / "fraud-0-aaaaaaaa" / "model")
@@ -47,7 +47,7 @@ def result(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Result
     return evaluate(order(trained, out, rivals))
 
 
-def test_the_evaluation_is_what_the_contract_says(result: Result, trained: Trained) -> None:
+def test_the_evaluation_is_what_the_contract_says(result: StageResult, trained: Trained) -> None:
     """All of its keys, JSON without NaN, and the test split's own rows and frauds: nothing was thinned."""
     evaluation = result.details["evaluation"]
     json.dumps(evaluation, allow_nan=False)
@@ -63,7 +63,7 @@ def test_the_evaluation_is_what_the_contract_says(result: Result, trained: Train
     assert sum(s["rows"] for s in evaluation["slices"] if s["name"].startswith("channel=")) == test["rows"]
 
 
-def test_a_model_against_itself_differs_by_nothing(result: Result) -> None:
+def test_a_model_against_itself_differs_by_nothing(result: StageResult) -> None:
     """The champion is scored from raw columns by its own schema; if that is the same model, so are all scores."""
     champion = result.details["evaluation"]["champion"]
     assert champion["version"] == "fraud-0-aaaaaaaa"
@@ -71,7 +71,7 @@ def test_a_model_against_itself_differs_by_nothing(result: Result) -> None:
     assert champion["metrics"]["auc_roc"] == result.metrics["auc_roc"]
 
 
-def test_a_rival_that_cannot_be_scored_closes_the_gate(result: Result) -> None:
+def test_a_rival_that_cannot_be_scored_closes_the_gate(result: StageResult) -> None:
     """It is named with the reason, and the gate does not pass."""
     evaluation = result.details["evaluation"]
     assert set(evaluation["anchor"]) == {"version", "error"}
@@ -80,7 +80,7 @@ def test_a_rival_that_cannot_be_scored_closes_the_gate(result: Result) -> None:
     assert [check.name for check in verdict.checks if not check.passed] == ["anchor"]
 
 
-def test_the_pages_hold_all_that_people_ask_for(result: Result) -> None:
+def test_the_pages_hold_all_that_people_ask_for(result: StageResult) -> None:
     """One HTML file that loads nothing, with four curves, the checks, slices, baselines; and a card."""
     html = storage.read_bytes(result.outputs["report_html"]).decode()
     assert html == result.html
@@ -125,11 +125,11 @@ def test_the_train_stage_leaves_a_model(dataset: Path, small: Any, tmp_path: Pat
     """Its output loads, its metrics are figures, and a second attempt goes on from the first one's checkpoint."""
     out = f"{tmp_path}/runs/fraud-1/train"
     inputs, parameters = {"dataset": str(dataset)}, small.as_dict()
-    done = train(Order("fraud-1", "fraud", Stage.TRAIN, 1, "aaaa", f"{out}/1/aaaa", inputs, parameters))
+    done = train(StageRequest("fraud-1", "fraud", Stage.TRAIN, 1, "aaaa", f"{out}/1/aaaa", inputs, parameters))
     assert done.metrics["val_auc_roc"] > 0.5
     kept = sorted(path.name for path in Path(out).glob("checkpoints/*/*"))
     assert kept == ["encoder-0.pt", "encoder-1.pt"]
-    again = train(Order("fraud-1", "fraud", Stage.TRAIN, 2, "bbbb", f"{out}/2/bbbb", inputs, parameters))
+    again = train(StageRequest("fraud-1", "fraud", Stage.TRAIN, 2, "bbbb", f"{out}/2/bbbb", inputs, parameters))
     one, two = (Path(result.outputs["model"]) / "encoder.safetensors" for result in (done, again))
     assert one.read_bytes() == two.read_bytes()
     model = load(done.outputs["model"])

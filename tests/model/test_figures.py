@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from training.evaluation import bootstrap, metrics, slices
-from training.model import threshold
+from training.evaluation import bootstrap, slices
+from training.model import metrics, threshold
 from training.model.config import TrainConfig
 
 LABELS = np.array([1, 0, 1, 0, 0, 0, 0, 0, 0, 0], dtype=np.int8)

@@ -33,10 +33,10 @@ def test_moving_the_base_changes_no_order() -> None:
     """The correction adds a constant to the margin: odds shrink by the factor, the ranking stays."""
     x = rows(500, 4).inputs
     booster = head.fit_head(rows(5000, 1), rows(5000, 3), NAMES, CONFIG)
-    before, after = head.predict(booster, x), head.predict(head.rebased(booster, 0.1), x)
+    before, after = head.predict(booster, x), head.predict(head.prior_corrected(booster, 0.1), x)
     odds = (after / (1 - after)) / (before / (1 - before))
     assert np.allclose(odds, 0.1, rtol=1e-3)
-    explained = head.contributions(head.rebased(booster, 0.1), x)
+    explained = head.contributions(head.prior_corrected(booster, 0.1), x)
     assert np.allclose(1 / (1 + np.exp(-explained.sum(axis=1))), after, atol=1e-6)
 
 

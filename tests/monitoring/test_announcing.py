@@ -5,16 +5,16 @@ from itertools import count
 
 import pytest
 
-from local.simulated.table import MemoryTable
-from statemachine.announcing import Announcer, Step
-from statemachine.core.errors import Unreachable
-from statemachine.core.metrics import METRICS, Emitter, emitted_by
+from simulation.memory.table import MemoryTable
+from statemachine.contracts.errors import Unreachable
+from statemachine.contracts.metrics import METRICS, Emitter, emitted_by
 from statemachine.core.model import Model, Release
-from statemachine.core.run import Entry, Kind, Run, Trigger
+from statemachine.core.run import Run, RunKind, Transition, Trigger
 from statemachine.core.states import State
-from statemachine.core.telling import escaped, figures, message, redacted
-from statemachine.ledger import Ledger, model_key, put_model, put_run
+from statemachine.notifier import HistoryRecord, Notifier
 from statemachine.ports import Clause, Key, Put
+from statemachine.reporting.notifications import escaped, message, metric_samples, redacted
+from statemachine.store import Store, model_key, put_model, put_run
 
 CHAMPION = Release("fraud-6-aaaaaaaa", "fraud-6", "s3://a/models/fraud/6", 4, 0.0, {"auc_roc": 0.96, "f1": 0.5})
 NEWER = Release("fraud-7-bbbbbbbb", "fraud-7", "s3://a/models/fraud/7", 5, 1.0)
@@ -37,7 +37,7 @@ UI = "https://kfp.internal/"
 
 def entry(source, dest, row="x", version=5, reason="", attempt=1, kfp_id="abc-1", **metrics):
     details = {"metrics": metrics} if metrics else {}
-    return Entry("fraud-7", version, 700.0, source, dest, row, reason, attempt, kfp_id=kfp_id, details=details)
+    return Transition("fraud-7", version, 700.0, source, dest, row, reason, attempt, kfp_id=kfp_id, details=details)
 
 
 def told(source, dest, model=MODEL, run=RUN, **more):
@@ -61,16 +61,16 @@ class Chat:
 
 
 @pytest.fixture
-def ledger():
+def store():
     ids = count()
-    ledger = Ledger(MemoryTable(), lambda: f"w{next(ids)}")
-    ledger.table.write(put_run(RUN, "w"))
-    ledger.table.write(
+    store = Store(MemoryTable(), lambda: f"w{next(ids)}")
+    store.table.write(put_run(RUN, "w"))
+    store.table.write(
         put_model(MODEL, "w")
         if MODEL.version
         else Put(model_key("fraud"), dict(put_model(MODEL, "w").item), Clause("new"))
     )
-    return ledger
+    return store
 
 
 @pytest.fixture
@@ -79,13 +79,13 @@ def chat():
 
 
 @pytest.fixture
-def announcer(ledger, chat):
+def notifier(store, chat):
     ids = count()
-    return Announcer(ledger, chat, lambda: 1000.0, lambda: f"m{next(ids)}", UI)
+    return Notifier(store, chat, lambda: 1000.0, lambda: f"m{next(ids)}", UI)
 
 
-FAILED = Step("fraud", entry("TRAINING", "FAILED", reason="boom", attempt=3))
-STARTED = Step("fraud", entry("QUEUED", "PREPROCESSING", version=2))
+FAILED = HistoryRecord("fraud", entry("TRAINING", "FAILED", reason="boom", attempt=3))
+STARTED = HistoryRecord("fraud", entry("QUEUED", "PREPROCESSING", version=2))
 
 
 # -- what is said ---------------------------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ def test_a_rollback_and_a_restore_and_a_hold_are_told_apart():
         "fraud",
         0,
         State.SUCCEEDED,
-        Kind.RESTORE,
+        RunKind.RESTORE,
         target="fraud-5-c",
         trigger=Trigger("rollback", "ann"),
     )
@@ -208,23 +208,23 @@ def test_a_slack_that_is_away_is_asked_once_a_pass(announcer, chat):
     assert chat.asked == 2
 
 
-def test_markers_outlive_the_stream_and_then_expire(announcer, ledger):
+def test_markers_outlive_the_stream_and_then_expire(announcer, store):
     """A record can come again for 24 hours; the table does not grow for ever."""
     announcer.tell([FAILED])
-    item = ledger.table.get(Key("SLACK", "fraud-7#00000005"))
+    item = store.table.get(Key("SLACK", "fraud-7#00000005"))
     assert item["expires_at"] - 1000 > 2 * 86_400
 
 
-def test_without_a_webhook_nothing_is_marked(ledger):
+def test_without_a_webhook_nothing_is_marked(store):
     """Who configures Slack later is not told last week's news."""
-    assert Announcer(ledger, Chat(wanted=False), lambda: 0.0, str).tell([FAILED]) == 0
-    assert not list(ledger.table.query("SLACK"))
+    assert Notifier(store, Chat(wanted=False), lambda: 0.0, str).tell([FAILED]) == 0
+    assert not list(store.table.query("SLACK"))
 
 
 def test_a_line_of_a_run_that_is_gone_is_still_told(chat):
     """The line itself says enough."""
-    ledger = Ledger(MemoryTable(), iter("abcdefgh").__next__)
-    Announcer(ledger, chat, lambda: 0.0, iter("xyz").__next__).tell([FAILED])
+    store = Store(MemoryTable(), iter("abcdefgh").__next__)
+    Notifier(store, chat, lambda: 0.0, iter("xyz").__next__).tell([FAILED])
     assert "attempt 3: boom" in chat.told[0]
 
 
@@ -242,7 +242,7 @@ def test_an_end_is_counted_with_its_duration_its_cost_and_its_quality():
         entry("TRAINING", "TRAINING", **{"cost_dollars.train": 0.2}),
         entry("TRAINING", "EVALUATING", **{"cost_dollars.train": 0.3}),
     ]
-    found = as_dict(figures(entry("DEPLOYING", "SUCCEEDED", **{"pod_seconds.deploy": 30.0}), RUN, history))
+    found = as_dict(metric_samples(entry("DEPLOYING", "SUCCEEDED", **{"pod_seconds.deploy": 30.0}), RUN, history))
     assert found == {
         "StageDuration": 30.0,
         "RunsSucceeded": 1,
@@ -259,7 +259,7 @@ def test_an_end_is_counted_with_its_duration_its_cost_and_its_quality():
     [
         (entry("QUEUED", "TRAINING"), "RunsStarted"),
         (entry("TRAINING", "TRAINING", "overdue"), "StageOverdue"),
-        (entry("TRAINING", "TRAINING", "failed_for_a_while"), "StageRetried"),
+        (entry("TRAINING", "TRAINING", "retryable_failure"), "StageRetried"),
         (entry("ROLLING_BACK", "FAILED"), "RestoreFailed"),
         (entry("PREPROCESSING", "TRAINING", objects_accepted=3.0), "ObjectsAccepted"),
         (entry("PREPROCESSING", "REJECTED", objects_quarantined=1.0), "ObjectsQuarantined"),
@@ -268,16 +268,16 @@ def test_an_end_is_counted_with_its_duration_its_cost_and_its_quality():
 )
 def test_each_trouble_has_its_figure(line, name):
     """What an alarm or a panel asks for is counted where it happens."""
-    assert as_dict(figures(line, RUN))[name]
+    assert as_dict(metric_samples(line, RUN))[name]
 
 
 def test_every_figure_has_its_catalogue_s_dimensions():
     """A dimension more or less would be another metric to CloudWatch."""
     for source in ["", *(state.value for state in State)]:
         for dest in (state.value for state in State):
-            for row in ("overdue", "failed_for_a_while", "x"):
+            for row in ("overdue", "retryable_failure", "x"):
                 told = entry(source, dest, row, objects_accepted=1.0, **{"pod_seconds.train": 1.0})
-                for figure in figures(told, RUN, [told]):
+                for figure in metric_samples(told, RUN, [told]):
                     assert tuple(figure.dimensions) == METRICS[figure.name].labels
                     assert METRICS[figure.name].emitter is Emitter.LAMBDA
 

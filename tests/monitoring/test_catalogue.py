@@ -12,7 +12,7 @@ import yaml
 
 from monitoring import grafana
 from monitoring.panels import BOARDS, Lambda, Query
-from statemachine.core.metrics import CATALOGUE, METRICS, Emitter, Kind, emitted_by, metric
+from statemachine.contracts.metrics import CATALOGUE, METRICS, Emitter, MetricKind, emitted_by, metric
 
 ROOT = Path(__file__).parents[2]
 RULES = sorted((ROOT / "monitoring/rules").glob("*.yml"))
@@ -64,7 +64,7 @@ def test_names_follow_their_emitter(line):
     if line.emitter is Emitter.LAMBDA:
         assert re.fullmatch(r"[A-Z][A-Za-z0-9]+", line.name)
         assert line.unit in {"Count", "Seconds", "None"}
-        assert (line.kind is Kind.COUNTER) == (line.unit == "Count")
+        assert (line.kind is MetricKind.COUNTER) == (line.unit == "Count")
     elif line.emitter in {Emitter.STAGE, Emitter.CLI}:
         assert re.fullmatch(r"fraudloop_[a-z0-9_]+", line.name)
         assert not {"run", "run_id"} & set(line.labels)

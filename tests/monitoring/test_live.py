@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from statemachine.core.order import Order
-from statemachine.core.states import Stage
-from training.pod import telemetry
-from training.pod.stage import Permanent, run_stage
+from statemachine.contracts.stage import Stage
+from statemachine.contracts.stage_request import StageRequest
+from training.outcome import Permanent
+from training.runtime import telemetry
+from training.runtime.stage import run_stage
 
 MONITORING = Path(__file__).parents[2] / "monitoring"
 PROGRAMS = ("prometheus", "prometheus-pushgateway", "prometheus-alertmanager")
@@ -160,7 +161,7 @@ def fail_a_stage(tmp_path, gateway):
     def work(_):
         raise Permanent("column Amount is missing")
 
-    order = Order("fraud-9", "fraud", Stage.TRAIN, 1, "0123456789ab", str(tmp_path / "out"))
+    order = StageRequest("fraud-9", "fraud", Stage.TRAIN, 1, "0123456789ab", str(tmp_path / "out"))
     environment = {"FRAUDLOOP_PUSHGATEWAY": gateway}
     telemetry.push_started(order, time.time(), environment)
     with pytest.raises(Permanent):

@@ -1,12 +1,12 @@
 """What a stage pushes, and that the push never stands in its way."""
 
-from statemachine.core.metrics import METRICS, Emitter
-from statemachine.core.order import Order
-from statemachine.core.report import Outcome, Report
-from statemachine.core.states import Stage
-from training.pod import telemetry
+from statemachine.contracts.metrics import METRICS, Emitter
+from statemachine.contracts.report import Outcome, Report
+from statemachine.contracts.stage import Stage
+from statemachine.contracts.stage_request import StageRequest
+from training.runtime import telemetry
 
-ORDER = Order("fraud-7", "fraud", Stage.EVALUATE, 2, "0123456789ab", "/out")
+ORDER = StageRequest("fraud-7", "fraud", Stage.EVALUATE, 2, "0123456789ab", "/out")
 EVALUATION = {
     "metrics": {"auc_roc": 0.97, "average_precision": 0.6, "f1": 0.5, "recall_at_fpr_0.001": 0.4},
     "champion": {"version": "fraud-3-aabbccdd", "metrics": {"auc_roc": 0.96}},

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from local import triton
 from local.triton import Triton
-from statemachine.core.metrics import Emitter, emitted_by
+from statemachine.contracts.metrics import Emitter, emitted_by
 
 pytestmark = [
     pytest.mark.triton,

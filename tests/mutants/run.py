@@ -21,7 +21,14 @@ from mutations import MUTANTS, Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "reliability.md"
-COPIED = ("statemachine", "local/simulated", "tests/core", "tests/statemachine", "tests/proof", "tests/handlers/events")
+COPIED = (
+    "statemachine",
+    "simulation/memory",
+    "tests/core",
+    "tests/statemachine",
+    "tests/proof",
+    "tests/handlers/events",
+)
 BEGIN, END = "<!-- mutants: begin (written by `make mutants`) -->", "<!-- mutants: end -->"
 ASSERTS = ("AssertionError", "assert ", "Failed: DID NOT RAISE")
 LIMIT = 600.0  # seconds a suite; a mutant that hangs is not caught by that

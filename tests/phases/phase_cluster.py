@@ -13,9 +13,9 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.serving import make_server
 
 from local.argocd.api import application
-from local.argocd.record import Record
-from local.argocd.settings import Settings
-from local.cloud import served
+from local.argocd.record import ApplicationRecord
+from local.argocd.settings import ArgoCDSettings
+from local.aws.server import served
 
 
 @dataclass
@@ -35,8 +35,8 @@ class Cluster:
     broken: dict[str, int] = field(default_factory=dict)
     started: list[dict[str, Any]] = field(default_factory=list)
 
-    def app(self, record: Record) -> Flask:
-        app = application(Settings("s3://artifacts/models/fraud"), record, lambda: self.slices)
+    def app(self, record: ApplicationRecord) -> Flask:
+        app = application(ArgoCDSettings("s3://artifacts/models/fraud"), record, lambda: self.slices)
 
         @app.before_request
         def fail() -> Response | None:

@@ -16,20 +16,20 @@ from kfp import dsl
 from phase_cluster import Cluster, serving
 from typer.testing import CliRunner
 
-from cli import phase
-from cli.phases import core, foundation, installation, production, release, table, trials, undo
-from cli.phases.check import Check, No, as_json, as_markdown, holds, run, tally
-from cli.phases.world import World
+from cli.migration import phase
+from cli.migration.phases import core, foundation, installation, production, release, table, trials, undo
+from cli.migration.phases.check import CheckFailed, PhaseCheck, as_json, as_markdown, holds, run, tally
+from cli.migration.phases.environment import Environment
 from cli.stack import variable
-from local import cloud, resources
-from local.argocd.record import Record
-from local.argocd.settings import Settings
+from local.argocd.record import ApplicationRecord
+from local.argocd.settings import ArgoCDSettings
+from local.aws import resources, server
 from local.kfp import EmbeddedKFP
+from statemachine.contracts.report import Artifact
 from statemachine.core.model import Release
-from statemachine.core.report import Artifact
 from statemachine.core.run import Run, Trigger
 from statemachine.core.states import State
-from statemachine.ledger import put_index, put_run
+from statemachine.store import put_index, put_run
 
 VERSION = "fraud-1-0a1b2c3d"
 NOTHING = {"preprocess": {}, "train": {}}
@@ -46,7 +46,7 @@ def kfp_endpoint(tmp_path_factory):
 def aws():
     from moto.moto_api._internal.models import moto_api_backend
 
-    with cloud.serving() as url:
+    with server.serving() as url:
         yield url
     moto_api_backend.reset()
 
@@ -77,8 +77,8 @@ def cluster():
 
 @pytest.fixture
 def record(tmp_path):
-    manifest = Settings("s3://artifacts/models/fraud").manifest()
-    record = Record(tmp_path / "application.json", manifest)
+    manifest = ArgoCDSettings("s3://artifacts/models/fraud").manifest()
+    record = ApplicationRecord(tmp_path / "application.json", manifest)
     pointer = {"source": {"kustomize": {"commonAnnotations": {"fraudloop.io/model-version": VERSION}}}}
     record.patch({"metadata": {"annotations": {"fraudloop.io/generation": "4"}}, "spec": pointer})
     record.patch({"status": {"health": {"status": "Healthy"}, "sync": {"status": "Synced"}}})
@@ -115,19 +115,19 @@ def world(aws, cluster, record, triton, kfp_endpoint, monkeypatch, tmp_path):
         }
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        world = World(environment=environment, wait=400, pause=0.1, parity=str(tmp_path / "parity.json"))
+        world = Environment(environment=environment, wait=400, pause=0.1, parity=str(tmp_path / "parity.json"))
         well(world, tmp_path)
         yield world
 
 
 def well(world, folder):
     """What the account and the table hold when all four phases are done."""
-    ledger = world.app.ledger
+    store = world.app.store
     outputs = {"preprocess": {}, "train": {"model": Artifact("s3://fraudloop-artifacts/runs/fraud-1/model")}}
     done = Run("fraud-1", "fraud", 1, State.SUCCEEDED, version=1, created_at=1.0, outputs=outputs)
-    ledger.table.write(put_run(done, "w"), put_index(done, "w"))
+    store.table.write(put_run(done, "w"), put_index(done, "w"))
     champion = Release(VERSION, "fraud-1", f"s3://fraudloop-artifacts/models/fraud/{VERSION}", 4, 1.0)
-    ledger.change_model("fraud", lambda model: replace(model, champion=champion))
+    store.change_model("fraud", lambda model: replace(model, champion=champion))
     world.aws("s3").put_object(Bucket="fraudloop-artifacts", Key="kfp/v2/artifacts/x", Body=b"x")
     (folder / "parity.json").write_text(json.dumps({"go": True}))
     target = {
@@ -151,7 +151,7 @@ def ask(check, world):
     return finding
 
 
-def named(checks, part) -> Check:
+def named(checks, part) -> PhaseCheck:
     return next(check for check in checks if part in check.name)
 
 
@@ -250,7 +250,7 @@ def no_optimum(world, cluster, record, triton, folder):
 
 
 def unscheduled(world, cluster, record, triton, folder):
-    undo.STEPS[4][0].act(world, undo.Request("me", "test"))
+    undo.STEPS[4][0].act(world, undo.UndoRequest("me", "test"))
 
 
 def mute(world, cluster, record, triton, folder):
@@ -327,7 +327,7 @@ def test_a_world_that_is_not_gets_no_and_what_to_do(
     assert len(finding.do) > 10
 
 
-class Inside(World):
+class Inside(Environment):
     """A world whose step function is there and says what it is told to say. moto runs no function without Docker."""
 
     SAYS: ClassVar[dict[str, object]] = {"kfp": ""}
@@ -356,7 +356,7 @@ def test_the_step_function_is_asked_from_inside_its_subnets(world, monkeypatch, 
     assert (finding.ok, bool(re.search(said, finding.said))) == (ok, True), finding.said
 
 
-class Telling(World):
+class Telling(Environment):
     """A world whose bucket says that it tells EventBridge, as AWS does and moto's GetBucketNotification does not."""
 
     def aws(self, service):
@@ -377,7 +377,7 @@ def test_a_data_bucket_that_keeps_versions_and_tells_eventbridge_is_well(world):
 
 
 def test_every_check_is_seen_to_fail_or_says_here_why_not():
-    """No check that cannot fail. The rest need a run or an empty account (below), or a real Triton (tests/serving)."""
+    """CheckFailed check that cannot fail. The rest need a run or an empty account (below), or a real Triton (tests/serving)."""
     elsewhere = {"a hello-world pipeline", "an artifact flows between two steps", "inference answers as it did offline",
                  "a run came through from end to end", "the gate blocks a bad model", "a run preprocessed and trained",
                  "kubectl, git and sam are here", "credentials", "the stack says where everything is", "the table",
@@ -392,13 +392,13 @@ def test_nothing_there_is_no_for_all_the_others(aws, monkeypatch):
     for name, value in {**resources.CREDENTIALS, "AWS_ENDPOINT_URL": aws, "AWS_DEFAULT_REGION": "us-east-1"}.items():
         monkeypatch.setenv(name, value)
     named_only = dict.fromkeys(installation.NEEDED, "nothing") | {"FRAUDLOOP_KFP_URL": "http://127.0.0.1:9"}
-    world = World(environment=named_only, wait=0.3)
+    world = Environment(environment=named_only, wait=0.3)
     for part in ("the table", "the data bucket", "the queues", "KFP answers"):
         assert not ask(named(installation.CHECKS, part), world).ok, part
     for part in ("came through", "gate blocks"):
         assert not ask(named(release.CHECKS, part), world).ok, part
     assert "could not ask" in ask(named(core.CHECKS, "preprocessed"), world).said
-    assert not ask(named(installation.CHECKS, "stack says"), World(environment={})).ok
+    assert not ask(named(installation.CHECKS, "stack says"), Environment(environment={})).ok
 
 
 def test_kfp_runs_hello_world_and_hands_an_artifact_on(world):
@@ -446,7 +446,7 @@ def test_undo_2_holds_the_model_and_deletes_failed_runs_alone(world):
 
     there = replace(world, environment={**world.environment, "FRAUDLOOP_KFP_EXPERIMENT": "fraudloop-checks"})
     good = trials.ran(there, trials.hello_world)
-    with pytest.raises(No, match="ended FAILED"):
+    with pytest.raises(CheckFailed, match="ended FAILED"):
         trials.ran(there, failing)
     runs = kfp_server_api.RunServiceApi(there.kfp)
     before = {run.run_id for run in runs.run_service_list_runs(namespace="kubeflow", page_size=200).runs}
@@ -454,19 +454,19 @@ def test_undo_2_holds_the_model_and_deletes_failed_runs_alone(world):
     after = {run.run_id for run in runs.run_service_list_runs(namespace="kubeflow", page_size=200).runs}
     assert len(before - after) == 1
     assert good in after
-    assert world.app.ledger.model("fraud").hold.why == "test"
+    assert world.app.store.model("fraud").hold.why == "test"
     assert all(line.startswith("already so") for line in carried(2, there))
 
 
 def test_undo_3_deploys_the_named_version_by_hand(world, record):
     """The loop is put on hold first; then pointer, owner and a higher generation in one write, and a sync."""
-    request = undo.Request("me", "it is worse", to="fraud-0-ffffffff")
+    request = undo.UndoRequest("me", "it is worse", to="fraud-0-ffffffff")
     carried(3, world, request)
     live = record.get()
     assert live["spec"]["source"]["kustomize"]["commonAnnotations"]["fraudloop.io/model-version"] == "fraud-0-ffffffff"
     assert live["metadata"]["annotations"] == {"fraudloop.io/owner": "person", "fraudloop.io/generation": "5"}
     assert live["operation"]["sync"] is not None
-    assert world.app.ledger.model("fraud").hold.why == "it is worse"
+    assert world.app.store.model("fraud").hold.why == "it is worse"
     record.patch({"operation": None})
     assert all(line.startswith("already so") for line in carried(3, world, request))
 
@@ -480,7 +480,7 @@ def test_undo_3_without_a_version_changes_nothing(world, record):
 
 def test_undo_4_pauses_the_schedule(world):
     """It is disabled, not deleted, and keeps its target."""
-    request = undo.Request("me", "back to SageMaker", to=VERSION)
+    request = undo.UndoRequest("me", "back to SageMaker", to=VERSION)
     undo.carry_out(undo.STEPS[4][:2], world, request, lambda line: None)
     found = world.aws("scheduler").get_schedule(Name="fraudloop-night")
     assert found["State"] == "DISABLED"
@@ -490,7 +490,7 @@ def test_undo_4_pauses_the_schedule(world):
 def carried(number, world, request=None):
     said = []
     undo.carry_out(
-        undo.STEPS[number], replace(world, pause=0.01, wait=1), request or undo.Request("me", "test"), said.append
+        undo.STEPS[number], replace(world, pause=0.01, wait=1), request or undo.UndoRequest("me", "test"), said.append
     )
     return said
 
@@ -530,11 +530,15 @@ def test_an_error_of_one_check_hides_no_other():
         raise RuntimeError("no route to host")
 
     def no(world):
-        raise No("a | b")
+        raise CheckFailed("a | b")
 
     findings = run(
-        [Check("1", "x", broken, "mend x"), Check("1", "y", no, "mend y"), Check("1", "z", lambda w: "ok", "-")],
-        World(),
+        [
+            PhaseCheck("1", "x", broken, "mend x"),
+            PhaseCheck("1", "y", no, "mend y"),
+            PhaseCheck("1", "z", lambda w: "ok", "-"),
+        ],
+        Environment(),
     )
     assert [f.ok for f in findings] == [False, False, True]
     text = as_markdown("T", findings)

@@ -7,11 +7,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from cli import baseline, cost, parity, sagemaker, schedule, slo
-from local import cloud, resources
+from cli.commands import cost, schedule, slo
+from cli.migration import baseline, parity, sagemaker
+from local.aws import resources, server
 from statemachine.bootstrap import bootstrap
-from statemachine.core.report import Artifact
-from statemachine.core.run import Entry, Run
+from statemachine.contracts.report import Artifact
+from statemachine.core.run import Run, Transition
 from statemachine.core.states import State
 
 DATA = "d" * 64
@@ -25,7 +26,7 @@ def system(monkeypatch, tmp_path):
     from moto.moto_api._internal.models import moto_api_backend
 
     monkeypatch.setenv("FRAUDLOOP_HOME", str(tmp_path / "none"))
-    with cloud.serving() as url:
+    with server.serving() as url:
         made = resources.create(url)
         for name, value in (resources.CREDENTIALS | made.environment() | {"AWS_ENDPOINT_URL": url}).items():
             monkeypatch.setenv(name, value)
@@ -46,24 +47,26 @@ def fraudloop(monkeypatch):
 
 def played(system, number, *, path=PATH, ended=0.0, metrics=None, parameters=None, kfp_id="kfp"):
     """Write a run that went through `path` and ended `ended` seconds ago; its stages took `TOOK`."""
-    ledger, run_id = system.ledger, f"fraud-{number}"
+    store, run_id = system.store, f"fraud-{number}"
     begun = time.time() - ended - sum(TOOK.values())
     run = Run(run_id, "fraud", number, State[path[0]], version=1, created_at=begun, entered_at=begun, due_at=begun)
     run = replace(run, parameters=parameters or {})
-    ledger.begin(run, replace(ledger.model("fraud"), training=run_id), Entry(run_id, 1, begun, "", path[0], "arrival"))
+    store.begin(
+        run, replace(store.model("fraud"), training=run_id), Transition(run_id, 1, begun, "", path[0], "arrival")
+    )
     at = begun
     for version, (source, dest) in enumerate(pairwise(path), 2):
         stage = State[source].stage
         seconds = TOOK[stage.value] if stage else 0.0
         at += seconds
         told = {f"pod_seconds.{stage.value}": seconds} if stage else {}
-        entry = Entry(run_id, version, at, source, dest, "x", attempt=1, kfp_id=kfp_id if stage else "",
+        entry = Transition(run_id, version, at, source, dest, "x", attempt=1, kfp_id=kfp_id if stage else "",
                       details={"metrics": told})  # fmt: skip
         outputs = {**run.outputs, stage.value: _outputs(system, run_id)} if stage else run.outputs
         run = replace(run, state=State[dest], version=version, entered_at=at, outputs=outputs,
                       metrics={**run.metrics, **told, **(metrics or {})})  # fmt: skip
-        before = ledger.model("fraud")
-        ledger.move(run, replace(before, training="") if run.state.rests else before, before, entry)
+        before = store.model("fraud")
+        store.move(run, replace(before, training="") if run.state.terminal else before, before, entry)
     return run
 
 

@@ -6,19 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statemachine.core.cost import ControlUse, Requests, StageUse, as_dict, node_share, run_cost, stage_line
-from statemachine.core.errors import Misconfigured
-from statemachine.core.prices import Node, Prices
-from statemachine.core.run import Entry, Run
+from statemachine.contracts.errors import Misconfigured
+from statemachine.core.run import Run, Transition
 from statemachine.core.states import State
-from statemachine.core.usage import control_use, stage_uses
+from statemachine.reporting.cost import ControlUse, Requests, StageUse, as_dict, node_share, run_cost, stage_line
+from statemachine.reporting.prices import Node, Prices
+from statemachine.reporting.usage import control_use, stage_uses
 
 PRICES = Prices()
 TRAIN = Requests(3, 12, 1)
 
 
 def entry(at, source, dest, row="x", kfp="k", version=1, **metrics):
-    return Entry("fraud-1", version, at, source, dest, row, kfp_id=kfp, details={"metrics": metrics} if metrics else {})
+    return Transition(
+        "fraud-1", version, at, source, dest, row, kfp_id=kfp, details={"metrics": metrics} if metrics else {}
+    )
 
 
 def test_a_pod_pays_for_the_share_that_nobody_else_can_use():
@@ -112,7 +114,7 @@ HISTORY = [
     entry(10, "QUEUED", "PREPROCESSING", "from_preprocess", kfp=""),
     entry(100, "PREPROCESSING", "TRAINING", "learned", **{"pod_seconds.preprocess": 60.0}),
     entry(400, "TRAINING", "TRAINING", "overdue"),
-    entry(500, "TRAINING", "TRAINING", "failed_for_a_while"),
+    entry(500, "TRAINING", "TRAINING", "retryable_failure"),
     entry(900, "TRAINING", "EVALUATING", "reported", **{"pod_seconds.train": 300.0, "auc": 0.9}),
     entry(950, "EVALUATING", "CANCELLED", "cancelled", kfp=""),
 ]

@@ -7,10 +7,10 @@ import boto3
 import polars as pl
 import pytest
 
-from cli.decommission import COLUMNS, SageMakerExit, Thing
 from cli.main import app as commands
-from cli.sagemaker import USES
-from statemachine.core.errors import Refused
+from cli.migration.decommission import COLUMNS, Resource, SageMakerExit
+from cli.migration.sagemaker import USES
+from statemachine.contracts.errors import OperationRefused
 
 ROLE = "arn:aws:iam::123456789012:role/training"
 
@@ -92,11 +92,11 @@ def test_the_archive_holds_each_description_and_goes_on_where_it_stopped(leaving
 
 def test_nothing_is_removed_that_was_not_archived(leaving):
     """Not archived at all, or changed since."""
-    with pytest.raises(Refused, match="endpoint/fraud is not archived"):
+    with pytest.raises(OperationRefused, match="endpoint/fraud is not archived"):
         leaving.remove(leaving.found()[0])
     leaving.archive()
-    changed = Thing("model", "fraud", "another description")
-    with pytest.raises(Refused, match="not archived as it is now"):
+    changed = Resource("model", "fraud", "another description")
+    with pytest.raises(OperationRefused, match="not archived as it is now"):
         leaving.remove(changed)
     assert len(leaving.found()) == 5
 
@@ -113,7 +113,7 @@ def test_removal_by_the_typed_name_and_resumable(leaving, fraudloop):
     some = fraudloop("sagemaker", "decommission", input="fraud\nfraud\nno\nfraud\nno\n")
     assert some.exit_code == 0, some.output
     assert [thing.key for thing in leaving.found()] == ["model/fraud", "notebook/fraud-notebook"]
-    assert leaving.ledger()["removed"] == ["endpoint-config/fraud", "endpoint/fraud", "pipeline/fraud"]
+    assert leaving.store()["removed"] == ["endpoint-config/fraud", "endpoint/fraud", "pipeline/fraud"]
     boto3.client("sagemaker").stop_notebook_instance(NotebookInstanceName="fraud-notebook")
     fraudloop("sagemaker", "archive")
     fraudloop("sagemaker", "decommission", input="fraud\nfraud-notebook\n")

@@ -25,7 +25,7 @@ def shown(page):
 @pytest.mark.parametrize("page", ["README.md", "docs/onboarding.md", "docs/runbook.md", "docs/migration.md"])
 def test_the_commands_of_a_page_run(page, system, ran, monkeypatch, tmp_path):
     """Each ends with status 0; `slo` may end with 1, which says that an objective is missed."""
-    from statemachine.core.parity import Baseline, Measured
+    from statemachine.reporting.parity import Baseline, Measured
 
     monkeypatch.chdir(tmp_path)
     held = Baseline(Measured({}, 6000.0, "d", 1), {"arn": "arn:x"}, cost_dollars=2.0)

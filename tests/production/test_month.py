@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cli.month import TRITON, TRITON_PODS, runs, standing
-from statemachine.core.cost import Cost, Line, Requests
-from statemachine.core.prices import Prices
+from cli.commands.monthly_cost import TRITON, TRITON_PODS, runs, standing
+from statemachine.reporting.cost import Cost, Line, Requests
+from statemachine.reporting.prices import Prices
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 import boto3
 import pytest
 
-from cli.baseline import read_job
-from statemachine.core.errors import Malformed, Refused
-from statemachine.core.parity import Baseline, Measured, compare, markdown, read_baseline
-from statemachine.core.prices import Prices
+from cli.migration.baseline import read_job
+from statemachine.contracts.errors import Malformed, OperationRefused
+from statemachine.reporting.parity import Baseline, Measured, compare, markdown, read_baseline
+from statemachine.reporting.prices import Prices
 
 DATA = "d" * 64
 HELD = Measured({"accuracy": 0.99, "f1": 0.60, "auc_roc": 0.95}, 1000.0, DATA, 1)
@@ -51,7 +51,7 @@ def test_only_worse_counts(measured, go):
 )
 def test_what_cannot_be_compared_is_refused(other, why):
     """No table is better than a wrong one."""
-    with pytest.raises(Refused, match=why):
+    with pytest.raises(OperationRefused, match=why):
         compare(HELD, other)
 
 
@@ -138,7 +138,7 @@ def test_the_seed_of_our_own_jobs_is_in_their_parameters(client):
 def test_what_the_job_does_not_say_is_not_made_up(client, told, answers, why):
     """A missing figure is a refusal that says how to give it."""
     arn = train(client, **told)
-    with pytest.raises(Refused, match=why):
+    with pytest.raises(OperationRefused, match=why):
         read_job(Answers(client, **answers), arn, Prices())
 
 
@@ -156,7 +156,7 @@ def test_the_commands(system, ran, fraudloop, tmp_path):
     assert fraudloop("parity", "fraud-2", "--baseline", str(path)).exit_code == 1
     ran(3, metrics={"accuracy": 0.995, "f1": 0.61, "auc_roc": 0.97}, parameters={"train": {"seed": 2}})
     other = fraudloop("parity", "fraud-3", "--baseline", str(path))
-    assert isinstance(other.exception, Refused)
+    assert isinstance(other.exception, OperationRefused)
     assert "another seed" in str(other.exception)
 
 

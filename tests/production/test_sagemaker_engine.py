@@ -8,17 +8,17 @@ import pytest
 from botocore.stub import Stubber
 from moto import mock_aws
 
-from local.simulated.kfp import MemoryPipelines
+from simulation.memory.kfp import MemoryPipelines
 from statemachine.adapters.sagemaker import Engines, Jobs, SageMakerTraining, hyperparameters, job_name
 from statemachine.bootstrap import App
-from statemachine.core.errors import Misconfigured, Unreachable
-from statemachine.core.launch import LaunchState, Pin
-from statemachine.core.order import Order
+from statemachine.contracts.errors import Misconfigured, Unreachable
+from statemachine.contracts.kfp_run import KfpRunState, PinnedVersion
+from statemachine.contracts.stage import Stage
+from statemachine.contracts.stage_request import StageRequest
 from statemachine.core.policy import Policy
-from statemachine.core.states import Stage
 from statemachine.settings import Settings
-from training.pod import sagemaker_job
-from training.pod.stage import Permanent, Result
+from training.outcome import Permanent, StageResult
+from training.runtime import sagemaker_job
 
 JOBS = Jobs(
     "arn:aws:iam::123456789012:role/training",
@@ -26,13 +26,13 @@ JOBS = Jobs(
     subnets=("subnet-1",),
     security_groups=("sg-1",),
 )
-PIN = Pin("p", "v", "n")
+PIN = PinnedVersion("p", "v", "n")
 
 
 def an_order(
     stage=Stage.TRAIN, model="fraud", attempt=1, launch="0123456789ab", uri="s3://artifacts/runs/fraud-7/train/1/0123"
 ):
-    return Order("fraud-7", model, stage, attempt, launch, uri, {"dataset": "s3://a/d"}, {"seed": 1})
+    return StageRequest("fraud-7", model, stage, attempt, launch, uri, {"dataset": "s3://a/d"}, {"seed": 1})
 
 
 @pytest.fixture
@@ -58,12 +58,12 @@ def test_a_job_is_found_by_its_name_and_by_its_id(engine):
     assert (made.name, made.launch_id) == ("fraud-7.train.1", "0123456789ab")
     [listed] = engine.list("fraud-7.train.1")
     assert (listed.kfp_id, listed.launch_id) == (made.kfp_id, made.launch_id)
-    assert engine.get(made.kfp_id).state is LaunchState.SUCCEEDED  # moto's jobs end at once
+    assert engine.get(made.kfp_id).state is KfpRunState.SUCCEEDED  # moto's jobs end at once
 
 
 def test_another_run_with_a_longer_name_is_not_ours(engine):
     """`fraud-7.` is no prefix of `fraud-70.…`, although SageMaker's names only contain each other."""
-    engine.create(Order("fraud-70", "fraud", Stage.TRAIN, 1, "a", "s3://a/x"), PIN)
+    engine.create(StageRequest("fraud-70", "fraud", Stage.TRAIN, 1, "a", "s3://a/x"), PIN)
     assert engine.list("fraud-7.") == ()
     assert len(engine.list("fraud-70.")) == 1
 
@@ -74,7 +74,7 @@ def test_the_job_is_the_stage_s_image_with_the_order_in_it(engine, client):
     [summary] = client.list_training_jobs()["TrainingJobSummaries"]
     job = client.describe_training_job(TrainingJobName=summary["TrainingJobName"])
     assert job["AlgorithmSpecification"]["TrainingImage"] == JOBS.image
-    assert job["AlgorithmSpecification"]["ContainerEntrypoint"] == ["python", "-m", "training.pod.sagemaker_job"]
+    assert job["AlgorithmSpecification"]["ContainerEntrypoint"] == ["python", "-m", "training.runtime.sagemaker_job"]
     assert job["VpcConfig"] == {"Subnets": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}
     told = sagemaker_job.arguments(job["HyperParameters"])
     assert told == an_order().arguments() | {"stage": "train"}
@@ -94,7 +94,7 @@ def test_names_fit_and_stay_apart():
 
 def test_an_order_that_sagemaker_cannot_take_is_refused_with_its_name():
     """Hyper-parameter values are short."""
-    huge = Order("fraud-7", "fraud", Stage.TRAIN, 1, "a", "s3://a/x", parameters={"x": "y" * 3000})
+    huge = StageRequest("fraud-7", "fraud", Stage.TRAIN, 1, "a", "s3://a/x", parameters={"x": "y" * 3000})
     with pytest.raises(Misconfigured, match="parameters has 30"):
         hyperparameters(huge)
 
@@ -129,18 +129,18 @@ def test_a_second_create_adopts_the_first(scripted):
     stub.add_client_error("create_training_job", "ResourceInUse", http_status_code=400)
     stub.add_response("describe_training_job", job())
     launch = engine.create(an_order(launch="secondsecond"), PIN)
-    assert (launch.launch_id, launch.state) == ("firstfirst00", LaunchState.RUNNING)
+    assert (launch.launch_id, launch.state) == ("firstfirst00", KfpRunState.RUNNING)
 
 
 @pytest.mark.parametrize(
     ("status", "state"),
     [
-        ("InProgress", LaunchState.RUNNING),
-        ("Completed", LaunchState.SUCCEEDED),
-        ("Failed", LaunchState.FAILED),
-        ("Stopping", LaunchState.CANCELING),
-        ("Stopped", LaunchState.CANCELED),
-        ("Deleting", LaunchState.UNKNOWN),
+        ("InProgress", KfpRunState.RUNNING),
+        ("Completed", KfpRunState.SUCCEEDED),
+        ("Failed", KfpRunState.FAILED),
+        ("Stopping", KfpRunState.CANCELING),
+        ("Stopped", KfpRunState.CANCELED),
+        ("Deleting", KfpRunState.UNKNOWN),
     ],
 )
 def test_sagemaker_s_states_are_ours(scripted, status, state):
@@ -208,11 +208,13 @@ def trained(order):
     """A stage that trains nothing."""
     if order.parameters.get("break"):
         raise Permanent("broken on purpose")
-    return Result(metrics={"val_auc_roc": 0.97})
+    return StageResult(metrics={"val_auc_roc": 0.97})
 
 
 def hyperparameters_at(tmp_path, **parameters):
-    told = Order("fraud-7", "fraud", Stage.TRAIN, 1, "0123456789ab", str(tmp_path / "out"), parameters=parameters)
+    told = StageRequest(
+        "fraud-7", "fraud", Stage.TRAIN, 1, "0123456789ab", str(tmp_path / "out"), parameters=parameters
+    )
     path = tmp_path / "hyperparameters.json"
     path.write_text(json.dumps(hyperparameters(told)))
     return path

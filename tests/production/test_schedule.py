@@ -9,9 +9,9 @@ import kfp
 import pytest
 from kfp import compiler, dsl
 
-from cli.recurring import NAME, PIPELINE, EventBridge, NoNightly, Schedules, six_fields
+from cli.commands.recurring import NAME, PIPELINE, EventBridge, NoNightly, Schedules, six_fields
 from local.kfp.server import EmbeddedKFP
-from statemachine.core.errors import Malformed, Refused, Unknown
+from statemachine.contracts.errors import Malformed, OperationRefused, Unknown
 
 # kfp tells each client that it needs KFP 2.
 pytestmark = pytest.mark.filterwarnings("ignore:This client only works with Kubeflow:FutureWarning")
@@ -162,7 +162,7 @@ def test_pause_and_resume(both, eventbridge):
     both.pause()
     assert [each.enabled for each in both.all()] == [False]
     eventbridge.switch(True)
-    with pytest.raises(Refused, match="EventBridge keeps the schedule"):
+    with pytest.raises(OperationRefused, match="EventBridge keeps the schedule"):
         both.resume()
     eventbridge.switch(False)
     both.resume()
@@ -171,7 +171,7 @@ def test_pause_and_resume(both, eventbridge):
 
 def test_nothing_to_resume(both):
     """It says how to make one."""
-    with pytest.raises(Refused, match="fraudloop schedule kfp"):
+    with pytest.raises(OperationRefused, match="fraudloop schedule kfp"):
         both.resume()
 
 
@@ -203,9 +203,9 @@ def test_the_commands(server, system, eventbridge, fraudloop, monkeypatch, tmp_p
 
 def test_the_arguments_are_those_of_the_end_to_end_pipeline(system):
     """Every argument is an input of the pipeline, and every input without a default is given."""
-    from cli.schedule import arguments
-    from training.pipeline_settings import read_settings
-    from training.pipelines import end_to_end_pipeline
+    from cli.commands.schedule import arguments
+    from training.pipelines.definitions import end_to_end_pipeline
+    from training.pipelines.settings import read_settings
 
     inputs = end_to_end_pipeline(
         read_settings(folder=Path(__file__).parents[2])

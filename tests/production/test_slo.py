@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from cli.slo import samples
-from statemachine.core.metrics import METRICS, Emitter
-from statemachine.core.parity import Baseline, Measured
-from statemachine.core.run import Entry, Run
-from statemachine.core.slo import Objective, Record, Targets, objectives, quantile, success_rate
+from cli.commands.slo import samples
+from statemachine.contracts.metrics import METRICS, Emitter
+from statemachine.core.run import Run, Transition
+from statemachine.reporting.parity import Baseline, Measured
+from statemachine.reporting.slo import Objective, RunRecord, Targets, objectives, quantile, success_rate
 
 DAY = 86_400.0
 
@@ -18,10 +18,10 @@ def record(state, days_ago, dollars=1.0, deploy=300.0, **metrics):
 
     at = 100 * DAY - days_ago * DAY
     history = (
-        Entry("r", 1, at - deploy, "EXPORTING", "DEPLOYING", "exported"),
-        Entry("r", 2, at, "DEPLOYING", state, "x"),
+        Transition("r", 1, at - deploy, "EXPORTING", "DEPLOYING", "exported"),
+        Transition("r", 2, at, "DEPLOYING", state, "x"),
     )
-    return Record(Run("r", "fraud", 1, State[state], metrics=metrics), history, dollars)
+    return RunRecord(Run("r", "fraud", 1, State[state], metrics=metrics), history, dollars)
 
 
 def found(records, **targets):

@@ -7,8 +7,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from cli import tune
-from local import katib as standin
+from cli.commands import tune
+from simulation import katib as standin
 
 
 def invented(command):
@@ -43,7 +43,7 @@ def test_an_adopted_optimum_is_what_the_next_run_trains_with(run, system, monkey
     with standin.serving(invented) as url:
         monkeypatch.setenv("KUBERNETES_API_URL", url)
         told = run("fraud", "--dataset", "s3://a/d", "--trials", "4", "--poll", "0.01", "--adopt", "--why", "a test")
-    item = system.ledger.model("fraud")
+    item = system.store.model("fraud")
     found = told["optimum"]["parameters"]
     assert {name: item.parameters["train"][name] for name in found} == found
     assert system.intake.parameters("fraud", item)["train"]["hidden_dim"] == found["hidden_dim"]
@@ -57,11 +57,11 @@ def test_an_adopted_optimum_is_what_the_next_run_trains_with(run, system, monkey
 
 def test_a_second_adoption_has_the_next_number_and_keeps_the_other_stages(run, system, monkeypatch):
     """Adoptions are counted; what another stage was told stays."""
-    system.people.adopt("fraud", {"train": {"seed": 9}, "preprocess": {"train": 0.6}}, {"number": 4})
+    system.operations.adopt("fraud", {"train": {"seed": 9}, "preprocess": {"train": 0.6}}, {"number": 4})
     with standin.serving(invented) as url:
         monkeypatch.setenv("KUBERNETES_API_URL", url)
         run("fraud", "--dataset", "s3://a/d", "--trials", "3", "--poll", "0.01", "--adopt")
-    item = system.ledger.model("fraud")
+    item = system.store.model("fraud")
     assert item.parameters_from["number"] == 5
     assert item.parameters["preprocess"] == {"train": 0.6}
     assert item.parameters["train"]["seed"] == 9
@@ -72,7 +72,7 @@ def test_without_adopt_nothing_is_changed(run, system, monkeypatch):
     with standin.serving(invented) as url:
         monkeypatch.setenv("KUBERNETES_API_URL", url)
         run("fraud", "--dataset", "s3://a/d", "--trials", "3", "--poll", "0.01")
-    assert not system.ledger.model("fraud").parameters
+    assert not system.store.model("fraud").parameters
 
 
 def test_without_a_data_set_it_says_what_to_do(system):

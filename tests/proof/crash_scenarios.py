@@ -5,15 +5,16 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cache
 
-from local.simulated.driver import Driver
-from local.simulated.stages import failed, honest, measured, ok, refused
-from local.simulated.world import World
-from statemachine.core.launch import LaunchState
-from statemachine.core.order import Order
+from simulation.memory.driver import CrashDriver
+from simulation.memory.stages import failed, honest, measured, ok, refused
+from simulation.memory.world import World
+from statemachine.contracts.kfp_run import KfpRunState
+from statemachine.contracts.report import Report
+from statemachine.contracts.stage import Stage
+from statemachine.contracts.stage_request import StageRequest
 from statemachine.core.policy import IntakePolicy, Policy, StagePolicy
-from statemachine.core.report import Report
-from statemachine.core.run import WishKind
-from statemachine.core.states import Stage, State
+from statemachine.core.run import RequestKind
+from statemachine.core.states import State
 
 PATIENT = StagePolicy(start_deadline=300, run_deadline=300)  # longer than any death delays a stage
 POLICY = Policy(
@@ -36,7 +37,7 @@ class Ending:
     objects: Mapping[str, tuple[int, str]]
     champion: str | None = None  # as what serves, unless it says otherwise
     hold: bool = False
-    launches: Mapping[str, int] = field(default_factory=dict)  # attempts of a stage, where there is more than one
+    kfp_runs: Mapping[str, int] = field(default_factory=dict)  # attempts of a stage, where there is more than one
     refused: tuple[str, ...] = ()
 
 
@@ -45,7 +46,7 @@ class Scenario:
     """A script, the policy it plays under, and its ending. With a `champion`, `fraud-1` was there before."""
 
     name: str
-    script: Callable[[Driver], None]
+    script: Callable[[CrashDriver], None]
     ending: Ending
     policy: Policy = POLICY
 
@@ -58,44 +59,46 @@ class Scenario:
 # -- scripts -----------------------------------------------------------------------------------------------------
 
 
-def one_run(drive: Driver) -> None:
+def one_run(drive: CrashDriver) -> None:
     drive.land("a.csv", "b.csv")
     drive.until_rest("fraud-1")
 
 
-def second_run(drive: Driver) -> None:
+def second_run(drive: CrashDriver) -> None:
     """V1 serves already; the script says what happens to the second run."""
     drive.land("c.csv")
     drive.until_rest("fraud-2")
 
 
-def first_attempt(play: Callable[[Order], Report | bytes | None]) -> Callable[[Order], Report | bytes | None]:
+def first_attempt(
+    play: Callable[[StageRequest], Report | bytes | None],
+) -> Callable[[StageRequest], Report | bytes | None]:
     return lambda order: play(order) if order.attempt == 1 else honest(order)
 
 
-def evicted_once(drive: Driver) -> None:
+def evicted_once(drive: CrashDriver) -> None:
     drive.world.stages.every(Stage.TRAIN, first_attempt(lambda order: failed(order, "evicted")))
     one_run(drive)
 
 
-def never_starts(drive: Driver) -> None:
+def never_starts(drive: CrashDriver) -> None:
     """The first train pod cannot be scheduled: KFP says RUNNING, and no `started.json` comes."""
     drive.world.stages.unschedulable.add("fraud-1.train.1")
     one_run(drive)
 
 
-def hangs(drive: Driver) -> None:
+def hangs(drive: CrashDriver) -> None:
     drive.world.stages.every(Stage.EVALUATE, first_attempt(lambda order: None))
     one_run(drive)
 
 
-def always_fails(drive: Driver) -> None:
+def always_fails(drive: CrashDriver) -> None:
     drive.world.stages.every(Stage.TRAIN, lambda order: failed(order, "evicted"))
     one_run(drive)
 
 
-def gate_says_no(drive: Driver) -> None:
-    def weak(order: Order) -> Report:
+def gate_says_no(drive: CrashDriver) -> None:
+    def weak(order: StageRequest) -> Report:
         figures = {"auc": 0.6} if order.run_id == "fraud-2" else {}
         return ok(order, {"evaluation": measured(order, **figures)}, {"evaluation": f"{order.output_uri}/e.json"})
 
@@ -103,15 +106,15 @@ def gate_says_no(drive: Driver) -> None:
     second_run(drive)
 
 
-def bad_data(drive: Driver) -> None:
-    def bad(order: Order) -> Report:
+def bad_data(drive: CrashDriver) -> None:
+    def bad(order: StageRequest) -> Report:
         return refused(order, "nothing new was accepted", {"objects": f"{order.output_uri}/objects"})
 
     drive.world.stages.every(Stage.PREPROCESS, lambda order: bad(order) if order.run_id == "fraud-2" else honest(order))
     second_run(drive)
 
 
-def breaks_on_load(drive: Driver) -> None:
+def breaks_on_load(drive: CrashDriver) -> None:
     stages = drive.world.stages
     stages.every(
         Stage.DEPLOY, lambda order: stages.break_on_load(order) if order.run_id == "fraud-2" else stages.release(order)
@@ -119,20 +122,20 @@ def breaks_on_load(drive: Driver) -> None:
     second_run(drive)
 
 
-def first_deploy_fails(drive: Driver) -> None:
+def first_deploy_fails(drive: CrashDriver) -> None:
     drive.world.stages.every(Stage.DEPLOY, drive.world.stages.break_on_load)
     one_run(drive)
 
 
-def restore_fails_too(drive: Driver) -> None:
+def restore_fails_too(drive: CrashDriver) -> None:
     drive.world.stages.every(Stage.RESTORE, lambda order: failed(order, "no node is left", permanent=True))
     breaks_on_load(drive)
 
 
-def cancelled_in(state: State, run_id: str = "fraud-2") -> Callable[[Driver], None]:
+def cancelled_in(state: State, run_id: str = "fraud-2") -> Callable[[CrashDriver], None]:
     """Ann cancels the second run once it is in `state`, and its stage is working."""
 
-    def script(drive: Driver) -> None:
+    def script(drive: CrashDriver) -> None:
         if state.stage:
             drive.world.stages.every(state.stage, lambda order: None)
         if state is State.QUEUED:
@@ -142,13 +145,13 @@ def cancelled_in(state: State, run_id: str = "fraud-2") -> Callable[[Driver], No
         if state.stage:
             name = f"{run_id}.{state.stage.value}.1"
             drive.until(lambda: bool(drive.world.pipelines.working(name)))
-        drive.deliver(lambda: drive.world.people.wish(run_id, WishKind.CANCEL, "ann", "wrong data"))
+        drive.deliver(lambda: drive.world.operations.operator_request(run_id, RequestKind.CANCEL, "ann", "wrong data"))
         drive.until_rest(run_id)
 
     return script
 
 
-def redriven(drive: Driver) -> None:
+def redriven(drive: CrashDriver) -> None:
     """Training fails for good, the cause is mended, Ann redrives from train."""
     world = drive.world
     world.stages.every(
@@ -156,29 +159,31 @@ def redriven(drive: Driver) -> None:
         lambda order: failed(order, "a bug", permanent=True) if order.run_id == "fraud-1" else honest(order),
     )
     one_run(drive)
-    drive.deliver(lambda: world.people.redrive("fraud-1", Stage.TRAIN, "ann", "mended"))
+    drive.deliver(lambda: world.operations.redrive("fraud-1", Stage.TRAIN, "ann", "mended"))
     drive.until_rest("fraud-1-r1")
 
 
-def approved(drive: Driver) -> None:
+def approved(drive: CrashDriver) -> None:
     drive.land("a.csv", "b.csv")
     drive.until_in("fraud-1", State.AWAITING_APPROVAL)
-    drive.deliver(lambda: drive.world.people.wish("fraud-1", WishKind.APPROVE, "ann", "looks good"))
+    drive.deliver(lambda: drive.world.operations.operator_request("fraud-1", RequestKind.APPROVE, "ann", "looks good"))
     drive.until_rest("fraud-1")
 
 
-def disapproved(drive: Driver) -> None:
+def disapproved(drive: CrashDriver) -> None:
     drive.land("a.csv", "b.csv")
     drive.until_in("fraud-1", State.AWAITING_APPROVAL)
-    drive.deliver(lambda: drive.world.people.wish("fraud-1", WishKind.REJECT, "bob", "not on a Friday"))
+    drive.deliver(
+        lambda: drive.world.operations.operator_request("fraud-1", RequestKind.REJECT, "bob", "not on a Friday")
+    )
     drive.until_rest("fraud-1")
 
 
-def nobody_approves(drive: Driver) -> None:
+def nobody_approves(drive: CrashDriver) -> None:
     one_run(drive)
 
 
-def nightly_twice(drive: Driver) -> None:
+def nightly_twice(drive: CrashDriver) -> None:
     """The event of `b.csv` never came; the night lists it. The same night is delivered twice, and changes nothing."""
     drive.land("a.csv")
     drive.world.files.listed.append(drive.world.object("data/fraud/b.csv"))
@@ -191,35 +196,35 @@ def nightly_twice(drive: Driver) -> None:
         drive.minute()
 
 
-def rolled_back_by_a_person(drive: Driver) -> None:
+def rolled_back_by_a_person(drive: CrashDriver) -> None:
     second_run(drive)
-    drive.deliver(lambda: drive.world.people.rollback("fraud", V1, "ann", "complaints"))
+    drive.deliver(lambda: drive.world.operations.rollback("fraud", V1, "ann", "complaints"))
     drive.until_rest("fraud-rollback-3")
 
 
-def stopped_in_the_ui(drive: Driver) -> None:
+def stopped_in_the_ui(drive: CrashDriver) -> None:
     """Somebody terminates the first train run in the KFP UI."""
     stages, pipelines = drive.world.stages, drive.world.pipelines
     stages.every(Stage.TRAIN, first_attempt(lambda order: None))
     drive.land("a.csv", "b.csv")
     drive.until(lambda: bool(pipelines.working("fraud-1.train.1")))
     for job in pipelines.working("fraud-1.train.1"):
-        pipelines.end(job.launch.kfp_id, LaunchState.FAILED, "terminated")
+        pipelines.end(job.kfp_run.kfp_id, KfpRunState.FAILED, "terminated")
     drive.until_rest("fraud-1")
 
 
-def deleted_in_the_ui(drive: Driver) -> None:
+def deleted_in_the_ui(drive: CrashDriver) -> None:
     """Somebody deletes the first train run in the KFP UI."""
     stages, pipelines = drive.world.stages, drive.world.pipelines
     stages.every(Stage.TRAIN, first_attempt(lambda order: None))
     drive.land("a.csv", "b.csv")
     drive.until(lambda: bool((run := drive.load("fraud-1")) and run.state is State.TRAINING and run.kfp_id))
     for job in pipelines.working("fraud-1.train.1"):
-        pipelines.jobs.pop(job.launch.kfp_id)
+        pipelines.jobs.pop(job.kfp_run.kfp_id)
     drive.until_rest("fraud-1")
 
 
-def arrives_during_a_run(drive: Driver) -> None:
+def arrives_during_a_run(drive: CrashDriver) -> None:
     """What arrives while a run trains waits in the open window, and is the next run."""
     drive.land("c.csv")
     drive.until_in("fraud-2", State.TRAINING)
@@ -227,7 +232,7 @@ def arrives_during_a_run(drive: Driver) -> None:
     drive.until_rest("fraud-3")
 
 
-def fenced(drive: Driver) -> None:
+def fenced(drive: CrashDriver) -> None:
     """Somebody patched the Application under generation 40: the deploy goes on above it."""
     drive.world.stages.application.generation = 40
     one_run(drive)
@@ -255,21 +260,21 @@ def second(
     return Ending({**FIRST, "fraud-2": (state, rows)}, serves, objects, **more)  # type: ignore[arg-type]
 
 
-RETRIED = (*BEGUN, "learned", "failed_for_a_while", "reported", "passed", "exported", "proven")
+RETRIED = (*BEGUN, "learned", "retryable_failure", "reported", "passed", "exported", "proven")
 NO_DEPLOY = (*EXPORTED, "failed_with_champion")
 
 SCENARIOS = (
     Scenario("happy", one_run, single(S.SUCCEEDED, *PROVEN, serves=V1)),
     Scenario("a second version", second_run, second(S.SUCCEEDED, *PROVEN, serves=V2)),
-    Scenario("retry", evicted_once, single(S.SUCCEEDED, *RETRIED, serves=V1, launches={"fraud-1.train": 2})),
+    Scenario("retry", evicted_once, single(S.SUCCEEDED, *RETRIED, serves=V1, kfp_runs={"fraud-1.train": 2})),
     Scenario(
         "start deadline",
         never_starts,
         single(
             S.SUCCEEDED,
-            *(*BEGUN, "learned", "overdue", "failed_for_a_while", "reported", "passed", "exported", "proven"),
+            *(*BEGUN, "learned", "overdue", "retryable_failure", "reported", "passed", "exported", "proven"),
             serves=V1,
-            launches={"fraud-1.train": 2},
+            kfp_runs={"fraud-1.train": 2},
         ),
     ),
     Scenario(
@@ -277,9 +282,9 @@ SCENARIOS = (
         hangs,
         single(
             S.SUCCEEDED,
-            *(*TRAINED, "overdue", "failed_for_a_while", "passed", "exported", "proven"),
+            *(*TRAINED, "overdue", "retryable_failure", "passed", "exported", "proven"),
             serves=V1,
-            launches={"fraud-1.evaluate": 2},
+            kfp_runs={"fraud-1.evaluate": 2},
         ),
     ),
     Scenario(
@@ -287,8 +292,8 @@ SCENARIOS = (
         always_fails,
         single(
             S.FAILED,
-            *(*BEGUN, "learned", "failed_for_a_while", "failed_for_a_while", "failed"),
-            launches={"fraud-1.train": 3},
+            *(*BEGUN, "learned", "retryable_failure", "retryable_failure", "failed"),
+            kfp_runs={"fraud-1.train": 3},
         ),
     ),
     Scenario("the gate says no", gate_says_no, second(S.REJECTED, *TRAINED, "failed_gate")),
@@ -365,12 +370,12 @@ SCENARIOS = (
     Scenario(
         "stopped in the KFP UI",
         stopped_in_the_ui,
-        single(S.SUCCEEDED, *RETRIED, serves=V1, launches={"fraud-1.train": 2}),
+        single(S.SUCCEEDED, *RETRIED, serves=V1, kfp_runs={"fraud-1.train": 2}),
     ),
     Scenario(
         "deleted in the KFP UI",
         deleted_in_the_ui,
-        single(S.SUCCEEDED, *RETRIED, serves=V1, launches={"fraud-1.train": 2}),
+        single(S.SUCCEEDED, *RETRIED, serves=V1, kfp_runs={"fraud-1.train": 2}),
     ),
     Scenario(
         "arrival during a run",
@@ -386,9 +391,9 @@ SCENARIOS = (
         fenced,
         single(
             S.SUCCEEDED,
-            *(*EXPORTED, "failed_for_a_while", "proven"),
+            *(*EXPORTED, "retryable_failure", "proven"),
             serves=V1,
-            launches={"fraud-1.deploy": 2},
+            kfp_runs={"fraud-1.deploy": 2},
         ),
     ),
 )
@@ -403,7 +408,7 @@ def served() -> World:
     return world
 
 
-def played(scenario: Scenario, drive_with: Callable[[World], Driver]) -> Driver:
+def played(scenario: Scenario, drive_with: Callable[[World], CrashDriver]) -> CrashDriver:
     """Play the script to its end in a fresh world."""
     world = deepcopy(served()) if scenario.champion else World()
     world.policies["fraud"] = scenario.policy

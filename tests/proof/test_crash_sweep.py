@@ -8,10 +8,10 @@ from itertools import pairwise
 import pytest
 from crash_scenarios import SCENARIOS, Ending, Scenario, played
 
-from local.simulated.deaths import Fate
-from local.simulated.driver import Driver
+from simulation.memory.crash_injection import CrashPoint
+from simulation.memory.driver import CrashDriver
 from statemachine.intake import Intake
-from statemachine.ledger import Ledger
+from statemachine.store import Store
 
 # A death after one call leaves the world as a death before the next one does, so `make test` sweeps all of the former
 # and a sample of the latter; `make soak` sweeps them all.
@@ -24,14 +24,14 @@ def test_it_ends_the_same_wherever_the_process_dies(
     scenario: Scenario, record_property: Callable[[str, object], None]
 ) -> None:
     """State, rows of the history, champion, what serves, objects, slots, launches: all as written in the table."""
-    undisturbed = played(scenario, Driver)
+    undisturbed = played(scenario, CrashDriver)
     assert problems(undisturbed, scenario.ending) == []
     calls = len(undisturbed.fate.calls)
     points = [(at, True) for at in range(1, calls + 1)] + [(at, False) for at in range(1, calls + 1, SAMPLE)]
     points = points[::STRIDE]
     wrong = {}
     for at, after in points:
-        drive = played(scenario, partial(Driver, fate=Fate(at, after)))
+        drive = played(scenario, partial(CrashDriver, fate=CrashPoint(at, after)))
         if found := problems(drive, scenario.ending):
             wrong[f"{'after' if after else 'before'} {at} {drive.fate.calls[at - 1]}"] = found
     print(f"crash sweep: {scenario.name}: {len(points)} deaths at {calls} calls")
@@ -39,17 +39,17 @@ def test_it_ends_the_same_wherever_the_process_dies(
     assert wrong == {}
 
 
-def problems(drive: Driver, ending: Ending) -> list[str]:
+def problems(drive: CrashDriver, ending: Ending) -> list[str]:
     """In words, what is not as the table says."""
     return [*_runs(drive, ending), *_release(drive, ending), *_launches(drive, ending), *_objects(drive, ending)]
 
 
-def _runs(drive: Driver, ending: Ending) -> list[str]:
-    ledger, found = Ledger(drive.world.table, str), []
+def _runs(drive: CrashDriver, ending: Ending) -> list[str]:
+    store, found = Store(drive.world.table, str), []
     if drive.runs() != sorted(ending.runs):
         found.append(f"runs are {drive.runs()}")
     for run_id, (state, rows) in ending.runs.items():
-        run, history = ledger.load(run_id), list(ledger.history(run_id))
+        run, history = store.load(run_id), list(store.history(run_id))
         if run is None:
             continue
         if run.state is not state:
@@ -63,11 +63,11 @@ def _runs(drive: Driver, ending: Ending) -> list[str]:
     return found
 
 
-def _release(drive: Driver, ending: Ending) -> list[str]:
-    model, live = Ledger(drive.world.table, str).model("fraud"), drive.world.stages.application
+def _release(drive: CrashDriver, ending: Ending) -> list[str]:
+    model, live = Store(drive.world.table, str).model("fraud"), drive.world.stages.application
     champion = model.champion.version if model.champion else ""
     expected = ending.serves if ending.champion is None else ending.champion
-    seen = {
+    observed = {
         "served": (live.version, ending.serves),
         "champion": (champion, expected),
         "training slot": (model.training, ""),
@@ -77,12 +77,12 @@ def _release(drive: Driver, ending: Ending) -> list[str]:
     }
     generations = [generation for generation, _ in live.patches]
     order = [] if generations == sorted(generations) else [f"patched in the order {generations}"]
-    return order + [f"{name}: {is_}, not {should}" for name, (is_, should) in seen.items() if is_ != should]
+    return order + [f"{name}: {is_}, not {should}" for name, (is_, should) in observed.items() if is_ != should]
 
 
-def _launches(drive: Driver, ending: Ending) -> list[str]:
+def _launches(drive: CrashDriver, ending: Ending) -> list[str]:
     pipelines, found = drive.world.pipelines, []
-    found += [f"{job.launch.name} still works" for job in pipelines.working()]
+    found += [f"{job.kfp_run.name} still works" for job in pipelines.working()]
     read: dict[str, set[str]] = {}
     for uri in drive.world.files.read_reports:
         *_, run_id, stage, attempt, launch_id, _name = uri.split("/")
@@ -92,13 +92,13 @@ def _launches(drive: Driver, ending: Ending) -> list[str]:
     for order in pipelines.created:
         attempts.setdefault(f"{order.run_id}.{order.stage.value}", set()).add(order.attempt)
     many = {name: len(numbers) for name, numbers in attempts.items() if len(numbers) > 1}
-    if many != dict(ending.launches):
-        found.append(f"attempts: {many}, not {dict(ending.launches)}")
+    if many != dict(ending.kfp_runs):
+        found.append(f"attempts: {many}, not {dict(ending.kfp_runs)}")
     return found
 
 
-def _objects(drive: Driver, ending: Ending) -> list[str]:
+def _objects(drive: CrashDriver, ending: Ending) -> list[str]:
     world = drive.world
-    intake = Intake(Ledger(world.table, str), world.policies, "data", world.clock, str, lambda _: None)
+    intake = Intake(Store(world.table, str), world.policies, "data", world.clock, str, lambda _: None)
     found = {t.key.removeprefix("data/fraud/"): (t.epoch, t.status.value) for t in intake.objects("fraud")}
     return [] if found == dict(ending.objects) else [f"objects are {found}"]

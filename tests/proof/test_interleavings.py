@@ -12,12 +12,13 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from local.simulated.shaken import MOST_LAG, ShakenWorld
-from statemachine.core.launch import LaunchState
+from simulation.memory.interleaving import MOST_LAG, InterleavedWorld
+from statemachine.contracts.kfp_run import KfpRunState
+from statemachine.contracts.stage import Stage
 from statemachine.core.model import Model
 from statemachine.core.policy import IntakePolicy, Policy, StagePolicy
-from statemachine.core.run import Kind, Run, WishKind
-from statemachine.core.states import Stage, State
+from statemachine.core.run import RequestKind, Run, RunKind
+from statemachine.core.states import State
 from statemachine.core.window import Object
 from statemachine.intake import Intake
 
@@ -43,7 +44,7 @@ class Interleavings(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = ShakenWorld({"fraud": POLICY})
+        self.world = InterleavedWorld({"fraud": POLICY})
         self.resting: dict[str, Run] = {}
         self.versions: dict[str, int] = {}
         self.epochs: dict[str, int] = {}
@@ -100,14 +101,14 @@ class Interleavings(RuleBasedStateMachine):
     @rule(data=st.data(), skew=SKEWS, late=st.booleans(), calls=st.integers(0, 12))
     def a_hint(self, data: st.DataObject, skew: float, late: bool, calls: int) -> None:
         """A look at any run, also one that nobody hinted at, also while another worker looks at it."""
-        runs = [run.id for run in self.world.all_runs() if not run.state.rests] or ["fraud-1"]
+        runs = [run.id for run in self.world.all_runs() if not run.state.terminal] or ["fraud-1"]
         run_id = data.draw(st.sampled_from(runs))
         self.start("look", lambda: self.world.reconciler.look_at(run_id), skew, late, calls)
 
     @rule(data=st.data(), call=st.sampled_from([".create", ".create", ".stop", ".write", ".list"]), late=st.booleans())
     def a_worker_freezes(self, data: st.DataObject, call: str, late: bool) -> None:
         """Right before it would launch, stop or write something, on a run that is alive."""
-        runs = [run.id for run in self.world.all_runs() if not run.state.rests]
+        runs = [run.id for run in self.world.all_runs() if not run.state.terminal]
         if runs:
             run_id = data.draw(st.sampled_from(runs))
             self.world.make_room(5)
@@ -204,25 +205,27 @@ class Interleavings(RuleBasedStateMachine):
         jobs = self.world.pipelines.working()
         job = jobs[data.draw(st.sampled_from(range(len(jobs))))]
         if delete:
-            self.world.pipelines.jobs.pop(job.launch.kfp_id)
+            self.world.pipelines.jobs.pop(job.kfp_run.kfp_id)
         else:
-            self.world.pipelines.end(job.launch.kfp_id, LaunchState.FAILED, "terminated")
+            self.world.pipelines.end(job.kfp_run.kfp_id, KfpRunState.FAILED, "terminated")
 
     # -- people -------------------------------------------------------------------------------------------------
 
-    @rule(data=st.data(), kind=st.sampled_from(WishKind), calls=st.integers(0, 4))
-    def a_wish(self, data: st.DataObject, kind: WishKind, calls: int) -> None:
+    @rule(data=st.data(), kind=st.sampled_from(RequestKind), calls=st.integers(0, 4))
+    def a_wish(self, data: st.DataObject, kind: RequestKind, calls: int) -> None:
         """At any time, of any run."""
         runs = [run.id for run in self.world.all_runs()] or ["fraud-1"]
         run_id = data.draw(st.sampled_from(runs))
-        self.start("person", lambda: self.world.people.wish(run_id, kind, "ann", "why"), 0.0, True, calls)
+        self.start(
+            "person", lambda: self.world.operations.operator_request(run_id, kind, "ann", "why"), 0.0, True, calls
+        )
 
     @rule(data=st.data(), stage=st.sampled_from([s for s in Stage if s is not Stage.RESTORE]), calls=st.integers(0, 9))
     def a_redrive(self, data: st.DataObject, stage: Stage, calls: int) -> None:
         """Of any run, from any stage."""
         runs = [run.id for run in self.world.all_runs()] or ["fraud-1"]
         run_id = data.draw(st.sampled_from(runs))
-        self.start("person", lambda: self.world.people.redrive(run_id, stage, "ann", "why"), 0.0, True, calls)
+        self.start("person", lambda: self.world.operations.redrive(run_id, stage, "ann", "why"), 0.0, True, calls)
 
     @rule(data=st.data(), calls=st.integers(0, 9))
     def a_rollback(self, data: st.DataObject, calls: int) -> None:
@@ -231,12 +234,14 @@ class Interleavings(RuleBasedStateMachine):
         versions = [release.version for release in (model.champion, *model.predecessors) if release]
         if versions:
             version = data.draw(st.sampled_from(versions))
-            self.start("person", lambda: self.world.people.rollback("fraud", version, "ann", "why"), 0.0, True, calls)
+            self.start(
+                "person", lambda: self.world.operations.rollback("fraud", version, "ann", "why"), 0.0, True, calls
+            )
 
     @rule(what=st.sampled_from(["hold", "release", "start"]))
     def a_word_about_the_model(self, what: str) -> None:
         """Hold it, release it, start it now."""
-        self.start("person", lambda: getattr(self.world.people, what)("fraud", "ann", "why"), 0.0, True, 9)
+        self.start("person", lambda: getattr(self.world.operations, what)("fraud", "ann", "why"), 0.0, True, 9)
 
     # -- what always holds --------------------------------------------------------------------------------------
 
@@ -252,14 +257,14 @@ class Interleavings(RuleBasedStateMachine):
     def every_closed_epoch_is_one_run(self) -> None:
         """And the open one is none."""
         closed = set(range(1, self.intake().window("fraud").epoch))
-        own = [r.epoch for r in self.world.all_runs() if r.kind is Kind.TRAINING and not r.parent]
+        own = [r.epoch for r in self.world.all_runs() if r.kind is RunKind.TRAINING and not r.parent]
         assert sorted(own) == sorted(closed)
 
     @invariant()
     def slots_have_one_holder(self) -> None:
         """At most one run trains and one deploys, and the model item says which."""
-        model, active = self.world.onlooker.model("fraud"), [r for r in self.world.all_runs() if not r.state.rests]
-        training = [r.id for r in active if r.kind is Kind.TRAINING]
+        model, active = self.world.onlooker.model("fraud"), [r for r in self.world.all_runs() if not r.state.terminal]
+        training = [r.id for r in active if r.kind is RunKind.TRAINING]
         assert training in ([], [model.training]), f"{training} train, the slot says {model.training!r}"
         deploying = [r.id for r in active if r.state in (State.DEPLOYING, State.ROLLING_BACK)]
         holder = model.deploying.run_id if model.deploying else ""
@@ -271,7 +276,7 @@ class Interleavings(RuleBasedStateMachine):
         for run in self.world.all_runs():
             assert run.version >= self.versions.get(run.id, 0)
             self.versions[run.id] = run.version
-            if run.state.rests:
+            if run.state.terminal:
                 assert self.resting.setdefault(run.id, run) == run, f"{run.id} came back to life"
 
     @invariant()
@@ -311,7 +316,7 @@ class Interleavings(RuleBasedStateMachine):
         for run in self.resting.values():
             for job in self.world.pipelines.working(f"{run.id}."):
                 reported = f"{job.order.output_uri}/report.json" in self.world.files.bodies
-                assert reported or job.order.launch_id in self.world.undead, f"{job.launch.name} works on"
+                assert reported or job.order.launch_id in self.world.undead, f"{job.kfp_run.name} works on"
 
     @invariant()
     def history_tells_every_step(self) -> None:
@@ -336,9 +341,9 @@ class Interleavings(RuleBasedStateMachine):
             world.begin("arrival", world.arrival(batch)).finish()
         for _ in range(300):
             if world.onlooker.model("fraud").hold:  # a roll-back that fails holds the model, in these minutes too
-                world.people.release("fraud", "ann", "the end")
+                world.operations.release("fraud", "ann", "the end")
             runs = world.all_runs()
-            if all(run.state.rests for run in runs) and not world.intake.window("fraud").count:
+            if all(run.state.terminal for run in runs) and not world.intake.window("fraud").count:
                 break
             world.quiet_minute()
         else:
@@ -385,7 +390,7 @@ class TestInterleavings(Interleavings.TestCase):  # type: ignore[name-defined]
 
 def test_a_launch_by_a_worker_that_should_be_dead_is_known_although_its_answer_was_lost() -> None:
     """Kept from a soak: it came after its run rested, and the invariant blamed the controller for it."""
-    world = ShakenWorld({"fraud": POLICY})
+    world = InterleavedWorld({"fraud": POLICY})
     world.intake.arrive([world.object("data/fraud/first.csv")])
     world.freeze = True
     for _ in range(6):

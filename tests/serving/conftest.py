@@ -9,16 +9,16 @@ import pytest
 from serving_cases import Cluster, Trained, deploy_order, export_order, halve_weights
 
 from local import triton
-from local.argocd import ArgoCD, Settings
+from local.argocd import ArgoCD, ArgoCDSettings
 from training.data.preprocess import PreprocessConfig, prepare
+from training.deployment.deploy import deploy
+from training.export.export import export
 from training.model.checkpoint import StoredCheckpoints
 from training.model.config import TrainConfig
 from training.model.model import load
 from training.model.train import train_model
-from training.pod.stage import Result
-from training.release.deploy import deploy
-from training.release.export import export
-from training.serving.asking import Asker
+from training.outcome import StageResult
+from training.serving.request_builder import RequestBuilder
 from training.synthetic import generate
 
 
@@ -33,7 +33,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         root / "model"
     )
     model = load(root / "model")
-    return Trained(root / "dataset", root / "model", model, Asker.of(root / "dataset", model))
+    return Trained(root / "dataset", root / "model", model, RequestBuilder.of(root / "dataset", model))
 
 
 @pytest.fixture(scope="session")
@@ -43,17 +43,17 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def exported(trained: Trained, bucket: Path) -> Result:
+def exported(trained: Trained, bucket: Path) -> StageResult:
     """The model's first version."""
     return export(export_order(trained, bucket))
 
 
 @pytest.fixture(scope="session")
-def cluster(exported: Result, bucket: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(exported: StageResult, bucket: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """The first version, deployed by the deploy stage and served by a real Triton, at generation 1."""
     if missing := triton.missing_system_library():
         pytest.skip(missing)
-    settings = Settings(f"{bucket}/models/fraud", spoil=halve_weights)
+    settings = ArgoCDSettings(f"{bucket}/models/fraud", spoil=halve_weights)
     with ArgoCD(tmp_path_factory.mktemp("argocd"), settings) as argocd:
         os.environ["KUBERNETES_API_URL"] = argocd.api_url
         try:

@@ -6,12 +6,12 @@ from pathlib import Path
 import torch
 
 from local.argocd import ArgoCD
-from statemachine.core.order import Order
-from statemachine.core.states import Stage
+from statemachine.contracts.stage import Stage
+from statemachine.contracts.stage_request import StageRequest
 from training.graph.graph import TEST
 from training.model.model import FraudModel
-from training.pod.stage import Result
-from training.serving.asking import Asker
+from training.outcome import StageResult
+from training.serving.request_builder import RequestBuilder
 
 BROKEN = "fraud-13-"  # versions of this run are damaged on their way to Triton
 
@@ -23,7 +23,7 @@ class Trained:
     dataset: Path
     folder: Path
     model: FraudModel
-    asker: Asker
+    asker: RequestBuilder
 
     @property
     def test(self) -> torch.Tensor:
@@ -36,7 +36,7 @@ class Cluster:
     """The stand-in, and what the first deployment said."""
 
     argocd: ArgoCD
-    deployed: Result
+    deployed: StageResult
 
     @property
     def address(self) -> str:
@@ -44,7 +44,7 @@ class Cluster:
         return self.argocd.service_url.removeprefix("http://")
 
 
-def export_order(trained: Trained, bucket: Path, run_id: str = "fraud-1", attempt: int = 1) -> Order:
+def export_order(trained: Trained, bucket: Path, run_id: str = "fraud-1", attempt: int = 1) -> StageRequest:
     """The order to export the model into a local folder that stands for the bucket."""
     evaluation = bucket / "runs" / run_id / "evaluate" / "evaluation.json"
     evaluation.parent.mkdir(parents=True, exist_ok=True)
@@ -56,10 +56,10 @@ def export_order(trained: Trained, bucket: Path, run_id: str = "fraud-1", attemp
         "profile": str(trained.dataset / "profile.json"),
     }
     uri = f"{bucket}/runs/{run_id}/export/{attempt}/0123456789ab"
-    return Order(run_id, "fraud", Stage.EXPORT, attempt, "0123456789ab", uri, inputs)
+    return StageRequest(run_id, "fraud", Stage.EXPORT, attempt, "0123456789ab", uri, inputs)
 
 
-def deploy_order(exported: Result, generation: int, stage: Stage = Stage.DEPLOY, attempt: int = 1) -> Order:
+def deploy_order(exported: StageResult, generation: int, stage: Stage = Stage.DEPLOY, attempt: int = 1) -> StageRequest:
     """The order to deploy or restore what was exported."""
     version = str(exported.details["version"])
     parameters = {
@@ -73,7 +73,7 @@ def deploy_order(exported: Result, generation: int, stage: Stage = Stage.DEPLOY,
     }
     inputs = {"repository": exported.outputs["repository"]}
     run_id = version.rpartition("-")[0]
-    return Order(run_id, "fraud", stage, attempt, f"launch{attempt}", "/nowhere", inputs, parameters)
+    return StageRequest(run_id, "fraud", stage, attempt, f"launch{attempt}", "/nowhere", inputs, parameters)
 
 
 def halve_weights(repository: Path, version: str) -> None:

@@ -14,16 +14,16 @@ import tritonclient.http as triton
 from serving_cases import Cluster, Trained, deploy_order, export_order
 from test_request_lines import LINE
 
-from statemachine.core.states import Stage
-from training.pod.integrity import write_manifest
-from training.pod.stage import Permanent, Refused, Result, Transient
-from training.release.argocd import POINTER
-from training.release.cluster import Kubernetes
-from training.release.deploy import Deployment, deploy, deploy_unless_owned, restore
-from training.release.export import export
-from training.release.goal import goal_of, golden_of
-from training.release.golden import Exchange, Golden
-from training.release.proof import ask
+from statemachine.contracts.stage import Stage
+from training.deployment.argocd import POINTER
+from training.deployment.cluster import Kubernetes
+from training.deployment.deploy import Deployment, deploy, deploy_unless_owned, restore
+from training.deployment.deploy_request import deploy_request, golden_of
+from training.deployment.verification import ask
+from training.export.export import export
+from training.export.golden import Exchange, Golden
+from training.integrity import write_manifest
+from training.outcome import Permanent, Refused, StageResult, Transient
 
 pytestmark = [pytest.mark.triton, pytest.mark.xdist_group("triton")]
 
@@ -81,12 +81,12 @@ def served(cluster: Cluster) -> str:
 
 
 @pytest.fixture(scope="module")
-def second(trained: Trained, bucket: Path) -> Result:
+def second(trained: Trained, bucket: Path) -> StageResult:
     """The same model as another run's version."""
     return export(export_order(trained, bucket, "fraud-2"))
 
 
-def test_the_first_deployment_is_proven(cluster: Cluster, exported: Result) -> None:
+def test_the_first_deployment_is_proven(cluster: Cluster, exported: StageResult) -> None:
     """It says which pod serves what, and how far the golden answers were from those offline."""
     details = cluster.deployed.details
     assert [pod["version"] for pod in details["served"]] == [exported.details["version"]]
@@ -95,7 +95,7 @@ def test_the_first_deployment_is_proven(cluster: Cluster, exported: Result) -> N
     assert details["generation"] == 1
 
 
-def test_a_new_version_takes_over_without_a_failed_request(cluster: Cluster, second: Result) -> None:
+def test_a_new_version_takes_over_without_a_failed_request(cluster: Cluster, second: StageResult) -> None:
     """A client that asks all the while sees only answers; to deploy the same once more changes nothing."""
     with asking(cluster) as client:
         result = deploy(deploy_order(second, 2))
@@ -104,7 +104,7 @@ def test_a_new_version_takes_over_without_a_failed_request(cluster: Cluster, sec
     assert deploy(deploy_order(second, 2, attempt=2)).details["golden"]["max_difference"] <= 1e-5
 
 
-def test_an_older_generation_is_fenced(cluster: Cluster, exported: Result, second: Result) -> None:
+def test_an_older_generation_is_fenced(cluster: Cluster, exported: StageResult, second: StageResult) -> None:
     """A smaller generation, and an equal one with another version, are refused, and report the live generation."""
     deploy(deploy_order(second, 10))
     for generation in (9, 10):
@@ -123,13 +123,13 @@ def test_a_version_that_breaks_while_loading_is_permanent(trained: Trained, buck
             deploy(deploy_order(broken, 20))
         assert served(cluster) == champion
         champion_uri = str(Path(broken.outputs["repository"]).with_name(champion))
-        good = Result(outputs={"repository": champion_uri}, details={"version": champion})
+        good = StageResult(outputs={"repository": champion_uri}, details={"version": champion})
         result = restore(deploy_order(good, 21, Stage.RESTORE))
     assert result.details["served"][0]["version"] == champion
     assert result.metrics["deploy_seconds"] < 30
 
 
-def test_an_answer_other_than_offline_is_permanent(cluster: Cluster, second: Result, tmp_path: Path) -> None:
+def test_an_answer_other_than_offline_is_permanent(cluster: Cluster, second: StageResult, tmp_path: Path) -> None:
     """A pod that says the right version but answers otherwise has not been deployed."""
     order = deploy_order(second, 30)
     golden = golden_of(order.inputs["repository"])
@@ -144,7 +144,9 @@ def test_an_answer_other_than_offline_is_permanent(cluster: Cluster, second: Res
         deploy(replace(order, inputs={"repository": str(folder)}))
 
 
-def test_restore_ends_an_operation_that_is_not_ours(cluster: Cluster, exported: Result, second: Result) -> None:
+def test_restore_ends_an_operation_that_is_not_ours(
+    cluster: Cluster, exported: StageResult, second: StageResult
+) -> None:
     """Somebody else's sync does not keep the champion from coming back."""
     deploy(deploy_order(second, 40))
     cluster.argocd.record.patch({"operation": {"info": [{"name": "correlationId", "value": "other"}], "sync": {}}})
@@ -152,7 +154,9 @@ def test_restore_ends_an_operation_that_is_not_ours(cluster: Cluster, exported: 
     assert result.details["generation"] == 41
 
 
-def test_the_end_to_end_pipeline_does_not_deploy_what_the_controller_owns(cluster: Cluster, second: Result) -> None:
+def test_the_end_to_end_pipeline_does_not_deploy_what_the_controller_owns(
+    cluster: Cluster, second: StageResult
+) -> None:
     """There is never a second deployer; once nobody owns the Application, the pipeline takes the next generation."""
     before = cluster.argocd.record.get()
     order = deploy_order(second, 0)
@@ -168,7 +172,9 @@ def test_the_end_to_end_pipeline_does_not_deploy_what_the_controller_owns(cluste
         cluster.argocd.record.patch({"metadata": {"annotations": {"fraudloop.io/owner": "controller"}}})
 
 
-def test_an_unreachable_api_is_transient(monkeypatch: pytest.MonkeyPatch, cluster: Cluster, exported: Result) -> None:
+def test_an_unreachable_api_is_transient(
+    monkeypatch: pytest.MonkeyPatch, cluster: Cluster, exported: StageResult
+) -> None:
     """Nothing was learned about the candidate, so another attempt may succeed."""
     monkeypatch.setenv("KUBERNETES_API_URL", "http://127.0.0.1:9")
     order = deploy_order(exported, 60)
@@ -176,9 +182,9 @@ def test_an_unreachable_api_is_transient(monkeypatch: pytest.MonkeyPatch, cluste
         deploy(replace(order, parameters={**order.parameters, "timeout_seconds": 1}))
 
 
-def test_an_application_that_is_not_there_is_permanent(cluster: Cluster, exported: Result) -> None:
+def test_an_application_that_is_not_there_is_permanent(cluster: Cluster, exported: StageResult) -> None:
     """A wrong name will not become right."""
-    goal = goal_of(deploy_order(exported, 60))
+    goal = deploy_request(deploy_order(exported, 60))
     nobody = Kubernetes("triton-other", "argocd", "triton", "triton-fraud-pods")
     with pytest.raises(Permanent, match="404"):
         Deployment(goal, nobody).run()

@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 from serving_cases import Trained, deploy_order, export_order
 
+from training import integrity, storage
 from training.data.schema import FeatureSchema
+from training.deployment.deploy import goal_of
+from training.deployment.deploy_request import golden_of
+from training.export.export import export, prove_featurisation
+from training.integrity import Tampered, sha256_folder, verify_manifest
 from training.model.model import load
-from training.pod import integrity, storage
-from training.pod.integrity import Tampered, sha256_folder, verify_manifest
-from training.pod.stage import Permanent, Result
-from training.release.deploy import goal_of
-from training.release.export import export, prove_featurisation
-from training.release.goal import golden_of
-from training.serving.boot import verify
+from training.outcome import Permanent, StageResult
 from training.serving.closure import closure, imports
 from training.serving.config_pbtxt import with_version
 from training.serving.fetch import fetch
+from training.serving.triton_model import verify
 
 pytestmark = pytest.mark.xdist_group("triton")
 
@@ -37,11 +37,11 @@ print("loaded")
 """
 
 
-def folder(exported: Result) -> Path:
+def folder(exported: StageResult) -> Path:
     return Path(exported.outputs["repository"])
 
 
-def test_the_version_is_named_by_the_repositorys_contents(exported: Result, tmp_path: Path) -> None:
+def test_the_version_is_named_by_the_repositorys_contents(exported: StageResult, tmp_path: Path) -> None:
     """Eight digits of the sha256 of the repository as it was before the version was written into it."""
     version = str(exported.details["version"])
     copy = storage.download_folder(str(folder(exported) / "repository"), tmp_path / "repository")
@@ -51,7 +51,7 @@ def test_the_version_is_named_by_the_repositorys_contents(exported: Result, tmp_
     assert version == f"fraud-1-{sha256_folder(copy)[:8]}"
 
 
-def test_everything_is_there_and_in_the_manifest(exported: Result) -> None:
+def test_everything_is_there_and_in_the_manifest(exported: StageResult) -> None:
     """Repository, model, evaluation, profile and golden requests, each with its sha256; the manifest was last."""
     listed = verify_manifest(folder(exported))
     assert {"evaluation.json", "profile.json", "golden.json", "model/encoder.safetensors", "model/head.json"} <= set(
@@ -63,13 +63,13 @@ def test_everything_is_there_and_in_the_manifest(exported: Result) -> None:
         )
 
 
-def test_the_model_is_as_trained(exported: Result, trained: Trained) -> None:
+def test_the_model_is_as_trained(exported: StageResult, trained: Trained) -> None:
     """The exported model scores as the trained one."""
     block = trained.asker.reader.block(trained.test[:100])
     assert np.array_equal(load(folder(exported) / "model").score(block), trained.model.score(block))
 
 
-def test_to_export_again_is_success(exported: Result, trained: Trained, bucket: Path) -> None:
+def test_to_export_again_is_success(exported: StageResult, trained: Trained, bucket: Path) -> None:
     """Another attempt of the same run finds its work done, and changes no byte."""
     before = {path: path.stat().st_mtime_ns for path in folder(exported).rglob("*")}
     again = export(export_order(trained, bucket, attempt=2))
@@ -113,7 +113,7 @@ def test_features_that_drift_apart_are_not_exported(trained: Trained) -> None:
         prove_featurisation(replace(trained.model, schema=schema), trained.asker)
 
 
-def test_there_is_no_pickle(exported: Result) -> None:
+def test_there_is_no_pickle(exported: StageResult) -> None:
     """No file of a version can run code when it is read; python files are code and say so."""
     for file in folder(exported).rglob("*"):
         if file.is_file() and file.suffix != ".pyc":
@@ -124,7 +124,7 @@ def test_there_is_no_pickle(exported: Result) -> None:
         assert "import pickle" not in path.read_text(), name
 
 
-def test_the_code_in_a_version_stands_alone(exported: Result) -> None:
+def test_the_code_in_a_version_stands_alone(exported: StageResult) -> None:
     """It is imported from the version, not from the machine: an older version serves with its own code."""
     version = folder(exported) / "repository" / "fraud_score" / "1"
     command = [sys.executable, "-c", STANDALONE, str(version / "code"), str(version / "model")]
@@ -139,7 +139,7 @@ def test_the_code_in_a_version_needs_no_cluster_and_no_cloud() -> None:
     assert used.isdisjoint({"kfp", "kubernetes", "tritonclient", "sklearn", "pandas", "moto", "local", "cli"})
 
 
-def test_a_pod_does_not_start_on_changed_files(exported: Result, tmp_path: Path) -> None:
+def test_a_pod_does_not_start_on_changed_files(exported: StageResult, tmp_path: Path) -> None:
     """The init container refuses a file that is not the manifest's, and so does the model before it loads anything."""
     copy = storage.download_folder(str(folder(exported)), tmp_path / "version")
     fetched = fetch(str(copy), tmp_path / "pod")
@@ -152,7 +152,7 @@ def test_a_pod_does_not_start_on_changed_files(exported: Result, tmp_path: Path)
         fetch(str(copy), tmp_path / "other")
 
 
-def test_golden_requests_are_compared_with_the_manifest(exported: Result, tmp_path: Path) -> None:
+def test_golden_requests_are_compared_with_the_manifest(exported: StageResult, tmp_path: Path) -> None:
     """A deployment proves itself by the golden requests that were exported, or not at all."""
     copy = storage.download_folder(str(folder(exported)), tmp_path / "version")
     golden = golden_of(str(copy))
@@ -170,7 +170,7 @@ def test_golden_requests_are_compared_with_the_manifest(exported: Result, tmp_pa
         golden_of(str(copy))
 
 
-def test_a_repository_of_another_version_is_refused(exported: Result) -> None:
+def test_a_repository_of_another_version_is_refused(exported: StageResult) -> None:
     """The order's version and its repository must be one."""
     order = deploy_order(exported, 1)
     with pytest.raises(Permanent, match="names version fraud-2-00000000"):

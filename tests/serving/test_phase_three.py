@@ -8,54 +8,54 @@ from pathlib import Path
 import pytest
 from serving_cases import Cluster
 
-from cli.phases import release
-from cli.phases.check import Finding, run
-from cli.phases.world import World
-from local import cloud, resources
+from cli.migration.phases import release
+from cli.migration.phases.check import Finding, run
+from cli.migration.phases.environment import Environment
+from local.aws import resources, server
 from statemachine.core.model import Release
-from training.pod.integrity import MANIFEST, sha256_bytes
-from training.release.goal import GOLDEN
+from training.deployment.deploy_request import GOLDEN
+from training.integrity import MANIFEST, sha256_bytes
 
 pytestmark = [pytest.mark.triton, pytest.mark.xdist_group("triton")]
 
 
 @pytest.fixture
-def world(cluster: Cluster, bucket: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def world(cluster: Cluster, bucket: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Environment]:
     """The version that is deployed is the champion, and what was exported of it lies in S3."""
     from moto.moto_api._internal.models import moto_api_backend
 
     monkeypatch.delenv("TRITON_URL", raising=False)
-    with cloud.serving() as url:
+    with server.serving() as url:
         named = {"AWS_ENDPOINT_URL": url, "KUBERNETES_API_URL": cluster.argocd.api_url}
         environment = {**resources.CREDENTIALS, **resources.create(url).environment(), **named}
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        world = World(environment=environment)
+        world = Environment(environment=environment)
         version = release.read_application(world).version
         champion = Release(
             version, version.rpartition("-")[0], f"s3://fraudloop-artifacts/models/fraud/{version}", 1, 1.0
         )
-        world.app.ledger.change_model("fraud", lambda model: replace(model, champion=champion))
+        world.app.store.change_model("fraud", lambda model: replace(model, champion=champion))
         for name in (MANIFEST, GOLDEN):
             put(world, name, (bucket / "models/fraud" / version / name).read_bytes())
         yield world
     moto_api_backend.reset()
 
 
-def put(world: World, name: str, body: bytes) -> None:
-    champion = world.app.ledger.model("fraud").champion
+def put(world: Environment, name: str, body: bytes) -> None:
+    champion = world.app.store.model("fraud").champion
     assert champion
     key = f"models/fraud/{champion.version}/{name}"
     world.aws("s3").put_object(Bucket="fraudloop-artifacts", Key=key, Body=body)
 
 
-def ask(world: World, part: str) -> Finding:
+def ask(world: Environment, part: str) -> Finding:
     [check] = [check for check in release.CHECKS if part in check.name]
     [finding] = run([check], world)
     return finding
 
 
-def test_inference_answers_as_it_did_offline(world: World) -> None:
+def test_inference_answers_as_it_did_offline(world: Environment) -> None:
     """The golden requests that export computed offline, replayed against a pod that the EndpointSlices name."""
     finding = ask(world, "inference answers")
     assert finding.ok, finding.said
@@ -63,9 +63,9 @@ def test_inference_answers_as_it_did_offline(world: World) -> None:
     assert ask(world, "every Triton pod").ok
 
 
-def test_an_answer_that_differs_is_no(world: World, bucket: Path) -> None:
+def test_an_answer_that_differs_is_no(world: Environment, bucket: Path) -> None:
     """Offline the model had said something else: the check says which output, and by how much."""
-    champion = world.app.ledger.model("fraud").champion
+    champion = world.app.store.model("fraud").champion
     assert champion
     golden = json.loads((bucket / "models/fraud" / champion.version / GOLDEN).read_text())
     told = next(o for o in golden["exchanges"][0]["outputs"] if o["datatype"] == "FP32")
@@ -78,7 +78,7 @@ def test_an_answer_that_differs_is_no(world: World, bucket: Path) -> None:
     assert f"{told['name']} differs by 0.25" in finding.said
 
 
-def test_golden_requests_that_were_changed_are_not_believed(world: World) -> None:
+def test_golden_requests_that_were_changed_are_not_believed(world: Environment) -> None:
     """What the manifest does not vouch for is no measure."""
     put(world, GOLDEN, b'{"format": 1, "tolerance": 1e9, "exchanges": []}')
     finding = ask(world, "inference answers")

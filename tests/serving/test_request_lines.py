@@ -9,11 +9,11 @@ import pytest
 import torch
 from serving_cases import Trained
 
-from training.data import canonical, schema
+from training.data import parser, schema
 from training.graph.block import History
 from training.graph.velocity import STATE
-from training.serving.lines import BadRequest, parse, write
-from training.serving.request import COUNTERS, MAX_LINES, Featuriser, Request
+from training.serving.csv_codec import BadRequest, parse, write
+from training.serving.request import COUNTERS, MAX_LINES, Featuriser, ScoringRequest
 
 pytestmark = pytest.mark.xdist_group("triton")
 
@@ -61,7 +61,7 @@ def test_a_real_line_is_read_as_the_file_is() -> None:
     assert clean["errors"].to_list() == [0, 0, 0b11]
     assert clean["label"].to_list() == [0, None, 1]
     assert clean["time"][0] == 1558074060
-    assert set(canonical.canonical()) <= set(clean.columns)
+    assert set(parser.canonical()) <= set(clean.columns)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_real_line_is_read_as_the_file_is() -> None:
 )
 def test_a_bad_line_is_told_with_its_column(featuriser: Featuriser, old: bytes, new: bytes, said: str) -> None:
     """What is wrong, where, and what was expected; the good line before it is not blamed."""
-    request = Request([LINE, LINE.replace(old, new)], [b"", b""], [b"", b""], np.repeat(NO_COUNTERS, 2, axis=0))
+    request = ScoringRequest([LINE, LINE.replace(old, new)], [b"", b""], [b"", b""], np.repeat(NO_COUNTERS, 2, axis=0))
     with pytest.raises(BadRequest) as refused:
         featuriser.block(request, TODAY)
     assert str(refused.value).startswith("TRANSACTION[1]: "), refused.value
@@ -112,7 +112,7 @@ def test_a_bad_line_is_told_with_its_column(featuriser: Featuriser, old: bytes, 
 def test_a_bad_history_is_told_with_its_line(featuriser: Featuriser, card: bytes, merchant: bytes, said: str) -> None:
     """A history that is from the future, of somebody else or cannot be read is refused, not learned from."""
     with pytest.raises(BadRequest, match="^" + said.replace("[", r"\[").replace("?", r"\?")):
-        featuriser.block(Request([LINE], [card], [merchant], NO_COUNTERS), TODAY)
+        featuriser.block(ScoringRequest([LINE], [card], [merchant], NO_COUNTERS), TODAY)
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -1.0])
@@ -121,13 +121,13 @@ def test_counters_are_counts(featuriser: Featuriser, wrong: float) -> None:
     counters = NO_COUNTERS.copy()
     counters[0, 7] = wrong
     with pytest.raises(BadRequest, match=COUNTERS[7]):
-        featuriser.block(Request([LINE], [b""], [b""], counters), TODAY)
+        featuriser.block(ScoringRequest([LINE], [b""], [b""], counters), TODAY)
 
 
 def test_the_same_minute_is_not_earlier(featuriser: Featuriser) -> None:
     """Ties say nothing, as in training; what a minute earlier happened does."""
     minute_before = PAST.replace(b"06:21", b"06:20")
-    block = featuriser.block(Request([LINE], [minute_before + b"\n" + PAST], [PAST], NO_COUNTERS), TODAY)
+    block = featuriser.block(ScoringRequest([LINE], [minute_before + b"\n" + PAST], [PAST], NO_COUNTERS), TODAY)
     assert block.card.present.sum() == 1
     assert block.card.gap[0, 0] == 60
     assert block.merchant.present.sum() == 0
@@ -136,7 +136,7 @@ def test_the_same_minute_is_not_earlier(featuriser: Featuriser) -> None:
 def test_a_label_is_known_only_after_the_delay(featuriser: Featuriser) -> None:
     """A fraud of yesterday is not known yet, whatever the client says; one of long ago is."""
     lines = b"\n".join([PAST.replace(b"2019", b"2018").replace(b",No", b",Yes"), EARLIER.replace(b",No", b",Yes")])
-    block = featuriser.block(Request([LINE], [lines], [b""], NO_COUNTERS), TODAY)
+    block = featuriser.block(ScoringRequest([LINE], [lines], [b""], NO_COUNTERS), TODAY)
     assert block.card.label[0, :2].tolist() == [0.0, 1.0]
     assert block.card.matured[0, :2].tolist() == [False, True]
 

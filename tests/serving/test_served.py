@@ -14,15 +14,15 @@ from serving_cases import Cluster, Trained
 from test_request_lines import LINE, PAST
 from tritonclient.utils import InferenceServerException
 
+from training.deployment.argocd import Application
+from training.deployment.verification import ask
+from training.export.golden import Exchange
 from training.model import head
-from training.release.argocd import Application
-from training.release.golden import Exchange
-from training.release.proof import ask
-from training.serving.asking import fitted_of
 from training.serving.fraud_score import tensors_of
 from training.serving.graph_request import NODE_COLUMNS, graph_request
 from training.serving.prediction_and_shapley import MAX_EXPLAINED, PredictionAndShapley
-from training.serving.request import COUNTERS, Featuriser, Request
+from training.serving.request import COUNTERS, Featuriser, ScoringRequest
+from training.serving.request_builder import fitted_of
 
 pytestmark = [pytest.mark.triton, pytest.mark.xdist_group("triton")]
 
@@ -99,7 +99,7 @@ def test_an_unseen_merchant_and_an_empty_history(trained: Trained, server: trito
     served = score(server, raw(line))
     config = trained.model.config
     featuriser = Featuriser(fitted_of(trained.model), trained.model.row, config.k, config.label_delay)
-    nothing = Request([line], [b""], [b""], np.zeros((1, len(COUNTERS)), dtype=np.float32))
+    nothing = ScoringRequest([line], [b""], [b""], np.zeros((1, len(COUNTERS)), dtype=np.float32))
     offline = trained.model.score(featuriser.block(nothing, date(2026, 11, 24)))
     assert abs(served["PROBABILITY"][0, 0] - offline[0]) <= 1e-5
 

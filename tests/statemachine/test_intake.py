@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from local.simulated.stages import honest, refused
-from local.simulated.world import BUCKET, World
-from statemachine.core.errors import Conflict, Refused, Unknown, Unreachable
-from statemachine.core.order import Order
-from statemachine.core.report import Report
+from simulation.memory.stages import honest, refused
+from simulation.memory.world import BUCKET, World
+from statemachine.contracts.errors import Conflict, OperationRefused, Unknown, Unreachable
+from statemachine.contracts.report import Report
+from statemachine.contracts.stage import Stage
+from statemachine.contracts.stage_request import StageRequest
 from statemachine.core.run import Trigger
-from statemachine.core.states import Stage, State
+from statemachine.core.states import State
 from statemachine.core.window import Object, Status
 from statemachine.intake import BATCH, NOWHERE, Intake
 from statemachine.ports import Put
@@ -174,7 +175,7 @@ def test_arrivals_during_a_run_wait_in_the_open_window() -> None:
     world.land("b.csv")
     for _ in range(3):
         world.minute()
-        assert world.ledger.load("fraud-2") is None
+        assert world.store.load("fraud-2") is None
     world.until_rest("fraud-2")
     assert on_record(world) == {"a.csv": (1, "ACCEPTED"), "b.csv": (2, "ACCEPTED")}
     second = world.files.bodies["s3://artifacts/runs/fraud-2/manifest.json"].decode()
@@ -187,7 +188,7 @@ def test_two_closers_cannot_both_win() -> None:
     world = World()
     world.land("a.csv")
     world.now += 300
-    window, model = world.intake.window("fraud"), world.ledger.model("fraud")
+    window, model = world.intake.window("fraud"), world.store.model("fraud")
     trigger = Trigger("arrival")
     assert world.intake._close(window, model, trigger, world.now)
     assert world.intake._close(window, model, trigger, world.now) is None
@@ -198,7 +199,7 @@ def test_an_arrival_between_reading_and_closing_keeps_the_window_open() -> None:
     """Closing conditions on the header, so the late object is in the run or in the next window, never in between."""
     world = World()
     world.land("a.csv")
-    window, model = world.intake.window("fraud"), world.ledger.model("fraud")
+    window, model = world.intake.window("fraud"), world.store.model("fraud")
     world.land("b.csv")
     assert world.intake._close(window, model, Trigger("arrival"), world.now) is None
     assert {epoch for epoch, _ in on_record(world).values()} == {1}
@@ -232,7 +233,7 @@ def test_a_success_marker_closes_the_window_once_a_write() -> None:
     world.intake.arrive([replace(marker, sequencer="", etag=marker.etag)])  # as a night lists it
     for _ in range(3):
         world.minute()
-    assert world.ledger.load("fraud-2") is None
+    assert world.store.load("fraud-2") is None
     world.land("b.csv")
     world.land("_SUCCESS", size=0)
     assert world.intake.close_due("fraud") is not None
@@ -245,7 +246,7 @@ def test_a_marker_that_overtakes_its_files_begins_no_empty_run() -> None:
     world.until_rest("fraud-1")
     world.land("_SUCCESS", size=0)
     world.tick()
-    assert world.ledger.load("fraud-2") is None
+    assert world.store.load("fraud-2") is None
     world.land("b.csv")
     assert world.until_rest("fraud-2").state is State.SUCCEEDED
 
@@ -253,14 +254,14 @@ def test_a_marker_that_overtakes_its_files_begins_no_empty_run() -> None:
 def test_nothing_closes_while_the_model_is_on_hold() -> None:
     """The window simply stays open, and closes when the model is released."""
     world = World()
-    world.people.hold("fraud", "ann", "a freeze")
+    world.operations.hold("fraud", "ann", "a freeze")
     world.land("a.csv")
     for _ in range(20):
         world.minute()
-    assert world.ledger.load("fraud-1") is None
-    world.people.release("fraud", "bob", "thawed")
+    assert world.store.load("fraud-1") is None
+    world.operations.release("fraud", "bob", "thawed")
     assert world.until_rest("fraud-1").state is State.SUCCEEDED
-    assert [(t.what, t.who, t.why) for t in world.ledger.told("fraud")] == [
+    assert [(t.what, t.who, t.why) for t in world.store.told("fraud")] == [
         ("hold", "ann", "a freeze"),
         ("release", "bob", "thawed"),
     ]
@@ -279,7 +280,7 @@ def test_the_same_night_twice_is_one_run() -> None:
     night(world)
     for _ in range(3):
         world.minute()
-    assert world.ledger.load("fraud-2") is None
+    assert world.store.load("fraud-2") is None
 
 
 def test_a_night_with_nothing_new_is_skipped_and_says_so() -> None:
@@ -290,7 +291,7 @@ def test_a_night_with_nothing_new_is_skipped_and_says_so() -> None:
     night(world)
     night(world)
     world.tick()
-    assert world.ledger.load("fraud-2") is None
+    assert world.store.load("fraud-2") is None
     (skipped,) = world.intake.skipped("fraud")
     assert (skipped["slot"], skipped["why"]) == (NIGHT, "nothing new in data, code and parameters")
 
@@ -304,11 +305,11 @@ def test_a_night_trains_again_when_code_or_parameters_changed() -> None:
         if change == "code":
             world.intake = replace(world.intake, code="newer")
         elif change == "parameters":
-            world.people.adopt("fraud", {"train": {"hidden_dim": 64}}, {"experiment": "katib-1"})
+            world.operations.adopt("fraud", {"train": {"hidden_dim": 64}}, {"experiment": "katib-1"})
         else:
             world.policies["fraud"] = replace(world.policies["fraud"], skip_unchanged_night=False)
         night(world)
-        assert world.ledger.load("fraud-2") is not None, change
+        assert world.store.load("fraud-2") is not None, change
 
 
 def test_a_night_tries_again_what_a_failed_run_did_not_learn() -> None:
@@ -326,7 +327,7 @@ def test_a_night_before_any_data_begins_nothing() -> None:
     """There is nothing to learn from, and that is said."""
     world = World()
     night(world)
-    assert world.ledger.load("fraud-1") is None
+    assert world.store.load("fraud-1") is None
     assert len(list(world.intake.skipped("fraud"))) == 1
 
 
@@ -344,7 +345,7 @@ def test_a_bad_file_does_not_cost_its_good_neighbour() -> None:
     """QUARANTINED with row, column and reason; the good one is learned from."""
     world = World()
 
-    def judge(order: Order) -> Report:
+    def judge(order: StageRequest) -> Report:
         verdicts = [
             {"bucket": BUCKET, "key": "data/fraud/good.csv", "etag": "etag-data/fraud/good.csv", "status": "ACCEPTED"},
             {
@@ -388,9 +389,9 @@ def test_a_quarantined_object_that_is_released_is_in_the_next_run() -> None:
     world.stages.script(Stage.PREPROCESS, lambda o: refused(o, "bad", {"objects": f"{o.output_uri}/objects"}))
     world.land("a.csv")
     assert world.until_rest("fraud-1").state is State.REJECTED
-    world.people.release_object("fraud", "data/fraud/a.csv", "ann", "the schema was wrong")
-    with pytest.raises(Refused, match="PENDING, not quarantined"):
-        world.people.release_object("fraud", "data/fraud/a.csv", "ann", "again")
+    world.operations.release_object("fraud", "data/fraud/a.csv", "ann", "the schema was wrong")
+    with pytest.raises(OperationRefused, match="PENDING, not quarantined"):
+        world.operations.release_object("fraud", "data/fraud/a.csv", "ann", "again")
     assert world.until_rest("fraud-2").state is State.SUCCEEDED
     assert on_record(world) == {"a.csv": (2, "ACCEPTED")}
 
@@ -400,13 +401,13 @@ def test_a_person_quarantines_an_object() -> None:
     world = World()
     world.land("a.csv", "b.csv")
     world.until_rest("fraud-1")
-    world.people.quarantine("fraud", "data/fraud/a.csv", "ann", "test cards")
+    world.operations.quarantine("fraud", "data/fraud/a.csv", "ann", "test cards")
     world.land("c.csv")
     world.until_rest("fraud-2")
     assert b"a.csv" not in world.files.bodies["s3://artifacts/runs/fraud-2/manifest.json"]
     assert [t.reason for t in world.intake.objects("fraud") if t.key.endswith("a.csv")] == ["by ann: test cards"]
     with pytest.raises(Unknown, match="no object"):
-        world.people.quarantine("fraud", "data/fraud/x.csv", "ann", "why")
+        world.operations.quarantine("fraud", "data/fraud/x.csv", "ann", "why")
 
 
 def test_verdicts_that_cannot_be_read_fail_the_run_and_nobody_waits() -> None:
@@ -414,7 +415,7 @@ def test_verdicts_that_cannot_be_read_fail_the_run_and_nobody_waits() -> None:
     for poison in (b"{", b"[1]", b'[{"bucket": "data"}]', b"[" * 100_000):
         world = World()
 
-        def judge(order: Order, body: bytes = poison, world: World = world) -> Report:
+        def judge(order: StageRequest, body: bytes = poison, world: World = world) -> Report:
             world.files.bodies[f"{order.output_uri}/objects"] = body
             return honest(order)
 
@@ -430,9 +431,9 @@ def test_verdicts_that_cannot_be_read_fail_the_run_and_nobody_waits() -> None:
 def test_a_slot_whose_holder_is_gone_is_freed_by_the_tick() -> None:
     """Whoever held it is not on record, or at rest."""
     world = World()
-    world.ledger.change_model("fraud", lambda model: replace(model, training="fraud-99"))
+    world.store.change_model("fraud", lambda model: replace(model, training="fraud-99"))
     assert world.intake.free_slots("fraud") == "fraud-99"
-    assert world.ledger.model("fraud").training == ""
+    assert world.store.model("fraud").training == ""
     assert world.intake.free_slots("fraud") == ""
 
 
@@ -442,7 +443,7 @@ def test_a_slot_that_is_used_is_not_freed() -> None:
     world.land("a.csv")
     for _ in range(6):
         world.minute()
-    assert world.ledger.model("fraud").training == "fraud-1"
+    assert world.store.model("fraud").training == "fraud-1"
 
 
 def test_two_models_train_side_by_side() -> None:
@@ -453,7 +454,7 @@ def test_two_models_train_side_by_side() -> None:
     world.land("b.csv", model="risk")
     for _ in range(6):
         world.minute()
-    active = {world.ledger.model(name).training for name in ("fraud", "risk")}
+    active = {world.store.model(name).training for name in ("fraud", "risk")}
     assert active == {"fraud-1", "risk-1"}
     assert world.until_rest("risk-1").state is State.SUCCEEDED
     assert world.until_rest("fraud-1").state is State.SUCCEEDED

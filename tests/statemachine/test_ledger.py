@@ -4,30 +4,30 @@ from dataclasses import replace
 
 import pytest
 
-from local.simulated.cases import NOW, model, run
-from local.simulated.table import MemoryTable
+from simulation.memory.cases import NOW, model, run
+from simulation.memory.table import MemoryTable
+from statemachine.contracts.errors import Conflict, Malformed, OperationRefused, Unknown, Unreachable
 from statemachine.core import codec
-from statemachine.core.errors import Conflict, Malformed, Refused, Unknown, Unreachable
 from statemachine.core.model import Model
-from statemachine.core.run import Entry, Run, Wish, WishKind
+from statemachine.core.run import OperatorRequest, RequestKind, Run, Transition
 from statemachine.core.states import State
-from statemachine.ledger import Ledger, Told, model_key, put_model, put_run, run_key
+from statemachine.store import AuditEntry, Store, model_key, put_model, put_run, run_key
 
 
-def ledger() -> Ledger:
+def store() -> Store:
     numbers = iter(range(10**6))
-    return Ledger(MemoryTable(), lambda: f"writer-{next(numbers)}")
+    return Store(MemoryTable(), lambda: f"writer-{next(numbers)}")
 
 
-def begun() -> tuple[Ledger, Run]:
-    book = ledger()
+def begun() -> tuple[Store, Run]:
+    book = store()
     fresh = run(State.QUEUED, version=1, claim=None)
-    book.begin(fresh, Model("fraud", training=fresh.id), Entry(fresh.id, 1, NOW, "", "QUEUED", "arrival"))
+    book.begin(fresh, Model("fraud", training=fresh.id), Transition(fresh.id, 1, NOW, "", "QUEUED", "arrival"))
     return book, book.run(fresh.id)
 
 
-def line(about: Run, version: int) -> Entry:
-    return Entry(about.id, version, NOW, "QUEUED", "PREPROCESSING", "from_preprocess")
+def line(about: Run, version: int) -> Transition:
+    return Transition(about.id, version, NOW, "QUEUED", "PREPROCESSING", "from_preprocess")
 
 
 def test_a_run_begins_with_history_index_and_slot_in_one_transaction() -> None:
@@ -40,7 +40,7 @@ def test_a_run_begins_with_history_index_and_slot_in_one_transaction() -> None:
         book.begin(replace(fresh, version=1), book.model("fraud"), line(fresh, 1))
 
 
-@pytest.mark.parametrize("write", ["move", "claim", "defer", "wish"])
+@pytest.mark.parametrize("write", ["move", "claim", "defer", "operator_request"])
 def test_a_stale_writer_loses_by_the_named_clause(write: str) -> None:
     """Somebody else wrote since it was read."""
     book, stale = begun()
@@ -50,7 +50,9 @@ def test_a_stale_writer_loses_by_the_named_clause(write: str) -> None:
         "move": lambda: book.move(moved, model(), book.model("fraud"), line(stale, moved.version)),
         "claim": lambda: book.claim(stale, "me", NOW + 150),
         "defer": lambda: book.defer(stale, NOW + 60, "second"),
-        "wish": lambda: book.wish(stale, Wish(WishKind.CANCEL, "ann", "why", NOW), NOW),
+        "operator_request": lambda: book.operator_request(
+            stale, OperatorRequest(RequestKind.CANCEL, "ann", "why", NOW), NOW
+        ),
     }
     before = dict(book.table.items)  # type: ignore[attr-defined]
     with pytest.raises(Conflict, match="the run was not changed meanwhile"):
@@ -61,11 +63,11 @@ def test_a_stale_writer_loses_by_the_named_clause(write: str) -> None:
 def test_a_move_over_a_changed_model_changes_nothing() -> None:
     """Run, history and model are one transaction."""
     book, fresh = begun()
-    seen = book.model("fraud")
+    observed = book.model("fraud")
     book.change_model("fraud", lambda item: replace(item, generation=9))
     moved = replace(fresh, version=fresh.version + 1, state=State.DEPLOYING)
     with pytest.raises(Conflict, match="the model was not changed meanwhile"):
-        book.move(moved, replace(seen, generation=5), seen, line(fresh, moved.version))
+        book.move(moved, replace(observed, generation=5), observed, line(fresh, moved.version))
     assert book.run(fresh.id) == fresh
     assert book.model("fraud").generation == 9
 
@@ -73,10 +75,10 @@ def test_a_move_over_a_changed_model_changes_nothing() -> None:
 def test_a_move_that_leaves_the_model_alone_does_not_wait_for_it() -> None:
     """A model that others change all the time must not hold up a run that only goes on."""
     book, fresh = begun()
-    seen = book.model("fraud")
+    observed = book.model("fraud")
     book.change_model("fraud", lambda item: replace(item, generation=9))
     moved = replace(fresh, version=fresh.version + 1, state=State.PREPROCESSING)
-    book.move(moved, seen, seen, line(fresh, moved.version))
+    book.move(moved, observed, observed, line(fresh, moved.version))
     assert book.run(fresh.id).state is State.PREPROCESSING
 
 
@@ -131,32 +133,32 @@ def test_an_unanswered_write_is_unreachable_and_may_have_been_made() -> None:
 
 def test_a_change_of_the_model_is_by_what_it_is_now() -> None:
     """A function of the present item, again after a conflict; it may refuse; no change is no write."""
-    book = ledger()
-    seen: list[int] = []
+    book = store()
+    observed: list[int] = []
 
     def raced(item: Model) -> Model:
-        seen.append(item.version)
-        if len(seen) == 1:
+        observed.append(item.version)
+        if len(observed) == 1:
             book.change_model("fraud", lambda other: replace(other, generation=7))
         return replace(item, training="fraud-1")
 
-    after = book.change_model("fraud", raced, Told("start", "ann", "why", NOW))
-    assert (after.training, after.generation, len(seen)) == ("fraud-1", 7, 2)
+    after = book.change_model("fraud", raced, AuditEntry("start", "ann", "why", NOW))
+    assert (after.training, after.generation, len(observed)) == ("fraud-1", 7, 2)
     assert [told.who for told in book.told("fraud")] == ["ann"]
     writes = book.table.writes  # type: ignore[attr-defined]
     book.change_model("fraud", lambda item: item)
     assert book.table.writes == writes  # type: ignore[attr-defined]
 
     def refuse(item: Model) -> Model:
-        raise Refused("no")
+        raise OperationRefused("no")
 
-    with pytest.raises(Refused):
+    with pytest.raises(OperationRefused):
         book.change_model("fraud", refuse)
 
 
 def test_what_is_not_there_is_said() -> None:
     """A run by name raises; a model that was never touched has nothing in it."""
-    book = ledger()
+    book = store()
     assert book.load("fraud-1") is None
     with pytest.raises(Unknown, match="fraudloop runs"):
         book.run("fraud-1")
@@ -181,7 +183,7 @@ def test_runs_come_newest_first_and_no_more_than_asked_for() -> None:
     book, fresh = begun()
     for n in range(2, 6):
         later = run(State.QUEUED, id=f"fraud-{10 + n}", version=1, created_at=NOW + n, claim=None)
-        book.begin(later, book.model("fraud"), Entry(later.id, 1, NOW, "", "QUEUED", "arrival"))
+        book.begin(later, book.model("fraud"), Transition(later.id, 1, NOW, "", "QUEUED", "arrival"))
     assert [each.id for each in book.runs("fraud", 2)] == ["fraud-15", "fraud-14"]
     assert list(book.runs("risk")) == []
     assert put_model(Model("x", 1), "w").clause.name.endswith("it is new")

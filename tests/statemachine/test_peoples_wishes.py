@@ -4,22 +4,23 @@ from dataclasses import replace
 
 import pytest
 
-from local.simulated.stages import failed
-from local.simulated.world import World
-from statemachine.core.errors import Refused, Unknown
-from statemachine.core.report import Artifact
-from statemachine.core.run import WishKind
-from statemachine.core.states import Stage, State
-from statemachine.people import People
+from simulation.memory.stages import failed
+from simulation.memory.world import World
+from statemachine.contracts.errors import OperationRefused, Unknown
+from statemachine.contracts.report import Artifact
+from statemachine.contracts.stage import Stage
+from statemachine.core.run import RequestKind
+from statemachine.core.states import State
+from statemachine.operations import Operations
 
 
 def until(world: World, state: State, run_id: str = "fraud-1") -> None:
     for _ in range(200):
-        run = world.ledger.load(run_id)
+        run = world.store.load(run_id)
         if run and run.state is state and (run.kfp_id or state.stage is None):
             return
         world.minute(10)
-    raise AssertionError(world.ledger.load(run_id))
+    raise AssertionError(world.store.load(run_id))
 
 
 def succeeded(*names: str) -> World:
@@ -48,11 +49,11 @@ def test_a_wish_is_only_written_and_the_reconciler_decides() -> None:
     world = World()
     world.land("a.csv")
     until(world, State.TRAINING)
-    world.people.wish("fraud-1", WishKind.CANCEL, "arn:aws:sts::1:assumed-role/x/ann", "wrong data")
-    assert world.ledger.run("fraud-1").state is State.TRAINING
+    world.operations.operator_request("fraud-1", RequestKind.CANCEL, "arn:aws:sts::1:assumed-role/x/ann", "wrong data")
+    assert world.store.run("fraud-1").state is State.TRAINING
     run = world.until_rest("fraud-1")
     assert run.reason == "cancelled by arn:aws:sts::1:assumed-role/x/ann: wrong data"
-    assert list(world.ledger.history("fraud-1"))[-1].who.endswith("/ann")
+    assert list(world.store.history("fraud-1"))[-1].who.endswith("/ann")
 
 
 def test_the_same_wish_twice_is_one() -> None:
@@ -60,9 +61,9 @@ def test_the_same_wish_twice_is_one() -> None:
     world = World()
     world.land("a.csv")
     until(world, State.TRAINING)
-    first = world.people.wish("fraud-1", WishKind.CANCEL, "ann", "wrong data")
-    again = world.people.wish("fraud-1", WishKind.CANCEL, "bob", "me too")
-    assert (again.wish, again.version) == (first.wish, first.version)
+    first = world.operations.operator_request("fraud-1", RequestKind.CANCEL, "ann", "wrong data")
+    again = world.operations.operator_request("fraud-1", RequestKind.CANCEL, "bob", "me too")
+    assert (again.operator_request, again.version) == (first.operator_request, first.version)
 
 
 def test_a_cancelled_run_leaves_nothing_behind() -> None:
@@ -72,13 +73,13 @@ def test_a_cancelled_run_leaves_nothing_behind() -> None:
     world.stages.every(Stage.TRAIN, lambda order: None)
     world.land("a.csv")
     until(world, State.TRAINING)
-    world.people.wish("fraud-1", WishKind.CANCEL, "ann", "why")
+    world.operations.operator_request("fraud-1", RequestKind.CANCEL, "ann", "why")
     for _ in range(5):
         world.minute()
-        assert world.ledger.model("fraud").training == "fraud-1"
+        assert world.store.model("fraud").training == "fraud-1"
     assert world.until_rest("fraud-1").state is State.CANCELLED
     assert world.pipelines.working() == ()
-    assert world.ledger.model("fraud").training == ""
+    assert world.store.model("fraud").training == ""
 
 
 def test_a_wish_while_a_worker_acts_is_not_lost() -> None:
@@ -87,40 +88,40 @@ def test_a_wish_while_a_worker_acts_is_not_lost() -> None:
     world.land("a.csv")
     world.now += 300
     world.tick()
-    claimed = world.ledger.claim(world.ledger.run("fraud-1"), "worker", world.now + 150)
-    world.people.wish("fraud-1", WishKind.CANCEL, "ann", "why")
-    freed = world.ledger.release("fraud-1", "worker", {"due_at": world.now})
+    claimed = world.store.claim(world.store.run("fraud-1"), "worker", world.now + 150)
+    world.operations.operator_request("fraud-1", RequestKind.CANCEL, "ann", "why")
+    freed = world.store.release("fraud-1", "worker", {"due_at": world.now})
     assert freed.version == claimed.version + 2
-    assert freed.asks(WishKind.CANCEL)
+    assert freed.asks(RequestKind.CANCEL)
 
 
 @pytest.mark.parametrize(
     ("state", "kind", "reason"),
     [
-        (State.TRAINING, WishKind.APPROVE, "only a run that is AWAITING_APPROVAL"),
-        (State.TRAINING, WishKind.REJECT, "only a run that is AWAITING_APPROVAL"),
-        (State.ROLLING_BACK, WishKind.CANCEL, "bringing the last good version back"),
+        (State.TRAINING, RequestKind.APPROVE, "only a run that is AWAITING_APPROVAL"),
+        (State.TRAINING, RequestKind.REJECT, "only a run that is AWAITING_APPROVAL"),
+        (State.ROLLING_BACK, RequestKind.CANCEL, "bringing the last good version back"),
     ],
     ids=lambda value: getattr(value, "value", ""),
 )
-def test_a_wish_that_the_state_forbids_is_refused(state: State, kind: WishKind, reason: str) -> None:
+def test_a_wish_that_the_state_forbids_is_refused(state: State, kind: RequestKind, reason: str) -> None:
     """With the reason."""
     world = succeeded() if state is State.ROLLING_BACK else World()
     run_id = "fraud-2" if state is State.ROLLING_BACK else "fraud-1"
     world.stages.script(Stage.DEPLOY, world.stages.break_on_load)
     world.land("b.csv")
     until(world, state, run_id)
-    with pytest.raises(Refused, match=reason):
-        world.people.wish(run_id, kind, "ann", "why")
+    with pytest.raises(OperationRefused, match=reason):
+        world.operations.operator_request(run_id, kind, "ann", "why")
 
 
 def test_a_run_that_is_over_takes_no_wish() -> None:
     """Terminal is final."""
     world = succeeded()
-    with pytest.raises(Refused, match="fraud-1 is over"):
-        world.people.wish("fraud-1", WishKind.CANCEL, "ann", "why")
+    with pytest.raises(OperationRefused, match="fraud-1 is over"):
+        world.operations.operator_request("fraud-1", RequestKind.CANCEL, "ann", "why")
     with pytest.raises(Unknown, match="there is no run"):
-        world.people.wish("fraud-9", WishKind.CANCEL, "ann", "why")
+        world.operations.operator_request("fraud-9", RequestKind.CANCEL, "ann", "why")
 
 
 def test_a_second_wish_of_another_kind_is_refused_with_who_was_first() -> None:
@@ -130,9 +131,9 @@ def test_a_second_wish_of_another_kind_is_refused_with_who_was_first() -> None:
     world.policies["fraud"] = replace(policy, require_approval=True)
     world.land("a.csv")
     until(world, State.AWAITING_APPROVAL)
-    world.people.wish("fraud-1", WishKind.APPROVE, "ann", "fine")
-    with pytest.raises(Refused, match="ann asked fraud-1 to approve already"):
-        world.people.wish("fraud-1", WishKind.REJECT, "bob", "no")
+    world.operations.operator_request("fraud-1", RequestKind.APPROVE, "ann", "fine")
+    with pytest.raises(OperationRefused, match="ann asked fraud-1 to approve already"):
+        world.operations.operator_request("fraud-1", RequestKind.REJECT, "bob", "no")
 
 
 # -- start ----------------------------------------------------------------------------------------------------------
@@ -142,17 +143,17 @@ def test_start_closes_the_window_now() -> None:
     """Without waiting for quiet; with who and why."""
     world = World()
     world.land("a.csv")
-    run_id = world.people.start("fraud", "ann", "the board meets")
+    run_id = world.operations.start("fraud", "ann", "the board meets")
     assert run_id == "fraud-1"
-    assert world.ledger.run(run_id).trigger.by == "ann"
+    assert world.store.run(run_id).trigger.by == "ann"
 
 
 def test_start_trains_again_on_what_is_there() -> None:
     """Also when nothing new came; but not on nothing at all."""
     world = World()
-    assert world.people.start("fraud", "ann", "why") == ""
+    assert world.operations.start("fraud", "ann", "why") == ""
     world = succeeded()
-    assert world.people.start("fraud", "ann", "again") == "fraud-2"
+    assert world.operations.start("fraud", "ann", "again") == "fraud-2"
 
 
 def test_start_during_a_run_is_a_wish_for_the_next_window() -> None:
@@ -160,22 +161,22 @@ def test_start_during_a_run_is_a_wish_for_the_next_window() -> None:
     world = World()
     world.land("a.csv")
     until(world, State.TRAINING)
-    assert world.people.start("fraud", "ann", "why") == ""
+    assert world.operations.start("fraud", "ann", "why") == ""
     assert world.until_rest("fraud-2").trigger.by == "ann"
 
 
 def test_nothing_starts_on_a_model_that_is_held_or_unknown() -> None:
     """The reason names who holds it, and what to type."""
     world = succeeded()
-    world.people.hold("fraud", "bob", "audit")
+    world.operations.hold("fraud", "bob", "audit")
     for ask in (
-        lambda: world.people.start("fraud", "ann", "why"),
-        lambda: world.people.redrive("fraud-1", Stage.TRAIN, "ann", "why"),
+        lambda: world.operations.start("fraud", "ann", "why"),
+        lambda: world.operations.redrive("fraud-1", Stage.TRAIN, "ann", "why"),
     ):
-        with pytest.raises(Refused, match="on hold since bob said: audit; `fraudloop release fraud` first"):
+        with pytest.raises(OperationRefused, match="on hold since bob said: audit; `fraudloop release fraud` first"):
             ask()
     with pytest.raises(Unknown, match="there is no model 'fruad'"):
-        world.people.start("fruad", "ann", "why")
+        world.operations.start("fruad", "ann", "why")
 
 
 # -- redrive --------------------------------------------------------------------------------------------------------
@@ -195,8 +196,8 @@ def test_nothing_starts_on_a_model_that_is_held_or_unknown() -> None:
 def test_a_redrive_is_a_new_run_that_reuses_what_was_made(broke: Stage, start: Stage, kept: set[str]) -> None:
     """With `parent`, the same manifest and pins; the stages before are not run again."""
     world = broken(broke)
-    parent = world.ledger.run("fraud-1")
-    child = world.people.redrive("fraud-1", start, "ann", "mended")
+    parent = world.store.run("fraud-1")
+    child = world.operations.redrive("fraud-1", start, "ann", "mended")
     assert (child.id, child.parent, child.manifest, child.pins) == (
         "fraud-1-r1",
         "fraud-1",
@@ -217,23 +218,23 @@ def test_a_redrive_of_a_redrive_is_numbered_on() -> None:
     world.stages.every(Stage.TRAIN, lambda order: failed(order, "a bug", permanent=True))
     world.land("a.csv", model="card-risk")
     world.until_rest("card-risk-1")
-    world.people.redrive("card-risk-1", Stage.TRAIN, "ann", "why")
+    world.operations.redrive("card-risk-1", Stage.TRAIN, "ann", "why")
     world.until_rest("card-risk-1-r1")
-    assert world.people.redrive("card-risk-1-r1", Stage.TRAIN, "ann", "why").id == "card-risk-1-r2"
+    assert world.operations.redrive("card-risk-1-r1", Stage.TRAIN, "ann", "why").id == "card-risk-1-r2"
 
 
 def test_a_redrive_checks_that_what_it_reuses_is_still_there_and_unchanged() -> None:
     """Gone, or another hash: refused, and told from where it would work."""
     world = broken(Stage.TRAIN)
-    run = world.ledger.run("fraud-1")
+    run = world.store.run("fraud-1")
     uri = run.output(Stage.PREPROCESS, "dataset")
     kept = world.files.bodies.pop(uri)
-    with pytest.raises(Refused, match="output dataset is gone"):
-        world.people.redrive("fraud-1", Stage.TRAIN, "ann", "why")
+    with pytest.raises(OperationRefused, match="output dataset is gone"):
+        world.operations.redrive("fraud-1", Stage.TRAIN, "ann", "why")
     world.files.bodies[f"{uri}/MANIFEST.json"] = kept
-    people: People = world.people
+    people: Operations = world.operations
     people._verify_artifact("it", Artifact(uri))
-    with pytest.raises(Refused, match="was changed since it was reported"):
+    with pytest.raises(OperationRefused, match="was changed since it was reported"):
         people._verify_artifact("it", replace(Artifact(uri), sha256="0" * 64))
 
 
@@ -243,13 +244,13 @@ def test_only_a_run_at_rest_is_redriven(state: State) -> None:
     world = World()
     world.land("a.csv")
     until(world, state)
-    with pytest.raises(Refused, match="only a run at rest can be redriven"):
-        world.people.redrive("fraud-1", Stage.TRAIN, "ann", "why")
+    with pytest.raises(OperationRefused, match="only a run at rest can be redriven"):
+        world.operations.redrive("fraud-1", Stage.TRAIN, "ann", "why")
     world.until_rest("fraud-1")
     world.land("b.csv")
     until(world, state, "fraud-2")
-    with pytest.raises(Refused, match="fraud-2 is training fraud"):
-        world.people.redrive("fraud-1", Stage.TRAIN, "ann", "why")
+    with pytest.raises(OperationRefused, match="fraud-2 is training fraud"):
+        world.operations.redrive("fraud-1", Stage.TRAIN, "ann", "why")
 
 
 def test_a_redrive_whose_champion_changed_is_evaluated_again() -> None:
@@ -260,11 +261,11 @@ def test_a_redrive_whose_champion_changed_is_evaluated_again() -> None:
     assert world.until_rest("fraud-2").state is State.ROLLED_BACK
     world.land("c.csv")
     world.until_rest("fraud-3")
-    world.people.redrive("fraud-2", Stage.DEPLOY, "ann", "there is a node now")
+    world.operations.redrive("fraud-2", Stage.DEPLOY, "ann", "there is a node now")
     run = world.until_rest("fraud-2-r1")
-    rows = [entry.row for entry in world.ledger.history("fraud-2-r1")]
+    rows = [entry.row for entry in world.store.history("fraud-2-r1")]
     assert rows[1] == "from_evaluate"
-    assert run.champion == world.ledger.run("fraud-3").candidate
+    assert run.champion == world.store.run("fraud-3").candidate
 
 
 # -- rollback, hold -------------------------------------------------------------------------------------------------
@@ -273,34 +274,34 @@ def test_a_redrive_whose_champion_changed_is_evaluated_again() -> None:
 def test_a_rollback_never_waits_for_training() -> None:
     """It needs only the deploying slot; the training run goes on."""
     world = succeeded("a.csv", "b.csv")
-    first = world.ledger.run("fraud-1").candidate
+    first = world.store.run("fraud-1").candidate
     world.land("c.csv")
     until(world, State.TRAINING, "fraud-3")
-    world.stages.hanging.add(world.ledger.run("fraud-3").kfp_id)
-    world.people.rollback("fraud", first, "ann", "complaints")
+    world.stages.hanging.add(world.store.run("fraud-3").kfp_id)
+    world.operations.rollback("fraud", first, "ann", "complaints")
     assert world.until_rest("fraud-rollback-3").state is State.SUCCEEDED
     assert world.stages.application.version == first
-    assert world.ledger.run("fraud-3").state is State.TRAINING
+    assert world.store.run("fraud-3").state is State.TRAINING
 
 
 def test_a_rollback_works_on_a_model_that_is_held() -> None:
     """A hold is often why somebody rolls back."""
     world = succeeded("a.csv", "b.csv")
-    world.people.hold("fraud", "ann", "complaints")
-    world.people.rollback("fraud", world.ledger.run("fraud-1").candidate, "ann", "complaints")
+    world.operations.hold("fraud", "ann", "complaints")
+    world.operations.rollback("fraud", world.store.run("fraud-1").candidate, "ann", "complaints")
     assert world.until_rest("fraud-rollback-3").state is State.SUCCEEDED
-    assert world.ledger.model("fraud").hold is not None
+    assert world.store.model("fraud").hold is not None
 
 
 def test_a_rollback_is_refused_while_another_deploys_or_to_a_version_that_never_served() -> None:
     """With the reason; asked twice, it is the first one that runs."""
     world = succeeded("a.csv", "b.csv")
-    with pytest.raises(Refused, match="is not a version that ever served fraud; known: fraud-2-"):
-        world.people.rollback("fraud", "fraud-9-00000009", "ann", "why")
-    first = world.ledger.run("fraud-1").candidate
-    world.people.rollback("fraud", first, "ann", "why")
-    with pytest.raises(Refused, match="fraud-rollback-3 is deploying fraud"):
-        world.people.rollback("fraud", first, "ann", "why")
+    with pytest.raises(OperationRefused, match="is not a version that ever served fraud; known: fraud-2-"):
+        world.operations.rollback("fraud", "fraud-9-00000009", "ann", "why")
+    first = world.store.run("fraud-1").candidate
+    world.operations.rollback("fraud", first, "ann", "why")
+    with pytest.raises(OperationRefused, match="fraud-rollback-3 is deploying fraud"):
+        world.operations.rollback("fraud", first, "ann", "why")
 
 
 def test_a_hold_stops_promotion_and_a_release_goes_on_with_it() -> None:
@@ -308,33 +309,33 @@ def test_a_hold_stops_promotion_and_a_release_goes_on_with_it() -> None:
     world = succeeded("a.csv")
     world.land("b.csv")
     until(world, State.TRAINING, "fraud-2")
-    world.people.hold("fraud", "ann", "audit")
+    world.operations.hold("fraud", "ann", "audit")
     for _ in range(60):
         world.minute()
-    run = world.ledger.run("fraud-2")
+    run = world.store.run("fraud-2")
     assert run.state is State.EXPORTING
-    assert world.ledger.model("fraud").hold is not None
-    world.people.release("fraud", "ann", "done")
+    assert world.store.model("fraud").hold is not None
+    world.operations.release("fraud", "ann", "done")
     assert world.until_rest("fraud-2").state is State.SUCCEEDED
 
 
 def test_holding_twice_keeps_the_first_reason() -> None:
     """And a hold says since when."""
     world = succeeded()
-    world.people.hold("fraud", "ann", "audit")
-    held = world.people.hold("fraud", "bob", "me too").hold
+    world.operations.hold("fraud", "ann", "audit")
+    held = world.operations.hold("fraud", "bob", "me too").hold
     assert held is not None
     assert (held.who, held.why, held.at) == ("ann", "audit", world.now)
-    assert [told.who for told in world.ledger.told("fraud")] == ["ann"]
+    assert [told.who for told in world.store.told("fraud")] == ["ann"]
 
 
 def test_adopted_parameters_reach_the_next_run_with_their_provenance() -> None:
     """What tuning found; the configuration stays below it."""
     world = succeeded()
-    world.people.adopt("fraud", {"train": {"hidden_dim": 64}}, {"experiment": "katib-1"})
+    world.operations.adopt("fraud", {"train": {"hidden_dim": 64}}, {"experiment": "katib-1"})
     world.land("b.csv")
     run = world.until_rest("fraud-2")
     assert run.parameters["train"] == {"hidden_dim": 64}
-    assert world.ledger.model("fraud").parameters_from == {"experiment": "katib-1"}
+    assert world.store.model("fraud").parameters_from == {"experiment": "katib-1"}
     order = next(o for o in world.pipelines.created if o.run_id == "fraud-2" and o.stage is Stage.TRAIN)
     assert order.parameters["hidden_dim"] == 64

@@ -6,17 +6,18 @@ from typing import Any
 
 import pytest
 
-from local.simulated.driver import Driver
-from local.simulated.stages import failed, honest, ok
-from local.simulated.world import World
+from simulation.memory.driver import CrashDriver
+from simulation.memory.stages import failed, honest, ok
+from simulation.memory.world import World
+from statemachine.contracts.errors import Malformed, Misconfigured, Unknown, Unreachable
+from statemachine.contracts.kfp_run import KfpRun, KfpRunState
+from statemachine.contracts.report import Report
+from statemachine.contracts.stage import Stage
+from statemachine.contracts.stage_request import StageRequest
 from statemachine.core import codec
-from statemachine.core.errors import Malformed, Misconfigured, Unknown, Unreachable
-from statemachine.core.launch import Launch, LaunchState
-from statemachine.core.order import Order
-from statemachine.core.report import Report
-from statemachine.core.run import Claim, Run, WishKind
-from statemachine.core.states import Stage, State
-from statemachine.ledger import put_run, run_key
+from statemachine.core.run import Claim, RequestKind, Run
+from statemachine.core.states import State
+from statemachine.store import put_run, run_key
 
 
 def begun(**more: Any) -> World:
@@ -30,11 +31,11 @@ def begun(**more: Any) -> World:
 
 def until(world: World, state: State, run_id: str = "fraud-1") -> Run:
     for _ in range(100):
-        run = world.ledger.load(run_id)
+        run = world.store.load(run_id)
         if run and run.state is state and (run.kfp_id or state.stage is None):
             return run
         world.minute(10)
-    raise AssertionError(world.ledger.load(run_id))
+    raise AssertionError(world.store.load(run_id))
 
 
 # -- a pass moves or acts -------------------------------------------------------------------------------------------
@@ -44,13 +45,13 @@ def test_a_pass_moves_or_acts_and_never_both() -> None:
     """In each pass of a whole run: a line of history, or a call that changes the world, or neither."""
     world = begun()
     for _ in range(200):
-        history = len(list(world.ledger.history("fraud-1")))
+        history = len(list(world.store.history("fraud-1")))
         effects = world.pipelines.calls.get("create", 0) + len(world.files.bodies)
         world.reconciler.look_at("fraud-1")
-        moved = len(list(world.ledger.history("fraud-1"))) - history
+        moved = len(list(world.store.history("fraud-1"))) - history
         acted = world.pipelines.calls.get("create", 0) + len(world.files.bodies) - effects
         assert not (moved and acted)
-        if world.ledger.run("fraud-1").state.rests:
+        if world.store.run("fraud-1").state.terminal:
             return
         world.stages.run()
         world.now += 1
@@ -67,8 +68,8 @@ def test_whoever_acts_has_claimed_the_run_first() -> None:
         def __getattr__(self, name: str) -> Any:
             return getattr(world.pipelines, name)
 
-        def create(self, order: Order, pin: Any) -> Launch:
-            claims.append(world.ledger.run("fraud-1").claim)
+        def create(self, order: StageRequest, pin: Any) -> KfpRun:
+            claims.append(world.store.run("fraud-1").claim)
             return world.pipelines.create(order, pin)
 
     world.wire(world.table, Watching(), world.files, world.hints)
@@ -80,8 +81,8 @@ def test_whoever_acts_has_claimed_the_run_first() -> None:
 def test_a_run_under_a_live_claim_is_left_alone() -> None:
     """Neither moved nor acted for; the hint is done, silently."""
     world = begun()
-    run = world.ledger.run("fraud-1")
-    world.ledger.claim(run, "another", world.now + 150)
+    run = world.store.run("fraud-1")
+    world.store.claim(run, "another", world.now + 150)
     before = dict(world.table.items)
     assert world.reconciler.look_at("fraud-1") == "claimed"
     assert world.table.items == before
@@ -93,14 +94,14 @@ def test_a_worker_that_comes_back_after_its_claim_ran_out_launches_nothing() -> 
     """It looks at the clock once more before it creates, and its result is not written over the other's."""
     world = begun()
     until(world, State.QUEUED)
-    while world.ledger.run("fraud-1").state is State.QUEUED:
+    while world.store.run("fraud-1").state is State.QUEUED:
         world.reconciler.look_at("fraud-1")
 
     class Slow:
         def __getattr__(self, name: str) -> Any:
             return getattr(world.pipelines, name)
 
-        def list(self, prefix: str) -> tuple[Launch, ...]:
+        def list(self, prefix: str) -> tuple[KfpRun, ...]:
             world.now += 200
             return world.pipelines.list(prefix)
 
@@ -113,7 +114,7 @@ def test_with_too_little_time_left_a_pass_does_not_claim() -> None:
     """It would be killed while it acts."""
     world = begun()
     assert world.reconciler.look_at("fraud-1", seconds_left=10) == "too little time left to claim"
-    assert world.ledger.run("fraud-1").claim is None
+    assert world.store.run("fraud-1").claim is None
 
 
 def test_a_stale_hint_changes_nothing() -> None:
@@ -136,7 +137,7 @@ def test_waiting_within_the_poll_writes_nothing() -> None:
         world.now += 60
         world.reconciler.look_at("fraud-1")
     assert world.table.writes - writes <= 1
-    assert world.ledger.run("fraud-1").started_at > 0
+    assert world.store.run("fraud-1").started_at > 0
 
 
 def test_progress_is_by_ticks_alone() -> None:
@@ -148,9 +149,9 @@ def test_progress_is_by_ticks_alone() -> None:
         world.hints.queue.clear()
         world.tick()
         world.deliver(limit=1)
-        if world.ledger.run("fraud-1").state.rests:
+        if world.store.run("fraud-1").state.terminal:
             break
-    assert world.ledger.run("fraud-1").state is State.SUCCEEDED
+    assert world.store.run("fraud-1").state is State.SUCCEEDED
 
 
 # -- not seen is not absent -----------------------------------------------------------------------------------------
@@ -168,7 +169,7 @@ def test_an_outage_is_waited_out_without_a_failure(what: str, state: State) -> N
         world.now += 60
         world.tick()
         world.deliver()
-    run = world.ledger.run("fraud-1")
+    run = world.store.run("fraud-1")
     assert (run.state, run.failures, len(world.pipelines.created)) == (state, 0, created)
     assert run.reason.startswith("unreachable")
     assert 0 < run.due_at - world.now <= world.policies["fraud"].backoff_cap
@@ -186,14 +187,14 @@ def test_a_getrun_that_fails_alone_stops_nothing() -> None:
         def __getattr__(self, name: str) -> Any:
             return getattr(world.pipelines, name)
 
-        def get(self, kfp_id: str) -> Launch | None:
+        def get(self, kfp_id: str) -> KfpRun | None:
             raise Unreachable("GetRun timed out")
 
     world.wire(world.table, Flaky(), world.files, world.hints)
     for _ in range(10):
         world.minute()
-    assert world.ledger.run("fraud-1").attempt == 1
-    assert world.pipelines.jobs[run.kfp_id].launch.state is LaunchState.RUNNING
+    assert world.store.run("fraud-1").attempt == 1
+    assert world.pipelines.jobs[run.kfp_id].kfp_run.state is KfpRunState.RUNNING
 
 
 def test_an_unreachable_kfp_is_no_message_failure() -> None:
@@ -219,7 +220,7 @@ def test_a_token_that_kfp_refuses_backs_off_like_an_outage() -> None:
     world.wire(world.table, Locked(), world.files, world.hints)
     world.stages.hanging.update(world.pipelines.jobs)
     world.minute()
-    run = world.ledger.run("fraud-1")
+    run = world.store.run("fraud-1")
     assert "FRAUDLOOP_KFP_TOKEN_SECRET" in run.reason
     assert run.claim is None
 
@@ -239,7 +240,7 @@ def test_a_lost_answer_of_createrun_launches_no_twin() -> None:
         world.tick()
         world.deliver()
     assert [order.name for order in world.pipelines.created].count("fraud-1.train.1") == 1
-    assert world.ledger.run("fraud-1").kfp_id == "kfp-2"
+    assert world.store.run("fraud-1").kfp_id == "kfp-2"
 
 
 def test_nothing_is_created_again_before_the_grace_is_over() -> None:
@@ -260,35 +261,35 @@ def test_nothing_is_created_again_before_the_grace_is_over() -> None:
 def test_of_twins_the_oldest_is_adopted_and_the_others_are_stopped() -> None:
     """By creation, then by id; only the adopted one is ever read."""
     world = begun()
-    while world.ledger.run("fraud-1").state is State.QUEUED:
+    while world.store.run("fraud-1").state is State.QUEUED:
         world.reconciler.look_at("fraud-1")
-    run = world.ledger.run("fraud-1")
+    run = world.store.run("fraud-1")
     for n, age in ((1, 5), (2, 50), (3, 20)):
-        order = Order(
+        order = StageRequest(
             "fraud-1", "fraud", Stage.PREPROCESS, 1, f"L{n}", f"s3://artifacts/runs/fraud-1/preprocess/1/L{n}"
         )
-        launch = world.pipelines.create(order, run.pins["preprocess"])
-        world.pipelines.jobs[launch.kfp_id].launch = replace(launch, created_at=world.now - age)
-    foreign = Order("fraud-1", "fraud", Stage.PREPROCESS, 10, "L9", "s3://elsewhere")
+        kfp_run = world.pipelines.create(order, run.pins["preprocess"])
+        world.pipelines.jobs[kfp_run.kfp_id].kfp_run = replace(kfp_run, created_at=world.now - age)
+    foreign = StageRequest("fraud-1", "fraud", Stage.PREPROCESS, 10, "L9", "s3://elsewhere")
     world.pipelines.create(foreign, run.pins["preprocess"])
     world.reconciler.look_at("fraud-1")
-    assert (world.ledger.run("fraud-1").kfp_id, world.ledger.run("fraud-1").launch_id) == ("kfp-2", "L2")
-    states = {kfp_id: job.launch.state for kfp_id, job in world.pipelines.jobs.items()}
-    assert (states["kfp-1"], states["kfp-3"]) == (LaunchState.FAILED, LaunchState.FAILED)
-    assert states["kfp-4"] is LaunchState.RUNNING
+    assert (world.store.run("fraud-1").kfp_id, world.store.run("fraud-1").launch_id) == ("kfp-2", "L2")
+    states = {kfp_id: job.kfp_run.state for kfp_id, job in world.pipelines.jobs.items()}
+    assert (states["kfp-1"], states["kfp-3"]) == (KfpRunState.FAILED, KfpRunState.FAILED)
+    assert states["kfp-4"] is KfpRunState.RUNNING
 
 
 def test_a_run_by_hand_under_our_name_is_not_ours() -> None:
     """Somebody cloned it in the UI: it carries no launch id of ours and is never adopted."""
     world = begun()
-    while world.ledger.run("fraud-1").state is State.QUEUED:
+    while world.store.run("fraud-1").state is State.QUEUED:
         world.reconciler.look_at("fraud-1")
     world.pipelines.create(
-        Order("fraud-1", "fraud", Stage.PREPROCESS, 1, "", "s3://x"), world.ledger.run("fraud-1").pins["train"]
+        StageRequest("fraud-1", "fraud", Stage.PREPROCESS, 1, "", "s3://x"), world.store.run("fraud-1").pins["train"]
     )
     world.reconciler.look_at("fraud-1")
-    assert world.ledger.run("fraud-1").launch_id != ""
-    assert world.ledger.run("fraud-1").kfp_id == "kfp-2"
+    assert world.store.run("fraud-1").launch_id != ""
+    assert world.store.run("fraud-1").kfp_id == "kfp-2"
 
 
 # -- reports --------------------------------------------------------------------------------------------------------
@@ -300,7 +301,7 @@ def test_a_report_counts_before_kfp_says_that_the_run_ended() -> None:
     run = until(world, State.TRAINING)
     job = world.pipelines.jobs[run.kfp_id]
     world.stages.finish(job)
-    job.launch = replace(job.launch, state=LaunchState.RUNNING)
+    job.kfp_run = replace(job.kfp_run, state=KfpRunState.RUNNING)
     assert world.reconciler.look_at("fraud-1") == "moved to EVALUATING"
 
 
@@ -314,7 +315,7 @@ def test_a_report_that_is_written_between_two_looks_is_not_missed() -> None:
         def __getattr__(self, name: str) -> Any:
             return getattr(world.pipelines, name)
 
-        def get(self, kfp_id: str) -> Launch | None:
+        def get(self, kfp_id: str) -> KfpRun | None:
             world.stages.finish(job)
             return world.pipelines.get(kfp_id)
 
@@ -326,9 +327,9 @@ def test_succeeded_without_a_report_is_a_transient_failure() -> None:
     """KFP's SUCCEEDED is not trusted; the second attempt is."""
     world = begun()
     run = until(world, State.TRAINING)
-    world.pipelines.end(run.kfp_id, LaunchState.SUCCEEDED)
+    world.pipelines.end(run.kfp_id, KfpRunState.SUCCEEDED)
     world.reconciler.look_at("fraud-1")
-    again = world.ledger.run("fraud-1")
+    again = world.store.run("fraud-1")
     assert (again.state, again.attempt, again.failures) == (State.TRAINING, 2, 1)
     assert "ended SUCCEEDED and left no report" in again.reason
     assert world.until_rest("fraud-1").state is State.SUCCEEDED
@@ -338,10 +339,10 @@ def test_only_the_adopted_launch_is_read() -> None:
     """A twin's report, however good, changes nothing."""
     world = begun()
     run = until(world, State.TRAINING)
-    twin = Order("fraud-1", "fraud", Stage.TRAIN, 1, "twin", "s3://artifacts/runs/fraud-1/train/1/twin")
+    twin = StageRequest("fraud-1", "fraud", Stage.TRAIN, 1, "twin", "s3://artifacts/runs/fraud-1/train/1/twin")
     world.files.bodies[f"{twin.output_uri}/report.json"] = honest(twin).dumps()
     world.reconciler.look_at("fraud-1")
-    assert world.ledger.run("fraud-1").state is State.TRAINING
+    assert world.store.run("fraud-1").state is State.TRAINING
     assert (
         world.until_rest("fraud-1")
         .outputs["train"]["model"]
@@ -352,9 +353,9 @@ def test_only_the_adopted_launch_is_read() -> None:
 POISON: dict[str, bytes] = {
     "not JSON": b"<html>",
     "huge": b"[" + b" " * 300_000 + b"]",
-    "another launch's": honest(Order("fraud-1", "fraud", Stage.TRAIN, 1, "other", "s3://x")).dumps(),
+    "another launch's": honest(StageRequest("fraud-1", "fraud", Stage.TRAIN, 1, "other", "s3://x")).dumps(),
     "a newer format": b'{"format": 99}',
-    "without its model": ok(Order("fraud-1", "fraud", Stage.TRAIN, 1, "LAUNCH", "s3://x")).dumps(),
+    "without its model": ok(StageRequest("fraud-1", "fraud", Stage.TRAIN, 1, "LAUNCH", "s3://x")).dumps(),
 }
 
 
@@ -383,10 +384,10 @@ def test_a_started_json_that_cannot_be_read_still_says_that_it_started() -> None
     world.files.bodies[f"s3://artifacts/runs/fraud-1/train/1/{run.launch_id}/started.json"] = b"{"
     world.now = run.launched_at + 3500
     world.reconciler.look_at("fraud-1")
-    assert world.ledger.run("fraud-1").stop == ""
+    assert world.store.run("fraud-1").stop == ""
     world.now = run.launched_at + 3601
     world.reconciler.look_at("fraud-1")
-    assert "finish" in world.ledger.run("fraud-1").stop
+    assert "finish" in world.store.run("fraud-1").stop
 
 
 # -- deadlines ------------------------------------------------------------------------------------------------------
@@ -397,7 +398,7 @@ def test_a_pod_that_never_starts_is_found_stopped_and_tried_again() -> None:
     world = begun()
     world.stages.unschedulable.add("fraud-1.train.1")
     assert world.until_rest("fraud-1").state is State.SUCCEEDED
-    rows = [(entry.row, entry.reason) for entry in world.ledger.history("fraud-1")]
+    rows = [(entry.row, entry.reason) for entry in world.store.history("fraud-1")]
     assert next(reason for row, reason in rows if row == "overdue").startswith("it did not start by its deadline")
     assert [order.name for order in world.pipelines.created].count("fraud-1.train.2") == 1
 
@@ -458,9 +459,11 @@ def test_a_deployment_with_runs_in_flight(state: State) -> None:
     until(world, state)
     for key, item in list(world.table.items.items()):
         if "body" in item:
-            world.table.items[key] = downgraded(dict(item), "fault", "unseen", "misreport", "fingerprint", "refused")
+            world.table.items[key] = downgraded(
+                dict(item), "fault", "unreachable_count", "report_error", "fingerprint", "refused"
+            )
     assert world.until_rest("fraud-1").state is State.SUCCEEDED
-    assert world.stages.application.version == world.ledger.run("fraud-1").candidate
+    assert world.stages.application.version == world.store.run("fraud-1").candidate
 
 
 # -- release --------------------------------------------------------------------------------------------------------
@@ -476,26 +479,26 @@ def test_a_late_deploy_is_fenced() -> None:
     world.until_rest("fraud-2")
     live = world.stages.application.version
     assert not world.stages.application.patch(late)
-    assert world.stages.application.version == live == world.ledger.run("fraud-2").candidate
+    assert world.stages.application.version == live == world.store.run("fraud-2").candidate
 
 
 def test_an_approval_is_of_the_champion_that_was_compared() -> None:
     """A rollback comes between evaluation and approval: the candidate is evaluated again, against what serves now."""
     world = begun()
     world.until_rest("fraud-1")
-    first = world.ledger.run("fraud-1").candidate
+    first = world.store.run("fraud-1").candidate
     world.land("b.csv")
     world.until_rest("fraud-2")
     world.policies["fraud"] = replace(world.policies["fraud"], require_approval=True)
     world.land("c.csv")
     until(world, State.AWAITING_APPROVAL, "fraud-3")
-    world.people.rollback("fraud", first, "ann", "complaints")
+    world.operations.rollback("fraud", first, "ann", "complaints")
     world.until_rest("fraud-rollback-3")
-    world.people.wish("fraud-3", WishKind.APPROVE, "ann", "fine")
+    world.operations.operator_request("fraud-3", RequestKind.APPROVE, "ann", "fine")
     world.deliver()
     assert until(world, State.EVALUATING, "fraud-3").champion == first
     until(world, State.AWAITING_APPROVAL, "fraud-3")
-    world.people.wish("fraud-3", WishKind.APPROVE, "ann", "still fine")
+    world.operations.operator_request("fraud-3", RequestKind.APPROVE, "ann", "still fine")
     assert world.until_rest("fraud-3").state is State.SUCCEEDED
 
 
@@ -504,7 +507,7 @@ def test_a_rolled_back_version_is_not_promoted_again_by_the_next_night() -> None
     world = begun()
     world.until_rest("fraud-1")
 
-    def same_content(order: Order) -> Report:
+    def same_content(order: StageRequest) -> Report:
         version = f"{order.run_id}-5a5a5a5a"
         return ok(order, {"version": version}, {"repository": f"s3://artifacts/models/fraud/{version}"})
 
@@ -513,7 +516,7 @@ def test_a_rolled_back_version_is_not_promoted_again_by_the_next_night() -> None
     world.land("b.csv")
     assert world.until_rest("fraud-2").state is State.ROLLED_BACK
     world.policies["fraud"] = replace(world.policies["fraud"], skip_unchanged_night=False)
-    Driver(world).night("2026-11-25T02:00:00Z")
+    CrashDriver(world).night("2026-11-25T02:00:00Z")
     again = world.until_rest("fraud-3")
     assert (again.state, "rolled back" in again.reason) == (State.REJECTED, True)
 
@@ -524,7 +527,7 @@ def test_a_fenced_deploy_goes_above_what_is_live() -> None:
     world.stages.application.generation = 40
     run = world.until_rest("fraud-1")
     assert (run.state, run.generation) == (State.SUCCEEDED, 41)
-    assert world.ledger.model("fraud").generation == 41
+    assert world.store.model("fraud").generation == 41
 
 
 def test_a_failure_says_what_failed_where() -> None:

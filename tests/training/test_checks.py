@@ -6,12 +6,12 @@ from datetime import date
 import polars as pl
 import pytest
 
-from training.data import admission, canonical
+from training.data import parser, validation
 from training.data.checks import Limits
-from training.data.reading import Unreadable
+from training.data.file_reader import Unreadable
 from training.synthetic import generate
 
-HEADER = ",".join(canonical.RAW_SCHEMA)
+HEADER = ",".join(parser.RAW_SCHEMA)
 GOOD = "0,0,2019,9,1,06:21,$134.09,Swipe Transaction,3527213246127876953,La Verne,CA,91750.0,5300,,No"
 LIMITS = Limits(latest=date(2020, 1, 1))
 
@@ -21,7 +21,7 @@ def judged(tmp_path, body: bytes | str, limits: Limits = LIMITS) -> list[tuple[i
     raw = tmp_path / "raw"
     raw.write_bytes(body.encode() if isinstance(body, str) else body)
     try:
-        verdict = admission.judge(raw, tmp_path / "clean.parquet", limits, tmp_path)
+        verdict = validation.judge(raw, tmp_path / "clean.parquet", limits, tmp_path)
     except Unreadable as error:
         return [(error.problem.row, error.problem.column, error.problem.found, error.problem.expected)]
     return [(problem.row, problem.column, problem.found, problem.expected) for problem in verdict.problems]
@@ -38,7 +38,7 @@ def varied(count: int) -> list[str]:
 
 def with_cell(column: str, value: str) -> str:
     cells = GOOD.split(",")
-    cells[list(canonical.RAW_SCHEMA).index(column)] = value
+    cells[list(parser.RAW_SCHEMA).index(column)] = value
     return ",".join(cells)
 
 

@@ -7,10 +7,10 @@ from types import ModuleType
 
 import pytest
 
-from statemachine.core.states import Stage
-from training import components
-from training.pod.launch import order_of, read_pointer
-from training.pod.stage import Permanent, Refused, Result
+from statemachine.contracts.stage import Stage
+from training.outcome import Permanent, Refused, StageResult
+from training.pipelines import components
+from training.runtime.launch import order_of, read_pointer
 
 
 class FakeArtifact:
@@ -37,14 +37,14 @@ STAGES = {
         {"evaluation": "evaluation"},
     ),
     "export": (
-        "training.release.export",
+        "training.export.export",
         "export",
         {"dataset": "dataset", "trained": "model", "evaluation": "evaluation", "profile": "profile"},
         {"repository": "repository"},
     ),
-    "deploy": ("training.release.deploy", "deploy", {}, {}),
-    "restore": ("training.release.deploy", "restore", {}, {}),
-    "deploy_unless_owned": ("training.release.deploy", "deploy_unless_owned", {"repository": "repository"}, {}),
+    "deploy": ("training.deployment.deploy", "deploy", {}, {}),
+    "restore": ("training.deployment.deploy", "restore", {}, {}),
+    "deploy_unless_owned": ("training.deployment.deploy", "deploy_unless_owned", {"repository": "repository"}, {}),
 }
 
 
@@ -96,7 +96,7 @@ def test_a_component_parses_calls_one_function_and_is_done(name, stand_in, tmp_p
 
     def work(order):
         orders.append(order)
-        return Result({output: f"s3x/{output}" for output in made.values()}, {"figure": 1.5})
+        return StageResult({output: f"s3x/{output}" for output in made.values()}, {"figure": 1.5})
 
     stand_in(module, function, work)
     artifacts = {own: pointing(tmp_path / own, f"in/{contract}") for own, contract in given.items()}
@@ -120,7 +120,7 @@ def test_a_component_parses_calls_one_function_and_is_done(name, stand_in, tmp_p
 def test_the_end_to_end_deploy_takes_the_version_from_the_repository(stand_in, tmp_path):
     """The last part of `models/<model>/<version>` is the version."""
     orders = []
-    stand_in("training.release.deploy", "deploy_unless_owned", lambda order: orders.append(order) or Result())
+    stand_in("training.deployment.deploy", "deploy_unless_owned", lambda order: orders.append(order) or StageResult())
     repository = pointing(tmp_path / "repository", "s3://artifacts/models/fraud/fraud-3-0123abcd/")
     components.deploy_unless_owned(**told(tmp_path), metrics=FakeArtifact(tmp_path / "metrics"), repository=repository)
     assert orders[0].parameters["version"] == "fraud-3-0123abcd"
@@ -141,7 +141,7 @@ def test_a_refusal_makes_no_pointers_and_ends_well(stand_in, tmp_path):
 
 def test_work_that_did_not_make_its_outputs_has_failed(stand_in, tmp_path):
     """A report never says `ok` for a stage whose outputs are missing."""
-    stand_in("training.model.train", "train", lambda order: Result())
+    stand_in("training.model.train", "train", lambda order: StageResult())
     artifacts = {name: FakeArtifact(tmp_path / name) for name in ("trained", "metrics")}
     with pytest.raises(Permanent, match="model"):
         components.train(**told(tmp_path), **artifacts)
@@ -160,7 +160,7 @@ def test_a_stage_that_cannot_be_imported_says_so_in_its_report(monkeypatch, tmp_
 
 def test_a_component_logs_json_lines(stand_in, tmp_path, capsys):
     """Every line on stdout is one JSON object that names the run, the stage and the launch."""
-    stand_in("training.release.deploy", "deploy", lambda order: Result())
+    stand_in("training.deployment.deploy", "deploy", lambda order: StageResult())
     components.deploy(**told(tmp_path), metrics=FakeArtifact(tmp_path / "metrics"))
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["message"] for line in lines] == ["stage started", "stage finished"]
@@ -169,7 +169,7 @@ def test_a_component_logs_json_lines(stand_in, tmp_path, capsys):
 
 def test_the_curve_and_the_page_of_an_evaluation_reach_the_ui(stand_in, tmp_path):
     """`roc` triples become KFP's three columns, `html` becomes the page."""
-    work = Result({"evaluation": "e"}, html="<h1>good</h1>", roc=((0.0, 0.0, 1.0), (1.0, 1.0, 0.0)))
+    work = StageResult({"evaluation": "e"}, html="<h1>good</h1>", roc=((0.0, 0.0, 1.0), (1.0, 1.0, 0.0)))
     stand_in("training.evaluation.evaluate", "evaluate", lambda order: work)
     names = ("evaluation", "metrics", "roc", "page")
     artifacts = {name: FakeArtifact(tmp_path / name) for name in names}

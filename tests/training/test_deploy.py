@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from statemachine.core.order import Order
-from statemachine.core.states import Stage
-from training.pod.integrity import write_manifest
-from training.pod.stage import Permanent, Refused, StageError, Transient
-from training.pod.storage import write_json
-from training.release.argocd import GENERATION, OWNER, POINTER, Application
-from training.release.cluster import Pod, Stale, Unanswered
-from training.release.deploy import Deployment, Patience, deploy_unless_owned
-from training.release.goal import goal_of
-from training.release.golden import Exchange, Golden
-from training.release.proof import Mismatch
+from statemachine.contracts.stage import Stage
+from statemachine.contracts.stage_request import StageRequest
+from training.deployment.argocd import GENERATION, OWNER, POINTER, Application
+from training.deployment.cluster import ClusterUnreachable, Pod, StaleResourceVersion
+from training.deployment.deploy import Deployment, Patience, deploy_unless_owned
+from training.deployment.deploy_request import deploy_request
+from training.deployment.verification import Mismatch
+from training.export.golden import Exchange, Golden
+from training.integrity import write_manifest
+from training.outcome import Permanent, Refused, StageError, Transient
+from training.storage import write_json
 
 NEW, OLD, OURS = "fraud-2-aaaaaaaa", "fraud-1-bbbbbbbb", "fraud-2.deploy.1.0123456789ab"
 DONE = {"phase": "Succeeded", "finishedAt": "2026-11-24T02:00:05Z"}
@@ -43,7 +43,7 @@ class FakeCluster:
 
     def patch(self, patch: Any) -> None:
         if patch["metadata"].get("resourceVersion") != self.body["metadata"]["resourceVersion"]:
-            raise Stale("changed")
+            raise StaleResourceVersion("changed")
         self.patches.append(patch)
         self.write(patch)
 
@@ -100,14 +100,16 @@ def argo(cluster: FakeCluster) -> None:
         cluster.served = dict.fromkeys(cluster.served, Application(cluster.body).version)
 
 
-def order(folder: Path, generation: int = 2, stage: Stage = Stage.DEPLOY) -> Order:
+def order(folder: Path, generation: int = 2, stage: Stage = Stage.DEPLOY) -> StageRequest:
     """Deploy NEW, exported into a folder."""
     repository = folder / NEW
     zero = {"X": np.zeros((1, 1), dtype=np.float32)}
     write_json(str(repository / "golden.json"), Golden((Exchange("fraud_score", zero, zero),)).as_dict())
     write_manifest(repository)
     parameters = {"version": NEW, "generation": generation, "timeout_seconds": 100}
-    return Order("fraud-2", "fraud", stage, 1, "0123456789ab", "/out", {"repository": str(repository)}, parameters)
+    return StageRequest(
+        "fraud-2", "fraud", stage, 1, "0123456789ab", "/out", {"repository": str(repository)}, parameters
+    )
 
 
 @pytest.fixture
@@ -118,7 +120,9 @@ def deployment(tmp_path: Path) -> Callable[..., Deployment]:
         patience = Patience(
             first_pause=1, longest_pause=1, degraded=3, clock=lambda: cluster.clock, sleep=cluster.sleep
         )
-        return Deployment(goal_of(order(tmp_path, generation)), cluster, prover=cluster, patience=patience, **more)
+        return Deployment(
+            deploy_request(order(tmp_path, generation)), cluster, prover=cluster, patience=patience, **more
+        )
 
     return make
 
@@ -357,7 +361,7 @@ def test_an_api_that_stops_answering_is_waited_for_but_not_for_ever(deployment: 
 
     def silence(cluster: FakeCluster) -> None:
         if 2 <= cluster.clock < 2 + silent[0]:
-            raise Unanswered("the Kubernetes API is unreachable")
+            raise ClusterUnreachable("the Kubernetes API is unreachable")
 
     assert deployment(FakeCluster(application(), [silence, argo])).run().details["generation"] == 2
 

@@ -1,4 +1,4 @@
-from training.pod.launch import order_of
+from training.runtime.launch import order_of
 
 
 def test_whole_numbers_are_ints_again():

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from statemachine.core.errors import Misconfigured
-from statemachine.core.order import Order
-from statemachine.core.states import Stage
-from training.pipeline_settings import PipelineSettings, read_settings
-from training.pipelines import END_TO_END, build, content_hash
+from statemachine.contracts.errors import Misconfigured
+from statemachine.contracts.stage import Stage
+from statemachine.contracts.stage_request import StageRequest
+from training.pipelines.definitions import END_TO_END, build, content_hash
+from training.pipelines.settings import PipelineSettings, read_settings
 
 pytestmark = pytest.mark.xdist_group("pipelines")
 
@@ -114,7 +114,7 @@ def test_no_task_is_ever_cached_or_retried_by_kfp(compiled, name):
 def test_a_stage_pipeline_takes_exactly_the_arguments_of_an_order(compiled, stage):
     """The controller's CreateRun and the pipeline agree; none has a default, so a forgotten one is refused."""
     parameters = compiled[f"fraudloop-{stage.value}"][0]["root"]["inputDefinitions"]["parameters"]
-    assert set(parameters) == set(Order("r", "m", stage, 1, "l", "o").arguments())
+    assert set(parameters) == set(StageRequest("r", "m", stage, 1, "l", "o").arguments())
     assert not any("defaultValue" in one for one in parameters.values())
 
 
@@ -162,7 +162,7 @@ def test_two_builds_are_equal_byte_for_byte(built, tmp_path):
     folder, definitions = built
     environment = {**os.environ, "PYTHONHASHSEED": "4711"}
     environment.pop("FRAUDLOOP_IMAGE", None)
-    command = [sys.executable, "-m", "training.pipelines", str(tmp_path)]
+    command = [sys.executable, "-m", "training.pipelines.definitions", str(tmp_path)]
     subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
     for name in [*(f"{one}.yaml" for one in definitions), "definitions.json"]:
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name

@@ -10,8 +10,8 @@ import time
 import pytest
 
 from local.kfp import EmbeddedKFP
-from training.pipeline_settings import PipelineSettings
-from training.pipelines import END_TO_END, build
+from training.pipelines.definitions import END_TO_END, build
+from training.pipelines.settings import PipelineSettings
 
 pytestmark = pytest.mark.xdist_group("pipelines-end-to-end")
 

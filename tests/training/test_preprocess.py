@@ -7,10 +7,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from training.data import canonical, schema, split
+from training import integrity, storage
+from training.data import parser, schema, split
 from training.data.preprocess import PreprocessConfig, configured, prepare
-from training.pod import integrity, storage
-from training.pod.stage import Permanent, Refused
+from training.outcome import Permanent, Refused
 from training.synthetic import generate, slices
 
 TODAY = date(2026, 1, 1)
@@ -160,7 +160,7 @@ def test_the_server_computes_the_very_same_features(made, parts, typed):
     raw = parts[2].drop(FRAUD).sample(500, seed=1)
     if not typed:
         raw = pl.read_csv(raw.write_csv().encode(), infer_schema=False)
-    served = schema.row_features(canonical.transactions(raw), fitted)
+    served = schema.row_features(parser.transactions(raw), fitted)
     keys = ["time", "card_key", "merchant_key", "amount_log"]
     stored = table(made.folder).unique(keys)
     both = served.select("time", "card_key", "merchant_key", *schema.FEATURES).join(stored, on=keys, suffix="_stored")
@@ -174,7 +174,7 @@ def test_unseen_categories_have_codes_of_their_own(made, parts):
     """A category that train has not seen has the prior risk and the lowest share; nothing raises."""
     fitted = schema.loads((made.folder / "schema.json").read_bytes())
     odd = parts[2].drop(FRAUD).head(1).with_columns(MCC=pl.lit(9998), **{"Merchant State": pl.lit("Atlantis")})
-    row = schema.row_features(canonical.transactions(odd), fitted)
+    row = schema.row_features(parser.transactions(odd), fitted)
     for name in schema.CATEGORIES:
         encoding = fitted.encodings[name]
         assert row[f"{name}_risk"].item() == pytest.approx(encoding.unseen_risk)

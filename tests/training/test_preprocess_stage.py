@@ -8,12 +8,12 @@ import polars as pl
 import pytest
 from moto import mock_aws
 
-from statemachine.core.order import Order
-from statemachine.core.states import Stage
-from training.data import reading
+from statemachine.contracts.stage import Stage
+from statemachine.contracts.stage_request import StageRequest
+from training import integrity, storage
+from training.data import file_reader
 from training.data.preprocess import preprocess
-from training.pod import integrity, storage
-from training.pod.stage import Refused
+from training.outcome import Refused
 from training.synthetic import slices
 
 TODAY = date(2026, 1, 1)
@@ -44,12 +44,12 @@ def landed(s3, key: str, body: bytes | pl.DataFrame, new: bool = True) -> dict[s
     return {"bucket": "data", "key": key, "etag": etag, "version_id": None, "size": len(content), "new": new}
 
 
-def ordered(*objects: dict[str, object], launch: str = "0123456789ab", **inputs: str) -> Order:
+def ordered(*objects: dict[str, object], launch: str = "0123456789ab", **inputs: str) -> StageRequest:
     manifest = {"format": 1, "run_id": "fraud-1", "model": "fraud", "epoch": 1, "objects": list(objects)}
     storage.write_json(f"{RUN}/manifest.json", manifest)
     output = f"{RUN}/preprocess/1/{launch}"
     told = {"manifest": f"{RUN}/manifest.json", **inputs}
-    return Order("fraud-1", "fraud", Stage.PREPROCESS, 1, launch, output, told, {"split": "quantiles"})
+    return StageRequest("fraud-1", "fraud", Stage.PREPROCESS, 1, launch, output, told, {"split": "quantiles"})
 
 
 def test_a_manifest_becomes_a_data_set(s3, parts, tmp_path):
@@ -106,7 +106,9 @@ def test_an_old_object_is_not_read_again(s3, parts, monkeypatch):
     s3.delete_object(Bucket="data", Key="old.csv")
     opened = []
     monkeypatch.setattr(
-        reading, "open_raw", lambda path, scratch, real=reading.open_raw: opened.append(path) or real(path, scratch)
+        file_reader,
+        "open_raw",
+        lambda path, scratch, real=file_reader.open_raw: opened.append(path) or real(path, scratch),
     )
     both = [old | {"new": False}, landed(s3, "night.csv", parts[1])]
     second = preprocess(ordered(*both, launch="ba9876543210"), TODAY)

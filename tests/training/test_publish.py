@@ -7,9 +7,9 @@ import kfp_server_api
 import pytest
 
 from local.kfp import EmbeddedKFP
-from training.pipeline_settings import PipelineSettings
-from training.pipelines import build, content_hash
-from training.publish import Stale, publish
+from training.pipelines.definitions import build, content_hash
+from training.pipelines.publish import StaleVersion, publish
+from training.pipelines.settings import PipelineSettings
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_changed_content_is_a_new_version_beside_the_old_one(server, directory):
 def test_a_stale_file_stops_everything_before_the_first_upload(server, directory):
     """What `sam deploy` ships and what KFP holds must be the same bytes."""
     (directory / "fraudloop-deploy.yaml").write_text("other: content\n")
-    with pytest.raises(Stale, match="make build"):
+    with pytest.raises(StaleVersion, match="make build"):
         publish(server.url, directory)
     assert (
         kfp_server_api.PipelineServiceApi(kfp_server_api.ApiClient(kfp_server_api.Configuration(host=server.url)))

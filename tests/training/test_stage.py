@@ -6,17 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from statemachine.core.order import Order
-from statemachine.core.report import MAX_BYTES, Outcome, parse
-from statemachine.core.states import Stage
-from training.pod import announcement, stage
-from training.pod.integrity import sha256_bytes
-from training.pod.stage import Permanent, Refused, Result, Transient, run_stage
+from statemachine.contracts.report import MAX_BYTES, Outcome, parse
+from statemachine.contracts.stage import Stage
+from statemachine.contracts.stage_request import StageRequest
+from training.integrity import sha256_bytes
+from training.outcome import Permanent, Refused, StageResult, Transient
+from training.runtime import completion_event, stage
+from training.runtime.stage import run_stage
 
 
 @pytest.fixture
 def order(tmp_path):
-    return Order("fraud-7", "fraud", Stage.TRAIN, 2, "0123456789ab", str(tmp_path / "out"))
+    return StageRequest("fraud-7", "fraud", Stage.TRAIN, 2, "0123456789ab", str(tmp_path / "out"))
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_started_is_there_before_the_work_and_the_report_only_after(run, order, 
 
     def work(told):
         seen.extend(path.name for path in (tmp_path / "out").iterdir())
-        return Result()
+        return StageResult()
 
     run(work)
     assert seen == ["started.json"]
@@ -64,7 +65,7 @@ def test_a_report_holds_what_the_work_handed_back(run, order, tmp_path):
         (tmp_path / "folder").mkdir()
         (tmp_path / "folder" / "MANIFEST.json").write_bytes(b"{}")
         outputs = {name: str(tmp_path / name) for name in ("file", "folder", "nowhere")}
-        return Result(outputs, {"auc": 0.9}, {"evaluation": {"rows": 3}})
+        return StageResult(outputs, {"auc": 0.9}, {"evaluation": {"rows": 3}})
 
     assert run(work) == report_of(order)
     report = report_of(order)
@@ -115,9 +116,9 @@ def test_a_failure_is_reported_and_then_raised(run, order, error, permanent, rea
 @pytest.mark.parametrize(
     "result",
     [
-        Result(metrics={"auc": float("nan")}),
-        Result(details={"text": "x" * MAX_BYTES}),
-        Result(details={"object": object()}),
+        StageResult(metrics={"auc": float("nan")}),
+        StageResult(details={"text": "x" * MAX_BYTES}),
+        StageResult(details={"object": object()}),
     ],
     ids=["nan", "too large", "no JSON"],
 )
@@ -173,8 +174,8 @@ class Bus:
 def test_an_announcement_that_fails_is_logged_and_never_raised(run, caplog, answer, said):
     """PutEvents can fail as a whole or per entry; the stage's own result stands either way."""
     bus = Bus(answer)
-    report = run(lambda told: Result())
-    announcement.announce_end(report, {announcement.BUS: "loop"}, bus)
+    report = run(lambda told: StageResult())
+    completion_event.announce_end(report, {completion_event.BUS: "loop"}, bus)
     warnings = " ".join(line.getMessage() for line in caplog.records if line.levelno >= logging.WARNING)
     assert said in warnings
     assert bool(warnings) == bool(said)
@@ -186,7 +187,7 @@ def test_an_announcement_that_fails_is_logged_and_never_raised(run, caplog, answ
 def test_without_a_bus_nothing_is_announced(run):
     """FRAUDLOOP_EVENT_BUS decides; an unset one is no error."""
     bus = Bus({})
-    announcement.announce_end(run(lambda told: Result()), {}, bus)
+    completion_event.announce_end(run(lambda told: StageResult()), {}, bus)
     assert bus.entries == []
 
 

@@ -4,7 +4,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from training.pod import integrity, storage
+from training import integrity, storage
 
 
 @pytest.fixture(params=["local", "s3"])

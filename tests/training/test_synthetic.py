@@ -8,7 +8,7 @@ from itertools import pairwise
 import polars as pl
 import pytest
 
-from training.data.canonical import RAW_SCHEMA
+from training.data.parser import RAW_SCHEMA
 from training.synthetic import COLUMNS, FRAUD_RATE, generate, slices
 from training.synthetic.world import START
 

@@ -3,7 +3,7 @@ from datetime import date
 import pytest
 
 from training.model.config import TrainConfig
-from training.pipeline_settings import read_settings
+from training.pipelines.settings import read_settings
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,11 @@ import json
 
 import pytest
 
-from statemachine.core.errors import Misconfigured
+from statemachine.contracts.errors import Misconfigured
 from training.model.config import TrainConfig
 from training.tuning.experiment import Budget, Place, experiment
+from training.tuning.katib_validation import admit, refusals
 from training.tuning.space import OBJECTIVE, SPACE
-from training.tuning.webhook import admit, refusals
 
 CONFIG = TrainConfig(seed=7, epochs=5)
 

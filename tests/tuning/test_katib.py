@@ -6,8 +6,8 @@ import re
 import pytest
 from kubernetes import client
 
-from local import katib as standin
-from statemachine.core.errors import Misconfigured, Refused, Unreachable
+from simulation import katib as standin
+from statemachine.contracts.errors import Misconfigured, OperationRefused, Unreachable
 from training.tuning.experiment import Budget, experiment
 from training.tuning.katib import Katib, optimum
 
@@ -56,7 +56,7 @@ def test_too_many_failed_trials_are_a_failed_experiment(manifest):
     with standin.serving(broken) as url:
         *_, last = connected(url).follow(connected(url).submit(manifest), pause=0.01)
     assert last.over == "Failed"
-    with pytest.raises(Refused, match="max failed count"):
+    with pytest.raises(OperationRefused, match="max failed count"):
         optimum("fraud-tune-1", last)
 
 
@@ -64,7 +64,7 @@ def test_a_name_that_is_taken_is_refused(manifest):
     """The first Experiment stays what it is."""
     with standin.serving(invented) as url:
         connected(url).submit(manifest)
-        with pytest.raises(Refused, match="already exists"):
+        with pytest.raises(OperationRefused, match="already exists"):
             connected(url).submit(manifest)
 
 
@@ -77,7 +77,7 @@ def test_a_bad_manifest_is_not_even_sent(manifest):
 
 def test_an_experiment_that_is_not_there_is_refused():
     """With Kubernetes' own words."""
-    with standin.serving(invented) as url, pytest.raises(Refused, match="not found"):
+    with standin.serving(invented) as url, pytest.raises(OperationRefused, match="not found"):
         connected(url).standing("no-such")
 
 

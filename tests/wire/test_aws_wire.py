@@ -8,10 +8,10 @@ import pytest
 from botocore.config import Config
 from faulty_wire import Fault
 
-from local.simulated.world import World
+from simulation.memory.world import World
 from statemachine.adapters.dynamodb import SCHEMA, DynamoTable
 from statemachine.adapters.s3 import S3Files
-from statemachine.core.errors import Conflict, Unreachable
+from statemachine.contracts.errors import Conflict, Unreachable
 from statemachine.core.states import State
 from statemachine.ports import Clause, Key, Put
 
@@ -119,8 +119,8 @@ def test_a_run_gets_through_a_wire_that_keeps_failing(wire, seed):
         until_done(lambda name=name: world.land(name))
     for _ in range(120):
         until_done(world.minute)
-        run = until_done(lambda: world.ledger.load("fraud-1"))
-        if run and run.state.rests:
+        run = until_done(lambda: world.store.load("fraud-1"))
+        if run and run.state.terminal:
             break
     assert run.state is State.SUCCEEDED, run.reason
     assert [thing.epoch for thing in until_done(lambda: list(world.intake.objects("fraud")))] == [1, 1]

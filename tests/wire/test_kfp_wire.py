@@ -7,12 +7,12 @@ from faulty_wire import Fault
 
 kfp = pytest.importorskip("local.kfp")
 from statemachine.adapters.kfp import KfpPipelines  # noqa: E402 - after the skip
-from statemachine.core.errors import Unreachable  # noqa: E402
-from statemachine.core.launch import Pin  # noqa: E402
-from statemachine.core.order import Order  # noqa: E402
-from statemachine.core.states import Stage  # noqa: E402
+from statemachine.contracts.errors import Unreachable  # noqa: E402
+from statemachine.contracts.kfp_run import PinnedVersion  # noqa: E402
+from statemachine.contracts.stage import Stage  # noqa: E402
+from statemachine.contracts.stage_request import StageRequest  # noqa: E402
 
-ORDER = Order("fraud-1", "fraud", Stage.TRAIN, 1, "abc123", "s3://a/x", {}, {})
+ORDER = StageRequest("fraud-1", "fraud", Stage.TRAIN, 1, "abc123", "s3://a/x", {}, {})
 LOST = [Fault.RESET_BEFORE, Fault.RESET_AFTER, Fault.HALF_ANSWER, Fault.UNAVAILABLE, Fault.THROTTLED]
 HAPPENED = {Fault.RESET_AFTER, Fault.HALF_ANSWER}
 
@@ -35,7 +35,7 @@ def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("kfp")
     compiler.Compiler().compile(stage, str(folder / "stage.yaml"))
     with kfp.EmbeddedKFP(folder / "state", tick=0) as running:
-        from training.publish import content_hash, publish
+        from training.pipelines.publish import content_hash, publish
 
         build = folder / "build"
         build.mkdir()
@@ -55,8 +55,8 @@ def pipelines(server, proxied):
     plain = KfpPipelines(running.url, "wire", {"fraudloop-train": version})
     faulty.known["wire"] = plain._experiment_id()
     yield proxy, faulty, plain
-    for launch in plain.list("fraud-1."):
-        plain.stop(launch.kfp_id)
+    for kfp_run in plain.list("fraud-1."):
+        plain.stop(kfp_run.kfp_id)
 
 
 @pytest.mark.parametrize("fault", LOST)
@@ -64,14 +64,14 @@ def test_a_lost_create_is_launched_once_at_most_and_found_by_name(pipelines, fau
     """Nothing repeats a CreateRun by itself; what did launch is listed under its name, with its launch id."""
     proxy, faulty, plain = pipelines
     pin = plain.pins([Stage.TRAIN]).found["train"]
-    assert isinstance(pin, Pin)
+    assert isinstance(pin, PinnedVersion)
     name = f"fraud-1.train.{10 + LOST.index(fault)}"
-    order = Order("fraud-1", "fraud", Stage.TRAIN, 10 + LOST.index(fault), "abc123", "s3://a/x", {}, {})
+    order = StageRequest("fraud-1", "fraud", Stage.TRAIN, 10 + LOST.index(fault), "abc123", "s3://a/x", {}, {})
     proxy.faults.append(fault)
     with pytest.raises(Unreachable):
         faulty.create(order, pin)
-    found = [launch for launch in plain.list(name) if launch.name == name]
-    assert [launch.launch_id for launch in found] == (["abc123"] if fault in HAPPENED else [])
+    found = [kfp_run for kfp_run in plain.list(name) if kfp_run.name == name]
+    assert [kfp_run.launch_id for kfp_run in found] == (["abc123"] if fault in HAPPENED else [])
 
 
 @pytest.mark.parametrize("fault", LOST)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from faulty_wire import Fault
 
-from training.pod.stage import Transient
-from training.release.cluster import Kubernetes, Stale, Unanswered
-from training.release.proof import replay, served_version
+from training.deployment.cluster import ClusterUnreachable, Kubernetes, StaleResourceVersion
+from training.deployment.verification import replay, served_version
+from training.outcome import Transient
 
 LOST = [Fault.RESET_BEFORE, Fault.RESET_AFTER, Fault.HALF_ANSWER, Fault.UNAVAILABLE, Fault.THROTTLED]
 
@@ -19,12 +19,12 @@ LOST = [Fault.RESET_BEFORE, Fault.RESET_AFTER, Fault.HALF_ANSWER, Fault.UNAVAILA
 @pytest.fixture(scope="module")
 def api(tmp_path_factory):
     """The stand-in for Argo CD; nothing is rolled out here."""
-    from local.argocd import ArgoCD, Settings
+    from local.argocd import ArgoCD, ArgoCDSettings
 
     def no_pod(version, folder):
         raise FileNotFoundError(version)
 
-    with ArgoCD(tmp_path_factory.mktemp("argocd"), Settings("s3://none/models/fraud"), no_pod) as running:
+    with ArgoCD(tmp_path_factory.mktemp("argocd"), ArgoCDSettings("s3://none/models/fraud"), no_pod) as running:
         for _ in range(100):  # its first look at the Application is a write as well, and would make a reading stale
             if running.record.get().get("status", {}).get("reconciledAt"):
                 break
@@ -61,9 +61,9 @@ def test_a_patch_whose_answer_was_lost_is_seen_when_read_again(cluster):
         }
     }
     proxy.faults.append(Fault.RESET_AFTER)
-    with pytest.raises(Unanswered):
+    with pytest.raises(ClusterUnreachable):
         kubernetes.patch(patch)
-    with pytest.raises(Stale):
+    with pytest.raises(StaleResourceVersion):
         kubernetes.patch({**patch, "metadata": {**patch["metadata"], "labels": {"again": "yes"}}})
     assert kubernetes.application().generation == 7
 
@@ -106,7 +106,7 @@ def test_a_pod_that_cannot_be_asked_is_not_a_wrong_version(pod, proxied, fault):
 @pytest.mark.parametrize("fault", LOST)
 def test_a_golden_request_that_was_lost_is_not_a_mismatch(pod, proxied, fault):
     """Only an answer can differ."""
-    from training.release.golden import Exchange, Golden
+    from training.export.golden import Exchange, Golden
 
     proxy = proxied(pod)
     proxy.always = fault

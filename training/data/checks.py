@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from training.data import canonical
+from training.data import parser
 
 MAX_DOLLARS = 100_000
 FOUND_LENGTH = 100
@@ -83,7 +83,7 @@ def rules(limits: Limits) -> list[Rule]:
 
 def identity() -> pl.Expr:
     """A number for all of a row's clean columns: equal rows have equal ones."""
-    return pl.struct(*canonical.canonical()).hash()
+    return pl.struct(*parser.canonical()).hash()
 
 
 @dataclass(frozen=True)

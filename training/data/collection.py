@@ -2,8 +2,8 @@
 
 import boto3
 
-from training.pod import storage
-from training.pod.stage import Permanent
+from training import storage
+from training.outcome import Permanent
 
 FORMAT = 1
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import polars as pl
 
 from training.data import checks, schema, split
-from training.data.admission import Verdict, scan
 from training.data.schema import FeatureSchema
+from training.data.validation import ValidationResult, scan
 
 KEYS = ("time", "card", "merchant", "card_key", "merchant_key", "label", "split")
 SOURCE = ("cents", "channel", "state", "zip", "mcc", "errors")  # what row features are made of, besides the time
@@ -16,14 +16,14 @@ CLEAN = ("time", "card_key", "merchant_key", *SOURCE, "label")
 UNKNOWN_LABEL = -1
 
 
-def gathered(clean: Sequence[Path], verdicts: Sequence[Verdict]) -> pl.DataFrame:
+def gathered(clean: Sequence[Path], verdicts: Sequence[ValidationResult]) -> pl.DataFrame:
     """The clean rows of all objects, sorted by time; rows of one minute stay in the order they came in."""
     frame = scan(list(clean)) if not overlap(verdicts) else _once(clean)
     rows = frame.select(CLEAN).with_columns(pl.col("state").cast(pl.Categorical)).collect(engine="streaming")
     return rows if rows["time"].is_sorted() else rows.sort("time", maintain_order=True)
 
 
-def overlap(verdicts: Sequence[Verdict]) -> bool:
+def overlap(verdicts: Sequence[ValidationResult]) -> bool:
     """Whether two objects cover the same time, so that one may repeat rows of another."""
     spans = sorted((verdict.first, verdict.last) for verdict in verdicts)
     return any(later[0] <= earlier[1] for earlier, later in pairwise(spans))

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from training.data.admission import Source, Verdict
-from training.pod import integrity
+from training import integrity
+from training.data.validation import Source, ValidationResult
 
 
 def source(entry: Mapping[str, Any]) -> Source:
@@ -14,7 +14,7 @@ def source(entry: Mapping[str, Any]) -> Source:
     return Source(name, identity, name, entry.get("version_id"), entry["etag"])
 
 
-def told(entry: Mapping[str, Any], verdict: Verdict) -> dict[str, Any]:
+def told(entry: Mapping[str, Any], verdict: ValidationResult) -> dict[str, Any]:
     """One object's line in `objects.json`: its status and, if it is quarantined, why."""
     return {
         **{name: entry[name] for name in ("bucket", "key", "etag")},

@@ -20,12 +20,12 @@ from typing import Any
 
 import polars as pl
 
-from statemachine.core.order import Order
+from statemachine.contracts.stage_request import StageRequest
+from training import integrity, storage
 from training.data import dataset, manifest, profile, schema, split
-from training.data.admission import Source, Verdict, scan, take_in
 from training.data.checks import Limits
-from training.pod import integrity, storage
-from training.pod.stage import Permanent, Refused, Result
+from training.data.validation import Source, ValidationResult, scan, take_in
+from training.outcome import Permanent, Refused, StageResult
 
 FORMAT = 1
 
@@ -70,7 +70,7 @@ class Prepared:
     folder: Path
     dataset: Mapping[str, Any]
     profile: Mapping[str, Any]
-    verdicts: Mapping[str, Verdict]
+    verdicts: Mapping[str, ValidationResult]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Admitted:
     """Every object's verdict, and where the accepted ones' clean rows are, by identity and in the order given."""
 
     names: Mapping[str, str]
-    verdicts: Mapping[str, Verdict]
+    verdicts: Mapping[str, ValidationResult]
     clean: Mapping[str, Path]
 
 
@@ -193,12 +193,12 @@ def _profiled(rows: pl.LazyFrame, fresh: Sequence[Path], reference: Mapping[str,
     return found
 
 
-def _data_sha256(verdicts: Sequence[Verdict]) -> str:
+def _data_sha256(verdicts: Sequence[ValidationResult]) -> str:
     """One digest for the accepted contents, whatever order they came in."""
     return integrity.sha256_bytes("\n".join(sorted(verdict.sha256 for verdict in verdicts)).encode())
 
 
-def preprocess(order: Order, today: date | None = None) -> Result:
+def preprocess(order: StageRequest, today: date | None = None) -> StageResult:
     """The stage: the manifest's objects become `dataset`, `profile` and `objects` under the launch's `output_uri`."""
     config = configured(order.parameters)
     entries = storage.read_json(order.inputs["manifest"])["objects"]
@@ -220,16 +220,16 @@ def preprocess(order: Order, today: date | None = None) -> Result:
         storage.upload_folder(made.folder, uri)
     outputs = {"dataset": uri, "profile": storage.join(uri, "profile.json"), "objects": objects}
     tally = _tally(admitted, new)
-    return Result(outputs, _metrics(made) | _counted(tally), tally | {"splits": made.dataset["splits"]})
+    return StageResult(outputs, _metrics(made) | _counted(tally), tally | {"splits": made.dataset["splits"]})
 
 
-def _cache(order: Order) -> str | None:
+def _cache(order: StageRequest) -> str | None:
     """`cache/<model>/<schema hash>` beside `runs/`; none if the launch writes elsewhere."""
     root, runs, _ = order.output_uri.partition("/runs/")
     return storage.join(root, "cache", order.model, schema.definition()[:16]) if runs else None
 
 
-def _champion_profile(order: Order) -> Mapping[str, Any] | None:
+def _champion_profile(order: StageRequest) -> Mapping[str, Any] | None:
     champion = order.inputs.get("champion")
     return storage.read_json(storage.join(champion, "profile.json")) if champion else None
 

@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 
 import polars as pl
 
-from training.data import canonical
+from training.data import parser
 
 VERSION = 1
-ERRORS = tuple("error_" + word.lower().replace(" ", "_") for word in (*canonical.ERRORS, "other"))
+ERRORS = tuple("error_" + word.lower().replace(" ", "_") for word in (*parser.ERRORS, "other"))
 CATEGORIES = ("mcc", "state")
 FEATURES = (
     "amount_log",  # sign · log(1 + |dollars|)
@@ -46,7 +46,7 @@ Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
 def definition() -> str:
     """Digest of what does not depend on data: the columns that are read and the features made of them."""
-    told = [VERSION, FEATURES, PRIOR_ROWS, canonical.VERSION, canonical.ERRORS, canonical.CHANNELS]
+    told = [VERSION, FEATURES, PRIOR_ROWS, parser.VERSION, parser.ERRORS, parser.CHANNELS]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
@@ -98,7 +98,7 @@ def fit(train: pl.LazyFrame) -> FeatureSchema:
 
 
 def row_features(frame: Frame, schema: FeatureSchema) -> Frame:
-    """Adds `FEATURES` as Float32 columns, in order, from clean columns (`training.data.canonical`), row by row."""
+    """Adds `FEATURES` as Float32 columns, in order, from clean columns (`training.data.parser`), row by row."""
     made = _expressions(schema)
     return frame.with_columns(**{name: made[name].cast(pl.Float32) for name in FEATURES})
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from training.pod.stage import Permanent
+from training.outcome import Permanent
 
 TRAIN, VALIDATE, TEST, IMMATURE = 0, 1, 2, 3
 NAMES = ("train", "validate", "test", "immature")

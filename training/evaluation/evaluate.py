@@ -10,20 +10,20 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from statemachine.core.gate import GatePolicy, gate
-from statemachine.core.order import Order
-from training.evaluation import baselines, bootstrap, metrics, slices
+from statemachine.contracts.gate import GatePolicy, gate
+from statemachine.contracts.stage_request import StageRequest
+from training import storage
+from training.evaluation import baselines, bootstrap, slices
 from training.evaluation.model_card import card
-from training.evaluation.report_html import Story, page
-from training.evaluation.rivals import rival_scores, version_of
+from training.evaluation.reference_models import rival_scores, version_of
+from training.evaluation.report_html import ReportPage, page
 from training.graph.graph import TEST, TRAIN, VALIDATE, load_graph
 from training.graph.history import Reader
-from training.model import head
+from training.model import head, metrics
 from training.model.model import FraudModel, load
 from training.model.seeds import at_most, thinned
 from training.model.train import head_inputs, sample
-from training.pod import storage
-from training.pod.stage import Permanent, Result
+from training.outcome import Permanent, StageResult
 
 FORMAT = 1
 
@@ -63,7 +63,7 @@ class Scored:
     baselines: Mapping[str, NDArray[np.float32]]
 
 
-def evaluate(order: Order) -> Result:
+def evaluate(order: StageRequest) -> StageResult:
     """Work of the evaluate stage (docs/contracts.md)."""
     config = EvaluateConfig.from_dict(order.parameters)
     with tempfile.TemporaryDirectory(prefix="fraudloop-evaluate-") as scratch:
@@ -75,7 +75,7 @@ def evaluate(order: Order) -> Result:
         pages = told(order.run_id, model, dataset, evaluation, scored, config)
     outputs = write(order.output_uri, evaluation, pages)
     details = {"evaluation": evaluation}
-    return Result(
+    return StageResult(
         outputs,
         evaluation["metrics"],
         details,
@@ -105,7 +105,7 @@ def told(
     others = {name: scores for name, (_, scores) in scored.rivals.items() if not isinstance(scores, str)}
     everybody = {"candidate": scored.candidate} | others | dict(scored.baselines)
     importance = head.importance(model.booster)
-    story = Story(title, evaluation, verdict, scored.labels, everybody, importance, model.config.as_dict())
+    story = ReportPage(title, evaluation, verdict, scored.labels, everybody, importance, model.config.as_dict())
     data = storage.read_json(str(dataset / "dataset.json"))
     return Pages(page(story), card(title, model, evaluation, verdict, data))
 

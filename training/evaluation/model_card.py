@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from statemachine.core.gate import Verdict
+from statemachine.contracts.gate import Verdict
 from training.model.model import FraudModel
 
 

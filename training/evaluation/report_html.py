@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from statemachine.core.gate import Verdict
+from statemachine.contracts.gate import Verdict
 from training.evaluation import plots
 
 TOP_FEATURES = 15
@@ -25,7 +25,7 @@ td.n, th.n { text-align: right; } .no { color: #b91c1c; font-weight: 600; } .yes
 
 
 @dataclass(frozen=True)
-class Story:
+class ReportPage:
     """What the page tells: the evaluation, the gate's verdict on it, and the scores that the plots are drawn from."""
 
     title: str
@@ -37,7 +37,7 @@ class Story:
     config: Mapping[str, Any]
 
 
-def page(story: Story) -> str:
+def page(story: ReportPage) -> str:
     """The whole page."""
     told = story.evaluation
     candidate = next(iter(story.everybody.values()))

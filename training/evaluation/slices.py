@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from training.evaluation.metrics import Labels, Scores, ranking
 from training.graph.graph import TRAIN, Graph
+from training.model.metrics import Labels, Scores, ranking
 
 CHANNELS = {1: "swipe", 2: "chip", 3: "online"}
 # Merchant category codes by their hundreds, as the card networks group them.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.pod import storage
+from training import storage
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from training.pod.stage import Permanent
+from training.outcome import Permanent
 
 GROUPS = ("row", "velocity", "risk", "embedding")
 THRESHOLDS = ("max_f1", "fpr_budget", "cost")

@@ -18,18 +18,18 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from training import storage
 from training.model.checkpoint import StoredCheckpoints
 from training.model.config import TrainConfig
-from training.model.crossfit import fit_encoders
-from training.model.fit import Progress, Team, Trail
-from training.model.lesson import prepared
-from training.pod import storage
-from training.pod.stage import Transient
+from training.model.cross_fitting import fit_encoders
+from training.model.fit import DistributedContext, Progress, TrainState
+from training.model.training_set import prepared
+from training.outcome import Transient
 
 
 def fit_encoders_together(
     dataset: Path, config: TrainConfig, checkpoints: StoredCheckpoints, progress: Progress
-) -> list[Trail]:
+) -> list[TrainState]:
     """The trails of `config.processes` processes on this machine.
 
     Raises:
@@ -44,7 +44,7 @@ def fit_encoders_together(
         ended = subprocess.run(command, env=_environment(config), check=False)
         if ended.returncode:
             raise Transient(f"torchrun with {config.processes} processes ended with {ended.returncode}")
-        trails = [Trail(**trail) for trail in torch.load(out, weights_only=True)]
+        trails = [TrainState(**trail) for trail in torch.load(out, weights_only=True)]
     for number, trail in enumerate(trails):
         progress(f"encoder-{number}", {"epoch": trail.epoch, "loss": trail.losses[-1], "val_auc_roc": trail.best_auc})
     return trails
@@ -67,8 +67,8 @@ def main(dataset: str, told: str, checkpoints: str, out: str) -> None:
         dist.destroy_process_group()
 
 
-def _team() -> Team:
-    return Team(dist.get_rank(), dist.get_world_size(), _wrapped, _agreed)
+def _team() -> DistributedContext:
+    return DistributedContext(dist.get_rank(), dist.get_world_size(), _wrapped, _agreed)
 
 
 def _wrapped(module: nn.Module) -> nn.Module:

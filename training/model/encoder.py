@@ -56,7 +56,7 @@ class Scale(nn.Module):
         return ((features - self.mean) * self.factor).clamp_(-8, 8)
 
 
-class Listener(nn.Module):
+class MessageBuilder(nn.Module):
     """Makes messages of blocks. All encoders of a model share one, so messages are made once for all of them."""
 
     def __init__(self, width: Width) -> None:
@@ -110,7 +110,7 @@ class Encoders(nn.Module):
 
     def __init__(self, width: Width, count: int) -> None:
         super().__init__()
-        self.listener = Listener(width)
+        self.listener = MessageBuilder(width)
         self.members = nn.ModuleList(Encoder(width) for _ in range(count))
 
     def forward(self, own: Tensor, edges: Mapping[str, Edges]) -> Tensor:

@@ -1,7 +1,7 @@
 """Fits one encoder: epochs over the seeds, early stopping on validation AUC, a checkpoint after each epoch.
 
 All randomness follows from (seed, epoch), so a training that was killed and resumes from its checkpoint goes the same
-way as one that was not. `Team` is what torch.distributed changes: each process takes its share of every batch.
+way as one that was not. `DistributedContext` is what torch.distributed changes: each process takes its share of every batch.
 """
 
 import io
@@ -15,10 +15,10 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
-from training.graph.features import width
 from training.graph.history import Reader
 from training.model.config import TrainConfig
-from training.model.encoder import Encoder, Listener, Messages
+from training.model.encoder import Encoder, MessageBuilder, Messages
+from training.model.features import width
 from training.model.seeds import Seeds
 
 LOG = logging.getLogger("fraudloop.train")
@@ -37,7 +37,7 @@ class Checkpoints(Protocol):
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingSet:
     """What an encoder learns from: seeds and their own features [S, D]; the reader says who their neighbours are."""
 
     reader: Reader
@@ -46,7 +46,7 @@ class Lesson:
     train_own: Tensor
     validation: Seeds
     validation_own: Tensor
-    listener: Listener
+    listener: MessageBuilder
 
     @cached_property
     def heard(self) -> list[Messages]:
@@ -56,7 +56,7 @@ class Lesson:
 
 
 @dataclass(frozen=True)
-class Team:
+class DistributedContext:
     """The processes that train together: `wrap` joins their gradients, `agree` spreads rank 0's figure."""
 
     rank: int = 0
@@ -66,7 +66,7 @@ class Team:
 
 
 @dataclass
-class Trail:
+class TrainState:
     """How far a training has come: epochs done, the best validation AUC so far and its weights."""
 
     epoch: int = 0
@@ -80,10 +80,10 @@ class Trail:
         return self.epoch >= config.epochs or self.epoch - self.best_epoch >= config.patience
 
 
-class Fitting:
+class EncoderTrainer:
     """One encoder in the making, with its optimiser; `frozen` and `thaw` are its checkpoint."""
 
-    def __init__(self, lesson: Lesson, config: TrainConfig, team: Team) -> None:
+    def __init__(self, lesson: TrainingSet, config: TrainConfig, team: DistributedContext) -> None:
         self.config, self.team = config, team
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.mixed = config.amp and self.device.type == "cuda"
@@ -94,9 +94,9 @@ class Fitting:
             self.encoder.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.mixed)
-        self.trail = Trail()
+        self.trail = TrainState()
 
-    def epoch(self, lesson: Lesson, parallel: nn.Module) -> float:
+    def epoch(self, lesson: TrainingSet, parallel: nn.Module) -> float:
         """One pass over the seeds; the mean loss of this process's share."""
         torch.manual_seed(self.config.seed * 1_000_003 + self.trail.epoch * 101 + self.team.rank)  # dropout's
         parallel.train()
@@ -105,7 +105,7 @@ class Fitting:
         ]
         return sum(losses) / max(len(losses), 1)
 
-    def step(self, lesson: Lesson, batch: Tensor, parallel: nn.Module) -> float:
+    def step(self, lesson: TrainingSet, batch: Tensor, parallel: nn.Module) -> float:
         """One batch of seeds (positions [B]): neighbours, forward, backward; its loss."""
         messages = self.listener(lesson.train_own[batch], lesson.reader.edges(lesson.train.ids[batch], lesson.fan_out))
         wanted = lesson.train.labels[batch].float().to(self.device)
@@ -119,7 +119,7 @@ class Fitting:
         return float(loss.detach())
 
     @torch.no_grad()
-    def validate(self, lesson: Lesson) -> float:
+    def validate(self, lesson: TrainingSet) -> float:
         """AUC-ROC on the validation seeds."""
         self.encoder.eval()
         logits = [self.encoder(messages.to(self.device))[1].float().cpu() for messages in lesson.heard]
@@ -154,21 +154,21 @@ class Fitting:
         self.optimizer.load_state_dict(state["optimizer"])
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
-        self.trail = Trail(**state["trail"])
+        self.trail = TrainState(**state["trail"])
         LOG.info("resumed", extra={"epoch": self.trail.epoch})
 
 
 def fit_encoder(
-    lesson: Lesson,
+    lesson: TrainingSet,
     config: TrainConfig,
     checkpoints: Checkpoints,
     part: str = "encoder",
     progress: Progress = lambda event, figures: None,
-    team: Team | None = None,
-) -> Trail:
+    team: DistributedContext | None = None,
+) -> TrainState:
     """Trains until early stopping or the last epoch and returns the trail, whose `best` weights are the result."""
-    team = team or Team()
-    fitting = Fitting(lesson, config, team)
+    team = team or DistributedContext()
+    fitting = EncoderTrainer(lesson, config, team)
     if (body := checkpoints.read(part)) is not None:
         fitting.thaw(body)
     parallel = team.wrap(fitting.encoder)
@@ -182,7 +182,7 @@ def fit_encoder(
     return fitting.trail
 
 
-def batches(train: Seeds, config: TrainConfig, trail: Trail, team: Team) -> Iterator[Tensor]:
+def batches(train: Seeds, config: TrainConfig, trail: TrainState, team: DistributedContext) -> Iterator[Tensor]:
     """This process's share of each shuffled batch; the batches are the same however many processes there are."""
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + trail.epoch)
     for batch in torch.split(torch.randperm(len(train.ids), generator=generator), config.batch_size):

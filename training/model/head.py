@@ -54,7 +54,7 @@ def fit_head(train: Sample, validation: Sample, names: Sequence[str], config: Tr
         early_stopping_rounds=config.head_patience,
         verbose_eval=False,
     )
-    return rebased(booster[: booster.best_iteration + 1], train.keep)
+    return prior_corrected(booster[: booster.best_iteration + 1], train.keep)
 
 
 def predict(booster: xgb.Booster, features: Floats) -> NDArray[np.float32]:
@@ -73,7 +73,7 @@ def importance(booster: xgb.Booster) -> dict[str, float]:
     return {str(name): float(np.sum(gain)) for name, gain in booster.get_score(importance_type="total_gain").items()}
 
 
-def rebased(booster: xgb.Booster, keep: float) -> xgb.Booster:
+def prior_corrected(booster: xgb.Booster, keep: float) -> xgb.Booster:
     """The same trees on a base margin that is log(keep) lower."""
     document = json.loads(booster.save_raw("json"))
     parameters = document["learner"]["learner_model_param"]

@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from training.graph import features
+from training import storage
 from training.graph.block import Block
-from training.model import head
+from training.model import features, head
 from training.model.config import TrainConfig
 from training.model.encoder import Encoders
-from training.pod import storage
-from training.pod.stage import Permanent
+from training.outcome import Permanent
 
 FORMAT = 1
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from training.graph.graph import Graph
-from training.pod.stage import Permanent
+from training.outcome import Permanent
 
 
 @dataclass(frozen=True)

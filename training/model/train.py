@@ -11,29 +11,28 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from statemachine.core.order import Order
-from training.evaluation.metrics import ranking
-from training.graph import features
+from statemachine.contracts.stage_request import StageRequest
+from training import storage
 from training.graph.graph import VALIDATE
 from training.graph.history import Reader
-from training.model import head, threshold
+from training.model import features, head, threshold
 from training.model.checkpoint import StoredCheckpoints
 from training.model.config import TrainConfig
-from training.model.crossfit import fit_encoders, left_out_scores, scoring
+from training.model.cross_fitting import fit_encoders, left_out_scores, scoring
 from training.model.distributed import fit_encoders_together
 from training.model.encoder import Encoders
-from training.model.fit import Lesson, Progress, Trail
+from training.model.fit import Progress, TrainingSet, TrainState
 from training.model.head import Sample
-from training.model.lesson import prepared
+from training.model.metrics import ranking
 from training.model.model import FraudModel
 from training.model.seeds import Seeds, at_most
-from training.pod import storage
-from training.pod.stage import Result
+from training.model.training_set import prepared
+from training.outcome import StageResult
 
 LOG = logging.getLogger("fraudloop.train")
 
 
-def train(order: Order) -> Result:
+def train(order: StageRequest) -> StageResult:
     """Work of the train stage (docs/contracts.md)."""
     config = TrainConfig.from_dict(order.parameters)
     with tempfile.TemporaryDirectory(prefix="fraudloop-train-") as scratch:
@@ -42,7 +41,7 @@ def train(order: Order) -> Result:
         model = train_model(dataset, config, checkpoints, _logged)
     uri = storage.join(order.output_uri, "model")
     model.save(uri)
-    return Result(outputs={"model": uri}, metrics=dict(model.facts), details={"config": config.as_dict()})
+    return StageResult(outputs={"model": uri}, metrics=dict(model.facts), details={"config": config.as_dict()})
 
 
 def train_model(dataset: Path, config: TrainConfig, checkpoints: StoredCheckpoints, progress: Progress) -> FraudModel:
@@ -83,14 +82,14 @@ def sample(reader: Reader, seeds: Seeds, config: TrainConfig, encoders: Encoders
 
 
 def _trails(
-    dataset: Path, lesson: Lesson, config: TrainConfig, checkpoints: StoredCheckpoints, progress: Progress
-) -> list[Trail]:
+    dataset: Path, lesson: TrainingSet, config: TrainConfig, checkpoints: StoredCheckpoints, progress: Progress
+) -> list[TrainState]:
     if config.processes > 1:
         return fit_encoders_together(dataset, config, checkpoints, progress)
     return fit_encoders(lesson, config, checkpoints, progress)
 
 
-def _training_inputs(lesson: Lesson, config: TrainConfig, encoders: Encoders | None) -> NDArray[np.float32]:
+def _training_inputs(lesson: TrainingSet, config: TrainConfig, encoders: Encoders | None) -> NDArray[np.float32]:
     """The training seeds' inputs; their graph scores are by encoders that have not learned from them."""
     row = lesson.reader.graph.features
     everything = features.names(row, features.OWN)
@@ -101,14 +100,14 @@ def _training_inputs(lesson: Lesson, config: TrainConfig, encoders: Encoders | N
     return torch.cat(parts, dim=1).numpy()
 
 
-def _facts(trails: Sequence[Trail]) -> dict[str, float]:
+def _facts(trails: Sequence[TrainState]) -> dict[str, float]:
     if not trails:
         return {}
     epochs, aucs = [trail.epoch for trail in trails], [trail.best_auc for trail in trails]
     return {"encoder_epochs": sum(epochs) / len(epochs), "encoder_val_auc_roc": sum(aucs) / len(aucs)}
 
 
-def _checkpoints(order: Order, dataset: Path, config: TrainConfig) -> str:
+def _checkpoints(order: StageRequest, dataset: Path, config: TrainConfig) -> str:
     """Beside the attempts, named by data and config: a later attempt goes on, and twins write the same bytes."""
     identity = hashlib.sha256(storage.dump_json(config.as_dict()))
     with open(dataset / "transactions.parquet", "rb") as file:

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from training.serving import Tensors
+from training.serving.csv_codec import BadRequest
 from training.serving.fraud_score import FraudScore
-from training.serving.lines import BadRequest
 from training.serving.prediction_and_shapley import PredictionAndShapley
 
 LOG = logging.getLogger("fraudloop.serving")

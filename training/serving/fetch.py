@@ -8,8 +8,8 @@ import argparse
 import json
 from pathlib import Path
 
-from training.pod import storage
-from training.pod.integrity import MANIFEST, Tampered, sha256_file
+from training import storage
+from training.integrity import MANIFEST, Tampered, sha256_file
 
 REPOSITORY = "repository/"
 

@@ -9,9 +9,9 @@ import numpy as np
 from training.model import head
 from training.model.model import FraudModel, load
 from training.serving import Tensors
-from training.serving.asking import fitted_of
-from training.serving.lines import BadRequest
-from training.serving.request import COUNTERS, SIDES, Featuriser, Request
+from training.serving.csv_codec import BadRequest
+from training.serving.request import COUNTERS, SIDES, Featuriser, ScoringRequest
+from training.serving.request_builder import fitted_of
 
 SHAPLEY = "SHAPLEY_VALUES"
 Answer = Tensors | BadRequest
@@ -41,14 +41,14 @@ class FraudScore:
                 return [error]
         return [self._alone(request, today, explain) for request in parsed]
 
-    def _alone(self, request: Request, today: date, explain: bool) -> Answer:
+    def _alone(self, request: ScoringRequest, today: date, explain: bool) -> Answer:
         try:
             return self._together([request], today, explain)[0]
         except BadRequest as error:
             return error
 
-    def _together(self, requests: Sequence[Request], today: date, explain: bool) -> list[Tensors]:
-        block = self._featuriser.block(Request.joined(requests), today)
+    def _together(self, requests: Sequence[ScoringRequest], today: date, explain: bool) -> list[Tensors]:
+        block = self._featuriser.block(ScoringRequest.joined(requests), today)
         inputs = self._model.head_inputs(block)
         probability = head.predict(self._model.booster, inputs)[:, None]
         outputs = {
@@ -64,16 +64,16 @@ class FraudScore:
         return [{name: part[number] for name, part in parts.items()} for number in range(len(requests))]
 
 
-def parsed_request(tensors: Tensors) -> Request:
+def parsed_request(tensors: Tensors) -> ScoringRequest:
     """A request from its tensors; what is left out is empty or zero."""
     transaction = tensors["TRANSACTION"].ravel().tolist()
     empty = [b""] * len(transaction)
     card, merchant = (tensors[side].ravel().tolist() if side in tensors else empty for side in SIDES)
     zeros = np.zeros((len(transaction), len(COUNTERS)), dtype=np.float32)
-    return Request(transaction, card, merchant, tensors.get("COUNTERS", zeros))
+    return ScoringRequest(transaction, card, merchant, tensors.get("COUNTERS", zeros))
 
 
-def tensors_of(request: Request) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+def tensors_of(request: ScoringRequest) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
     """The tensors of a request."""
     texts = {"TRANSACTION": request.transaction, SIDES[0]: request.card, SIDES[1]: request.merchant}
     columns = {name: np.array(list(values), dtype=np.object_)[:, None] for name, values in texts.items()}

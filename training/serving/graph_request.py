@@ -17,7 +17,7 @@ from torch import Tensor
 from training.graph.block import RISKS, VOLUMES, Block, History
 from training.graph.history import Reader
 from training.graph.velocity import STATE
-from training.serving.lines import BadRequest
+from training.serving.csv_codec import BadRequest
 
 IDENTITIES = ("day", "minute", "card", "merchant", "fraud")
 NODE_COLUMNS = (*IDENTITIES, *STATE, *VOLUMES, *RISKS)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from training.model import head
 from training.model.model import FraudModel, load
 from training.serving import Tensors
+from training.serving.csv_codec import BadRequest
 from training.serving.graph_request import NODE_COLUMNS, Floats, block_of, check
-from training.serving.lines import BadRequest
 from training.serving.shapley import shapley_values
 
 PERMUTATIONS = 2

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from training import integrity
 from training.model.model import FraudModel
-from training.pod import integrity
-from training.serving import boot, config_pbtxt
+from training.serving import config_pbtxt, triton_model
 from training.serving.closure import copy_code
 from training.serving.graph_request import NODE_COLUMNS
 from training.serving.prediction_and_shapley import PredictionAndShapley
@@ -29,7 +29,7 @@ def write_repository(folder: Path, model: FraudModel, example: bytes) -> None:
         (version / "model").mkdir(parents=True)
         model.save(version / "model")
         copy_code(version / "code", CODE)
-        shutil.copyfile(boot.__file__, version / "model.py")
+        shutil.copyfile(triton_model.__file__, version / "model.py")
         integrity.write_manifest(version)
         (folder / name / "config.pbtxt").write_text(config)
     warm_up = folder / "fraud_score" / "warmup"

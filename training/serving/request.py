@@ -13,8 +13,8 @@ from training.data import schema
 from training.data.schema import FeatureSchema
 from training.graph.block import RISKS, VOLUMES, Block, History
 from training.graph.velocity import STATE
+from training.serving.csv_codec import BadLine, BadRequest, parse
 from training.serving.graph_request import placed
-from training.serving.lines import BadLine, BadRequest, parse
 
 COUNTERS = VOLUMES + RISKS
 SIDES = ("CARD_HISTORY", "MERCHANT_HISTORY")
@@ -22,7 +22,7 @@ MAX_LINES = 1000
 
 
 @dataclass(frozen=True)
-class Request:
+class ScoringRequest:
     """B transactions, each a raw line; per transaction the raw lines of its card's and its merchant's history, oldest
     first and joined by newlines ("" if there is none); `counters` [B, 22] as in `COUNTERS`.
     """
@@ -36,7 +36,7 @@ class Request:
         return len(self.transaction)
 
     @classmethod
-    def joined(cls, requests: Sequence["Request"]) -> "Request":
+    def joined(cls, requests: Sequence["ScoringRequest"]) -> "ScoringRequest":
         """Many requests as one."""
         return cls(
             [line for request in requests for line in request.transaction],
@@ -55,7 +55,7 @@ class Featuriser:
     k: int
     delay: int
 
-    def block(self, request: Request, today: date) -> Block:
+    def block(self, request: ScoringRequest, today: date) -> Block:
         """The block of a request.
 
         Raises:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.synthetic import mcc
-from training.synthetic.world import FAVOURITES, Ints, World, whole
+from training.synthetic.world import FAVOURITES, Ints, Population, whole
 
 SWIPE, CHIP, ONLINE = 0, 1, 2
 CHANNELS = ("Swipe Transaction", "Chip Transaction", "Online Transaction")
@@ -50,13 +50,13 @@ def concatenate(parts: list[Events]) -> Events:
     return Events(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Events)))
 
 
-def everyday(world: World, rows: int, rng: np.random.Generator) -> Events:
+def everyday(world: Population, rows: int, rng: np.random.Generator) -> Events:
     """Honest transactions: `SPREES` of them in bursts, the rest spread over each card's life."""
     in_sprees = round(rows * SPREES)
     return concatenate([_purchases(world, rows - in_sprees, rng), _sprees(world, in_sprees, rng)])
 
 
-def _purchases(world: World, rows: int, rng: np.random.Generator) -> Events:
+def _purchases(world: Population, rows: int, rng: np.random.Generator) -> Events:
     counts = rng.multinomial(rows, world.card_weight / world.card_weight.sum())
     card = np.repeat(np.arange(world.cards, dtype=np.int32), counts)
     alive = (world.card_closed - world.card_opened)[card]
@@ -71,7 +71,7 @@ def _purchases(world: World, rows: int, rng: np.random.Generator) -> Events:
     )
 
 
-def _sprees(world: World, rows: int, rng: np.random.Generator) -> Events:
+def _sprees(world: Population, rows: int, rng: np.random.Generator) -> Events:
     """Two to nine purchases in one to five days by one card, in a strange city or online."""
     sizes = rng.integers(2, 10, rows)
     spree = np.repeat(np.arange(rows), sizes)[:rows]
@@ -88,7 +88,7 @@ def _sprees(world: World, rows: int, rng: np.random.Generator) -> Events:
     )
 
 
-def _shops(world: World, card: Ints, rng: np.random.Generator) -> Ints:
+def _shops(world: Population, card: Ints, rng: np.random.Generator) -> Ints:
     """A favourite of the card's, or any merchant of its city."""
     rank = (rng.random(len(card), dtype=np.float32) ** 2 * FAVOURITES).astype(np.int32)
     usual = world.favourites.ravel()[card * FAVOURITES + rank]
@@ -96,13 +96,13 @@ def _shops(world: World, card: Ints, rng: np.random.Generator) -> Ints:
     return np.where(rng.random(len(card), dtype=np.float32) < FAVOURITE, usual, other)
 
 
-def popular_in(world: World, city: Ints, rng: np.random.Generator) -> Ints:
+def popular_in(world: Population, city: Ints, rng: np.random.Generator) -> Ints:
     """A merchant of each of these cities, the popular ones more often."""
     first = world.city_first[city]
     return whole(first + rng.random(len(city), dtype=np.float32) ** 2 * (world.city_first[city + 1] - first))
 
 
-def any_online(world: World, rows: int, rng: np.random.Generator) -> Ints:
+def any_online(world: Population, rows: int, rng: np.random.Generator) -> Ints:
     """An online merchant, the popular ones more often."""
     count = world.merchants - world.first_online
     return whole(world.first_online + rng.random(rows, dtype=np.float32) ** 2 * count)
@@ -122,7 +122,7 @@ def channel_of(online: NDArray[np.bool_], chip: float, rng: np.random.Generator)
 
 
 def complete(
-    world: World,
+    world: Population,
     minute: Ints,
     card: Ints,
     merchant: Ints,

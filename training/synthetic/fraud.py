@@ -20,7 +20,7 @@ from training.synthetic.behaviour import (
     minute_of_day,
     popular_in,
 )
-from training.synthetic.world import Ints, World, whole
+from training.synthetic.world import Ints, Population, whole
 
 NOISE = 0.15
 LEAK_MINUTES = 45 * 1440
@@ -36,13 +36,13 @@ ONLINE_FRAUDS = FRAUDS[2] / FRAUDS.sum()
 CHIP_FRAUDS = FRAUDS[1] / FRAUDS[:2].sum()
 
 
-def commit(world: World, honest: Events, frauds: int, rng: np.random.Generator) -> Events:
+def commit(world: Population, honest: Events, frauds: int, rng: np.random.Generator) -> Events:
     """Exactly `frauds` fraudulent transactions, grown out of the honest ones."""
     related = _bursts(world, honest, round(frauds * (1 - NOISE)), rng)
     return concatenate([related, _noise(world, honest, frauds - len(related), rng)])
 
 
-def _bursts(world: World, honest: Events, frauds: int, rng: np.random.Generator) -> Events:
+def _bursts(world: Population, honest: Events, frauds: int, rng: np.random.Generator) -> Events:
     """At most `frauds` rows: bursts that would outlast the world are cut off."""
     leaks = 2 + round(1.6 * frauds / (CARDS_PER_LEAK * float(BURST @ BURST_SHARES / BURST_SHARES.sum())))
     leak, card, visit = _stolen(world, honest, leaks, rng)
@@ -61,7 +61,7 @@ def _bursts(world: World, honest: Events, frauds: int, rng: np.random.Generator)
     return complete(world, minute, card[burst], merchant, channel_of(online, CHIP_FRAUDS, rng), True, rng)
 
 
-def _stolen(world: World, honest: Events, leaks: int, rng: np.random.Generator) -> tuple[Ints, Ints, Ints]:
+def _stolen(world: Population, honest: Events, leaks: int, rng: np.random.Generator) -> tuple[Ints, Ints, Ints]:
     """The cards that each leak will use, with the minute of their visit: (leak, card, minute), sorted by leak."""
     source = _sources(world, honest, leaks, rng)
     source_merchant, begin = honest.merchant[source], honest.minute[source]
@@ -78,7 +78,7 @@ def _stolen(world: World, honest: Events, leaks: int, rng: np.random.Generator) 
     return np.repeat(np.arange(leaks), [len(part) for part in chosen]), honest.card[rows], honest.minute[rows]
 
 
-def _sources(world: World, honest: Events, leaks: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def _sources(world: Population, honest: Events, leaks: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """The transaction at which each leak begins: one in each of `leaks` equal spans of time (nearest of 64 offers)."""
     wanted = (np.arange(leaks) + rng.random(leaks)) / leaks * world.minutes
     offered = rng.integers(0, len(honest), (leaks, 64))
@@ -93,7 +93,7 @@ def _some_cards(honest: Events, visits: Ints, wanted: int, rng: np.random.Genera
     return whole(shuffled[np.sort(first)[:wanted]])
 
 
-def _cashouts(world: World, leaks: int, rng: np.random.Generator) -> Ints:
+def _cashouts(world: Population, leaks: int, rng: np.random.Generator) -> Ints:
     """[leaks, 5] merchants: three online and two shops, mostly such as sell what can be resold."""
     appeal = np.where(mcc.resale()[world.merchant_mcc], APPEAL, 1.0)
     shops, online = np.split(appeal, [world.first_online])
@@ -107,7 +107,7 @@ def _which(online: NDArray[np.bool_], rng: np.random.Generator) -> Ints:
     return whole(np.where(online, rng.integers(0, CASHOUT_ONLINE, len(online)), in_shop))
 
 
-def _noise(world: World, honest: Events, frauds: int, rng: np.random.Generator) -> Events:
+def _noise(world: Population, honest: Events, frauds: int, rng: np.random.Generator) -> Events:
     """Lone frauds: any card, any time, any merchant."""
     at = rng.integers(0, len(honest), frauds)
     online = rng.random(frauds) < ONLINE_FRAUDS

@@ -9,7 +9,7 @@ import polars as pl
 from training.synthetic import behaviour, fraud, world
 from training.synthetic.behaviour import Events
 from training.synthetic.render import render
-from training.synthetic.world import END, FRAUD_RATE, START, World
+from training.synthetic.world import END, FRAUD_RATE, START, Population
 
 
 def generate(
@@ -43,7 +43,7 @@ def slices(
 
 def simulate(
     rows: int, seed: int, *, fraud_rate: float = FRAUD_RATE, start: date = START, end: date = END
-) -> tuple[World, Events]:
+) -> tuple[Population, Events]:
     """The world and its transactions as numbers, sorted by user, card and time.
 
     Raises:

@@ -8,7 +8,7 @@ import polars as pl
 
 from training.synthetic import mcc
 from training.synthetic.behaviour import CHANNELS, ERRORS, Events
-from training.synthetic.world import COUNTRIES, FOREIGN_CITIES, STATES, TOWNS, Ints, World
+from training.synthetic.world import COUNTRIES, FOREIGN_CITIES, STATES, TOWNS, Ints, Population
 
 COLUMNS = (
     "User", "Card", "Year", "Month", "Day", "Time", "Amount", "Use Chip", "Merchant Name", "Merchant City",
@@ -17,7 +17,7 @@ COLUMNS = (
 CHUNK = 1_000_000
 
 
-def render(world: World, events: Events) -> pl.DataFrame:
+def render(world: Population, events: Events) -> pl.DataFrame:
     """Transactions as a frame with the real file's `COLUMNS`; empty fields are nulls."""
     day, minute = np.divmod(events.minute, 1440)
     return (
@@ -36,7 +36,7 @@ def render(world: World, events: Events) -> pl.DataFrame:
     )
 
 
-def write_csv(path: str | Path, world: World, events: Events) -> None:
+def write_csv(path: str | Path, world: Population, events: Events) -> None:
     """Transactions as a CSV file, a million rows at a time so that memory stays flat."""
     with open(path, "wb") as file:
         for first in range(0, len(events), CHUNK):
@@ -48,11 +48,11 @@ def _gathered(table: pl.DataFrame, by: str) -> dict[str, pl.Expr]:
     return {name: pl.lit(table[name]).gather(pl.col(by)) for name in table.columns}
 
 
-def _card_table(world: World) -> pl.DataFrame:
+def _card_table(world: Population) -> pl.DataFrame:
     return pl.DataFrame({"User": world.card_user, "Card": world.card_number})
 
 
-def _day_table(world: World) -> pl.DataFrame:
+def _day_table(world: Population) -> pl.DataFrame:
     days = pl.select(
         day=pl.date_range(world.start, world.start + timedelta(days=world.minutes // 1440), interval="1d")
     )["day"]
@@ -63,7 +63,7 @@ def _minute_table() -> pl.DataFrame:
     return pl.DataFrame({"Time": [f"{minute // 60:02d}:{minute % 60:02d}" for minute in range(1440)]})
 
 
-def _merchant_table(world: World) -> pl.DataFrame:
+def _merchant_table(world: Population) -> pl.DataFrame:
     city = world.merchant_city
     cities = len(world.city_first) - 1
     foreign = city >= round(cities * (1 - FOREIGN_CITIES))

@@ -38,7 +38,7 @@ COUNTRIES = ("Mexico", "Italy", "Canada", "France", "Japan")
 
 
 @dataclass(frozen=True)
-class World:
+class Population:
     """Tables of who exists; every array is indexed by the dense number of a card, city or merchant."""
 
     minutes: int  # length of the world
@@ -69,7 +69,7 @@ class World:
         return int(self.city_first[-1])
 
 
-def make(rows: int, rng: np.random.Generator, start: date, end: date) -> World:
+def make(rows: int, rng: np.random.Generator, start: date, end: date) -> Population:
     """A world in which `rows` transactions between two dates are as dense as in the real file."""
     days = (end - start).days
     cards = max(24, round(rows / (ROWS_PER_CARD_DAY * days)))
@@ -79,7 +79,7 @@ def make(rows: int, rng: np.random.Generator, start: date, end: date) -> World:
     city_of_user = rng.integers(0, max(1, round(cities * (1 - FOREIGN_CITIES))), user[-1] + 1)
     city, first = _merchants(merchants, cities, rng)
     opened, closed = _lifetimes(cards, rng)
-    return World(
+    return Population(
         minutes=days * 1440,
         start=start,
         card_user=user,

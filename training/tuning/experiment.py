@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from training.model.config import TrainConfig
-from training.pipeline_settings import PipelineSettings, StepSettings
+from training.pipelines.settings import PipelineSettings, StepSettings
 from training.tuning.space import OBJECTIVE, OTHER_METRICS, SPACE, Dimension
 
 GROUP, VERSION, PLURAL = "kubeflow.org", "v1beta1", "experiments"

@@ -9,10 +9,10 @@ import urllib3
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
-from statemachine.core.errors import Refused, Unreachable
+from statemachine.contracts.errors import OperationRefused, Unreachable
 from training.tuning.experiment import GROUP, PLURAL, VERSION
+from training.tuning.katib_validation import admit
 from training.tuning.space import OBJECTIVE, Optimum, read_assignments
-from training.tuning.webhook import admit
 
 TIMEOUT = (5.0, 15.0)
 
@@ -43,7 +43,7 @@ class Katib:
 
         Raises:
             Misconfigured: Katib would refuse it.
-            Refused: one of this name exists, or the cluster's webhook says no.
+            OperationRefused: one of this name exists, or the cluster's webhook says no.
             Unreachable: the answer was lost, or the API is away.
         """
         admit(manifest)
@@ -75,7 +75,7 @@ class Katib:
             return call(objects, (GROUP, VERSION, self.namespace, PLURAL))
         except ApiException as error:
             if error.status in (400, 403, 404, 409, 422):
-                raise Refused(
+                raise OperationRefused(
                     f"Kubernetes will not {doing} the Experiment: {error.status} {error.body}"[:800]
                 ) from error
             raise Unreachable(f"Kubernetes cannot {doing} the Experiment: {error.status} {error.reason}") from error
@@ -84,9 +84,9 @@ class Katib:
 
 
 def optimum(name: str, standing: Standing) -> Optimum:
-    """What the Experiment found. Raises `Refused` if it found nothing."""
+    """What the Experiment found. Raises `OperationRefused` if it found nothing."""
     if standing.over != "Succeeded" or standing.value is None:
-        raise Refused(f"Experiment {name} ended {standing.over or 'without an end'}: {standing.message}")
+        raise OperationRefused(f"Experiment {name} ended {standing.over or 'without an end'}: {standing.message}")
     return Optimum(read_assignments(standing.best), standing.value, standing.trials, None, f"Katib experiment {name}")
 
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from training import storage
 from training.model.config import TrainConfig
-from training.pod import storage
 from training.tuning.space import OBJECTIVE, OTHER_METRICS
 
 

@@ -1,0 +1,85 @@
+"""What runs used and cost, read from the table: the source of `cost`, `slo` and `parity`."""
+
+import json
+import time
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from statemachine.bootstrap import App
+from statemachine.contracts.errors import OperationRefused
+from statemachine.contracts.stage import Stage
+from statemachine.core.run import Run, Transition
+from statemachine.reporting.cost import Cost, Requests, run_cost
+from statemachine.reporting.parity import Measured
+from statemachine.reporting.prices import Prices
+from statemachine.reporting.slo import RunRecord
+from statemachine.reporting.usage import control_use, stage_uses
+from training.model.config import TrainConfig
+from training.pipelines.settings import read_settings
+
+DAY = 86_400.0
+MONTH = 30 * DAY
+MOST_RUNS = 1000
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def prices(path: Path | None = None) -> Prices:
+    """The price table: the list prices, with the overrides of a TOML file's `[prices]` (default: `fraudloop.toml`)."""
+    return Prices.from_dict(tomllib.loads((path or ROOT / "fraudloop.toml").read_text()).get("prices", {}))
+
+
+def requests() -> dict[str, Requests]:
+    """What each stage's pod asks for, from `pipelines.toml`."""
+    settings = read_settings(folder=ROOT)
+    steps = {stage.value: settings.step(stage.value) for stage in Stage}
+    return {
+        name: Requests.parse(step.cpu_request, step.memory_request, step.accelerators) for name, step in steps.items()
+    }
+
+
+def ended(app: App, model: str, since: float = 0.0) -> Iterator[tuple[Run, tuple[Transition, ...]]]:
+    """Runs at rest with their histories, newest first, that ended after `since`."""
+    for run in app.store.runs(model, MOST_RUNS):
+        if run.state.terminal and run.entered_at >= since:
+            yield run, tuple(app.store.history(run.id))
+
+
+def records(app: App, model: str, since: float, table: Prices) -> list[RunRecord]:
+    """Ended runs with their costs; standing costs are shared by as many runs as the last month had."""
+    found = list(ended(app, model, since))
+    month = sum(1 for run, _ in ended(app, model, time.time() - MONTH)) or 1
+    return [_record(app, run, history, table, month) for run, history in found]
+
+
+def bill(app: App, run: Run, history: tuple[Transition, ...], table: Prices, runs_a_month: int) -> Cost:
+    """What one run cost. Raises `Misconfigured`."""
+    instances = _instances(app, history)
+    uses = stage_uses(history, requests(), instances)
+    return run_cost(uses, control_use(run, history), table, runs_a_month)
+
+
+def _record(app: App, run: Run, history: tuple[Transition, ...], table: Prices, runs_a_month: int) -> RunRecord:
+    cost = bill(app, run, history, table, runs_a_month)
+    return RunRecord(run, history, cost.marginal, cost.loaded, cost.sagemaker)
+
+
+def _instances(app: App, history: tuple[Transition, ...]) -> dict[str, str]:
+    """The train stage's instance, if an attempt of this run was a SageMaker job (its id is an ARN)."""
+    there = any(entry.kfp_id.startswith("arn:") for entry in history)
+    return {Stage.TRAIN.value: str(app.settings.sagemaker.get("instance_type", "ml.g4dn.xlarge"))} if there else {}
+
+
+def measured(app: App, run: Run) -> Measured:
+    """What a run's training reached, and on which data with which seed. Raises `OperationRefused`."""
+    seconds = run.metrics.get("pod_seconds.train")
+    if seconds is None:
+        raise OperationRefused(f"{run.id} has not trained: it is {run.state.value}")
+    uri = run.output(Stage.PREPROCESS, "dataset")
+    body = app.files.read(f"{uri}/dataset.json", 1_000_000) if uri else None
+    if body is None:
+        raise OperationRefused(f"{run.id} has no data set any more: {uri or 'none was made'}")
+    described: Mapping[str, Any] = json.loads(body)
+    seed = int(run.parameters.get("train", {}).get("seed", TrainConfig.seed))
+    return Measured(dict(run.metrics), seconds, str(described["data_sha256"]), seed)

@@ -1,0 +1,31 @@
+"""`doctor`: is everything here that the loop and its operators need?"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.connection import enter_local
+from cli.migration.phase import Model, Stack
+from cli.output import Json
+
+app = typer.Typer(help="Is everything here that the loop needs?")
+
+
+@app.callback(invoke_without_command=True)
+def doctor(
+    stack: Stack = "",
+    model: Model = "fraud",
+    only: Annotated[str, typer.Option(help="Only checks whose name contains this.")] = "",
+    out: Annotated[Path | None, typer.Option(help="Write the report to OUT.md and OUT.json.")] = None,
+    as_json_: Json = False,
+) -> None:
+    """Ask every question that an installation can fail at; each failure says what to do."""
+    from cli.migration.phases import (
+        installation,
+        reporting,
+    )  # late: it brings kubernetes and kfp, two seconds that --help spares
+    from cli.migration.phases.environment import Environment
+
+    world = Environment(local=not stack and enter_local(), model=model, stack=stack)
+    reporting.answer("Doctor", installation.CHECKS, only, world, out, as_json_)

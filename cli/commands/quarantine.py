@@ -1,0 +1,54 @@
+"""`quarantine list|put|release`: objects that teach no run, and why."""
+
+from typing import Annotated
+
+import typer
+
+from cli.connection import application, whoami
+from cli.output import Json, clock, console, emit, plain, table
+from statemachine.core.window import Object, Status
+from statemachine.intake import NOWHERE
+
+quarantine = typer.Typer(help="Objects that teach no run, and why.", no_args_is_help=True)
+Model = Annotated[str, typer.Option(help="The model.")]
+Key = Annotated[str, typer.Argument(metavar="KEY", help="The object's key, as `quarantine list` or `show` print it.")]
+Why = Annotated[str, typer.Option("--why", prompt="Why", help="The reason, for the record.")]
+
+
+@quarantine.command("list")
+def listed(model: Model = "", as_json: Json = False) -> None:
+    """List what is set aside: by a check, by a person, or because it belongs to no model."""
+    app = application()
+    models = [model] if model else [*app.policies, NOWHERE]
+    found = [(name, o) for name in models for o in app.intake.objects(name) if o.status is Status.QUARANTINED]
+    if as_json:
+        return emit([plain(thing) | {"model": name} for name, thing in found])
+    rows = [[name, thing.key, clock(thing.arrived_at), thing.reason] for name, thing in found]
+    console.print(table(f"{len(found)} objects are quarantined", ["model", "object", "arrived", "why"], rows))
+    return None
+
+
+@quarantine.command()
+def put(key: Key, why: Why, model: Model = "fraud", as_json: Json = False) -> None:
+    """Set an object aside: no run that begins from now on learns from it."""
+    app = application()
+    _tell(app.operations.quarantine(model, key, whoami(app), why), "teaches no run any more", as_json)
+
+
+@quarantine.command()
+def release(key: Key, why: Why, model: Model = "fraud", as_json: Json = False) -> None:
+    """Let an object back in: it is new to the next run, which checks it again."""
+    app = application()
+    _tell(app.operations.release_object(model, key, whoami(app), why), "is new to the next run", as_json)
+
+
+def _tell(thing: Object, what: str, as_json: bool) -> None:
+    if as_json:
+        return emit(plain(thing))
+    console.print(f"{thing.key} {what}")
+    return None
+
+
+def register(app: typer.Typer) -> None:
+    """Add this group."""
+    app.add_typer(quarantine, name="quarantine", rich_help_panel="People")

@@ -1,0 +1,53 @@
+"""A run's story on the terminal."""
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from cli.commands.run_summary import RunSummary
+from cli.output import clock, colored, figure, span, table
+from statemachine.core.run import Run
+
+SHOWN = 12  # objects; the rest is counted
+QUALITY = ("auc_roc", "average_precision", "f1", "precision", "recall", "recall_at_fpr_0.001", "brier", "accuracy")
+
+
+def render(run: Run, story: RunSummary) -> RenderableType:
+    """Headline, timeline, gate, data, what is next, where to look."""
+    return Group(*_parts(run, story))
+
+
+def _parts(run: Run, story: RunSummary) -> Iterator[RenderableType]:
+    yield Text.from_markup(f"[bold]{run.id}[/] ({run.model}) is {colored(run.state)}. ") + Text(story.headline)
+    yield Text(f"It began {clock(run.created_at)} UTC: {story.began}.\n", style="dim")
+    rows = [
+        [clock(v.at), span(v.seconds), colored(v.state), str(v.attempt or ""), v.left_because, v.who]
+        for v in story.visits
+    ]
+    yield table("What happened", ["at", ">for", "state", ">attempt", "and then", "who"], rows)
+    if story.checks:
+        yield Text()
+        yield table("The gate", ["check", ">figure", ">limit", "", "in words"], [_check(c) for c in story.checks])
+    if told := [f"{name} {figure(run.metrics[name])}" for name in QUALITY if name in run.metrics]:
+        yield Text(f"\nOn the test rows: {', '.join(told)}; all {len(run.metrics)} metrics are in --json")
+    if story.objects:
+        yield Text()
+        yield table(
+            f"The {len(story.objects)} objects that it brought in", ["object", "status", "why"], _objects(story)
+        )
+    yield Text.from_markup("\n[bold]Next[/] ") + Text(story.following)
+    for what, where in story.links.items():
+        yield Text.from_markup(f"[dim]{what:<10}[/] ") + Text(where, style="dim")
+
+
+def _check(check: object) -> list[str]:
+    assert isinstance(check, dict)
+    mark = "[green]✓[/]" if check["passed"] else "[bold red]✗[/]"
+    return [check["name"], figure(check["value"]), figure(check["limit"]), mark, check.get("note", "")]
+
+
+def _objects(story: RunSummary) -> list[list[str]]:
+    ranked = sorted(story.objects, key=lambda thing: (thing.status.value != "QUARANTINED", thing.key))
+    rows = [[thing.key, thing.status.value, thing.reason] for thing in ranked[:SHOWN]]
+    return rows + ([[f"… and {len(ranked) - SHOWN} more", "", ""]] if len(ranked) > SHOWN else [])

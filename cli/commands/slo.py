@@ -1,0 +1,110 @@
+"""`slo`: are we there? The plan's success metrics from the table's history, with trend, for people and dashboards."""
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Annotated
+
+import typer
+
+from cli.commands import cost_queries
+from cli.connection import application
+from cli.output import Json, console, emit, errors, table
+from statemachine.contracts.metrics import METRICS
+from statemachine.reporting.parity import Baseline, read_baseline
+from statemachine.reporting.slo import Objective, RunRecord, Targets, objectives
+
+JOB = "fraudloop-slo"
+MET = {True: "[green]met[/]", False: "[bold red]missed[/]", None: "[dim]unknown[/]"}
+
+
+def slo(
+    model: Annotated[str, typer.Option(help="A model of fraudloop.toml.")] = "fraud",
+    days: Annotated[float, typer.Option(help="The window; the one before it gives the trend.")] = 30.0,
+    baseline: Annotated[Path | None, typer.Option(help="A baseline file: training time and cost to hold.")] = None,
+    push: Annotated[str, typer.Option(help="A Pushgateway to tell, for the dashboard.")] = "",
+    scheduled: Annotated[
+        bool,
+        typer.Option("--scheduled", help="For a job: status 1 if nothing was pushed, not if an objective is missed."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Success rate, training time, AUC, deployment time and cost per run, against their targets.
+
+    Ends with status 1 if an objective is missed. Example: `fraudloop slo --baseline baseline.json`
+    """
+    app, window, now = application(), days * cost_queries.DAY, time.time()
+    records = cost_queries.records(app, model, now - 2 * window, cost_queries.prices())
+    read = read_baseline(baseline.read_text()) if baseline else None
+    found = objectives(records, now, window, _targets(read, records))
+    pushed = bool(push) and _push(push, model, found, records)
+    if as_json:
+        emit([vars(each) | {"met": each.met, "trend": each.trend} for each in found])
+    else:
+        console.print(table(f"{model}, last {days:g} days, {len(records)} runs", *_table(found)))
+    if (not pushed) if scheduled else any(each.met is False for each in found):
+        raise typer.Exit(1)
+
+
+def _targets(baseline: Baseline | None, records: Sequence[RunRecord]) -> Targets:
+    """The baseline's, or for the cost what SageMaker would take for the very same stages."""
+    if baseline and baseline.cost_dollars is not None:
+        dollars: float | None = baseline.cost_dollars
+    else:
+        twins = [record.sagemaker_dollars for record in records if record.sagemaker_dollars is not None]
+        dollars = fmean(twins) if twins else None
+    return Targets(baseline.measured.training_seconds if baseline else None, dollars)
+
+
+def _table(found: Sequence[Objective]) -> tuple[list[str], list[list[str]]]:
+    rows = [
+        [each.name, _figure(each.value), f"{'≤' if each.at_most else '>'} {_figure(each.target)}", MET[each.met],
+         _figure(each.before), each.trend]
+        for each in found
+    ]  # fmt: skip
+    return ["objective", ">reached", ">asked", "", ">before", "trend"], rows
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
+
+
+def samples(found: Sequence[Objective], records: Sequence[RunRecord]) -> Iterator[tuple[str, str, float]]:
+    """Name, label and value of what the dashboard shows; an unknown objective is left out, not called 0."""
+    for each in found:
+        for name, value in (("slo_value", each.value), ("slo_target", each.target), ("slo_met", each.met)):
+            if value is not None:
+                yield f"fraudloop_{name}", each.name, float(value)
+    if records:
+        yield "fraudloop_run_cost_dollars", "marginal", fmean(record.dollars for record in records)
+        yield "fraudloop_run_cost_dollars", "loaded", fmean(record.loaded_dollars for record in records)
+    twins = [record.sagemaker_dollars for record in records if record.sagemaker_dollars is not None]
+    if twins:
+        yield "fraudloop_run_cost_dollars", "sagemaker", fmean(twins)
+
+
+def _push(gateway: str, model: str, found: Sequence[Objective], records: Sequence[RunRecord]) -> bool:
+    from prometheus_client import CollectorRegistry, Gauge, push_to_gateway
+
+    registry, gauges = CollectorRegistry(), {}
+    for name, label, value in samples(found, records):
+        [own] = [each for each in METRICS[name].labels if each != "model"]
+        if name not in gauges:
+            gauges[name] = Gauge(name, METRICS[name].help, [own], registry=registry)
+        gauges[name].labels(**{own: label}).set(value)
+    try:
+        push_to_gateway(gateway, job=JOB, registry=registry, grouping_key={"model": model}, timeout=5)
+    except OSError as error:
+        errors.print(f"the Pushgateway {gateway} did not take it: {error}")
+        return False
+    return True
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command."""
+    app.command(rich_help_panel="Production")(slo)
+
+
+if __name__ == "__main__":  # deploy/slo: its image holds what this command needs, not what all of them do
+    typer.run(slo)

@@ -1,0 +1,43 @@
+"""`train`: the stages without the loop, on files of this machine."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.output import Json, console, emit, figure, table
+
+
+def train(
+    files: Annotated[list[Path], typer.Argument(help="CSV (also gzipped) or Parquet files in TabFormer's columns.")],
+    out: Annotated[Path, typer.Option(help="A folder for the model, the evaluation and the Triton repository.")],
+    split: Annotated[
+        str, typer.Option(help="`quantiles` of time, or `years` (train < 2018 ≤ validate < 2019 ≤ test).")
+    ] = ("quantiles"),
+    config: Annotated[Path | None, typer.Option(help="Hyper-parameters as TOML or JSON.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Check, split, train, evaluate and export on this machine: the same functions that the KFP components call."""
+    from training.offline import run
+
+    if as_json:
+        return emit(run(files, out, split=split, config=config, progress=lambda *_: None))
+    result = run(files, out, split=split, config=config, progress=_say)
+    columns = ("average_precision", "auc_roc", "f1", "precision", "recall")
+    named = {"this model": result["metrics"], **result["baselines"]}
+    rows = [[name, *(figure(metrics.get(column)) for column in columns)] for name, metrics in named.items()]
+    console.print(table("On the test rows, at natural prevalence", ["", *(f">{c}" for c in columns)], rows))
+    console.print(f"\nthe gate says {'yes' if result['passed'] else 'no'}: {result['reason']}")
+    console.print(f"the Triton repository is {result['repository']}")
+    return None
+
+
+def _say(event: str, figures: Mapping[str, float]) -> None:
+    told = ", ".join(f"{name} {value:g}" for name, value in figures.items())
+    console.print(f"[dim]{event}[/] {told}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command."""
+    app.command(rich_help_panel="Models")(train)

@@ -1,0 +1,1 @@
+"""The migration from SageMaker: phases, parity, baseline, decommissioning. This part has an end date."""

@@ -1,0 +1,229 @@
+"""Saying goodbye to SageMaker: history to Parquet, notebooks and pipelines archived, then, and only then, removal.
+
+What was done stands in a ledger file in S3 (`sagemaker/ledger.json` in the artifacts bucket), so each step can be
+repeated and goes on where it stopped. Nothing is removed that was not archived by its very description.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from statemachine.contracts.errors import OperationRefused, Unreachable
+
+Call = Callable[[Any], Iterator[Mapping[str, Any]]]
+LEDGER = "sagemaker/ledger.json"
+
+
+@dataclass(frozen=True)
+class ResourceKind:
+    """One kind of thing in SageMaker: how it is listed, described and removed; `name` is the field that names it."""
+
+    title: str
+    listing: str
+    field: str
+    name: str
+    describe: str
+    remove: str
+    parameter: str
+
+
+# In the order of removal: what uses something goes before what it uses.
+KINDS = (
+    ResourceKind(
+        "endpoint",
+        "list_endpoints",
+        "Endpoints",
+        "EndpointName",
+        "describe_endpoint",
+        "delete_endpoint",
+        "EndpointName",
+    ),
+    ResourceKind(
+        "endpoint-config",
+        "list_endpoint_configs",
+        "EndpointConfigs",
+        "EndpointConfigName",
+        "describe_endpoint_config",
+        "delete_endpoint_config",
+        "EndpointConfigName",
+    ),
+    ResourceKind("model", "list_models", "Models", "ModelName", "describe_model", "delete_model", "ModelName"),
+    ResourceKind(
+        "pipeline",
+        "list_pipelines",
+        "PipelineSummaries",
+        "PipelineName",
+        "describe_pipeline",
+        "delete_pipeline",
+        "PipelineName",
+    ),
+    ResourceKind(
+        "notebook",
+        "list_notebook_instances",
+        "NotebookInstances",
+        "NotebookInstanceName",
+        "describe_notebook_instance",
+        "delete_notebook_instance",
+        "NotebookInstanceName",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One thing found, and its description (which is what is archived)."""
+
+    kind: str
+    name: str
+    description: str
+
+    @property
+    def key(self) -> str:
+        """Its name in the ledger."""
+        return f"{self.kind}/{self.name}"
+
+    @property
+    def sha256(self) -> str:
+        """Of its description: a thing that was changed since it was archived is not the archived one."""
+        return hashlib.sha256(self.description.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class SageMakerExit:
+    """The three steps. `match` limits them to names that contain it."""
+
+    client: Any
+    s3: Any
+    bucket: str
+    match: str = ""
+
+    def history(self) -> list[dict[str, Any]]:
+        """Every training job as a row: name, times, seconds, instance, status, image, metrics and hyper-parameters."""
+        names = (job["TrainingJobName"] for job in self._pages("list_training_jobs", "TrainingJobSummaries"))
+        return [_row(self._call("describe_training_job", TrainingJobName=name)) for name in names if self.match in name]
+
+    def export_history(self, key: str = "sagemaker/history.parquet") -> tuple[str, int]:
+        """The history as Parquet in the artifacts bucket; its URI and number of rows."""
+        import polars as pl
+
+        rows, body = self.history(), io.BytesIO()
+        pl.DataFrame(rows, schema=COLUMNS).write_parquet(body)
+        self._put(key, body.getvalue())
+        self._note({"history": {"rows": len(rows), "uri": f"s3://{self.bucket}/{key}"}})
+        return f"s3://{self.bucket}/{key}", len(rows)
+
+    def found(self) -> list[Resource]:
+        """Everything that would be removed, in the order of removal."""
+        return [
+            Resource(kind.title, str(each[kind.name]), self._described(kind, str(each[kind.name])))
+            for kind in KINDS
+            for each in self._pages(kind.listing, kind.field)
+            if self.match in str(each[kind.name])
+        ]
+
+    def archive(self) -> list[Resource]:
+        """Each thing's description (a pipeline's definition, a notebook's lifecycle) into S3; returns what was new."""
+        done, new = self.store().get("archived", {}), []
+        for thing in self.found():
+            if done.get(thing.key) != thing.sha256:
+                self._put(f"sagemaker/archive/{thing.key}.json", thing.description.encode())
+                done = {**done, thing.key: thing.sha256}
+                self._note({"archived": done})
+                new.append(thing)
+        return new
+
+    def unarchived(self) -> list[Resource]:
+        """What stands in the way of removal."""
+        archived = self.store().get("archived", {})
+        return [thing for thing in self.found() if archived.get(thing.key) != thing.sha256]
+
+    def remove(self, thing: Resource) -> None:
+        """Remove one thing. Raises `OperationRefused` unless this very description was archived."""
+        if self.store().get("archived", {}).get(thing.key) != thing.sha256:
+            raise OperationRefused(f"{thing.key} is not archived as it is now; `fraudloop sagemaker archive` first")
+        [kind] = [kind for kind in KINDS if kind.title == thing.kind]
+        self._call(kind.remove, **{kind.parameter: thing.name})
+        self._note({"removed": sorted({*self.store().get("removed", ()), thing.key})})
+
+    def store(self) -> dict[str, Any]:
+        """What was done so far."""
+        try:
+            body = self.s3.get_object(Bucket=self.bucket, Key=LEDGER)["Body"].read()
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "NoSuchKey":
+                return {}
+            raise Unreachable(f"S3: {error}") from error
+        return dict(json.loads(body))
+
+    def _note(self, change: Mapping[str, Any]) -> None:
+        self._put(LEDGER, json.dumps({**self.store(), **change}, indent=1, sort_keys=True).encode())
+
+    def _put(self, key: str, body: bytes) -> None:
+        try:
+            self.s3.put_object(Bucket=self.bucket, Key=key, Body=body)
+        except (ClientError, BotoCoreError) as error:
+            raise Unreachable(f"S3: {error}") from error
+
+    def _described(self, kind: ResourceKind, name: str) -> str:
+        answer = self._call(kind.describe, **{kind.parameter: name})
+        told = {field: value for field, value in answer.items() if field != "ResponseMetadata"}
+        return json.dumps(told, default=str, indent=1, sort_keys=True)
+
+    def _pages(self, operation: str, field: str) -> Iterator[Mapping[str, Any]]:
+        token: dict[str, str] = {}
+        while True:
+            answer = self._call(operation, **token)
+            yield from answer[field]
+            if not answer.get("NextToken"):
+                return
+            token = {"NextToken": answer["NextToken"]}
+
+    def _call(self, operation: str, **arguments: Any) -> Mapping[str, Any]:
+        try:
+            answer: Mapping[str, Any] = getattr(self.client, operation)(**arguments)
+        except (ClientError, BotoCoreError) as error:
+            raise Unreachable(f"SageMaker {operation}: {error}") from error
+        return answer
+
+
+COLUMNS = {
+    "name": str,
+    "arn": str,
+    "status": str,
+    "created_at": str,
+    "seconds": float,
+    "billable_seconds": float,
+    "instance_type": str,
+    "instance_count": int,
+    "image": str,
+    "metrics": str,
+    "hyperparameters": str,
+    "output": str,
+}
+
+
+def _row(job: Mapping[str, Any]) -> dict[str, Any]:
+    """One training job; a job that has not ended has no seconds."""
+    begun, ended = job.get("TrainingStartTime"), job.get("TrainingEndTime")
+    seconds = (ended - begun).total_seconds() if begun and ended else None
+    metrics = {metric["MetricName"]: metric["Value"] for metric in job.get("FinalMetricDataList", ())}
+    resources = job["ResourceConfig"]
+    return {
+        "name": job["TrainingJobName"],
+        "arn": job["TrainingJobArn"],
+        "status": job["TrainingJobStatus"],
+        "created_at": job["CreationTime"].isoformat(),
+        "seconds": seconds,
+        "billable_seconds": float(job["BillableTimeInSeconds"]) if "BillableTimeInSeconds" in job else seconds,
+        "instance_type": resources.get("InstanceType", ""),
+        "instance_count": int(resources.get("InstanceCount", 1)),
+        "image": job["AlgorithmSpecification"].get("TrainingImage", ""),
+        "metrics": json.dumps(metrics, sort_keys=True),
+        "hyperparameters": json.dumps(job.get("HyperParameters", {}), sort_keys=True),
+        "output": job.get("ModelArtifacts", {}).get("S3ModelArtifacts", ""),
+    }

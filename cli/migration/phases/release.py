@@ -1,0 +1,156 @@
+"""Phase 3: the loop closes: a run came through, the gate blocks, Argo CD and every Triton pod serve the champion."""
+
+import os
+from typing import Any
+
+from cli.migration.phases.check import CheckFailed, PhaseCheck
+from cli.migration.phases.environment import PATIENCE, Environment
+from statemachine.contracts.gate import gate
+from statemachine.core.policy import Policy
+from statemachine.core.states import State
+from training.deployment import verification
+from training.deployment.argocd import CONTROLLER, Application
+from training.deployment.cluster import GROUP, PLURAL, SERVICE_LABEL, VERSION
+from training.deployment.deploy import SERVED_MODEL
+from training.deployment.deploy_request import golden_of
+
+
+def through(world: Environment) -> str:
+    """A run ended SUCCEEDED."""
+    for run in world.app.store.runs(world.model):
+        if run.state is State.SUCCEEDED:
+            return f"{run.id} SUCCEEDED"
+    raise CheckFailed(f"no run of {world.model} has ended SUCCEEDED yet")
+
+
+def blocks(world: Environment) -> str:
+    """The gate of this deployment, with its own limits, says no to a model that guesses."""
+    policy = world.app.policies[world.model]
+    verdict = gate(_guessing(), policy.gate)
+    if verdict.passed:
+        raise CheckFailed("the gate lets a model with AUC 0.5 pass: look at [models.*.gate] in fraudloop.toml")
+    rejected = [r.id for r in world.app.store.runs(world.model) if r.state is State.REJECTED and r.verdict]
+    return f"it says: {verdict.reason}; rejected so far: {', '.join(rejected) or 'none'}"
+
+
+def _guessing() -> dict[str, Any]:
+    metrics = {"auc_roc": 0.5, "average_precision": 0.001, "f1": 0.0}
+    return {
+        "format": 1,
+        "rows": 10_000,
+        "frauds": 20,
+        "threshold": 0.5,
+        "metrics": metrics,
+        "intervals": {},
+        "champion": None,
+        "anchor": None,
+        "drift": {},
+        "slices": [],
+        "baselines": {},
+    }
+
+
+def application(world: Environment) -> str:
+    """The Application is healthy, synced, the loop's own, and points at the champion."""
+    live, champion = read_application(world), _champion(world)
+    body: Any = live.body
+    status = body.get("status", {})
+    health, sync = status.get("health", {}).get("status"), status.get("sync", {}).get("status")
+    if (health, sync) != ("Healthy", "Synced"):
+        raise CheckFailed(f"it is {health} and {sync}: {live.condition or 'no condition says why'}")
+    if live.owner != CONTROLLER:
+        raise CheckFailed(f"its owner is {live.owner or 'nobody'}, not {CONTROLLER}: somebody deployed by hand")
+    if live.version != champion:
+        raise CheckFailed(f"it points at {live.version or 'no version'}, but the champion is {champion}")
+    return f"Healthy, Synced, generation {live.generation}, version {live.version}"
+
+
+def serving(world: Environment) -> str:
+    """Every pod of the headless Service serves the champion."""
+    champion, served = _champion(world), {}
+    for name, address in addresses(world):
+        served[name] = verification.served_version(address, SERVED_MODEL)
+    if not served:
+        raise CheckFailed("no pod is ready")
+    if wrong := {name: version for name, version in served.items() if version != champion}:
+        raise CheckFailed(f"the champion is {champion}, but {wrong}")
+    return f"{len(served)} pods serve {champion}"
+
+
+def answers(world: Environment) -> str:
+    """A pod answers the champion's golden requests as it did offline."""
+    policy, champion = world.app.policies[world.model], _champion(world)
+    for _, address in addresses(world)[:1]:
+        difference = verification.replay(address, golden_of(f"{policy.root}/models/{world.model}/{champion}"))
+        return f"the golden requests are answered, at most {difference:.1e} apart"
+    raise CheckFailed("no pod is ready")
+
+
+def addresses(world: Environment) -> list[tuple[str, str]]:
+    """Name and `host:port` of each ready pod. Outside of the cluster TRITON_URL, a port-forward, stands for all."""
+    if url := os.environ.get("TRITON_URL"):
+        return [("TRITON_URL", url.removeprefix("http://"))]
+    from kubernetes import client
+
+    serving = _policy(world).serving
+    slices = client.DiscoveryV1Api(world.api).list_namespaced_endpoint_slice(
+        serving.namespace, label_selector=f"{SERVICE_LABEL}={serving.service}", _request_timeout=PATIENCE
+    )
+    found = []
+    for entry in slices.items:
+        port = next((p.port for p in entry.ports or () if p.name == "http"), None)
+        for end in entry.endpoints or ():
+            if port and end.conditions.ready is not False:
+                name = end.target_ref.name if end.target_ref else end.addresses[0]
+                found.append((name, f"{end.addresses[0]}:{port}"))
+    return found
+
+
+def read_application(world: Environment) -> Application:
+    """The Application now."""
+    serving = _policy(world).serving
+    body = world.objects.get_namespaced_custom_object(
+        GROUP, VERSION, serving.application_namespace, PLURAL, serving.application, _request_timeout=PATIENCE
+    )
+    return Application(body)
+
+
+def _policy(world: Environment) -> Policy:
+    return world.app.policies[world.model]
+
+
+def _champion(world: Environment) -> str:
+    found = world.app.store.model(world.model).champion
+    if found is None:
+        raise CheckFailed(f"{world.model} has no champion yet")
+    return str(found.version)
+
+
+CHECKS = (
+    PhaseCheck(
+        "3.5",
+        "a run came through from end to end",
+        through,
+        "fraudloop show RUN says where the last one ended, and why",
+    ),
+    PhaseCheck("3.4", "the gate blocks a bad model", blocks, "set min_auc_roc in fraudloop.toml, and publish again"),
+    PhaseCheck(
+        "3.3",
+        "the Application points at the champion",
+        application,
+        "fraudloop rollback --to VERSION, or kubectl -n argocd describe application triton-fraud",
+    ),
+    PhaseCheck(
+        "3.5",
+        "every Triton pod serves the champion",
+        serving,
+        "kubectl -n triton get pods; a pod that is stuck tells it in its init container's log",
+    ),
+    PhaseCheck(
+        "3.5",
+        "inference answers as it did offline",
+        answers,
+        "outside of the cluster: kubectl -n triton port-forward svc/triton-fraud 8000, "
+        "TRITON_URL=http://127.0.0.1:8000",
+    ),
+)

@@ -1,0 +1,104 @@
+"""`sagemaker`: what it was used for and who does that now, its history and archive, and its removal."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from cli.connection import application
+from cli.migration.decommission import SageMakerExit
+from cli.output import Json, console, emit, table
+from statemachine.contracts.errors import OperationRefused
+
+sagemaker = typer.Typer(help="Goodbye to SageMaker: uses, history, archive, removal.", no_args_is_help=True)
+Match = Annotated[str, typer.Option(help="Only what has this in its name.")]
+
+
+@dataclass(frozen=True)
+class Use:
+    """One thing that the SageMaker workflow was used for, and the command that shows who does it now."""
+
+    use: str
+    now: str
+    command: str
+
+
+USES = (
+    Use("train on a GPU", "the train stage on KFP, or as a training job", "fraudloop show RUN"),
+    Use("preprocess in a notebook", "the preprocess stage", "fraudloop train FILES --out DIR"),
+    Use("tune hyper-parameters", "Katib, or Optuna on one machine", "fraudloop tune"),
+    Use("schedule a training", "EventBridge Scheduler, or a KFP recurring run", "fraudloop schedule list"),
+    Use("compare metrics with a fixed seed", "parity against an imported baseline", "fraudloop parity RUN"),
+    Use("register and version models", "the model item and models/<model>/<version> in S3", "fraudloop runs"),
+    Use("host an endpoint", "Triton, rolled out by Argo CD", "fraudloop runs"),
+    Use("go back to an earlier model", "a restore run", "fraudloop rollback MODEL --to VERSION"),
+    Use("watch metrics and alarms", "Prometheus, Grafana, CloudWatch, Slack", "fraudloop slo"),
+    Use("know what it costs", "the bill of each run", "fraudloop cost"),
+)
+
+
+@sagemaker.command()
+def uses(as_json: Json = False) -> None:
+    """The table that decommissioning checks: every use SageMaker had, and who does it now."""
+    if as_json:
+        return emit([vars(use) for use in USES])
+    console.print(table("uses", ["SageMaker was used to", "now", "see"], [[u.use, u.now, u.command] for u in USES]))
+    return None
+
+
+@sagemaker.command("export-history")
+def export_history(match: Match = "", as_json: Json = False) -> None:
+    """Every training job, with times, instance, metrics and hyper-parameters, as Parquet in the artifacts bucket."""
+    uri, rows = _exit(match).export_history()
+    if as_json:
+        return emit({"uri": uri, "rows": rows})
+    console.print(f"{rows} training jobs in {uri}")
+    return None
+
+
+@sagemaker.command()
+def archive(match: Match = "", as_json: Json = False) -> None:
+    """Describe endpoints, models, pipelines and notebooks into the artifacts bucket. Goes on where it stopped."""
+    new = _exit(match).archive()
+    if as_json:
+        return emit([thing.key for thing in new])
+    console.print(f"{len(new)} archived now: {', '.join(thing.key for thing in new) or 'nothing was new'}")
+    return None
+
+
+@sagemaker.command()
+def decommission(
+    match: Match = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be removed.")] = False,
+) -> None:
+    """Remove what is archived, one by one, each only after its name was typed.
+
+    Refuses while anything is not archived or the history was not exported. What was skipped can be removed later.
+    """
+    leaving = _exit(match)
+    found = leaving.found()
+    missing = {thing.key for thing in leaving.unarchived()}
+    rows = [[thing.kind, thing.name, "[red]not archived[/]" if thing.key in missing else "archived"] for thing in found]
+    console.print(table("in SageMaker", ["kind", "name", ""], rows))
+    if dry_run or not found:
+        return
+    if missing:
+        raise OperationRefused(f"{len(missing)} of {len(found)} are not archived; `fraudloop sagemaker archive` first")
+    if "history" not in leaving.store():
+        raise OperationRefused("the history was not exported; `fraudloop sagemaker export-history` first")
+    for thing in found:
+        if typer.prompt(f"type {thing.name} to remove this {thing.kind}, anything else to keep it") == thing.name:
+            leaving.remove(thing)
+            console.print(f"removed {thing.key}")
+        else:
+            console.print(f"kept {thing.key}")
+
+
+def _exit(match: str) -> SageMakerExit:
+    app = application()
+    return SageMakerExit(app.client("sagemaker"), app.client("s3"), app.settings.artifacts_bucket, match)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this group."""
+    app.add_typer(sagemaker, name="sagemaker", rich_help_panel="Production")

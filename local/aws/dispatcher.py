@@ -1,0 +1,105 @@
+"""Everything of AWS that calls a handler, on this machine: `python -m local.aws.dispatcher PORT LOGS TICK_SECONDS`.
+
+Routes: S3 objects → arrivals queue → `arrival`; hints queue → `step`, one message at a time, two at once; the table's
+stream → `announce`; a tick each few seconds → `tick`; whatever is invoked over the Invoke API (`nightly`). The
+environment is the handlers' own: AWS_ENDPOINT_URL and the FRAUDLOOP_… variables.
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from local.aws import resources
+from local.aws.invoke_api import Asynchronous, InvokeApi
+from local.aws.lambda_runtime import Function, Pool
+from local.aws.object_events import ObjectEvents
+from local.aws.queue_source import QueueSource
+from local.aws.resources import ACCOUNT, ANNOUNCE_DLQ, ARRIVALS, ASYNC_DLQ, HINTS, REGION, S3_EVENTS
+from local.aws.schedule import every
+from local.aws.stream_source import StreamSource
+
+PREFIX = "fraudloop-"
+HANDLERS = {"arrival": 60.0, "nightly": 600.0, "tick": 50.0, "step": 60.0, "announce": 60.0}  # timeout in seconds
+CONCURRENCY = {"step": 2, "nightly": 2}  # two nights at once meet each other, as they may on AWS
+
+Loop = Callable[[threading.Event], object]
+
+
+def functions(package: str = "handlers") -> list[Function]:
+    """The five functions, as in template.yaml."""
+    return [
+        Function(PREFIX + name, f"{package}.{name}.handler", timeout, CONCURRENCY.get(name, 1))
+        for name, timeout in HANDLERS.items()
+    ]
+
+
+class Dispatcher:
+    """The sources and the functions that they feed; runs in threads until it is closed."""
+
+    def __init__(self, url: str, port: int, logs: Path, tick_seconds: float, package: str = "handlers") -> None:
+        self._stop = threading.Event()
+        self._sqs = resources.client("sqs", url)
+        self.pools = {function.name: Pool(function, logs) for function in functions(package)}
+        self._asynchronous = Asynchronous(self._bury(ASYNC_DLQ))
+        self._api = InvokeApi(port, {name: pool.invoke for name, pool in self.pools.items()}, self._asynchronous)
+        self._threads = [self._thread(loop) for loop in self._loops(url, tick_seconds)]
+
+    def close(self) -> None:
+        """Stop polling, let the running invocations end, end the sandboxes."""
+        self._stop.set()
+        self._api.shutdown()
+        self._api.server_close()
+        self._asynchronous.close()
+        for thread in self._threads:
+            thread.join(10)
+        for pool in self.pools.values():
+            pool.close()
+
+    def _loops(self, url: str, tick_seconds: float) -> Iterable[Loop]:
+        yield ObjectEvents(self._sqs, self._queue(S3_EVENTS), self._queue(ARRIVALS)).run
+        yield self._source(ARRIVALS, "arrival", batch=10).run
+        for _ in range(CONCURRENCY["step"]):
+            yield self._source(HINTS, "step", batch=1).run
+        yield self._stream(url).run
+        tick = self.pools[PREFIX + "tick"].invoke  # a tick that fails is not repeated: the next one is near
+        yield lambda stop: every(tick_seconds, tick, PREFIX + "tick", stop)
+
+    def _source(self, queue: str, handler: str, batch: int) -> QueueSource:
+        arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}"
+        return QueueSource(self._sqs, self._queue(queue), arn, self.pools[PREFIX + handler].invoke, batch)
+
+    def _stream(self, url: str) -> StreamSource:
+        table = resources.client("dynamodb", url).describe_table(TableName=resources.TABLE)["Table"]
+        invoke = self.pools[PREFIX + "announce"].invoke
+        streams = resources.client("dynamodbstreams", url)
+        return StreamSource(streams, table["LatestStreamArn"], invoke, self._bury(ANNOUNCE_DLQ))
+
+    def _bury(self, queue: str) -> Callable[[str], object]:
+        return lambda body: self._sqs.send_message(QueueUrl=self._queue(queue), MessageBody=body)
+
+    def _queue(self, name: str) -> str:
+        return str(self._sqs.get_queue_url(QueueName=name)["QueueUrl"])
+
+    def _thread(self, loop: Loop) -> threading.Thread:
+        thread = threading.Thread(target=loop, args=(self._stop,), daemon=True)
+        thread.start()
+        return thread
+
+
+def main(port: int, logs: Path, tick_seconds: float) -> None:
+    """Dispatch until SIGTERM or SIGINT."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    asked_to_stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: asked_to_stop.set())
+    dispatcher = Dispatcher(os.environ["AWS_ENDPOINT_URL"], port, logs, tick_seconds)
+    asked_to_stop.wait()
+    dispatcher.close()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]))

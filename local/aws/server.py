@@ -1,0 +1,124 @@
+"""A stand-in for AWS: moto's server on loopback, one request at a time. What it holds is in memory and ends with it.
+
+moto checks a write's condition and writes in two steps, so two threads can both find it true. One lock a request
+makes conditional writes and transactions atomic. It may not be held while a consumer waits for a message, so long
+polling happens out here, as short polls.
+"""
+
+import io
+import json
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import BaseWSGIServer, make_server
+
+from local.aws.retention import copy_tables_cheaply, forget_old
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+Wsgi = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+RECEIVE = "AmazonSQS.ReceiveMessage"
+SENDS_NOTHING = ("DynamoDB", RECEIVE, "AmazonSQS.DeleteMessage", "AmazonSQS.Get")  # by X-Amz-Target
+GET_RECORDS = "DynamoDBStreams_20120810.GetRecords"
+POLL = 0.5  # seconds between two looks at an empty queue while nobody sends: a message may become visible again
+
+
+class Answer:
+    """A response that was collected under the lock, to be sent after it."""
+
+    def __init__(self, app: Wsgi, environ: Environ) -> None:
+        self.head: tuple[Any, ...] = ()
+        self.body = b"".join(app(environ, self._collect))
+
+    def _collect(self, *head: Any) -> None:
+        self.head = head
+
+
+class OneAtATime:
+    """WSGI middleware: reads a request, takes the lock, lets the application answer, releases the lock, sends."""
+
+    def __init__(self, app: Wsgi) -> None:
+        self._app = app
+        self._lock = threading.Lock()
+        self._news = threading.Condition()
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        body = _read(environ)
+        receiving = environ.get("HTTP_X_AMZ_TARGET") == RECEIVE
+        answer = self._receive(environ, body) if receiving else self._answer(environ, body)
+        if _may_send(environ):
+            with self._news:
+                self._news.notify_all()
+        start_response(*answer.head)
+        return [answer.body]
+
+    def _answer(self, environ: Environ, body: bytes) -> Answer:
+        request = environ | {"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
+        request.pop("HTTP_TRANSFER_ENCODING", None)
+        with self._lock:
+            answer = Answer(self._app, request)
+            if environ.get("HTTP_X_AMZ_TARGET") == GET_RECORDS:
+                forget_old()
+            return answer
+
+    def _receive(self, environ: Environ, body: bytes) -> Answer:
+        asked = json.loads(body)
+        until = time.monotonic() + min(int(asked.get("WaitTimeSeconds") or 0), 20)
+        at_once = json.dumps(asked | {"WaitTimeSeconds": 0}).encode()
+        while True:
+            with self._news:  # held while looking, so that what is sent meanwhile wakes us
+                answer = self._answer(environ, at_once)
+                left = until - time.monotonic()
+                if b'"MessageId"' in answer.body or not answer.head[0].startswith("200") or left <= 0:
+                    return answer
+                self._news.wait(min(left, POLL))
+
+
+def _may_send(environ: Environ) -> bool:
+    """The request may have put a message into a queue: itself, or through S3's events and EventBridge's rules."""
+    target = environ.get("HTTP_X_AMZ_TARGET", "")
+    return environ["REQUEST_METHOD"] not in ("GET", "HEAD") and not target.startswith(SENDS_NOTHING)
+
+
+def _read(environ: Environ) -> bytes:
+    stream = environ["wsgi.input"]
+    if environ.get("wsgi.input_terminated"):
+        return bytes(stream.read())
+    return bytes(stream.read(int(environ.get("CONTENT_LENGTH") or 0)))
+
+
+def make(port: int = 0) -> BaseWSGIServer:
+    """The server, bound to 127.0.0.1 but not yet serving; port 0 takes a free one."""
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # else a line for every request
+    copy_tables_cheaply()
+    app = OneAtATime(DomainDispatcherApplication(create_backend_app))
+    return make_server("127.0.0.1", port, app, threaded=True, request_handler=MotoRequestHandler)
+
+
+def serving(port: int = 0) -> AbstractContextManager[str]:
+    """The cloud in a thread of this process, for as long as the block lasts; gives its URL."""
+    return served(make(port))
+
+
+@contextmanager
+def served(server: BaseWSGIServer) -> Iterator[str]:
+    """Any WSGI server, in a thread of this process, for as long as the block lasts; gives its URL."""
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+if __name__ == "__main__":
+    make(int(sys.argv[1])).serve_forever()

@@ -1,0 +1,80 @@
+"""A stand-in for Lambda's event source on a table's stream: records in order, retried, then a dead-letter queue."""
+
+import json
+import logging
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from local.aws.lambda_runtime import InvocationResult
+from local.aws.queue_source import refused
+
+log = logging.getLogger(__name__)
+
+POLL = 0.5  # seconds
+ATTEMPTS = 4  # one, and MaximumRetryAttempts: 3
+BATCH = 100
+
+
+class StreamSource:
+    """Reads the one shard of a moto stream. `bury` takes a record that was refused `ATTEMPTS` times."""
+
+    def __init__(
+        self, streams: Any, stream_arn: str, invoke: Callable[[Any], InvocationResult], bury: Callable[[str], object]
+    ) -> None:
+        self._streams, self._arn, self._invoke, self._bury = streams, stream_arn, invoke, bury
+        self._last: str | None = None
+        self._attempts = 0
+
+    def run(self, stop: threading.Event) -> None:
+        """Read until `stop` is set; an error of the stream is logged and tried again."""
+        while not stop.is_set():
+            try:
+                seen = self.once()
+            except Exception as error:
+                log.warning("reading %s: %s", self._arn, error)
+                seen = 0
+            if not seen:
+                stop.wait(POLL)
+
+    def once(self) -> int:
+        """One batch, if there is one; the number of records that are done with."""
+        records = self._next()
+        if not records:
+            return 0
+        numbers = [record["dynamodb"]["SequenceNumber"] for record in records]
+        left = refused(self._invoke({"Records": records}), numbers)
+        done = next((n for n, number in enumerate(numbers) if number in left), len(numbers))
+        if done:
+            self._last, self._attempts = numbers[done - 1], 0
+        if done < len(numbers):
+            done += self._again(records[done])
+        return done
+
+    def _again(self, record: dict[str, Any]) -> int:
+        self._attempts += 1
+        if self._attempts < ATTEMPTS:
+            return 0
+        self._bury(json.dumps(record))
+        self._last, self._attempts = record["dynamodb"]["SequenceNumber"], 0
+        return 1
+
+    def _next(self) -> list[dict[str, Any]]:
+        # A new iterator each time: one that is older than a rolled-back transaction reads moto's discarded copy.
+        shard = self._streams.describe_stream(StreamArn=self._arn)["StreamDescription"]["Shards"][0]
+        where = (
+            {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": self._last}
+            if self._last and int(self._last) >= int(shard["SequenceNumberRange"]["StartingSequenceNumber"])
+            else {"ShardIteratorType": "TRIM_HORIZON"}
+        )
+        iterator = self._streams.get_shard_iterator(StreamArn=self._arn, ShardId=shard["ShardId"], **where)
+        found = self._streams.get_records(ShardIterator=iterator["ShardIterator"], Limit=BATCH)["Records"]
+        return [_record(record, self._arn) for record in found]
+
+
+def _record(record: dict[str, Any], stream_arn: str) -> dict[str, Any]:
+    """As Lambda hands it over: the time in seconds, the stream named."""
+    created: datetime = record["dynamodb"]["ApproximateCreationDateTime"]
+    change = record["dynamodb"] | {"ApproximateCreationDateTime": created.timestamp()}
+    return record | {"dynamodb": change, "eventSourceARN": stream_arn}

@@ -1,0 +1,41 @@
+"""S3 in memory."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from statemachine.contracts.errors import Unreachable
+from statemachine.core.window import Object
+
+
+@dataclass
+class MemoryFiles:
+    """`Files` in a dict; `listed` are the objects of the data bucket."""
+
+    bodies: dict[str, bytes] = field(default_factory=dict)
+    listed: list[Object] = field(default_factory=list)
+    down: bool = False
+    reads: int = 0
+    read_reports: list[str] = field(default_factory=list)
+
+    def read(self, uri: str, limit: int) -> bytes | None:
+        """The file, or `None`."""
+        self._up()
+        self.reads += 1
+        body = self.bodies.get(uri)
+        if body is not None and uri.endswith("/report.json"):
+            self.read_reports.append(uri)
+        return body[: limit + 1] if body is not None else None
+
+    def write(self, uri: str, body: bytes) -> None:
+        """Write it."""
+        self._up()
+        self.bodies[uri] = body
+
+    def list(self, bucket: str, prefix: str) -> Iterator[Object]:
+        """The present objects under a prefix."""
+        self._up()
+        yield from [thing for thing in self.listed if thing.bucket == bucket and thing.key.startswith(prefix)]
+
+    def _up(self) -> None:
+        if self.down:
+            raise Unreachable("S3 does not answer")

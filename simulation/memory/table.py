@@ -1,0 +1,65 @@
+"""The table in memory: conditional, transactional, with its index of due runs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from statemachine.contracts.errors import Conflict, Unreachable
+from statemachine.ports import Clause, Item, Key, Put
+
+MOST_IN_ONE = 100  # items a transaction, as in DynamoDB
+MOST_BYTES = 400 * 1024
+
+
+@dataclass
+class MemoryTable:
+    """`Table` in a dict. `writes` and `reads` count what DynamoDB would bill as requests; `stream` is its stream."""
+
+    items: dict[Key, Item] = field(default_factory=dict)
+    stream: list[Item] = field(default_factory=list)
+    down: bool = False
+    lose_answers: int = 0
+    reads: int = 0
+    writes: int = 0
+
+    def get(self, key: Key) -> Item | None:
+        """The item."""
+        self.reads += 1
+        return self.items.get(key)
+
+    def query(self, pk: str, prefix: str = "", *, newest_first: bool = False) -> Iterator[Item]:
+        """The items of a partition."""
+        self.reads += 1
+        keys = sorted((key for key in self.items if key.pk == pk and key.sk.startswith(prefix)), key=lambda key: key.sk)
+        yield from [self.items[key] for key in (reversed(keys) if newest_first else keys)]
+
+    def due(self, now: float) -> Iterator[str]:
+        """Runs that are due."""
+        self.reads += 1
+        found = [item for item in self.items.values() if "due_shard" in item and item["due_at"] <= now]
+        yield from [str(item["run_id"]) for item in sorted(found, key=lambda item: float(item["due_at"]))]
+
+    def write(self, *puts: Put) -> None:
+        """All or nothing."""
+        assert len(puts) <= MOST_IN_ONE, f"{len(puts)} items in a transaction"
+        assert len({put.key for put in puts}) == len(puts), "a transaction names an item twice"
+        failed = [put for put in puts if not self._holds(put.key, put.clause)]
+        if any(self.items.get(put.key, {}).get("writer") == put.item["writer"] for put in failed):
+            return
+        if failed:
+            raise Conflict(", ".join(put.clause.name for put in failed), ", ".join(put.key.pk for put in failed))
+        if self.lose_answers == 0 and self.down:
+            raise Unreachable("DynamoDB does not answer")
+        for put in puts:
+            assert len(str(put.item)) < MOST_BYTES, f"{put.key} has {len(str(put.item))} bytes"
+            self.items[put.key] = dict(put.item)
+            self.stream.append(put.item)
+            self.writes += 2 if len(puts) > 1 else 1
+        if self.lose_answers:
+            self.lose_answers -= 1
+            raise Unreachable("the answer to a write was lost")
+
+    def _holds(self, key: Key, clause: Clause) -> bool:
+        item = self.items.get(key)
+        if not clause.attribute:
+            return item is None
+        return item is not None and item.get(clause.attribute) == clause.value

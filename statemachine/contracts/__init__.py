@@ -1,0 +1,1 @@
+"""What crosses a process boundary: stage requests, reports, KFP runs, the gate, the metric catalogue, errors."""

@@ -1,0 +1,116 @@
+"""What each stage is told: which earlier outputs it reads, and its settings."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from statemachine.contracts.stage import Stage
+from statemachine.contracts.stage_request import StageRequest
+from statemachine.core.proof import anchor, wanted_version
+from statemachine.core.snapshot import Snapshot
+
+
+def build_request(snapshot: Snapshot) -> StageRequest:
+    """The order for the present attempt, without a launch id: that is drawn anew for every CreateRun."""
+    run, stage = snapshot.run, snapshot.run.stage
+    assert stage is not None
+    inputs = {name: uri for name, uri in INPUTS[stage](snapshot).items() if uri}
+    return StageRequest(
+        run_id=run.id,
+        model=run.model,
+        stage=stage,
+        attempt=run.attempt,
+        launch_id="",
+        output_uri=f"{snapshot.policy.root}/runs/{run.id}/{stage.value}/{run.attempt}",
+        inputs=inputs,
+        parameters={**run.parameters.get(stage.value, {}), **PARAMETERS[stage](snapshot)},
+    )
+
+
+def _champion(snapshot: Snapshot) -> str:
+    champion = snapshot.observed.model.champion
+    return champion.uri if champion else ""
+
+
+def _version_uri(snapshot: Snapshot, version: str) -> str:
+    release = snapshot.observed.model.release_of(version)
+    return release.uri if release else f"{snapshot.policy.root}/models/{snapshot.run.model}/{version}"
+
+
+def _rival(snapshot: Snapshot, version: str) -> str:
+    return _version_uri(snapshot, version) if version else ""
+
+
+def _preprocess(snapshot: Snapshot) -> dict[str, str]:
+    return {"manifest": snapshot.run.manifest, "champion": _champion(snapshot)}
+
+
+def _train(snapshot: Snapshot) -> dict[str, str]:
+    return {"dataset": snapshot.run.output(Stage.PREPROCESS, "dataset")}
+
+
+def _evaluate(snapshot: Snapshot) -> dict[str, str]:
+    return {
+        "dataset": snapshot.run.output(Stage.PREPROCESS, "dataset"),
+        "model": snapshot.run.output(Stage.TRAIN, "model"),
+        "champion": _rival(snapshot, snapshot.run.champion),
+        "anchor": _rival(snapshot, anchor(snapshot)),
+    }
+
+
+def _export(snapshot: Snapshot) -> dict[str, str]:
+    return {
+        "dataset": snapshot.run.output(Stage.PREPROCESS, "dataset"),
+        "profile": snapshot.run.output(Stage.PREPROCESS, "profile"),
+        "model": snapshot.run.output(Stage.TRAIN, "model"),
+        "evaluation": snapshot.run.output(Stage.EVALUATE, "evaluation"),
+    }
+
+
+def _release(snapshot: Snapshot) -> dict[str, str]:
+    return {"repository": _version_uri(snapshot, wanted_version(snapshot))}
+
+
+INPUTS: Mapping[Stage, Callable[[Snapshot], dict[str, str]]] = {
+    Stage.PREPROCESS: _preprocess,
+    Stage.TRAIN: _train,
+    Stage.EVALUATE: _evaluate,
+    Stage.EXPORT: _export,
+    Stage.DEPLOY: _release,
+    Stage.RESTORE: _release,
+}
+
+
+def _data(snapshot: Snapshot) -> dict[str, Any]:
+    return {"strict": snapshot.policy.strict}
+
+
+def _judging(snapshot: Snapshot) -> dict[str, Any]:
+    return {"gate": {name: value for name, value in asdict(snapshot.policy.gate).items() if value is not None}}
+
+
+def _exporting(snapshot: Snapshot) -> dict[str, Any]:
+    return {"models_root": f"{snapshot.policy.root}/models"}
+
+
+def _releasing(snapshot: Snapshot) -> dict[str, Any]:
+    serving = snapshot.policy.serving
+    return {
+        "version": wanted_version(snapshot),
+        "generation": snapshot.run.generation,
+        "application": serving.application,
+        "application_namespace": serving.application_namespace,
+        "namespace": serving.namespace,
+        "service": serving.service,
+        "timeout_seconds": serving.timeout_seconds,
+    }
+
+
+PARAMETERS: Mapping[Stage, Callable[[Snapshot], dict[str, Any]]] = {
+    Stage.PREPROCESS: _data,
+    Stage.TRAIN: lambda snapshot: {},
+    Stage.EVALUATE: _judging,
+    Stage.EXPORT: _exporting,
+    Stage.DEPLOY: _releasing,
+    Stage.RESTORE: _releasing,
+}

@@ -1,0 +1,127 @@
+"""What the table's stream tells people and metrics. The stream is the outbox: what was not written is not told.
+
+At least once, and once in practice: a message leaves a marker under its line of history. What Slack did not take stays
+owed in the same place and goes out before the next message, so neither the stream nor the metrics wait for Slack.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Protocol
+
+from statemachine.contracts.errors import Conflict, Malformed, Unreachable
+from statemachine.core import codec
+from statemachine.core.run import Run, Transition
+from statemachine.core.states import State
+from statemachine.ports import Clause, Key, Put
+from statemachine.reporting.notifications import MetricSample, message, metric_samples
+from statemachine.store import Store
+
+LOG = logging.getLogger("fraudloop.announcing")
+OUTBOX = "SLACK"
+KEEP = 3 * 86_400  # longer than the stream keeps a record, so a repeated record always meets its marker
+OWED, TOLD = "owed", "told"
+AT_ONCE = 10  # old debts paid in one pass
+
+
+@dataclass(frozen=True)
+class HistoryRecord:
+    """One line of history as it came through the stream."""
+
+    model: str
+    entry: Transition
+
+
+def history_record(record: Mapping[str, Any]) -> HistoryRecord | None:
+    """The line of history that a stream record inserts; `None` for any other record. Raises `Malformed`."""
+    image = record.get("dynamodb", {}).get("NewImage")
+    if record.get("eventName") != "INSERT" or not image or image.get("type") != {"S": "entry"}:
+        return None
+    try:
+        model, body, format_number = image["model"]["S"], image["body"]["S"], int(image["format"]["N"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise Malformed(f"a line of history that cannot be read: {type(error).__name__}: {error}") from error
+    return HistoryRecord(model, codec.loads(Transition, body, format_number))
+
+
+class Chat(Protocol):
+    """Where people read."""
+
+    @property
+    def wanted(self) -> bool:
+        """Somebody configured it."""
+
+    def post(self, text: str) -> None:
+        """Say it. Raises `Unreachable`."""
+
+
+@dataclass(frozen=True)
+class Notifier:
+    """Tells people, and counts."""
+
+    store: Store
+    chat: Chat
+    clock: Callable[[], float]
+    new_id: Callable[[], str]
+    kfp_ui: str = ""
+
+    def metric_samples(self, told: HistoryRecord) -> tuple[MetricSample, ...]:
+        """The metrics of one step."""
+        run = self._run(told)
+        history = self.store.history(run.id) if State(told.entry.dest).terminal else ()
+        return tuple(metric_samples(told.entry, run, history))
+
+    def tell(self, steps: Iterable[HistoryRecord]) -> int:
+        """Post what is owed and what is new; returns how many messages Slack has still to take.
+
+        After the first refusal of a pass nothing more is posted, only noted as owed: a Slack that hangs for seconds a
+        message would otherwise eat the function's time.
+        """
+        if not self.chat.wanted:
+            return 0
+        answering = self._pay_debts()
+        for told in steps:
+            key, text = self._message(told)
+            if text and self.store.table.get(key) is None:
+                answering = answering and self._posted(text)
+                self._mark(key, text, TOLD if answering else OWED, Clause("the message is new"))
+        return sum(1 for _ in self._owed())
+
+    def _run(self, told: HistoryRecord) -> Run:
+        """The run as it stands; of one that is not on record any more the line itself still tells enough."""
+        entry = told.entry
+        return self.store.load(entry.run_id) or Run(entry.run_id, told.model, 0, State(entry.dest), created_at=entry.at)
+
+    def _message(self, told: HistoryRecord) -> tuple[Key, str]:
+        run = self._run(told)
+        key = Key(OUTBOX, f"{run.id}#{told.entry.version:08d}")
+        return key, message(told.entry, run, self.store.model(run.model), self.kfp_ui)
+
+    def _pay_debts(self) -> bool:
+        """True if Slack took them all, or none were owed."""
+        for item in islice(self._owed(), AT_ONCE):
+            key, text = Key(OUTBOX, str(item["name"])), str(item["text"])
+            if not self._posted(text):
+                return False
+            self._mark(key, text, TOLD, Clause("it is still owed", "state", OWED))
+        return True
+
+    def _owed(self) -> Iterator[Mapping[str, Any]]:
+        return (item for item in self.store.table.query(OUTBOX) if item["state"] == OWED)
+
+    def _posted(self, text: str) -> bool:
+        try:
+            self.chat.post(text)
+        except Unreachable as error:
+            LOG.warning("Slack did not take a message: %s", error)
+            return False
+        return True
+
+    def _mark(self, key: Key, text: str, state: str, clause: Clause) -> None:
+        expires = int(self.clock() + KEEP)
+        item = {"type": "message", "name": key.sk, "state": state, "text": text, "expires_at": expires}
+        try:
+            self.store.table.write(Put(key, item | {"writer": self.new_id()}, clause))
+        except Conflict:  # two readers of the stream at the same moment: said twice, marked once
+            LOG.info("%s was marked by another reader", key.sk)

@@ -1,0 +1,228 @@
+"""What persons may ask: refused with the reason where the state forbids it, idempotent, with who and why on record."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import reduce
+
+from statemachine.contracts.errors import Conflict, OperationRefused, Unknown
+from statemachine.contracts.report import Artifact
+from statemachine.contracts.stage import Stage
+from statemachine.core.model import Hold, Model
+from statemachine.core.policy import Policy
+from statemachine.core.run import OperatorRequest, RequestKind, Run, RunKind, Transition, Trigger, queued
+from statemachine.core.states import State
+from statemachine.core.window import Object, Status, later
+from statemachine.intake import Intake
+from statemachine.ports import Files, Hints
+from statemachine.store import ATTEMPTS, AuditEntry, Store
+
+NEEDS: Mapping[Stage, tuple[Stage, ...]] = {
+    Stage.PREPROCESS: (),
+    Stage.TRAIN: (Stage.PREPROCESS,),
+    Stage.EVALUATE: (Stage.PREPROCESS, Stage.TRAIN),
+    Stage.EXPORT: (Stage.PREPROCESS, Stage.TRAIN, Stage.EVALUATE),
+    Stage.DEPLOY: (Stage.PREPROCESS, Stage.TRAIN, Stage.EVALUATE),
+}
+
+
+@dataclass(frozen=True)
+class Operations:
+    """Wishes on runs, and what a person may change on a model."""
+
+    store: Store
+    intake: Intake
+    files: Files
+    hints: Hints
+    policies: Mapping[str, Policy]
+    clock: Callable[[], float]
+    new_id: Callable[[], str]
+
+    # -- runs ---------------------------------------------------------------------------------------------------
+
+    def operator_request(self, run_id: str, kind: RequestKind, who: str, why: str) -> Run:
+        """Cancel, approve or reject. Asking the same twice is once. Raises `OperationRefused`, `Unknown`."""
+        for _ in range(ATTEMPTS):
+            run = self.store.run(run_id)
+            if run.asks(kind):
+                return run
+            _allow(run, kind)
+            try:
+                wished = self.store.operator_request(run, OperatorRequest(kind, who, why, self.clock()), self.clock())
+            except Conflict:
+                continue
+            self.hints.look_at([run_id])
+            return wished
+        raise Conflict("the run was not changed meanwhile", f"{run_id}: {ATTEMPTS} tries")
+
+    def start(self, model: str, who: str, why: str) -> str:
+        """Close the open window now, also when it is empty; the run begins as soon as nobody trains."""
+        self._policy(model)
+        _free(self.store.model(model))
+        self.intake.ask(model, Trigger("person", who, why), slot="")
+        run = self.intake.close_due(model)
+        if run:
+            self.hints.look_at([run.id])
+        return run.id if run else ""
+
+    def redrive(self, run_id: str, stage: Stage, who: str, why: str) -> Run:
+        """A new run with `parent`, which keeps the outputs before `stage` after checking them. Raises `OperationRefused`."""
+        parent = self.store.run(run_id)
+        if not parent.state.terminal:
+            raise OperationRefused(
+                f"{run_id} is {parent.state.value}; only a run at rest can be redriven: cancel it first"
+            )
+        if parent.kind is RunKind.RESTORE or stage not in NEEDS:
+            raise OperationRefused(f"{run_id} cannot be redriven from {stage.value}")
+        for needed in NEEDS[stage]:
+            self._verify(parent, needed)
+        model = self.store.model(parent.model)
+        _free(model)
+        if model.training:
+            raise OperationRefused(f"{model.training} is training {parent.model}; redrive when it rests, or cancel it")
+        run = self._child(parent, stage, who, why)
+        entry = Transition(run.id, 1, self.clock(), "", State.QUEUED.value, "redrive", f"of {run_id}: {why}", who=who)
+        self.store.begin(run, replace(model, training=run.id), entry)
+        self.hints.look_at([run.id])
+        return run
+
+    def _child(self, parent: Run, stage: Stage, who: str, why: str) -> Run:
+        kept = {needed.value: parent.outputs[needed.value] for needed in NEEDS[stage]}
+        origin = parent.id.rpartition("-r")[0] if parent.trigger.kind == "redrive" else parent.id
+        number = next(n for n in range(1, 1000) if self.store.load(f"{origin}-r{n}") is None)
+        return queued(
+            f"{origin}-r{number}",
+            parent.model,
+            parent.epoch,
+            self.clock(),
+            trigger=Trigger("redrive", who, why),
+            parent=parent.id,
+            start_at=stage,
+            manifest=parent.manifest,
+            pins=parent.pins,
+            outputs=kept,
+            metrics=parent.metrics if kept else {},
+            parameters=parent.parameters,
+            champion=parent.champion,
+            verdict=parent.verdict if Stage.EVALUATE in NEEDS[stage] else {},
+        )
+
+    def _verify(self, parent: Run, stage: Stage) -> None:
+        outputs = parent.outputs.get(stage.value)
+        if not outputs:
+            raise OperationRefused(f"{parent.id} has no outputs of {stage.value}; redrive it from an earlier stage")
+        for name, artifact in outputs.items():
+            self._verify_artifact(f"{parent.id}'s {stage.value} output {name}", artifact)
+
+    def _verify_artifact(self, what: str, artifact: Artifact) -> None:
+        """It still exists, and its hash (of a folder: of its MANIFEST.json) is the one that was reported."""
+        body = self.files.read(artifact.uri, 64 * 1024 * 1024)
+        if body is None:
+            body = self.files.read(f"{artifact.uri.rstrip('/')}/MANIFEST.json", 64 * 1024 * 1024)
+        if body is None:
+            raise OperationRefused(f"{what} is gone: {artifact.uri}; redrive from an earlier stage")
+        if artifact.sha256 and hashlib.sha256(body).hexdigest() != artifact.sha256:
+            raise OperationRefused(
+                f"{what} was changed since it was reported: {artifact.uri}; redrive from an earlier stage"
+            )
+
+    def rollback(self, model: str, version: str, who: str, why: str) -> Run:
+        """A restore run: it needs only the deploying slot, so it never waits for training."""
+        self._policy(model)
+        item = self.store.model(model)
+        if item.deploying is not None:
+            raise OperationRefused(f"{item.deploying.run_id} is deploying {model}; cancel it, or wait until it rests")
+        if item.release_of(version) is None:
+            known = [r.version for r in (item.champion, *item.predecessors) if r]
+            raise OperationRefused(
+                f"{version} is not a version that ever served {model}; known: {', '.join(known) or 'none'}"
+            )
+        generation, now = item.generation + 1, self.clock()
+        run = queued(
+            f"{model}-rollback-{generation}",
+            model,
+            0,
+            now,
+            kind=RunKind.RESTORE,
+            trigger=Trigger("rollback", who, why),
+            target=version,
+        )
+        entry = Transition(run.id, 1, now, "", State.QUEUED.value, "rollback", f"to {version}: {why}", who=who)
+        self.store.begin(run, item.deployed_by(run.id, generation), entry)
+        self.hints.look_at([run.id])
+        return run
+
+    # -- models -------------------------------------------------------------------------------------------------
+
+    def hold(self, model: str, who: str, why: str) -> Model:
+        """Nothing trains and nothing is promoted until it is released."""
+        self._policy(model)
+        held = Hold(who, why, self.clock())
+        told = AuditEntry("hold", who, why, held.at)
+        return self.store.change_model(model, lambda item: item if item.hold else replace(item, hold=held), told)
+
+    def release(self, model: str, who: str, why: str) -> Model:
+        """End the hold."""
+        self._policy(model)
+        told = AuditEntry("release", who, why, self.clock())
+        return self.store.change_model(model, lambda item: replace(item, hold=None), told)
+
+    def adopt(
+        self, model: str, parameters: Mapping[str, Mapping[str, object]], provenance: Mapping[str, object]
+    ) -> Model:
+        """The next run's stages are told these (`stage` → name → value); `provenance` says where they are from."""
+        self._policy(model)
+        return self.store.change_model(
+            model, lambda item: replace(item, parameters=parameters, parameters_from=provenance)
+        )
+
+    # -- objects ------------------------------------------------------------------------------------------------
+
+    def quarantine(self, model: str, key: str, who: str, why: str) -> Object:
+        """The newest write of `key` teaches no run any more."""
+        found = self._newest(model, key)
+        if found.status is not Status.QUARANTINED:
+            self.intake.set_aside(model, found, f"by {who}: {why}")
+        return found
+
+    def release_object(self, model: str, key: str, who: str, why: str) -> Object:
+        """A quarantined object joins the open window. Raises `OperationRefused` for one that is not quarantined."""
+        found = self._newest(model, key)
+        if found.status is not Status.QUARANTINED:
+            raise OperationRefused(f"{key!r} is {found.status.value}, not quarantined")
+        self.intake.rejoin(model, found, f"released by {who}: {why}")
+        return found
+
+    def _newest(self, model: str, key: str) -> Object:
+        self._policy(model)
+        found = [thing for thing in self.intake.objects(model) if thing.key == key]
+        if not found:
+            raise Unknown(f"{model} has no object {key!r} on record; `fraudloop quarantine list` shows what it has")
+        return reduce(lambda one, other: other if later(other, one) else one, found)
+
+    def _policy(self, model: str) -> Policy:
+        if model not in self.policies:
+            raise Unknown(f"there is no model {model!r}; fraudloop.toml names {', '.join(self.policies)}")
+        return self.policies[model]
+
+
+def _free(model: Model) -> None:
+    if model.hold:
+        held = f"{model.name} is on hold since {model.hold.who} said: {model.hold.why}"
+        raise OperationRefused(f"{held}; `fraudloop release {model.name}` first")
+
+
+def _allow(run: Run, kind: RequestKind) -> None:
+    """Raise `OperationRefused` where the state forbids the wish."""
+    if run.state.terminal:
+        raise OperationRefused(f"{run.id} is over ({run.state.value}): {run.reason or 'nothing to do'}")
+    if kind is RequestKind.CANCEL and run.state is State.ROLLING_BACK:
+        raise OperationRefused(f"{run.id} is bringing the last good version back; that is not cancelled")
+    if kind is not RequestKind.CANCEL and run.state is not State.AWAITING_APPROVAL:
+        raise OperationRefused(
+            f"{run.id} is {run.state.value}; only a run that is AWAITING_APPROVAL can be {kind.value}ed"
+        )
+    if run.operator_request is not None and run.operator_request.kind is not kind:
+        raise OperationRefused(
+            f"{run.operator_request.who} asked {run.id} to {run.operator_request.kind.value} already: {run.operator_request.why}"
+        )

@@ -1,0 +1,160 @@
+"""What a line of history says to people, and which figures it is worth: pure functions from the record.
+
+Messages go to a chat that many can read, so whatever looks like a credential is masked, and a reason is cut short.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from statemachine.core.model import Model
+from statemachine.core.run import Run, RunKind, Transition
+from statemachine.core.states import State
+
+LONGEST_REASON = 600
+SECRET = re.compile(
+    r"(?i)(?:AKIA|ASIA)[A-Z0-9]{16}"  # AWS access keys
+    r"|\bBearer\s+\S+"
+    r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*"  # JSON web tokens
+    r"|https?://hooks\.slack\.com/\S+"
+    r"|(?<=://)[^\s/@:]+:[^\s/@]+(?=@)"  # user:password@
+    r"|(?:X-Amz-(?:Signature|Credential|Security-Token)|password|passwd|secret|token|api[_-]?key)[\"']?\s*[=:]\s*\S+"
+)
+ENDS = {
+    State.SUCCEEDED: "RunsSucceeded",
+    State.REJECTED: "RunsRejected",
+    State.FAILED: "RunsFailed",
+    State.ROLLED_BACK: "RunsRolledBack",
+    State.CANCELLED: "RunsCancelled",
+}
+QUALITY = {"auc_roc": "ModelAucRoc", "average_precision": "ModelAveragePrecision", "f1": "ModelF1"}
+SHOWN = {"auc_roc": "AUC", "average_precision": "AP", "f1": "F1"}
+
+
+@dataclass(frozen=True)
+class MetricSample:
+    """One value for CloudWatch, under the catalogue's name and dimensions."""
+
+    name: str
+    value: float
+    dimensions: Mapping[str, str]
+
+
+def metric_samples(entry: Transition, run: Run, history: Iterable[Transition] = ()) -> Iterator[MetricSample]:
+    """What this line of history adds to the metrics; `history` is only read for a run that ends with it."""
+    source, dest = _state(entry.source), State(entry.dest)
+    model = {"model": run.model}
+    if source is State.QUEUED and not dest.terminal:
+        yield MetricSample("RunsStarted", 1, model)
+    if source and source.stage:
+        yield from _of_stage(entry, {**model, "stage": source.stage.value})
+    if not dest.terminal:
+        return
+    yield MetricSample(ENDS[dest], 1, model)
+    yield MetricSample("RunDuration", entry.at - run.created_at, model)
+    if source is State.ROLLING_BACK and dest is State.FAILED:
+        yield MetricSample("RestoreFailed", 1, model)
+    if spent := _spent(history):
+        yield MetricSample("RunCost", spent, model)
+    if dest is State.SUCCEEDED and run.kind is RunKind.TRAINING:
+        yield from (MetricSample(name, run.metrics[key], model) for key, name in QUALITY.items() if key in run.metrics)
+
+
+def _of_stage(entry: Transition, dimensions: Mapping[str, str]) -> Iterator[MetricSample]:
+    reported = entry.details.get("metrics") or {}
+    if (seconds := reported.get(f"pod_seconds.{dimensions['stage']}")) is not None:
+        yield MetricSample("StageDuration", seconds, dimensions)
+    for key, name in (("objects_accepted", "ObjectsAccepted"), ("objects_quarantined", "ObjectsQuarantined")):
+        if key in reported:
+            yield MetricSample(name, reported[key], {"model": dimensions["model"]})
+    if entry.row == "retryable_failure":
+        yield MetricSample("StageRetried", 1, dimensions)
+    if entry.row == "overdue":
+        yield MetricSample("StageOverdue", 1, dimensions)
+
+
+def _spent(history: Iterable[Transition]) -> float:
+    """Dollars of all attempts that said what they cost."""
+    reports = (entry.details.get("metrics") or {} for entry in history)
+    dollars = (float(v) for report in reports for name, v in report.items() if name.startswith("cost_dollars."))
+    return sum(dollars)
+
+
+def message(entry: Transition, run: Run, model: Model, kfp_ui: str = "") -> str:
+    """What people are told, in Slack's markup; "" for a step that is not worth a message."""
+    source, dest = _state(entry.source), State(entry.dest)
+    said = _said(entry, run, model, source, dest)
+    if not said:
+        return ""
+    return said + (_link(entry, kfp_ui) if dest in (State.FAILED, State.ROLLED_BACK) else "")
+
+
+def _said(entry: Transition, run: Run, model: Model, source: State | None, dest: State) -> str:
+    reason = escaped(redacted(entry.reason)) or "no reason is on record"
+    serving = f"{model.champion.version} serves." if model.champion else "Nothing serves yet."
+    match dest:
+        case State.SUCCEEDED if run.kind is RunKind.RESTORE:
+            return f"*{run.id}*: {run.target} serves {run.model} again, as {_who(run)} asked, proven by requests."
+        case State.SUCCEEDED:
+            return (
+                f"*{run.id} deployed*: {run.candidate} serves {run.model}, proven by requests. {_compared(run, model)}"
+            )
+        case State.REJECTED:
+            return f"*{run.id} refused* ({_stage(source)}): {reason}. {serving}"
+        case State.ROLLED_BACK:
+            return f"*{run.id} rolled back*: {run.candidate} did not come up: {reason}. {serving}"
+        case State.FAILED if source is State.ROLLING_BACK:
+            return (
+                f"<!channel> *{run.model} is on hold*: {run.id} could not bring the last good version back: {reason}."
+            )
+        case State.FAILED:
+            return f"*{run.id} failed* in {_stage(source)}, attempt {entry.attempt}: {reason}. {serving}"
+        case State.CANCELLED:
+            return f"*{run.id} cancelled* ({_stage(source)}): {reason}. {serving}"
+        case State.AWAITING_APPROVAL:
+            return f"*{run.id} waits for approval*: `fraudloop approve {run.id}`. {_compared(run, model)}"
+        case _ if source is State.QUEUED:
+            why = escaped(redacted(f"{run.trigger.kind} {run.trigger.why}".strip()))
+            return f"*{run.id} started* ({why})."
+    return ""
+
+
+def _compared(run: Run, model: Model) -> str:
+    """`AUC 0.974 (champion 0.970), …`; the champion is the version that the gate compared with."""
+    former = model.release_of(run.champion) if run.champion else None
+    parts = []
+    for key, name in SHOWN.items():
+        if key in run.metrics:
+            beside = f" (champion {former.metrics[key]:.3f})" if former and key in former.metrics else ""
+            parts.append(f"{name} {run.metrics[key]:.3f}{beside}")
+    against = f" against {former.version}" if former else ", the first version"
+    return f"{', '.join(parts)}{against}." if parts else ""
+
+
+def _link(entry: Transition, kfp_ui: str) -> str:
+    if not kfp_ui or not entry.kfp_id or entry.kfp_id.startswith("arn:"):
+        return ""
+    return f" <{kfp_ui.rstrip('/')}/#/runs/details/{entry.kfp_id}|KFP run>"
+
+
+def _who(run: Run) -> str:
+    return escaped(redacted(run.trigger.by)) or "somebody"
+
+
+def _stage(state: State | None) -> str:
+    return state.stage.value if state and state.stage else (state.value.lower() if state else "intake")
+
+
+def _state(name: str) -> State | None:
+    return State(name) if name else None
+
+
+def redacted(text: str) -> str:
+    """The text without what looks like a credential, and not longer than a message should be."""
+    clean = SECRET.sub("[masked]", text)
+    return clean if len(clean) <= LONGEST_REASON else clean[: LONGEST_REASON - 1] + "…"
+
+
+def escaped(text: str) -> str:
+    """Slack's three control characters, so that a file name cannot ping a channel."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

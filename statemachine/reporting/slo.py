@@ -1,0 +1,124 @@
+"""Are we there? The plan's success metrics from the history of runs over a window, and the window before as trend."""
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from statemachine.core.run import Run, RunKind, Transition
+from statemachine.core.states import State
+
+MIN_SUCCESS, MIN_AUC, MAX_DEPLOY_SECONDS, QUANTILE = 0.95, 0.90, 600.0, 0.95
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run that has ended, with its history and what it cost: marginal, loaded, and on SageMaker."""
+
+    run: Run
+    history: tuple[Transition, ...]
+    dollars: float
+    loaded_dollars: float = 0.0
+    sagemaker_dollars: float | None = None
+
+    @property
+    def ended_at(self) -> float:
+        """When it came to rest."""
+        return self.history[-1].at if self.history else self.run.entered_at
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What is asked; `training_seconds` and `run_dollars` come from a baseline, and are `None` while there is none."""
+
+    training_seconds: float | None = None
+    run_dollars: float | None = None
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One objective: `met` is `None` where nothing was measured or nothing is asked; `before` is the window before."""
+
+    name: str
+    value: float | None
+    target: float | None
+    at_most: bool
+    unit: str
+    before: float | None = None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the value is on the right side of the target."""
+        if self.value is None or self.target is None:
+            return None
+        return self.value <= self.target if self.at_most else self.value > self.target
+
+    @property
+    def trend(self) -> str:
+        """Against the window before: better, worse, same, or "" where there is nothing to compare."""
+        if self.value is None or self.before is None:
+            return ""
+        if math.isclose(self.value, self.before, rel_tol=1e-3):
+            return "same"
+        return "better" if (self.value < self.before) is self.at_most else "worse"
+
+
+Measure = Callable[[Sequence[RunRecord]], float | None]
+
+
+def objectives(records: Sequence[RunRecord], now: float, window: float, targets: Targets) -> tuple[Objective, ...]:
+    """The five objectives over `[now - window, now]`; times are seconds."""
+    recent = [record for record in records if now - window <= record.ended_at <= now]
+    earlier = [record for record in records if now - 2 * window <= record.ended_at < now - window]
+
+    def objective(name: str, measure: Measure, target: float | None, at_most: bool, unit: str) -> Objective:
+        return Objective(name, measure(recent), target, at_most, unit, measure(earlier))
+
+    return (
+        objective("success_rate", success_rate, MIN_SUCCESS, False, "ratio"),
+        objective("training_time", training_seconds, targets.training_seconds, True, "s"),
+        objective("auc_roc", lowest_auc, MIN_AUC, False, ""),
+        objective("deployment_time", deployment_seconds, MAX_DEPLOY_SECONDS, True, "s"),
+        objective("cost_per_run", dollars, targets.run_dollars, True, "$"),
+    )
+
+
+def success_rate(records: Sequence[RunRecord]) -> float | None:
+    """Runs that did their work. A refusal is an answer, so REJECTED counts; a cancelled run counts for nobody."""
+    judged = [record.run.state for record in records if record.run.state is not State.CANCELLED]
+    good = [state for state in judged if state in (State.SUCCEEDED, State.REJECTED)]
+    return len(good) / len(judged) if judged else None
+
+
+def training_seconds(records: Sequence[RunRecord]) -> float | None:
+    """The median of what successful trainings took, by their own reports."""
+    told = [told for record in records if (told := record.run.metrics.get("pod_seconds.train")) is not None]
+    return statistics.median(told) if told else None
+
+
+def lowest_auc(records: Sequence[RunRecord]) -> float | None:
+    """The worst of the versions that were deployed."""
+    deployed = [r.run for r in records if r.run.state is State.SUCCEEDED and r.run.kind is RunKind.TRAINING]
+    told = [run.metrics["auc_roc"] for run in deployed if "auc_roc" in run.metrics]
+    return min(told) if told else None
+
+
+def deployment_seconds(records: Sequence[RunRecord]) -> float | None:
+    """The 95 % quantile of the time from entering DEPLOYING to the proof."""
+    took = []
+    for record in records:
+        deploying = (entry for entry in record.history if entry.dest == State.DEPLOYING.value)
+        begun = [entry.at for entry in deploying if entry.source != State.DEPLOYING.value]
+        if begun and record.run.state is State.SUCCEEDED:
+            took.append(record.ended_at - begun[0])
+    return quantile(took, QUANTILE)
+
+
+def dollars(records: Sequence[RunRecord]) -> float | None:
+    """The mean marginal cost of a run, also of those that failed."""
+    return statistics.fmean(record.dollars for record in records) if records else None
+
+
+def quantile(values: Sequence[float], share: float) -> float | None:
+    """The smallest value that at least `share` of the values do not exceed; `None` of nothing."""
+    return sorted(values)[max(math.ceil(share * len(values)) - 1, 0)] if values else None

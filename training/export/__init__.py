@@ -1,0 +1,1 @@
+"""From a trained model to an immutable version that Triton can load."""

@@ -1,0 +1,175 @@
+"""The export stage: an immutable version of the model for Triton, named by its contents, with golden requests.
+
+models/<model>/<version>/
+    repository/     what Triton loads
+    model/          as trained
+    evaluation.json  profile.json  golden.json
+    MANIFEST.json   sha256 of each file, written last
+"""
+
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from statemachine.contracts.stage_request import StageRequest
+from training import storage
+from training.export.golden import Exchange, Golden
+from training.graph.graph import TEST
+from training.graph.velocity import STATE
+from training.integrity import MANIFEST, digests, sha256_folder, write_manifest
+from training.model import head
+from training.model.model import FraudModel, load
+from training.outcome import Permanent, StageResult
+from training.serving import Tensors
+from training.serving.fraud_score import FraudScore, tensors_of
+from training.serving.graph_request import IDENTITIES, graph_request
+from training.serving.prediction_and_shapley import PredictionAndShapley
+from training.serving.repository import stamp, write_repository
+from training.serving.request import COUNTERS
+from training.serving.request_builder import RequestBuilder
+
+TOLERANCE = 1e-5
+PROVED = 512  # transactions that are compared before anything is written
+GOLDEN = 48
+EXPLAINED = 4
+
+
+def export(order: StageRequest) -> StageResult:
+    """Work of the export stage (docs/contracts.md).
+
+    Raises:
+        Permanent: the server's featurisation is not training's, or the version exists with other contents.
+    """
+    with tempfile.TemporaryDirectory(prefix="fraudloop-export-") as scratch:
+        folder = Path(scratch)
+        dataset = storage.local(_input(order, "dataset"), folder / "dataset")
+        trained = storage.local(_input(order, "model"), folder / "model")
+        made = folder / "version"
+        version = build(made, trained, dataset, order.run_id)
+        for name in ("evaluation", "profile"):
+            storage.download(_input(order, name), made / f"{name}.json")
+        uri = storage.join(models_uri(order), version)
+        publish(made, uri)
+        size = sum(file.stat().st_size for file in storage.walk(made))
+    return StageResult(
+        outputs={"repository": uri}, metrics={"repository_bytes": float(size)}, details={"version": version}
+    )
+
+
+def _input(order: StageRequest, name: str) -> str:
+    try:
+        return order.inputs[name]
+    except KeyError:
+        raise Permanent(f"the export order lacks the input {name!r}") from None
+
+
+def models_uri(order: StageRequest) -> str:
+    """The folder of a model's versions, in the bucket (or local folder) that runs/ is in."""
+    root, found, _ = order.output_uri.partition(f"/runs/{order.run_id}/")
+    if not found:
+        raise Permanent(f"output_uri {order.output_uri} does not lie under runs/{order.run_id}/")
+    return storage.join(root, "models", order.model)
+
+
+def build(folder: Path, trained: Path, dataset: Path, run_id: str) -> str:
+    """Make everything of a version but evaluation, profile and manifest in `folder`; its name, `<run>-<hash8>`.
+
+    The hash is of the repository before the version is written into it, so equal models have one name.
+    """
+    model = load(trained)
+    asker = RequestBuilder.of(dataset, model)
+    prove_featurisation(model, asker)
+    repository = folder / "repository"
+    write_repository(repository, model, asker.request(asker.reader.graph.where(TEST)[:1]).transaction[0])
+    version = f"{run_id}-{sha256_folder(repository)[:8]}"
+    stamp(repository, version)
+    model.save(folder / "model")
+    storage.write_json(str(folder / "golden.json"), golden(model, asker).as_dict())
+    return version
+
+
+def publish(folder: Path, uri: str) -> None:
+    """Upload a version, manifest last. One that is there already with the same contents is success.
+
+    Raises:
+        Permanent: it is there with other contents; versions never change.
+    """
+    write_manifest(folder)
+    there = storage.join(uri, MANIFEST)
+    if not storage.exists(there):
+        storage.upload_folder(folder, uri)
+        return
+    listed, made = json.loads(storage.read_bytes(there))["files"], digests(folder)
+    if differing := sorted(name for name in listed.keys() | made.keys() if listed.get(name) != made.get(name)):
+        raise Permanent(f"{uri} exists with other contents ({', '.join(differing[:5])}); a version never changes")
+
+
+def prove_featurisation(model: FraudModel, asker: RequestBuilder) -> None:
+    """Raises Permanent unless the server's code scores raw requests as the model scores the data set."""
+    ids = spread(asker.reader.graph.where(TEST), PROVED)
+    (served,) = FraudScore(model).answer([tensors_of(asker.request(ids))], [frozenset({"PROBABILITY"})])
+    if isinstance(served, Exception):
+        raise Permanent(f"the server's code refuses test rows: {served}") from served
+    difference = float(np.abs(served["PROBABILITY"][:, 0] - model.score(asker.reader.block(ids))).max())
+    if not difference <= TOLERANCE:
+        raise Permanent(f"the server's features are not training's: probabilities differ by {difference:.2g}")
+
+
+def golden(model: FraudModel, asker: RequestBuilder) -> Golden:
+    """Golden requests: a batch of test transactions, one alone, and a graph; the answers come from the data set."""
+    ids = chosen(model, asker)
+    few = ids[:EXPLAINED]
+    return Golden((_scored(model, asker, ids), _scored(model, asker, few[:1]), _predicted(model, asker, few)))
+
+
+def chosen(model: FraudModel, asker: RequestBuilder) -> torch.Tensor:
+    """Test transactions that can go wrong: the likeliest frauds, first ones of a card or merchant, and any others."""
+    graph = asker.reader.graph
+    everything = graph.where(TEST)
+    sample = spread(everything, 20 * GOLDEN)
+    scores = torch.from_numpy(model.score(asker.reader.block(sample)))
+    likely = sample[scores.argsort(descending=True)[: GOLDEN // 3]]
+    lines = (graph.cards, graph.merchants)
+    alone = [everything[line.before[everything] == line.first[everything]] for line in lines]
+    return torch.cat([likely, *(part[: GOLDEN // 6] for part in alone), spread(sample, GOLDEN // 3)])
+
+
+def spread(ids: torch.Tensor, count: int) -> torch.Tensor:
+    """At most `count` of `ids`, evenly spread."""
+    return ids[torch.linspace(0, len(ids) - 1, min(count, len(ids))).long()]
+
+
+def _scored(model: FraudModel, asker: RequestBuilder, ids: torch.Tensor) -> Exchange:
+    inputs = model.head_inputs(asker.reader.block(ids))
+    probability = head.predict(model.booster, inputs)[:, None]
+    contributions = head.contributions(model.booster, inputs)
+    outputs = {
+        "PROBABILITY": probability,
+        "DECISION": probability >= np.float32(model.threshold),
+        "STATE": asker.reader.state[ids].numpy(),
+        "SHAPLEY_VALUES": contributions[:, :-1],
+        "BASE_VALUE": contributions[:, -1:],
+    }
+    return Exchange("fraud_score", tensors_of(asker.request(ids)), outputs)
+
+
+def _predicted(model: FraudModel, asker: RequestBuilder, ids: torch.Tensor) -> Exchange:
+    """A graph whose first nodes are `ids`; the others are their histories, which lack some of their own."""
+    nodes, edges = graph_request(asker.reader, ids)
+    sizes = [len(model.row), len(IDENTITIES), len(STATE), len(COUNTERS)]
+    mask = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+    inputs: Tensors = {
+        "NODE_FEATURES": nodes,
+        "EDGE_INDEX": edges,
+        "COMPUTE_SHAP": np.array([True]),
+        "FEATURE_MASK": mask,
+    }
+    (answer,) = PredictionAndShapley(model).answer([inputs], [frozenset()])
+    if isinstance(answer, Exception):
+        raise Permanent(f"the server's code refuses a graph of test rows: {answer}") from answer
+    prediction = answer["PREDICTION"].copy()
+    prediction[: len(ids), 0] = model.score(asker.reader.block(ids))
+    return Exchange("prediction_and_shapley", inputs, {**answer, "PREDICTION": prediction})

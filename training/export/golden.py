@@ -1,0 +1,89 @@
+"""Golden requests: real rows with the answers that the model gave offline. A pod that repeats them serves that model.
+
+`golden.json`: `{"format": 1, "tolerance", "exchanges": [{"model", "inputs": [tensor], "outputs": [tensor]}]}`, where a
+tensor is `{"name", "datatype", "shape", "data"}` as in the KServe v2 protocol, flat.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tritonclient.utils import np_to_triton_dtype, triton_to_np_dtype
+
+from training.outcome import Permanent
+
+FORMAT = 1
+TOLERANCE = 1e-5
+Tensors = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One request to one Triton model, and the answer computed offline."""
+
+    model: str
+    inputs: Tensors
+    outputs: Tensors
+
+
+@dataclass(frozen=True)
+class Golden:
+    """The exchanges of a version; figures may differ by `tolerance`, everything else not at all."""
+
+    exchanges: tuple[Exchange, ...]
+    tolerance: float = TOLERANCE
+
+    def as_dict(self) -> dict[str, Any]:
+        """The contents of golden.json."""
+        exchanges = [
+            {"model": exchange.model, "inputs": _told(exchange.inputs), "outputs": _told(exchange.outputs)}
+            for exchange in self.exchanges
+        ]
+        return {"format": FORMAT, "tolerance": self.tolerance, "exchanges": exchanges}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> "Golden":
+        """What golden.json says.
+
+        Raises:
+            Permanent: it cannot be read, or holds no exchange, so that it would prove nothing.
+        """
+        try:
+            if record["format"] != FORMAT:
+                raise ValueError(f"format {record['format']!r}, readable is {FORMAT}")
+            exchanges = tuple(
+                Exchange(str(told["model"]), _read(told["inputs"]), _read(told["outputs"]))
+                for told in record["exchanges"]
+            )
+            if not exchanges:
+                raise ValueError("it holds no exchange")
+            return cls(exchanges, float(record["tolerance"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise Permanent(f"golden.json cannot be used: {type(error).__name__}: {error}") from error
+
+
+def _told(tensors: Tensors) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "datatype": np_to_triton_dtype(values.dtype), "shape": list(values.shape), "data": _flat(values)}
+        for name, values in tensors.items()
+    ]
+
+
+def _flat(values: NDArray[Any]) -> list[Any]:
+    flat: list[Any] = values.ravel().tolist()
+    return [item.decode() for item in flat] if values.dtype == np.object_ else flat
+
+
+def _read(told: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
+    return {tensor["name"]: _tensor(tensor) for tensor in told}
+
+
+def _tensor(tensor: Mapping[str, Any]) -> NDArray[Any]:
+    data = tensor["data"]
+    if tensor["datatype"] == "BYTES":
+        values = np.array([item.encode() for item in data], dtype=np.object_)
+    else:
+        values = np.array(data, dtype=triton_to_np_dtype(tensor["datatype"]))
+    return values.reshape(tensor["shape"])

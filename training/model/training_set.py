@@ -1,0 +1,42 @@
+"""From a data set folder to what is learned from: reader, seeds and their own features."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from training import storage
+from training.graph.graph import TRAIN, VALIDATE, load_graph
+from training.graph.history import Reader
+from training.model import features
+from training.model.config import TrainConfig
+from training.model.encoder import MessageBuilder
+from training.model.fit import TrainingSet
+from training.model.seeds import at_most, thinned
+
+
+def prepared(dataset: Path, config: TrainConfig) -> TrainingSet:
+    """The seeds of a local data set folder, thinned, with their own features; the graph stays whole."""
+    row = row_features(storage.read_json(str(dataset / "schema.json")))
+    reader = Reader(load_graph(dataset, row), config.k, config.label_delay)
+    train = thinned(reader.graph, TRAIN, config.negative_ratio, config.seed)
+    validation = at_most(reader.graph, VALIDATE, config.encoder_validation_rows, config.seed)
+    own = own_features(reader, train.ids)
+    listener = MessageBuilder(features.width(row, config))
+    listener.own.fit(own)
+    # What the seeds themselves will say to later transactions.
+    listener.said.fit(reader.said[train.ids])
+    return TrainingSet(reader, config.fan_out, train, own, validation, own_features(reader, validation.ids), listener)
+
+
+def row_features(schema: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the row features in the schema's order."""
+    return tuple(schema["features"])
+
+
+def own_features(reader: Reader, ids: Tensor) -> Tensor:
+    """Own features [S, D] of many transactions, chunk by chunk."""
+    row: Sequence[str] = reader.graph.features
+    return torch.cat([features.own(block, row).float() for block in reader.blocks(ids)])

@@ -1,0 +1,83 @@
+"""`fraudloop train`: the stages without the loop, on this machine's files, by the components' own functions."""
+
+import json
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from statemachine.contracts.gate import GatePolicy, gate
+from training import storage
+from training.data.preprocess import configured, prepare
+from training.evaluation.evaluate import EvaluateConfig, measured, score, told, write
+from training.export import export
+from training.model.checkpoint import StoredCheckpoints
+from training.model.config import TrainConfig
+from training.model.fit import Progress
+from training.model.train import train_model
+from training.outcome import Permanent
+
+RUN = "local"
+
+
+def run(
+    files: Sequence[str | Path],
+    out: str | Path,
+    split: str = "quantiles",
+    config: str | Path | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Checks, splits, trains, evaluates and exports; everything lies under `out`, and a killed run goes on from there.
+
+    `config` names a TOML or JSON file with tables `preprocess`, `train`, `evaluate` and `gate`, as in fraudloop.toml.
+    Returns the metrics, the baselines, the verdict and where things are.
+    """
+    folder, say, settings = Path(out), progress or _said, _settings(config)
+    say("preprocess", {"files": len(files)})
+    wanted = configured({"split": split} | settings.get("preprocess", {}))
+    made = prepare(files, folder / "dataset", wanted, today=datetime.now(UTC).date())
+    say("split", {f"{name}_frauds": part["frauds"] for name, part in made.dataset["splits"].items()})
+    trained = TrainConfig.from_dict(settings.get("train", {}))
+    model = train_model(made.folder, trained, StoredCheckpoints(str(folder / "checkpoints")), say)
+    model.save(folder / "model")
+    judging = EvaluateConfig.from_dict(settings.get("evaluate", {}) | {"gate": settings.get("gate", {})})
+    scored = score(model, made.folder, {}, judging)
+    evaluation = measured(model, made.folder, scored, judging)
+    say("evaluated", {name: evaluation["metrics"][name] for name in ("auc_roc", "average_precision")})
+    pages = write(str(folder), evaluation, told(RUN, model, made.folder, evaluation, scored, judging))
+    repository = _exported(folder, made.folder)
+    say("exported", {})
+    verdict = gate(evaluation, GatePolicy.from_dict(settings.get("gate", {})))
+    figures = {"metrics": evaluation["metrics"], "baselines": evaluation["baselines"]}
+    return figures | {"passed": verdict.passed, "reason": verdict.reason, "repository": str(repository), **pages}
+
+
+def _exported(folder: Path, dataset: Path) -> Path:
+    """The Triton repository of the model in `folder`, named by its version."""
+    made = folder / "version"
+    version = export.build(made, folder / "model", dataset, RUN)
+    for name, source in (("evaluation", folder), ("profile", dataset)):
+        storage.download(str(source / f"{name}.json"), made / f"{name}.json")
+    target = folder / "models" / version
+    export.publish(made, str(target))
+    return target
+
+
+def _settings(config: str | Path | None) -> Mapping[str, Any]:
+    if config is None:
+        return {}
+    path = Path(config)
+    settings: dict[str, Any] = (
+        tomllib.loads(path.read_text()) if path.suffix == ".toml" else json.loads(path.read_text())
+    )
+    known = ("preprocess", "train", "evaluate", "gate")
+    if unknown := sorted(set(settings) - set(known)):
+        raise Permanent(f"{path}: unknown {', '.join(unknown)}; it may have tables {', '.join(known)}")
+    return settings
+
+
+def _said(event: str, figures: Mapping[str, float]) -> None:
+    """One line a step, beside the result on standard output."""
+    print(event, *(f"{name}={value:.4g}" for name, value in figures.items()), file=sys.stderr)

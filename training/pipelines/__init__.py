@@ -1,0 +1,1 @@
+"""The KFP components and pipelines, where their steps run, and how they are published."""

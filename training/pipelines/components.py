@@ -1,0 +1,185 @@
+"""The stages as lightweight KFP components: each parses its parameters, calls one function, and is done.
+
+A component's source travels inside of the compiled pipeline and runs in a pod (or, locally, in a process), where
+only the image's packages are there: hence the imports inside. The artifacts exist for the KFP UI and for the
+end-to-end pipeline; the controller reads `report.json`.
+"""
+
+# A JSON object and an optional artifact are spelt so in KFP.
+# mypy: disable-error-code="type-arg, assignment"
+
+from kfp import dsl
+from kfp.dsl import HTML, Artifact, ClassificationMetrics, Dataset, Input, Metrics, Model, Output
+
+
+def preprocess(
+    run_id: str,
+    model: str,
+    attempt: int,
+    launch_id: str,
+    output_uri: str,
+    inputs: dict,
+    parameters: dict,
+    dataset: Output[Dataset],
+    profile: Output[Artifact],
+    metrics: Output[Metrics],
+) -> str:
+    """Manifest → checked, split, featurised data set."""
+    from training.runtime.launch import launch, order_of
+
+    order = order_of("preprocess", run_id, model, attempt, launch_id, output_uri, inputs, parameters)
+    made = {"dataset": dataset, "profile": profile}
+    return launch("training.data.preprocess:preprocess", order, made=made, metrics=metrics)
+
+
+def train(
+    run_id: str,
+    model: str,
+    attempt: int,
+    launch_id: str,
+    output_uri: str,
+    inputs: dict,
+    parameters: dict,
+    trained: Output[Model],
+    metrics: Output[Metrics],
+    dataset: Input[Dataset] = None,
+) -> str:
+    """Data set → GraphSAGE and its boosted head."""
+    from training.runtime.launch import launch, order_of
+
+    order = order_of("train", run_id, model, attempt, launch_id, output_uri, inputs, parameters)
+    work = "training.model.train:train"
+    return launch(work, order, given={"dataset": dataset}, made={"model": trained}, metrics=metrics)
+
+
+def evaluate(
+    run_id: str,
+    model: str,
+    attempt: int,
+    launch_id: str,
+    output_uri: str,
+    inputs: dict,
+    parameters: dict,
+    evaluation: Output[Artifact],
+    metrics: Output[Metrics],
+    roc: Output[ClassificationMetrics],
+    page: Output[HTML],
+    dataset: Input[Dataset] = None,
+    trained: Input[Model] = None,
+) -> str:
+    """Candidate, champion and baselines on the same later rows; measures, does not judge."""
+    from training.runtime.launch import launch, order_of
+
+    order = order_of("evaluate", run_id, model, attempt, launch_id, output_uri, inputs, parameters)
+    given, made = {"dataset": dataset, "model": trained}, {"evaluation": evaluation}
+    work = "training.evaluation.evaluate:evaluate"
+    return launch(work, order, given=given, made=made, metrics=metrics, roc=roc, page=page)
+
+
+def export(
+    run_id: str,
+    model: str,
+    attempt: int,
+    launch_id: str,
+    output_uri: str,
+    inputs: dict,
+    parameters: dict,
+    repository: Output[Artifact],
+    metrics: Output[Metrics],
+    dataset: Input[Dataset] = None,
+    trained: Input[Model] = None,
+    evaluation: Input[Artifact] = None,
+    profile: Input[Artifact] = None,
+) -> str:
+    """Trained model → immutable Triton repository with manifest and golden requests."""
+    from training.runtime.launch import launch, order_of
+
+    order = order_of("export", run_id, model, attempt, launch_id, output_uri, inputs, parameters)
+    given = {"dataset": dataset, "model": trained, "evaluation": evaluation, "profile": profile}
+    work = "training.export.export:export"
+    return launch(work, order, given=given, made={"repository": repository}, metrics=metrics)
+
+
+def deploy(
+    run_id: str,
+    model: str,
+    attempt: int,
+    launch_id: str,
+    output_uri: str,
+    inputs: dict,
+    parameters: dict,
+    metrics: Output[Metrics],
+) -> str:
+    """Repository → every Triton pod serves it, proven by golden requests."""
+    from training.runtime.launch import launch, order_of
+
+    order = order_of("deploy", run_id, model, attempt, launch_id, output_uri, inputs, parameters)
+    return launch("training.deployment.deploy:deploy", order, metrics=metrics)
+
+
+def restore(
+    run_id: str,
+    model: str,
+    attempt: int,
+    launch_id: str,
+    output_uri: str,
+    inputs: dict,
+    parameters: dict,
+    metrics: Output[Metrics],
+) -> str:
+    """The last good version serves again, rolled forward to."""
+    from training.runtime.launch import launch, order_of
+
+    order = order_of("restore", run_id, model, attempt, launch_id, output_uri, inputs, parameters)
+    return launch("training.deployment.deploy:restore", order, metrics=metrics)
+
+
+def deploy_unless_owned(
+    run_id: str,
+    model: str,
+    attempt: int,
+    launch_id: str,
+    output_uri: str,
+    inputs: dict,
+    parameters: dict,
+    metrics: Output[Metrics],
+    repository: Input[Artifact],
+) -> str:
+    """Deploy, but refuse while the Application says that the controller owns it."""
+    from training.runtime.launch import launch, order_of, read_pointer
+
+    version = read_pointer(repository)["uri"].rstrip("/").rpartition("/")[2]
+    parameters = {"version": version, **parameters}
+    order = order_of("deploy", run_id, model, attempt, launch_id, output_uri, inputs, parameters)
+    work = "training.deployment.deploy:deploy_unless_owned"
+    return launch(work, order, given={"repository": repository}, metrics=metrics)
+
+
+def collect(
+    run_id: str, model: str, launch_id: str, data_uri: str, output_uri: str, champion: str, anchor: str
+) -> dict:
+    """Everything under a prefix → a manifest, for runs that no controller started."""
+    from training.data.collection import write_manifest
+
+    uri = write_manifest(run_id, model, launch_id, data_uri, output_uri)
+    return {"manifest": uri, "champion": champion, "anchor": anchor}
+
+
+def judge(evaluation: Input[Artifact], policy: dict, verdict: Output[Metrics]) -> str:
+    """The gate, the very function that the controller asks: "pass" or "reject"."""
+    from training.runtime.judge import judge as ask
+
+    answer = ask(evaluation, policy)
+    for check in answer.checks:
+        if check.value is not None:
+            verdict.log_metric(check.name, check.value)
+    verdict.metadata.update(reason=answer.reason, passed=answer.passed)
+    return "pass" if answer.passed else "reject"
+
+
+def conclude(run_id: str, launch_id: str, output_uri: str, status: dsl.PipelineTaskFinalStatus) -> None:
+    """The exit handler: how the pipeline ended, in S3, however it ended."""
+    from training import storage
+
+    ended = {"run_id": run_id, "launch_id": launch_id, "state": status.state, "error": status.error_message}
+    storage.write_json(storage.join(output_uri, "runs", run_id, "end-to-end", f"{launch_id}.json"), ended)

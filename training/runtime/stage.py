@@ -1,0 +1,121 @@
+"""One launch of a stage: `started.json`, the work, `report.json`, and then the event that says so.
+
+The report is the stage's result; KFP's own state only tells the controller that the pod is alive or has failed.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from statemachine.contracts.report import MAX_BYTES, REPORT, STARTED, Artifact, Outcome, Report
+from statemachine.contracts.stage_request import StageRequest
+from training import storage
+from training.integrity import MANIFEST, sha256_bytes
+from training.outcome import Permanent, Refused, StageError, StageResult
+from training.runtime.completion_event import announce_end
+from training.runtime.lineage import lineage
+from training.runtime.pod_usage import pod_usage
+from training.runtime.telemetry import push_finished, push_started
+
+LOG = logging.getLogger("fraudloop.stage")
+REASON_LENGTH = 2000
+
+
+Work = Callable[[StageRequest], StageResult]
+
+
+def run_stage(
+    order: StageRequest,
+    work: Work,
+    *,
+    clock: Callable[[], float] = time.time,
+    announce: Callable[[Report], None] = announce_end,
+) -> Report:
+    """Do the work of one launch and leave its report, which is returned.
+
+    A refusal is an answer, so it returns as a success does. A failure is raised again *after* its report is written, so
+    that KFP shows the run as failed too. An error of writing `started.json` or `report.json` itself is raised as it is:
+    the controller then sees a failed run without a report, which is transient.
+    """
+    started = _begin(order, clock())
+    failure: Exception | None = None
+    try:
+        report = _answer(order, work, started)
+    except Exception as error:
+        LOG.exception("stage failed", extra={"launch": order.name})
+        failure, report = error, _failed(started, error)
+    report = _ended(report, clock())
+    storage.write_bytes(storage.join(order.output_uri, REPORT), report.dumps())
+    LOG.info("stage finished", extra={"launch": order.name, "outcome": report.outcome.value, "reason": report.reason})
+    push_finished(order, report)
+    announce(report)
+    if failure is not None:
+        raise failure
+    return report
+
+
+def _begin(order: StageRequest, now: float) -> Report:
+    started = Report(
+        run_id=order.run_id,
+        stage=order.stage.value,
+        attempt=order.attempt,
+        launch_id=order.launch_id,
+        outcome=Outcome.OK,
+        lineage=lineage(os.environ),
+        started_at=now,
+    )
+    storage.write_bytes(storage.join(order.output_uri, STARTED), started.dumps())
+    LOG.info("stage started", extra={"launch": order.name, "output_uri": order.output_uri})
+    push_started(order, now)
+    return started
+
+
+def _answer(order: StageRequest, work: Work, started: Report) -> Report:
+    try:
+        report = _with(started, work(order))
+    except Refused as refusal:
+        report = replace(_with(started, refusal.result), outcome=Outcome.REFUSED, reason=refusal.reason)
+    return _checked(report)
+
+
+def _ended(report: Report, now: float) -> Report:
+    spent = pod_usage(report.stage, now - report.started_at, os.environ)
+    return replace(report, finished_at=now, metrics={**report.metrics, **spent})
+
+
+def _with(started: Report, result: StageResult) -> Report:
+    outputs = {name: Artifact(uri, sha256_of(uri)) for name, uri in result.outputs.items()}
+    return replace(started, outputs=outputs, metrics=dict(result.metrics), details=dict(result.details))
+
+
+def _checked(report: Report) -> Report:
+    """The report, if the controller will be able to read it: it refuses NaN and more than `MAX_BYTES`."""
+    try:
+        size = len(report.dumps())
+    except (ValueError, TypeError) as error:
+        raise Permanent(f"the {report.stage} stage reports what JSON cannot hold: {error}") from error
+    if size > MAX_BYTES:
+        raise Permanent(f"the {report.stage} stage's report has {size} bytes, more than {MAX_BYTES}")
+    return report
+
+
+def _failed(started: Report, error: Exception) -> Report:
+    failed = replace(started, outcome=Outcome.FAILED, permanent=isinstance(error, Permanent))
+    if not isinstance(error, StageError):
+        return replace(failed, reason=f"{type(error).__name__}: {error}"[:REASON_LENGTH])
+    failed = replace(failed, reason=error.reason[:REASON_LENGTH])
+    try:
+        return _checked(_with(failed, error.result))
+    except Exception:  # the reason must arrive, even where the evidence cannot
+        LOG.exception("the failure's details are left out of the report")
+        return failed
+
+
+def sha256_of(uri: str) -> str:
+    """Hex sha256 of the file at `uri`, or of its `MANIFEST.json` if it is a folder that has one, else ""."""
+    for candidate in (storage.join(uri, MANIFEST), uri):
+        if storage.exists(candidate):
+            return sha256_bytes(storage.read_bytes(candidate))
+    return ""

@@ -1,0 +1,56 @@
+"""The requests that describe transactions of a data set: for golden requests, tests and benchmarks."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from training.data import schema
+from training.data.schema import FeatureSchema
+from training.graph.graph import graph_of
+from training.graph.history import Reader
+from training.model.model import FraudModel
+from training.serving.csv_codec import write
+from training.serving.request import ScoringRequest
+from training.storage import dump_json
+
+
+@dataclass(frozen=True)
+class RequestBuilder:
+    """A data set's rows, sorted by time, and the reader that knows their histories."""
+
+    table: pl.DataFrame
+    reader: Reader
+    fitted: FeatureSchema
+
+    @classmethod
+    def of(cls, dataset: str | Path, model: FraudModel) -> "RequestBuilder":
+        """For a local data set folder, read as `model` was trained."""
+        table = pl.read_parquet(Path(dataset) / "transactions.parquet")
+        reader = Reader(graph_of(table, model.row), model.config.k, model.config.label_delay)
+        return cls(table, reader, fitted_of(model))
+
+    def request(self, ids: Tensor) -> ScoringRequest:
+        """The request for transactions `ids` [B], each with the history and the counters that training saw."""
+        block = self.reader.block(ids)
+        graph, k = self.reader.graph, self.reader.k
+        last = [line.last(ids, k) for line in (graph.cards, graph.merchants)]
+        wanted = np.unique(torch.cat([ids, *(found[present] for found, present in last)]).numpy())
+        lines = [line.encode() for line in write(self.table[wanted], self.reader.state[wanted].numpy(), self.fitted)]
+        line_of = dict(zip(wanted.tolist(), lines, strict=True))
+        card, merchant = ([_joined(line_of, *row) for row in zip(*side, strict=True)] for side in last)
+        counters = np.concatenate([block.volume.numpy(), block.risk.numpy()], axis=1).astype(np.float32)
+        return ScoringRequest([line_of[number] for number in ids.tolist()], card, merchant, counters)
+
+
+def fitted_of(model: FraudModel) -> FeatureSchema:
+    """The feature schema that ships with a model."""
+    return schema.loads(dump_json(dict(model.schema)))
+
+
+def _joined(line_of: dict[int, bytes], ids: Tensor, present: Tensor) -> bytes:
+    """A history's lines, oldest first."""
+    return b"\n".join(line_of[number] for number in reversed(ids[present].tolist()))
