@@ -1,6 +1,6 @@
-"""Runs a command that dies with the process that started it: `python leash.py PARENT COMMAND…` (Linux).
+"""Runs a command that dies with the process that started it: `python die_with_parent.py PARENT COMMAND…` (Linux).
 
-A program of its own, since setting the leash between fork and exec of a threaded parent is not safe.
+A program of its own, since setting the death signal between fork and exec of a threaded parent is not safe.
 """
 
 import ctypes
@@ -12,10 +12,10 @@ PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> None:
-    """Put this process on the leash, then become the command. Does not return."""
+    """Ask for a signal when the parent exits, then become the command. Does not return."""
     parent, *command = arguments
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != int(parent):  # it died before the leash was on
+    if os.getppid() != int(parent):  # it died before the signal was set
         sys.exit(1)
     os.execvp(command[0], command)
 

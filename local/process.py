@@ -1,4 +1,4 @@
-"""Child processes that cannot be orphaned: a session of their own, a leash to their parent, a way to end them all."""
+"""Child processes that cannot be orphaned: a session of their own, the death signal of their parent, a way to end them all."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import psutil
 
-LEASH = str(Path(__file__).with_name("leash.py"))
+DIE_WITH_PARENT = str(Path(__file__).with_name("die_with_parent.py"))
 
 # Linux takes the death of the *thread* that forked for the parent's, so one thread that lives as long as we do forks.
 _nursery = ThreadPoolExecutor(1, thread_name_prefix="nursery")
@@ -52,7 +52,7 @@ def spawn(
     folder: Path | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start `command` as the leader of a new session, both its outputs going to `log`; it is killed when we die."""
-    leashed = [sys.executable, "-I", "-S", LEASH, str(os.getpid()), *command]
+    leashed = [sys.executable, "-I", "-S", DIE_WITH_PARENT, str(os.getpid()), *command]
 
     def start() -> subprocess.Popen[bytes]:
         return subprocess.Popen(

@@ -22,7 +22,7 @@ from training.pipelines.settings import read_settings
 DAY = 86_400.0
 MONTH = 30 * DAY
 MOST_RUNS = 1000
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def prices(path: Path | None = None) -> Prices:

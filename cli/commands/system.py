@@ -66,7 +66,7 @@ def down() -> None:
     until = time.monotonic() + 90
     while folder.running():
         if time.monotonic() > until:
-            process.kill()  # its parts are on a leash and end with it
+            process.kill()  # its parts die with their parent
         time.sleep(0.1)
     console.print("stopped")
 

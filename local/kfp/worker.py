@@ -64,7 +64,7 @@ def _become_run(order: dict[str, Any], worker: int, grouping: int, execution: An
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
         os.close(grouping)
-        # The leash ends this process only; a handler ends the whole group, the component's process with it.
+        # The death signal ends this process only; a handler ends the whole group, the component's process with it.
         signal.signal(signal.SIGUSR1, lambda *_: os.killpg(0, signal.SIGKILL))
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGUSR1)
         if os.getppid() != worker:

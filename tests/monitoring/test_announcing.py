@@ -182,35 +182,35 @@ def test_a_reason_is_cut_and_cannot_ping_anybody():
 # -- once in practice -------------------------------------------------------------------------------------------------
 
 
-def test_a_repeated_record_is_told_once(announcer, chat):
+def test_a_repeated_record_is_told_once(notifier, chat):
     """The stream delivers at least once; the marker makes it once."""
-    assert announcer.tell([FAILED]) == 0
-    assert announcer.tell([FAILED, FAILED]) == 0
+    assert notifier.tell([FAILED]) == 0
+    assert notifier.tell([FAILED, FAILED]) == 0
     assert len(chat.told) == 1
 
 
-def test_what_slack_did_not_take_is_owed_and_goes_out_later_and_once(announcer, chat):
+def test_what_slack_did_not_take_is_owed_and_goes_out_later_and_once(notifier, chat):
     """At least once: a message outlives Slack's outage."""
     chat.away = True
-    assert announcer.tell([FAILED]) == 1
+    assert notifier.tell([FAILED]) == 1
     chat.away = False
-    assert announcer.tell([STARTED]) == 0
-    assert announcer.tell([FAILED, STARTED]) == 0
+    assert notifier.tell([STARTED]) == 0
+    assert notifier.tell([FAILED, STARTED]) == 0
     assert ["failed" in text for text in chat.told] == [True, False]
 
 
-def test_a_slack_that_is_away_is_asked_once_a_pass(announcer, chat):
+def test_a_slack_that_is_away_is_asked_once_a_pass(notifier, chat):
     """Each refusal may take seconds, and the function has sixty."""
     chat.away = True
-    assert announcer.tell([STARTED, FAILED]) == 2
+    assert notifier.tell([STARTED, FAILED]) == 2
     assert chat.asked == 1
-    assert announcer.tell([]) == 2
+    assert notifier.tell([]) == 2
     assert chat.asked == 2
 
 
-def test_markers_outlive_the_stream_and_then_expire(announcer, store):
+def test_markers_outlive_the_stream_and_then_expire(notifier, store):
     """A record can come again for 24 hours; the table does not grow for ever."""
-    announcer.tell([FAILED])
+    notifier.tell([FAILED])
     item = store.table.get(Key("SLACK", "fraud-7#00000005"))
     assert item["expires_at"] - 1000 > 2 * 86_400
 

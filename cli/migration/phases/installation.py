@@ -43,7 +43,7 @@ def tools(world: Environment) -> str:
 
 
 def _own(name: str) -> str | None:
-    path = Path(__file__).resolve().parents[2] / ".venv-aws/bin" / name
+    path = Path(__file__).resolve().parents[3] / ".venv-aws/bin" / name
     return str(path) if path.exists() else None
 
 
