@@ -16,6 +16,7 @@ from statemachine.core.run import Run, Transition
 from statemachine.core.states import State
 from statemachine.ports import Clause, Key, Put
 from statemachine.reporting.notifications import MetricSample, message, metric_samples
+from statemachine.reporting.prices import LIST_PRICES, Prices
 from statemachine.store import Store
 
 LOG = logging.getLogger("fraudloop.announcing")
@@ -65,12 +66,13 @@ class Notifier:
     clock: Callable[[], float]
     new_id: Callable[[], str]
     kfp_ui: str = ""
+    prices: Prices = LIST_PRICES
 
     def metric_samples(self, told: HistoryRecord) -> tuple[MetricSample, ...]:
         """The metrics of one step."""
         run = self._run(told)
         history = self.store.history(run.id) if State(told.entry.dest).terminal else ()
-        return tuple(metric_samples(told.entry, run, history))
+        return tuple(metric_samples(told.entry, run, history, self.prices))
 
     def tell(self, steps: Iterable[HistoryRecord]) -> int:
         """Post what is owed and what is new; returns how many messages Slack has still to take.

@@ -10,6 +10,7 @@ from typing import Any
 
 from statemachine.contracts.errors import Misconfigured
 from statemachine.core.policy import Policy, parse
+from statemachine.reporting.prices import LIST_PRICES, Prices
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Settings:
     slack_webhook: str = ""
     slack_webhook_secret: str = ""
     sagemaker: Mapping[str, Any] = field(default_factory=dict)
+    prices: Prices = LIST_PRICES
 
 
 def read(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -43,11 +45,13 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
     artifacts = _required(environment, "FRAUDLOOP_ARTIFACTS_BUCKET")
     root = f"s3://{artifacts}"
     here = Path(__file__).resolve().parent.parent
+    registry = _registry(Path(environment.get("FRAUDLOOP_CONFIG") or here / "fraudloop.toml"))
     return Settings(
         table=_required(environment, "FRAUDLOOP_TABLE"),
         data_bucket=_required(environment, "FRAUDLOOP_DATA_BUCKET"),
         artifacts_bucket=artifacts,
-        policies=_policies(Path(environment.get("FRAUDLOOP_CONFIG") or here / "fraudloop.toml"), root),
+        policies=parse(registry, root),
+        prices=Prices.from_dict(registry.get("prices", {})),
         definitions=_definitions(environment.get("FRAUDLOOP_DEFINITIONS", "")),
         hints_queue_url=environment.get("FRAUDLOOP_HINTS_QUEUE_URL", ""),
         kfp_url=environment.get("FRAUDLOOP_KFP_URL", ""),
@@ -79,9 +83,9 @@ def _object(environment: Mapping[str, str], name: str) -> dict[str, Any]:
         raise Misconfigured(f"{name} is not a JSON object: {error}") from error
 
 
-def _policies(path: Path, root: str) -> dict[str, Policy]:
+def _registry(path: Path) -> dict[str, Any]:
     try:
-        return parse(tomllib.loads(path.read_text()), root)
+        return tomllib.loads(path.read_text())
     except OSError as error:
         raise Misconfigured(f"the model registry {path} cannot be read: {error.strerror}") from error
     except tomllib.TOMLDecodeError as error:

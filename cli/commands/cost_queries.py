@@ -9,9 +9,10 @@ from typing import Any
 
 from statemachine.bootstrap import App
 from statemachine.contracts.errors import OperationRefused
+from statemachine.contracts.pod_requests import PodRequests
 from statemachine.contracts.stage import Stage
 from statemachine.core.run import Run, Transition
-from statemachine.reporting.cost import Cost, Requests, run_cost
+from statemachine.reporting.cost import Cost, run_cost
 from statemachine.reporting.parity import Measured
 from statemachine.reporting.prices import Prices
 from statemachine.reporting.slo import RunRecord
@@ -30,12 +31,13 @@ def prices(path: Path | None = None) -> Prices:
     return Prices.from_dict(tomllib.loads((path or ROOT / "fraudloop.toml").read_text()).get("prices", {}))
 
 
-def requests() -> dict[str, Requests]:
-    """What each stage's pod asks for, from `pipelines.toml`."""
+def requests() -> dict[str, PodRequests]:
+    """What each stage's pod asks for, from `pipelines.toml`: for attempts whose report does not say it."""
     settings = read_settings(folder=ROOT)
     steps = {stage.value: settings.step(stage.value) for stage in Stage}
     return {
-        name: Requests.parse(step.cpu_request, step.memory_request, step.accelerators) for name, step in steps.items()
+        name: PodRequests.parse(step.cpu_request, step.memory_request, step.accelerators)
+        for name, step in steps.items()
     }
 
 
@@ -62,7 +64,7 @@ def bill(app: App, run: Run, history: tuple[Transition, ...], table: Prices, run
 
 def _record(app: App, run: Run, history: tuple[Transition, ...], table: Prices, runs_a_month: int) -> RunRecord:
     cost = bill(app, run, history, table, runs_a_month)
-    return RunRecord(run, history, cost.marginal, cost.loaded, cost.sagemaker)
+    return RunRecord(run, history, cost.marginal, cost.loaded, cost.sagemaker, cost.by_stage)
 
 
 def _instances(app: App, history: tuple[Transition, ...]) -> dict[str, str]:

@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
-from statemachine.reporting.cost import ControlUse, Cost, Line, Requests, control_lines, node_share
+from statemachine.contracts.pod_requests import PodRequests
+from statemachine.reporting.cost import ControlUse, Cost, Line, control_lines, node_share
 from statemachine.reporting.prices import MONTH_HOURS, Prices
 from statemachine.reporting.usage import Pass
 
 NIGHTS = 30
-TRITON = Requests(cpus=1, memory_gib=2)  # deploy/triton/base asks for that, and for at least so many pods
+TRITON = PodRequests(cpus=1, memory_gib=2)  # deploy/triton/base asks for that, and for at least so many pods
 TRITON_PODS = 2
 
 

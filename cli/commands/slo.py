@@ -79,6 +79,9 @@ def samples(found: Sequence[Objective], records: Sequence[RunRecord]) -> Iterato
     if records:
         yield "fraudloop_run_cost_dollars", "marginal", fmean(record.dollars for record in records)
         yield "fraudloop_run_cost_dollars", "loaded", fmean(record.loaded_dollars for record in records)
+        for stage in sorted({stage for record in records for stage in record.stage_dollars}):
+            spent = [record.stage_dollars[stage] for record in records if stage in record.stage_dollars]
+            yield "fraudloop_stage_cost_dollars", stage, fmean(spent)
     twins = [record.sagemaker_dollars for record in records if record.sagemaker_dollars is not None]
     if twins:
         yield "fraudloop_run_cost_dollars", "sagemaker", fmean(twins)

@@ -104,7 +104,6 @@ CATALOGUE = (
     _stage("stage_duration_seconds", "seconds", "how long the last attempt took"),
     _stage("stage_attempt", "", "which attempt the last one was"),
     _stage("stage_peak_memory_bytes", "bytes", "peak resident memory of the last attempt"),
-    _stage("stage_cost_dollars", "dollars", "marginal cost of the last attempt, by the price table"),
     _stage("objects", "objects", "objects of the last run", "status"),
     _stage("rows", "rows", "rows the last attempt worked on"),
     _stage("model_auc_roc", "", "AUC-ROC at natural prevalence", "subject"),
@@ -120,6 +119,7 @@ CATALOGUE = (
     _slo("slo_target", "", "what is asked", "objective"),
     _slo("slo_met", "", "1 if the objective is met, 0 if not", "objective"),
     _slo("run_cost_dollars", "dollars", "mean cost of a run: marginal, loaded, SageMaker's", "basis"),
+    _slo("stage_cost_dollars", "dollars", "mean cost of a stage in a run, all its attempts", "stage"),
     # Serving.
     _triton("request_success", MetricKind.COUNTER, "requests", "requests answered"),
     _triton("request_failure", MetricKind.COUNTER, "requests", "requests refused or failed", "reason"),

@@ -10,24 +10,10 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from statemachine.contracts.errors import Misconfigured
+from statemachine.contracts.pod_requests import UNKNOWN, PodRequests
 from statemachine.reporting.prices import Node, Prices
 
 HOUR = 3600.0
-GIB = {"Ki": 2.0**-20, "Mi": 2.0**-10, "Gi": 1.0, "Ti": 2.0**10, "M": 1e6 / 2**30, "G": 1e9 / 2**30}
-
-
-@dataclass(frozen=True)
-class Requests:
-    """What a pod asks of its node, in CPUs, GiB and GPUs."""
-
-    cpus: float = 1.0
-    memory_gib: float = 2.0
-    gpus: float = 0.0
-
-    @classmethod
-    def parse(cls, cpu: str, memory: str, gpus: float = 0) -> "Requests":
-        """From Kubernetes' quantities: `500m`, `12Gi`. Raises `Misconfigured`."""
-        return cls(_cpus(cpu), _gib(memory), float(gpus))
 
 
 @dataclass(frozen=True)
@@ -36,7 +22,7 @@ class StageUse:
 
     stage: str
     seconds: float
-    requests: Requests = Requests()
+    requests: PodRequests = UNKNOWN
     sagemaker_instance: str = ""
 
 
@@ -53,7 +39,6 @@ class ControlUse:
     log_gb: float = 0
     s3_puts: float = 0
     s3_gets: float = 0
-    s3_gb_months: float = 0
 
 
 UNIT_PRICE = {
@@ -66,7 +51,6 @@ UNIT_PRICE = {
     "log_gb": "log_gb",
     "s3_puts": "s3_put",
     "s3_gets": "s3_get",
-    "s3_gb_months": "s3_gb_month",
 }
 
 
@@ -78,6 +62,7 @@ class Line:
     quantity: float
     unit: str
     dollars: float
+    stage: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,6 +77,15 @@ class Cost:
     def marginal(self) -> float:
         """Dollars that this run added."""
         return sum(line.dollars for line in self.lines)
+
+    @property
+    def by_stage(self) -> dict[str, float]:
+        """Dollars of each stage's pods or jobs, all attempts together."""
+        dollars: dict[str, float] = {}
+        for line in self.lines:
+            if line.stage:
+                dollars[line.stage] = dollars.get(line.stage, 0.0) + line.dollars
+        return dollars
 
 
 def run_cost(stages: Iterable[StageUse], control: ControlUse, prices: Prices, runs_per_month: float) -> Cost:
@@ -112,13 +106,15 @@ def stage_line(use: StageUse, prices: Prices) -> Line:
     """The share of a node for so many seconds; a SageMaker job pays for its whole instance."""
     if use.sagemaker_instance:
         hourly = sagemaker_hour(use.sagemaker_instance, prices)
-        return Line(f"{use.stage} ({use.sagemaker_instance})", use.seconds, "seconds", use.seconds / HOUR * hourly)
+        return Line(
+            f"{use.stage} ({use.sagemaker_instance})", use.seconds, "seconds", use.seconds / HOUR * hourly, use.stage
+        )
     node = prices.node(use.requests.gpus)
     hourly = node_share(use.requests, node) * node.dollars_per_hour
-    return Line(use.stage, use.seconds, "pod seconds", use.seconds / HOUR * hourly)
+    return Line(use.stage, use.seconds, "pod seconds", use.seconds / HOUR * hourly, use.stage)
 
 
-def node_share(requests: Requests, node: Node) -> float:
+def node_share(requests: PodRequests, node: Node) -> float:
     """The part of a node that nobody else can use: the largest of its CPU, memory and GPU shares.
 
     Above 1 it is a number of nodes: a pod that asks for more than this kind of node has lands on a larger one, which
@@ -161,18 +157,3 @@ def as_dict(cost: Cost) -> dict[str, Any]:
     """The bill as plain JSON values."""
     lines: list[Mapping[str, Any]] = [vars(line) for line in cost.lines]
     return {"marginal": cost.marginal, "loaded": cost.loaded, "sagemaker": cost.sagemaker, "lines": lines}
-
-
-def _cpus(quantity: str) -> float:
-    try:
-        return float(quantity[:-1]) / 1000 if quantity.endswith("m") else float(quantity)
-    except ValueError as error:
-        raise Misconfigured(f"{quantity!r} is no CPU quantity; `2` or `500m` are") from error
-
-
-def _gib(quantity: str) -> float:
-    suffix = next((s for s in sorted(GIB, key=len, reverse=True) if quantity.endswith(s)), "")
-    try:
-        return float(quantity[: len(quantity) - len(suffix)]) * (GIB[suffix] if suffix else 2.0**-30)
-    except ValueError as error:
-        raise Misconfigured(f"{quantity!r} is no memory quantity; `12Gi` is") from error

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from statemachine.core.model import Model
 from statemachine.core.run import Run, RunKind, Transition
 from statemachine.core.states import State
+from statemachine.reporting.cost import run_cost
+from statemachine.reporting.prices import LIST_PRICES, Prices
+from statemachine.reporting.usage import control_use, stage_uses
 
 LONGEST_REASON = 600
 SECRET = re.compile(
@@ -40,7 +43,9 @@ class MetricSample:
     dimensions: Mapping[str, str]
 
 
-def metric_samples(entry: Transition, run: Run, history: Iterable[Transition] = ()) -> Iterator[MetricSample]:
+def metric_samples(
+    entry: Transition, run: Run, history: Iterable[Transition] = (), prices: Prices = LIST_PRICES
+) -> Iterator[MetricSample]:
     """What this line of history adds to the metrics; `history` is only read for a run that ends with it."""
     source, dest = _state(entry.source), State(entry.dest)
     model = {"model": run.model}
@@ -54,7 +59,7 @@ def metric_samples(entry: Transition, run: Run, history: Iterable[Transition] = 
     yield MetricSample("RunDuration", entry.at - run.created_at, model)
     if source is State.ROLLING_BACK and dest is State.FAILED:
         yield MetricSample("RestoreFailed", 1, model)
-    if spent := _spent(history):
+    if spent := _spent(run, history, prices):
         yield MetricSample("RunCost", spent, model)
     if dest is State.SUCCEEDED and run.kind is RunKind.TRAINING:
         yield from (MetricSample(name, run.metrics[key], model) for key, name in QUALITY.items() if key in run.metrics)
@@ -73,11 +78,10 @@ def _of_stage(entry: Transition, dimensions: Mapping[str, str]) -> Iterator[Metr
         yield MetricSample("StageOverdue", 1, dimensions)
 
 
-def _spent(history: Iterable[Transition]) -> float:
-    """Dollars of all attempts that said what they cost."""
-    reports = (entry.details.get("metrics") or {} for entry in history)
-    dollars = (float(v) for report in reports for name, v in report.items() if name.startswith("cost_dollars."))
-    return sum(dollars)
+def _spent(run: Run, history: Iterable[Transition], prices: Prices) -> float:
+    """What the run added to the bill, as `fraudloop cost` says it."""
+    entries = tuple(history)
+    return run_cost(stage_uses(entries), control_use(run, entries), prices, 1.0).marginal if entries else 0.0
 
 
 def message(entry: Transition, run: Run, model: Model, kfp_ui: str = "") -> str:

@@ -64,7 +64,6 @@ class Prices:
     event: float = 1.00e-6  # EventBridge, custom events
     scheduler_invocation: float = 1.00e-6
     log_gb: float = 0.50
-    metric_month: float = 0.30  # CloudWatch, a custom metric with one set of dimensions
     s3_put: float = 5e-6
     s3_get: float = 0.4e-6
     s3_gb_month: float = 0.023
@@ -104,3 +103,6 @@ class Prices:
             if getattr(prices, role) not in prices.nodes:
                 raise Misconfigured(f"prices.{role} is {getattr(prices, role)!r}, which has no price in prices.nodes")
         return prices
+
+
+LIST_PRICES = Prices()

@@ -2,8 +2,8 @@
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from statemachine.core.run import Run, RunKind, Transition
 from statemachine.core.states import State
@@ -13,13 +13,14 @@ MIN_SUCCESS, MIN_AUC, MAX_DEPLOY_SECONDS, QUANTILE = 0.95, 0.90, 600.0, 0.95
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run that has ended, with its history and what it cost: marginal, loaded, and on SageMaker."""
+    """One run that has ended, with its history and what it cost: marginal, loaded, on SageMaker, and by stage."""
 
     run: Run
     history: tuple[Transition, ...]
     dollars: float
     loaded_dollars: float = 0.0
     sagemaker_dollars: float | None = None
+    stage_dollars: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def ended_at(self) -> float:

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from statemachine.contracts.pod_requests import SECONDS, PodRequests
 from statemachine.contracts.stage import Stage
 from statemachine.core.run import Run, Transition
 from statemachine.core.states import State
-from statemachine.reporting.cost import ControlUse, Requests, StageUse
+from statemachine.reporting.cost import ControlUse, StageUse
 
-POD_SECONDS = "pod_seconds"
 STEP_CHANGES = "overdue"  # the row that only asks an attempt to stop: the attempt goes on until it is seen to end
 
 
@@ -25,12 +25,15 @@ class Pass:
 
 
 def stage_uses(
-    history: Iterable[Transition], requests: Mapping[str, Requests], instances: Mapping[str, str] | None = None
+    history: Iterable[Transition],
+    requests: Mapping[str, PodRequests] | None = None,
+    instances: Mapping[str, str] | None = None,
 ) -> tuple[StageUse, ...]:
     """Every attempt that was launched, in order, also those that failed.
 
     An attempt's seconds are those that its report names; without a report they are the time from its beginning to the
-    next line of history, which is an upper bound. `instances`: stages that ran on SageMaker, and on what.
+    next line of history, which is an upper bound. `requests` price the attempts whose report does not say what their
+    pod was given. `instances`: stages that ran on SageMaker, and on what.
     """
     uses: list[StageUse] = []
     begun: tuple[Stage, float] | None = None
@@ -39,7 +42,14 @@ def stage_uses(
             continue
         if begun and entry.kfp_id:
             stage, at = begun
-            uses.append(_use(stage, _seconds(entry, stage, at), requests, instances or {}))
+            uses.append(
+                StageUse(
+                    stage.value,
+                    _seconds(entry, stage, at),
+                    _requests(entry, stage, requests or {}),
+                    (instances or {}).get(stage.value, ""),
+                )
+            )
         stage_now = State(entry.dest).stage
         begun = (stage_now, entry.at) if stage_now else None
     return tuple(uses)
@@ -68,10 +78,11 @@ def control_use(run: Run, history: Iterable[Transition], poll: float = 60.0, one
     )
 
 
-def _use(stage: Stage, seconds: float, requests: Mapping[str, Requests], instances: Mapping[str, str]) -> StageUse:
-    return StageUse(stage.value, seconds, requests.get(stage.value, Requests()), instances.get(stage.value, ""))
+def _requests(entry: Transition, stage: Stage, known: Mapping[str, PodRequests]) -> PodRequests:
+    reported = PodRequests.of(stage.value, entry.details.get("metrics") or {})
+    return reported or known.get(stage.value, PodRequests())
 
 
 def _seconds(entry: Transition, stage: Stage, begun: float) -> float:
-    told = (entry.details.get("metrics") or {}).get(f"{POD_SECONDS}.{stage.value}")
+    told = (entry.details.get("metrics") or {}).get(f"{SECONDS}.{stage.value}")
     return float(told) if told is not None else max(entry.at - begun, 0.0)

@@ -135,7 +135,7 @@ def live(recorder, stack, stages):
     land("data/fraud/4.csv", "data/fraud/_SUCCESS")
     recorder.run(tick.handler, {})
     recorder.run(tick.handler, {})
-    runtime.app().people.operator_request("fraud-3", RequestKind.CANCEL, "somebody", "a test")
+    runtime.app().operations.operator_request("fraud-3", RequestKind.CANCEL, "somebody", "a test")
     pass_over("fraud-3", 10)
     table = stack.outputs()["FraudloopTable"]
     items = stack.client("dynamodb").scan(TableName=table)["Items"]

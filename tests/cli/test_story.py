@@ -93,7 +93,7 @@ def test_history_becomes_stays():
         ("PREPROCESSING", 7),
         ("PREPROCESSING", 40),
     ]
-    assert stays[1].left_because == "failed for a while: evicted"
+    assert stays[1].left_because == "retryable failure: evicted"
     stays = visits(entries, 150.0)
     assert (stays[2].seconds, stays[2].attempt, stays[2].who) == (10, 2, "ann")
     assert (stays[3].state, stays[3].seconds) == ("CANCELLED", 0)

@@ -173,14 +173,14 @@ def test_a_retry_waits_for_its_backoff() -> None:
 
 def test_verdicts_are_put_on_record_before_the_run_goes_on() -> None:
     """Accepted or refused, each object's fate is written first."""
-    for play in (honest, lambda order: refused(build_request, "no", {"objects": "s3://artifacts/o"})):
+    for play in (honest, lambda order: refused(order, "no", {"objects": "s3://artifacts/o"})):
         act = decided(snapshot(S.PREPROCESSING, play, of_run={"marked": False}))
         assert isinstance(act, Act)
         assert isinstance(act.action, MarkObjects)
 
 
 def test_before_rest_launches_are_looked_for_then_stopped_then_awaited() -> None:
-    """Look, StopRuns those that can be stopped, wait for those that are being stopped, only then move."""
+    """Look, stop those that can be stopped, wait for those that are being stopped, only then move."""
     about = snapshot(S.TRAINING, of_run={"operator_request": operator_request(RequestKind.CANCEL)}, duplicates=None)
     assert decided(about) == Look()
     running, ending = kfp_run(), kfp_run(KfpRunState.CANCELING, "kfp-2", "L2")

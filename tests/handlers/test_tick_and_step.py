@@ -5,7 +5,7 @@ from statemachine.core.states import State
 
 def begun(invoke):
     invoke("arrival", "arrival_batch")
-    invoke.app().people.start("fraud", "ada", "a test")
+    invoke.app().operations.start("fraud", "ada", "a test")
 
 
 def test_the_tick_hints_at_every_due_run(invoke, hints):

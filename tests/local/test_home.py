@@ -11,7 +11,7 @@ from local.state_dir import AlreadyRunning, Endpoints, StateDir
 HOLDER = """
 import sys, time
 from pathlib import Path
-from local.home import StateDir
+from local.state_dir import StateDir
 home = StateDir(Path(sys.argv[1]))
 home.take()
 print("taken", flush=True)

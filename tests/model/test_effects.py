@@ -190,7 +190,7 @@ from pathlib import Path
 from training.model.checkpoint import StoredCheckpoints
 from training.model.config import TrainConfig
 from training.model.train import train_model
-from training.pod import storage
+from training import storage
 dataset, config, folder = sys.argv[1:]
 say = lambda event, figures: print(event, flush=True)
 config = TrainConfig.from_dict(storage.read_json(config))

@@ -1,6 +1,6 @@
 """What people are told: each step that matters, once in practice, with nothing secret in it, whatever Slack does."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 import pytest
@@ -13,7 +13,10 @@ from statemachine.core.run import Run, RunKind, Transition, Trigger
 from statemachine.core.states import State
 from statemachine.notifier import HistoryRecord, Notifier
 from statemachine.ports import Clause, Key, Put
+from statemachine.reporting.cost import run_cost
 from statemachine.reporting.notifications import escaped, message, metric_samples, redacted
+from statemachine.reporting.prices import Prices
+from statemachine.reporting.usage import control_use, stage_uses
 from statemachine.store import Store, model_key, put_model, put_run
 
 CHAMPION = Release("fraud-6-aaaaaaaa", "fraud-6", "s3://a/models/fraud/6", 4, 0.0, {"auc_roc": 0.96, "f1": 0.5})
@@ -235,19 +238,34 @@ def as_dict(found):
     return {figure.name: figure.value for figure in found}
 
 
+PODS = {"pod_cpus": 3.0, "pod_memory_gib": 12.0, "pod_gpus": 1.0}
+
+
+def attempt(source, dest, stage, seconds):
+    reported = {f"pod_seconds.{stage}": seconds} | {f"{name}.{stage}": value for name, value in PODS.items()}
+    return replace(entry(source, dest, **reported), kfp_id="kfp-1")
+
+
 def test_an_end_is_counted_with_its_duration_its_cost_and_its_quality():
-    """All attempts' dollars, from the closing of the window to rest."""
+    """RunCost is what `fraudloop cost` says: all attempts, priced by the same function and the same table."""
     history = [
-        entry("PREPROCESSING", "TRAINING", **{"cost_dollars.preprocess": 0.1}),
-        entry("TRAINING", "TRAINING", **{"cost_dollars.train": 0.2}),
-        entry("TRAINING", "EVALUATING", **{"cost_dollars.train": 0.3}),
+        entry("QUEUED", "PREPROCESSING"),
+        attempt("PREPROCESSING", "TRAINING", "preprocess", 360.0),
+        attempt("TRAINING", "TRAINING", "train", 1800.0),
+        attempt("TRAINING", "EVALUATING", "train", 3600.0),
     ]
-    found = as_dict(metric_samples(entry("DEPLOYING", "SUCCEEDED", **{"pod_seconds.deploy": 30.0}), RUN, history))
+    prices = Prices.from_dict(
+        {"nodes": {"g4dn.xlarge": {"dollars_per_hour": 1.0, "cpus": 4, "memory_gib": 16, "gpus": 1}}}
+    )
+    last = entry("DEPLOYING", "SUCCEEDED", **{"pod_seconds.deploy": 30.0})
+    found = as_dict(metric_samples(last, RUN, history, prices))
+    assert found["RunCost"] == run_cost(stage_uses(history), control_use(RUN, history), prices, 1).marginal
+    assert found["RunCost"] == pytest.approx(1.6 * (1 + prices.idle_share), rel=0.01), "5,760 s of a node at $1 an hour"
+    found = {name: value for name, value in found.items() if name != "RunCost"}
     assert found == {
         "StageDuration": 30.0,
         "RunsSucceeded": 1,
         "RunDuration": 600.0,
-        "RunCost": pytest.approx(0.6),
         "ModelAucRoc": 0.974,
         "ModelAveragePrecision": 0.61,
         "ModelF1": 0.55,

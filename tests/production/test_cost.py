@@ -7,14 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statemachine.contracts.errors import Misconfigured
+from statemachine.contracts.pod_requests import PodRequests
 from statemachine.core.run import Run, Transition
 from statemachine.core.states import State
-from statemachine.reporting.cost import ControlUse, Requests, StageUse, as_dict, node_share, run_cost, stage_line
+from statemachine.reporting.cost import ControlUse, StageUse, as_dict, node_share, run_cost, stage_line
 from statemachine.reporting.prices import Node, Prices
 from statemachine.reporting.usage import control_use, stage_uses
 
 PRICES = Prices()
-TRAIN = Requests(3, 12, 1)
+TRAIN = PodRequests(3, 12, 1)
 
 
 def entry(at, source, dest, row="x", kfp="k", version=1, **metrics):
@@ -26,10 +27,10 @@ def entry(at, source, dest, row="x", kfp="k", version=1, **metrics):
 def test_a_pod_pays_for_the_share_that_nobody_else_can_use():
     """The largest of its CPU, memory and GPU shares counts; a GPU pod takes its node whole."""
     node = Node(1.0, 4, 16)
-    assert node_share(Requests(1, 8), node) == 0.5
-    assert node_share(Requests(3, 2), node) == 0.75
+    assert node_share(PodRequests(1, 8), node) == 0.5
+    assert node_share(PodRequests(3, 2), node) == 0.75
     assert node_share(TRAIN, Node(1.0, 4, 16, 1)) == 1.0
-    assert node_share(Requests(8, 16), node) == 2.0
+    assert node_share(PodRequests(8, 16), node) == 2.0
 
 
 def test_ninety_minutes_on_a_gpu_node_by_hand():
@@ -75,7 +76,7 @@ def test_a_price_that_is_missing_is_no_price_of_zero():
 )
 def test_a_bill_adds_up_and_loading_never_makes_it_cheaper(pods, runs):
     """Marginal is the sum of its lines, no line is negative, and loaded ≥ marginal."""
-    uses = [StageUse("train", seconds, Requests(cpus, memory, gpus)) for seconds, cpus, memory, gpus in pods]
+    uses = [StageUse("train", seconds, PodRequests(cpus, memory, gpus)) for seconds, cpus, memory, gpus in pods]
     cost = run_cost(uses, ControlUse(lambda_requests=10), PRICES, runs)
     assert all(line.dollars >= 0 for line in cost.lines)
     assert cost.loaded >= cost.marginal == sum(line["dollars"] for line in as_dict(cost)["lines"])
@@ -87,13 +88,13 @@ def test_a_bill_adds_up_and_loading_never_makes_it_cheaper(pods, runs):
 )
 def test_kubernetes_quantities(cpu, memory, cpus, gib):
     """`500m` is half a CPU, `512Mi` half a GiB, a bare number bytes."""
-    assert Requests.parse(cpu, memory) == Requests(cpus, gib)
+    assert PodRequests.parse(cpu, memory) == PodRequests(cpus, gib)
 
 
 def test_a_quantity_that_is_none_is_refused():
     """The message names it and shows one that is right."""
     with pytest.raises(Misconfigured, match="'lots' is no memory quantity"):
-        Requests.parse("1", "lots")
+        PodRequests.parse("1", "lots")
 
 
 def test_prices_can_be_overridden_but_not_misspelt():

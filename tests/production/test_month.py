@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from cli.commands.monthly_cost import TRITON, TRITON_PODS, runs, standing
-from statemachine.reporting.cost import Cost, Line, Requests
+from statemachine.contracts.pod_requests import PodRequests
+from statemachine.reporting.cost import Cost, Line
 from statemachine.reporting.prices import Prices
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +34,7 @@ def test_triton_is_counted_as_its_manifest_asks():
     folder = ROOT / "deploy/triton/base"
     pod = yaml.safe_load((folder / "deployment.yaml").read_text())["spec"]["template"]["spec"]
     [asked] = [c["resources"]["requests"] for c in pod["containers"] if c["name"] == "triton"]
-    assert Requests.parse(asked["cpu"], asked["memory"]) == TRITON
+    assert PodRequests.parse(asked["cpu"], asked["memory"]) == TRITON
     scaler = [o for o in yaml.safe_load_all((folder / "availability.yaml").read_text()) if "minReplicas" in o["spec"]]
     assert [o["spec"]["minReplicas"] for o in scaler] == [TRITON_PODS]
 

@@ -32,49 +32,49 @@ def write_manifest(run_id, model, launch_id, data_uri, output_uri):
 
 
 def preprocess(order):
-    from training.pod.stage import Refused, Result
+    from training.outcome import Refused, StageResult
 
     if order.parameters.get("refuse"):
         raise Refused("nothing new")
-    return Result({"dataset": "the-dataset", "profile": "the-profile"})
+    return StageResult({"dataset": "the-dataset", "profile": "the-profile"})
 
 
 def train(order):
-    from training.pod.stage import Result
+    from training.outcome import StageResult
 
-    return Result({"model": "trained-on-" + order.inputs["dataset"]})
+    return StageResult({"model": "trained-on-" + order.inputs["dataset"]})
 
 
 def evaluate(order):
-    from training.pod.stage import Result
+    from training.outcome import StageResult
 
     assert order.inputs["model"] == "trained-on-the-dataset", order.inputs
     figures = {
         "format": 1, "rows": 100, "frauds": 50, "champion": None, "anchor": None, "drift": {}, "slices": [],
         "metrics": {"auc_roc": order.parameters["auc"], "average_precision": 0.5},
     }
-    return Result({"evaluation": "the-evaluation"}, figures["metrics"], {"evaluation": figures})
+    return StageResult({"evaluation": "the-evaluation"}, figures["metrics"], {"evaluation": figures})
 
 
 def export(order):
-    from training.pod.stage import Result
+    from training.outcome import StageResult
 
-    return Result({"repository": "models/fraud/" + order.run_id + "-0123abcd"})
+    return StageResult({"repository": "models/fraud/" + order.run_id + "-0123abcd"})
 
 
 def deploy_unless_owned(order):
-    from training.pod.stage import Result
+    from training.outcome import StageResult
 
     assert order.parameters == {"application": "triton-fraud", "version": "nightly-0123abcd"}, order.parameters
-    return Result(details={"repository": order.inputs["repository"]})
+    return StageResult(details={"repository": order.inputs["repository"]})
 
 
 stage("data.collection", write_manifest=write_manifest)
 stage("data.preprocess", preprocess=preprocess)
 stage("model.train", train=train)
 stage("evaluation.evaluate", evaluate=evaluate)
-stage("release.export", export=export)
-stage("release.deploy", deploy_unless_owned=deploy_unless_owned)
+stage("export.export", export=export)
+stage("deployment.deploy", deploy_unless_owned=deploy_unless_owned)
 """
 
 

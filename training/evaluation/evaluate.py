@@ -68,7 +68,7 @@ def evaluate(order: StageRequest) -> StageResult:
     config = EvaluateConfig.from_dict(order.parameters)
     with tempfile.TemporaryDirectory(prefix="fraudloop-evaluate-") as scratch:
         dataset = storage.local(order.inputs["dataset"], Path(scratch) / "dataset")
-        model = load(order.inputs["model"])
+        model = load(storage.local(order.inputs["model"], Path(scratch) / "model"))
         rivals = {role: order.inputs[role] for role in ("champion", "anchor") if order.inputs.get(role)}
         scored = score(model, dataset, rivals, config)
         evaluation = measured(model, dataset, scored, config)

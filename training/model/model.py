@@ -5,6 +5,7 @@ No pickle: `encoder.safetensors` (all cross-fitted encoders), `head.json` (XGBoo
 `model.json`.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,6 @@ from numpy.typing import NDArray
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from training import storage
 from training.graph.block import Block
 from training.model import features, head
 from training.model.config import TrainConfig
@@ -64,44 +64,50 @@ class FraudModel:
         return features.stated(block, self.row)
 
     def save(self, folder: str | Path) -> None:
-        """Writes the model's files into a local folder."""
-        root = str(folder)
-        storage.write_json(storage.join(root, "config.json"), self.config.as_dict())
-        storage.write_json(storage.join(root, "schema.json"), dict(self.schema))
-        storage.write_bytes(storage.join(root, "head.json"), bytes(self.booster.save_raw("json")))
+        """Writes the model's files into a local folder, which is made if it is not there."""
+        root = Path(folder)
+        root.mkdir(parents=True, exist_ok=True)
+        _write(root / "config.json", self.config.as_dict())
+        _write(root / "schema.json", dict(self.schema))
+        (root / "head.json").write_bytes(bytes(self.booster.save_raw("json")))
         if self.encoders is not None:
             # Weights were float32 before scoring made them float64: nothing is lost.
             tensors = {name: tensor.float().contiguous() for name, tensor in self.encoders.state_dict().items()}
-            storage.write_bytes(storage.join(root, "encoder.safetensors"), save_tensors(tensors))
+            (root / "encoder.safetensors").write_bytes(save_tensors(tensors))
         record = {"format": FORMAT, "row": list(self.row), "threshold": self.threshold, "facts": dict(self.facts)}
-        storage.write_json(storage.join(root, "model.json"), record)
+        _write(root / "model.json", record)
 
 
 def load(folder: str | Path) -> FraudModel:
-    """The model in a local folder or under an `s3://` URI.
+    """The model in a local folder. It needs no S3 client, so the code that Triton carries has none.
 
     Raises:
         FileNotFoundError: a file of it is not there.
         Permanent: it is of a format that this code cannot read.
     """
-    root = str(folder)
-    record = storage.read_json(storage.join(root, "model.json"))
+    root = Path(folder)
+    record = json.loads((root / "model.json").read_bytes())
     if record.get("format") != FORMAT:
         raise Permanent(f"{root}/model.json has format {record.get('format')!r}; readable is {FORMAT}")
-    config = TrainConfig.from_dict(storage.read_json(storage.join(root, "config.json")))
+    config = TrainConfig.from_dict(json.loads((root / "config.json").read_bytes()))
     row = tuple(record["row"])
     return FraudModel(
         config=config,
         row=row,
-        schema=storage.read_json(storage.join(root, "schema.json")),
+        schema=json.loads((root / "schema.json").read_bytes()),
         encoders=_load_encoders(root, row, config) if "embedding" in config.groups else None,
-        booster=head.load_booster(storage.read_bytes(storage.join(root, "head.json"))),
+        booster=head.load_booster((root / "head.json").read_bytes()),
         threshold=float(record["threshold"]),
         facts=record["facts"],
     )
 
 
-def _load_encoders(root: str, row: Sequence[str], config: TrainConfig) -> Encoders:
+def _load_encoders(root: Path, row: Sequence[str], config: TrainConfig) -> Encoders:
     encoders = Encoders(features.width(row, config), config.folds)
-    encoders.load_state_dict(load_tensors(storage.read_bytes(storage.join(root, "encoder.safetensors"))))
+    encoders.load_state_dict(load_tensors((root / "encoder.safetensors").read_bytes()))
     return encoders.double().eval()
+
+
+def _write(path: Path, value: Mapping[str, Any]) -> None:
+    """Sorted keys and a fixed form: equal models are equal bytes."""
+    path.write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")

@@ -39,8 +39,9 @@ def train(order: StageRequest) -> StageResult:
         dataset = storage.local(order.inputs["dataset"], Path(scratch) / "dataset")
         checkpoints = StoredCheckpoints(_checkpoints(order, dataset, config))
         model = train_model(dataset, config, checkpoints, _logged)
-    uri = storage.join(order.output_uri, "model")
-    model.save(uri)
+        uri = storage.join(order.output_uri, "model")
+        model.save(Path(scratch) / "model")
+        storage.upload_folder(Path(scratch) / "model", uri, last="model.json")
     return StageResult(outputs={"model": uri}, metrics=dict(model.facts), details={"config": config.as_dict()})
 
 

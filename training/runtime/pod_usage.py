@@ -1,34 +1,29 @@
-"""What a stage's pod cost, for its report: its seconds, and dollars if it knows what it was given."""
+"""What a stage's pod used, for its report: its seconds, and what it was given if the pipeline said so.
+
+The controller prices it (`statemachine.reporting`), by the `[prices]` table that `fraudloop cost` uses.
+"""
 
 import json
 import logging
 from collections.abc import Mapping
-from typing import Any
 
 from statemachine.contracts.errors import Misconfigured
-from statemachine.reporting.cost import Requests, StageUse, stage_line
-from statemachine.reporting.prices import Prices
-from statemachine.reporting.usage import POD_SECONDS
+from statemachine.contracts.pod_requests import SECONDS, PodRequests
 
-LOG = logging.getLogger("fraudloop.spending")
+LOG = logging.getLogger("fraudloop.pod_usage")
 REQUESTS = "FRAUDLOOP_REQUESTS"
-COST = "cost_dollars"
 
 
 def pod_usage(stage: str, seconds: float, environment: Mapping[str, str]) -> dict[str, float]:
-    """`pod_seconds.<stage>`, and `cost_dollars.<stage>` where the pipeline said what the pod was given.
+    """`pod_seconds.<stage>`, and the pod's requests (`PodRequests.metrics`) where the pipeline set them.
 
     `FRAUDLOOP_REQUESTS` is `{"cpu": "3", "memory": "12Gi", "gpus": 1}` in Kubernetes' quantities.
     """
-    told = {f"{POD_SECONDS}.{stage}": seconds}
-    if asked := environment.get(REQUESTS):
+    used = {f"{SECONDS}.{stage}": seconds}
+    if given := environment.get(REQUESTS):
         try:
-            told[f"{COST}.{stage}"] = _dollars(stage, seconds, json.loads(asked))
-        except (Misconfigured, ValueError, KeyError, TypeError):  # a report must not be lost for its price
-            LOG.warning("%s is %r; expected cpu, memory and gpus as JSON", REQUESTS, asked, exc_info=True)
-    return told
-
-
-def _dollars(stage: str, seconds: float, given: Mapping[str, Any]) -> float:
-    requests = Requests.parse(given["cpu"], given["memory"], given.get("gpus", 0))
-    return stage_line(StageUse(stage, seconds, requests), Prices()).dollars
+            asked = json.loads(given)
+            used |= PodRequests.parse(asked["cpu"], asked["memory"], asked.get("gpus", 0)).metrics(stage)
+        except (Misconfigured, ValueError, KeyError, TypeError):  # a report must not be lost for its bill
+            LOG.warning("%s is %r; expected cpu, memory and gpus as JSON", REQUESTS, given, exc_info=True)
+    return used

@@ -14,7 +14,6 @@ from prometheus_client import CollectorRegistry, Gauge, pushadd_to_gateway
 from statemachine.contracts.metrics import METRICS
 from statemachine.contracts.report import Outcome, Report
 from statemachine.contracts.stage_request import StageRequest
-from training.runtime.pod_usage import COST
 
 LOG = logging.getLogger("fraudloop.telemetry")
 GATEWAY = "FRAUDLOOP_PUSHGATEWAY"
@@ -53,9 +52,8 @@ def finished(report: Report) -> Iterator[Sample]:
         yield "fraudloop_stage_outcome", {"outcome": outcome.value}, report.outcome is outcome
     if report.outcome is Outcome.OK:
         yield "fraudloop_stage_succeeded_timestamp_seconds", {}, report.finished_at
-    for told, name in (("rows", "rows"), (f"{COST}.{report.stage}", "stage_cost_dollars")):
-        if told in report.metrics:
-            yield f"fraudloop_{name}", {}, report.metrics[told]
+    if "rows" in report.metrics:
+        yield "fraudloop_rows", {}, report.metrics["rows"]
     for status in ("accepted", "quarantined"):
         if status in report.details:
             yield "fraudloop_objects", {"status": status.upper()}, report.details[status]
