@@ -1,6 +1,6 @@
 """The controller: runs a second and memory on a simulated world, and what one run costs at AWS.
 
-Prices come from `statemachine/reporting/prices.py`. Calls are counted, not estimated; how long a Lambda runs for is taken
+Prices come from `statemachine/reporting/prices.py`. Calls are counted, not estimated; a Lambda's run time is taken
 from `statemachine.reporting.usage.Pass`, and is the one thing here that only a real account can tell.
 """
 

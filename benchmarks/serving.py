@@ -31,7 +31,7 @@ from training.model.train import train_model
 from training.serving.csv_codec import parse
 from training.serving.fraud_score import tensors_of
 from training.serving.request import Featuriser, ScoringRequest
-from training.serving.request_builder import RequestBuilder, fitted_of
+from training.serving.request_builder import RequestBuilder
 from training.synthetic import generate
 
 ROWS = 100_000
@@ -116,7 +116,7 @@ def _say_where_time_goes(
 
 
 def _steps(model: FraudModel, request: ScoringRequest) -> dict[str, float]:
-    featuriser = Featuriser(fitted_of(model), model.row, model.config.k, model.config.label_delay)
+    featuriser = Featuriser(model.feature_schema, model.row, model.config.k, model.config.label_delay)
     today = datetime.now(UTC).date()
     lines = [line for text in (*request.card, *request.merchant) for line in text.split(b"\n") if line]
     block = featuriser.block(request, today)

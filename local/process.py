@@ -1,4 +1,4 @@
-"""Child processes that cannot be orphaned: a session of their own, the death signal of their parent, a way to end them all."""
+"""Child processes that cannot be orphaned: each has its own session and gets a signal when its parent exits."""
 
 import os
 import signal

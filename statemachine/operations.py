@@ -66,7 +66,7 @@ class Operations:
         return run.id if run else ""
 
     def redrive(self, run_id: str, stage: Stage, who: str, why: str) -> Run:
-        """A new run with `parent`, which keeps the outputs before `stage` after checking them. Raises `OperationRefused`."""
+        """A new run with `parent` that keeps the verified outputs before `stage`. Raises `OperationRefused`."""
         parent = self.store.run(run_id)
         if not parent.state.terminal:
             raise OperationRefused(
@@ -222,7 +222,6 @@ def _allow(run: Run, kind: RequestKind) -> None:
         raise OperationRefused(
             f"{run.id} is {run.state.value}; only a run that is AWAITING_APPROVAL can be {kind.value}ed"
         )
-    if run.operator_request is not None and run.operator_request.kind is not kind:
-        raise OperationRefused(
-            f"{run.operator_request.who} asked {run.id} to {run.operator_request.kind.value} already: {run.operator_request.why}"
-        )
+    earlier = run.operator_request
+    if earlier is not None and earlier.kind is not kind:
+        raise OperationRefused(f"{earlier.who} asked {run.id} to {earlier.kind.value} already: {earlier.why}")

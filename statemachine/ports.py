@@ -84,7 +84,7 @@ class Pipelines(Protocol):
         """All runs whose display name begins with `prefix`: expensive, only before creating and before rest."""
 
     def create(self, order: StageRequest, pin: PinnedVersion) -> KfpRun:
-        """KfpRun it. Raises `Unreachable` when the answer was lost: it may or may not run."""
+        """Launch it. Raises `Unreachable` when the answer was lost: it may or may not run."""
 
     def stop(self, kfp_id: str) -> None:
         """Ask it to end. A run that is over, or gone, is no error."""

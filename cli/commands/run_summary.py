@@ -112,7 +112,8 @@ def _began(run: Run) -> str:
 def _following(run: Run, model: Model, policy: Policy, now: float) -> str:
     """Who acts next, and what a person can do."""
     if run.operator_request is not None and not run.state.terminal:
-        return f"{run.operator_request.who} asked to {run.operator_request.kind.value} it ({run.operator_request.why}); the next pass acts on that."
+        asked = run.operator_request
+        return f"{asked.who} asked to {asked.kind.value} it ({asked.why}); the next pass acts on that."
     if run.state is State.AWAITING_APPROVAL:
         left = max(0.0, run.entered_at + policy.approval_deadline - now) / 3600
         ways = f"`fraudloop approve {run.id}` or `fraudloop reject {run.id}`"

@@ -77,7 +77,7 @@ class KfpPipelines:
                 return tuple(found)
 
     def create(self, order: StageRequest, pin: PinnedVersion) -> KfpRun:
-        """KfpRun the pinned pipeline version with this order's arguments."""
+        """Launch the pinned pipeline version with this order's arguments."""
         run = kfp.V2beta1Run(
             display_name=order.name,
             experiment_id=self._experiment_id(),

@@ -59,7 +59,7 @@ class Run:
 
     `attempts` holds the last attempt number used per stage, so that a name never repeats; `attempt` is the
     present one. `kfp_id` and `launch_id` are the adopted launch; `started_at` is kept once a deadline depends on
-    it. `create_uncertain_until`: until then a CreateRun whose answer was lost may still appear in KFP. `stop` says why the
+    it. `create_uncertain_until`: until then a CreateRun whose answer was lost may appear in KFP. `stop` says why the
     present attempt is being stopped, `fault` why the deploy is being rolled back; `reason` is what people should
     know now. `champion` is whom the candidate was measured against.
     """

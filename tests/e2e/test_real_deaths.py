@@ -1,7 +1,7 @@
 """`kill -9` in the running local system, at moments that a seed draws: every round ends right.
 
 Real: the handlers under awslambdaric, the KFP pipelines with their pods' processes, the deploy stage, Triton.
-Stand-ins: what the stages before deploy compute (`simulation.quick_stages`, with a toy model for Triton), so that a round
+Stand-ins: what the stages before deploy compute (`simulation.quick_stages`, a toy model for Triton), so that a round
 takes seconds; moto, the embedded KFP and the Application API, as everywhere in `local/`. What dies is started again as
 its platform would: a runtime by the next invocation, the KFP server and Triton as Kubernetes restarts a container.
 """

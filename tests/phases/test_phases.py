@@ -377,7 +377,7 @@ def test_a_data_bucket_that_keeps_versions_and_tells_eventbridge_is_well(world):
 
 
 def test_every_check_is_seen_to_fail_or_says_here_why_not():
-    """CheckFailed check that cannot fail. The rest need a run or an empty account (below), or a real Triton (tests/serving)."""
+    """No check that cannot fail. The rest need a run or an empty account (below), or a real Triton (tests/serving)."""
     elsewhere = {"a hello-world pipeline", "an artifact flows between two steps", "inference answers as it did offline",
                  "a run came through from end to end", "the gate blocks a bad model", "a run preprocessed and trained",
                  "kubectl, git and sam are here", "credentials", "the stack says where everything is", "the table",

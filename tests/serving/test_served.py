@@ -22,7 +22,6 @@ from training.serving.fraud_score import tensors_of
 from training.serving.graph_request import NODE_COLUMNS, graph_request
 from training.serving.prediction_and_shapley import MAX_EXPLAINED, PredictionAndShapley
 from training.serving.request import COUNTERS, Featuriser, ScoringRequest
-from training.serving.request_builder import fitted_of
 
 pytestmark = [pytest.mark.triton, pytest.mark.xdist_group("triton")]
 
@@ -98,7 +97,7 @@ def test_an_unseen_merchant_and_an_empty_history(trained: Trained, server: trito
     line = LINE.replace(b"3527213246127876953", b"-42").replace(b"5300", b"9999").replace(b",CA,", b",Atlantis,")
     served = score(server, raw(line))
     config = trained.model.config
-    featuriser = Featuriser(fitted_of(trained.model), trained.model.row, config.k, config.label_delay)
+    featuriser = Featuriser(trained.model.feature_schema, trained.model.row, config.k, config.label_delay)
     nothing = ScoringRequest([line], [b""], [b""], np.zeros((1, len(COUNTERS)), dtype=np.float32))
     offline = trained.model.score(featuriser.block(nothing, date(2026, 11, 24)))
     assert abs(served["PROBABILITY"][0, 0] - offline[0]) <= 1e-5

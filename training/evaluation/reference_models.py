@@ -48,7 +48,7 @@ def score_test(model: FraudModel, dataset: Path) -> NDArray[np.float32]:
 
 def featurised(dataset: Path, model: FraudModel) -> pl.DataFrame:
     """A data set's rows with the row features of the model's own schema."""
-    fitted = schema.loads(storage.dump_json(dict(model.schema)))
+    fitted = model.feature_schema
     table = pl.scan_parquet(dataset / "transactions.parquet")
     source = [pl.col(f"clean_{name}").alias(name) for name in _SOURCE]
     minute = (pl.col("time") % 86_400 // 60).cast(pl.Int32).alias("minute")

@@ -1,7 +1,7 @@
 """Fits one encoder: epochs over the seeds, early stopping on validation AUC, a checkpoint after each epoch.
 
 All randomness follows from (seed, epoch), so a training that was killed and resumes from its checkpoint goes the same
-way as one that was not. `DistributedContext` is what torch.distributed changes: each process takes its share of every batch.
+way as one that was not. With `DistributedContext` (torch.distributed), each process takes its share of every batch.
 """
 
 import io

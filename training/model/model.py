@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
+from training.data import schema as feature_schemas
+from training.data.schema import FeatureSchema
 from training.graph.block import Block
 from training.model import features, head
 from training.model.config import TrainConfig
@@ -62,6 +64,11 @@ class FraudModel:
     def state(self, block: Block) -> NDArray[np.float32]:
         """What later transactions must be told about these ones [B, S]: keep it with the transaction."""
         return features.stated(block, self.row)
+
+    @property
+    def feature_schema(self) -> FeatureSchema:
+        """The fitted feature schema that ships with the model."""
+        return feature_schemas.loads(json.dumps(dict(self.schema)).encode())
 
     def save(self, folder: str | Path) -> None:
         """Writes the model's files into a local folder, which is made if it is not there."""

@@ -1,6 +1,6 @@
 """The KFP pipelines: one a stage for the controller, and the complete one for the KFP UI.
 
-`python -m training.pipelines.definitions build/pipelines` compiles them and writes `definitions.json`, their content hashes.
+`python -m training.pipelines.definitions build/pipelines` compiles them; `definitions.json` has their content hashes.
 """
 
 # A pipeline's signature is KFP's own language.

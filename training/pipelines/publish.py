@@ -1,6 +1,6 @@
 """Uploads the compiled pipelines to KFP as versions named by content hash; what is there already is left alone.
 
-`python -m training.pipelines.publish build/pipelines` takes `FRAUDLOOP_KFP_URL` and `FRAUDLOOP_KFP_TOKEN` from the environment.
+`python -m training.pipelines.publish build/pipelines` reads `FRAUDLOOP_KFP_URL` and `FRAUDLOOP_KFP_TOKEN`.
 """
 
 import json
@@ -39,7 +39,7 @@ def publish(kfp_url: str, directory: str | Path, token: str | None = None) -> li
     """Upload every pipeline of `directory`'s definitions.json that KFP does not have yet.
 
     Raises:
-        StaleVersion: a file does not have the hash that the definitions give it. Checked for all before anything is uploaded.
+        StaleVersion: a file's hash is not the one in the definitions. All are checked before anything is uploaded.
         ApiException, urllib3's errors: KFP refused, or cannot be reached.
     """
     folder = Path(directory)

@@ -11,7 +11,6 @@ from training.model.model import FraudModel, load
 from training.serving import Tensors
 from training.serving.csv_codec import BadRequest
 from training.serving.request import COUNTERS, SIDES, Featuriser, ScoringRequest
-from training.serving.request_builder import fitted_of
 
 SHAPLEY = "SHAPLEY_VALUES"
 Answer = Tensors | BadRequest
@@ -22,7 +21,7 @@ class FraudScore:
 
     def __init__(self, model: FraudModel) -> None:
         self._model = model
-        self._featuriser = Featuriser(fitted_of(model), model.row, model.config.k, model.config.label_delay)
+        self._featuriser = Featuriser(model.feature_schema, model.row, model.config.k, model.config.label_delay)
 
     @classmethod
     def load(cls, folder: Path) -> "FraudScore":

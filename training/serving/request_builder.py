@@ -8,14 +8,12 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from training.data import schema
 from training.data.schema import FeatureSchema
 from training.graph.graph import graph_of
 from training.graph.history import Reader
 from training.model.model import FraudModel
 from training.serving.csv_codec import write
 from training.serving.request import ScoringRequest
-from training.storage import dump_json
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class RequestBuilder:
         """For a local data set folder, read as `model` was trained."""
         table = pl.read_parquet(Path(dataset) / "transactions.parquet")
         reader = Reader(graph_of(table, model.row), model.config.k, model.config.label_delay)
-        return cls(table, reader, fitted_of(model))
+        return cls(table, reader, model.feature_schema)
 
     def request(self, ids: Tensor) -> ScoringRequest:
         """The request for transactions `ids` [B], each with the history and the counters that training saw."""
@@ -44,11 +42,6 @@ class RequestBuilder:
         card, merchant = ([_joined(line_of, *row) for row in zip(*side, strict=True)] for side in last)
         counters = np.concatenate([block.volume.numpy(), block.risk.numpy()], axis=1).astype(np.float32)
         return ScoringRequest([line_of[number] for number in ids.tolist()], card, merchant, counters)
-
-
-def fitted_of(model: FraudModel) -> FeatureSchema:
-    """The feature schema that ships with a model."""
-    return schema.loads(dump_json(dict(model.schema)))
 
 
 def _joined(line_of: dict[int, bytes], ids: Tensor, present: Tensor) -> bytes:

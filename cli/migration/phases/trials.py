@@ -51,7 +51,7 @@ def two_steps() -> None:
 
 
 def ran(world: Environment, pipeline: Any) -> str:
-    """Compile, upload, run, await, remove the pipeline again; returns the run's id. Raises `CheckFailed` unless it succeeds."""
+    """Compile, upload, run, await and remove the pipeline; returns the run's id. Raises `CheckFailed` if it fails."""
     name = f"{pipeline.name}-{uuid.uuid4().hex[:8]}"
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pipeline.yaml"
