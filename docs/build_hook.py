@@ -16,7 +16,7 @@ ORDER = {
     "Start": ["index.md", "onboarding.md", "install.md"],
     "Operate": ["runbook.md", "troubleshooting.md", "reliability.md"],
     "Reference": ["reference/cli.md", "reference/parameters.md", "reference/metrics.md", "contracts.md"],
-    "Understand": ["architecture.md", "state-machine.md", "model.md", "security.md"],
+    "Understand": ["architecture.md", "state-machine.md", "model.md", "serving.md", "security.md", "glossary.md"],
     "Migrate": ["migration.md"],
 }
 
