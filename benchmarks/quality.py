@@ -72,17 +72,17 @@ def ablations(rows: int, seed: int) -> Figures:
     """The head without each group, with the graph score of encoders that know its seeds by heart, and with none."""
     with tempfile.TemporaryDirectory() as scratch:
         dataset, config = _dataset(Path(scratch), rows, seed), replace(TrainConfig(), seed=seed)
-        lesson = prepared(dataset, config)
-        encoders = scoring(fit_encoders(lesson, config, StoredCheckpoints(scratch), _quiet), lesson, config)
-        graph, row = lesson.reader.graph, lesson.reader.graph.features
+        training_set = prepared(dataset, config)
+        encoders = scoring(fit_encoders(training_set, config, StoredCheckpoints(scratch), _quiet), training_set, config)
+        graph, row = training_set.reader.graph, training_set.reader.graph.features
         checked, test = at_most(graph, VALIDATE, config.validation_rows, seed), graph.where(TEST)
         later, tested = (
-            sample(lesson.reader, checked, config, encoders),
-            head_inputs(lesson.reader, test, config, encoders),
+            sample(training_set.reader, checked, config, encoders),
+            head_inputs(training_set.reader, test, config, encoders),
         )
-        by_heart = head_inputs(lesson.reader, lesson.train.ids, config, encoders)
+        by_heart = head_inputs(training_set.reader, training_set.train.ids, config, encoders)
         left_out = by_heart.copy()
-        left_out[:, -1:] = left_out_scores(lesson, encoders, config).numpy()
+        left_out[:, -1:] = left_out_scores(training_set, encoders, config).numpy()
         everything = names(row, GROUPS)
         kinds = {f"without {group}": tuple(g for g in GROUPS if g != group) for group in GROUPS} | {
             "all groups": GROUPS
@@ -91,7 +91,7 @@ def ablations(rows: int, seed: int) -> Figures:
         figures = {}
         for name, groups, seen in [*honest, ("all groups, by heart", GROUPS, by_heart)]:
             columns = [everything.index(feature) for feature in names(row, groups)]
-            taught = Sample(seen, lesson.train.labels.numpy(), lesson.train.keep)
+            taught = Sample(seen, training_set.train.labels.numpy(), training_set.train.keep)
             booster = head.fit_head(taught.columns(columns), later.columns(columns), names(row, groups), config)
             figures[name] = metrics.ranking(graph.label[test].numpy(), head.predict(booster, tested[:, columns]))
         figures["graph score alone"] = metrics.ranking(graph.label[test].numpy(), tested[:, -1])

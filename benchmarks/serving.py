@@ -62,19 +62,21 @@ def _served(folder: Path, name: str, config: TrainConfig, batches: dict[int, int
     checkpoints = StoredCheckpoints(str(root / "checkpoints"))
     train_model(folder / "dataset", config, checkpoints, lambda *_: None).save(root / "model")
     build(root / "version", root / "model", folder / "dataset", "bench-1")
-    asker = RequestBuilder.of(folder / "dataset", load(root / "model"))
+    builder = RequestBuilder.of(folder / "dataset", load(root / "model"))
     with Triton(root / "version" / "repository", root / "triton") as server:
         server.wait_ready()
         with triton.InferenceServerClient(server.url.removeprefix("http://"), network_timeout=60.0) as client:
-            return {size: _timed(client, list(_requests(asker, size, count)), count) for size, count in batches.items()}
+            return {
+                size: _timed(client, list(_requests(builder, size, count)), count) for size, count in batches.items()
+            }
 
 
-def _requests(asker: RequestBuilder, size: int, count: int) -> Iterator[list[triton.InferInput]]:
+def _requests(builder: RequestBuilder, size: int, count: int) -> Iterator[list[triton.InferInput]]:
     """Different requests of one size, ready to be sent."""
-    test = asker.reader.graph.where(TEST)
+    test = builder.reader.graph.where(TEST)
     for number in range(min(count, 50)):
         ids = test[(torch.arange(size) * 7 + number * 101) % len(test)]
-        yield [_tensor(name, values) for name, values in tensors_of(asker.request(ids)).items()]
+        yield [_tensor(name, values) for name, values in tensors_of(builder.request(ids)).items()]
 
 
 def _tensor(name: str, values: NDArray[Any]) -> triton.InferInput:
@@ -104,11 +106,11 @@ def _figures(size: int, ours: Seconds, peer: Seconds) -> list[Figure]:
 
 
 def _say_where_time_goes(
-    model: FraudModel, asker: RequestBuilder, ours: dict[int, Seconds], batches: dict[int, int]
+    model: FraudModel, builder: RequestBuilder, ours: dict[int, Seconds], batches: dict[int, int]
 ) -> None:
     """Prints the median milliseconds of each step in this process, and what HTTP and Triton add to them."""
     for size in batches:
-        request = asker.request(spread(asker.reader.graph.where(TEST), size))
+        request = builder.request(spread(builder.reader.graph.where(TEST), size))
         steps = _steps(model, request)
         inside = sum(steps.values()) - steps["Shapley values (when asked for)"]
         steps["HTTP, Triton and its interpreter"] = float(np.median(ours[size])) * 1000 - inside

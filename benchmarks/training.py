@@ -76,9 +76,9 @@ def seeds_of(graph: Graph, count: int) -> Seeds:
 
 def ours(rows: int, count: int) -> dict[str, float]:
     """Seeds a second of one epoch: neighbours, messages, forward, backward, optimiser."""
-    fitting, lesson = _fitting(rows, count)
+    trainer, training_set = _fitting(rows, count)
     began = time.perf_counter()
-    loss = fitting.epoch(lesson, fitting.encoder)
+    loss = trainer.epoch(training_set, trainer.encoder)
     return {"seeds_per_s": count / (time.perf_counter() - began), "loss": loss}
 
 
@@ -152,11 +152,11 @@ def _fitting(rows: int, count: int) -> tuple[EncoderTrainer, TrainingSet]:
     graph = synthetic(rows)
     reader, seeds = Reader(graph, CONFIG.k, CONFIG.label_delay), seeds_of(graph, count)
     own = own_features(reader, seeds.ids)
-    listener = MessageBuilder(width(FEATURES, CONFIG))
-    listener.own.fit(own)
-    listener.said.fit(reader.said[seeds.ids])
-    lesson = TrainingSet(reader, CONFIG.fan_out, seeds, own, seeds, own, listener)
-    return EncoderTrainer(lesson, CONFIG, DistributedContext()), lesson
+    message_builder = MessageBuilder(width(FEATURES, CONFIG))
+    message_builder.own.fit(own)
+    message_builder.said.fit(reader.said[seeds.ids])
+    training_set = TrainingSet(reader, CONFIG.fan_out, seeds, own, seeds, own, message_builder)
+    return EncoderTrainer(training_set, CONFIG, DistributedContext()), training_set
 
 
 def _peer(rows: int, count: int) -> float | None:

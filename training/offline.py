@@ -11,7 +11,7 @@ from typing import Any
 from statemachine.contracts.gate import GatePolicy, gate
 from training import storage
 from training.data.preprocess import configured, prepare
-from training.evaluation.evaluate import EvaluateConfig, measured, score, told, write
+from training.evaluation.evaluate import EvaluateConfig, measured, pages_of, score, write
 from training.export import export
 from training.model.checkpoint import StoredCheckpoints
 from training.model.config import TrainConfig
@@ -46,7 +46,7 @@ def run(
     scored = score(model, made.folder, {}, judging)
     evaluation = measured(model, made.folder, scored, judging)
     say("evaluated", {name: evaluation["metrics"][name] for name in ("auc_roc", "average_precision")})
-    pages = write(str(folder), evaluation, told(RUN, model, made.folder, evaluation, scored, judging))
+    pages = write(str(folder), evaluation, pages_of(RUN, model, made.folder, evaluation, scored, judging))
     repository = _exported(folder, made.folder)
     say("exported", {})
     verdict = gate(evaluation, GatePolicy.from_dict(settings.get("gate", {})))

@@ -1,15 +1,15 @@
 """One small data set and one small model for all tests of training and evaluation."""
 
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 import pytest
+from trained_model import Trained
 
 from training.data.preprocess import PreprocessConfig, prepare
 from training.model.checkpoint import StoredCheckpoints
 from training.model.config import TrainConfig
-from training.model.model import FraudModel, load
+from training.model.model import load
 from training.model.train import train_model
 from training.synthetic import generate
 
@@ -17,15 +17,6 @@ from training.synthetic import generate
 SMALL = TrainConfig(
     k=8, fan_out=4, folds=2, epochs=2, hidden_dim=8, batch_size=128, negative_ratio=5, head_rounds=20, threads=1
 )
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A data set and a model of it, in folders."""
-
-    dataset: Path
-    folder: Path
-    model: FraudModel
 
 
 @pytest.fixture(scope="session")

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import Trained
 from graphs import random_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trained_model import Trained
 
 from training.graph.graph import Graph, load_graph
 from training.graph.history import Reader
@@ -73,8 +73,8 @@ def test_a_label_counts_from_its_delay_on(trained: Trained, delay_days: int) -> 
     """A label is heard at exactly `label_delay` after its transaction and not a second before."""
     graph = replace(random_graph(2, 1), label=torch.tensor([1, 0], dtype=torch.int8))
     same = {"card": torch.tensor([1, 1]), "merchant": torch.tensor([1, 1])}
-    for second, heard in ((-1, 0.0), (0, 1.0)):
+    for second, validation_messages in ((-1, 0.0), (0, 1.0)):
         time = torch.tensor([0, delay_days * 86_400 + second])
         block = Reader(replace(graph, time=time, **same), 2, delay_days * 86_400).block(torch.tensor([1]))
-        assert block.card.label.sum() == heard
-        assert block.risk.sum() == heard * 16  # matured and frauds of all four windows on both sides
+        assert block.card.label.sum() == validation_messages
+        assert block.risk.sum() == validation_messages * 16  # matured and frauds of all four windows on both sides

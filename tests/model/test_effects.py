@@ -47,8 +47,8 @@ def silent(event: str, figures: object) -> None:
 
 def weights(dataset: Path, config: TrainConfig) -> list[torch.Tensor]:
     """All weights of the encoders that a config makes."""
-    trails = fit_encoders(prepared(dataset, config), config, Memory(), silent)
-    return [tensor for trail in trails for tensor in trail.best.values()]
+    states = fit_encoders(prepared(dataset, config), config, Memory(), silent)
+    return [tensor for state in states for tensor in state.best.values()]
 
 
 def _toy_head(config: TrainConfig) -> str:
@@ -137,8 +137,8 @@ def test_each_setting_has_its_effect(name: str, dataset: Path, small: TrainConfi
 
 
 def _lesson(dataset: Path, config: TrainConfig) -> list[torch.Tensor]:
-    lesson = prepared(dataset, config)
-    return [lesson.train.ids, lesson.train_own, lesson.validation.ids]
+    training_set = prepared(dataset, config)
+    return [training_set.train.ids, training_set.train_own, training_set.validation.ids]
 
 
 def _same(one: object, other: object) -> bool:
@@ -159,8 +159,8 @@ def test_the_same_seed_gives_the_same_model(dataset: Path, small: TrainConfig, t
 
 def test_a_stopped_training_resumes_to_the_same_result(dataset: Path, small: TrainConfig) -> None:
     """Stopped after any epoch and resumed, the weights are those of a training that was never stopped."""
-    lesson, whole = prepared(dataset, small), Memory()
-    wanted = fit_encoders(lesson, small, whole, silent)
+    training_set, whole = prepared(dataset, small), Memory()
+    wanted = fit_encoders(training_set, small, whole, silent)
 
     class Stopped(Exception):
         """The process ends here."""
@@ -175,10 +175,10 @@ def test_a_stopped_training_resumes_to_the_same_result(dataset: Path, small: Tra
 
         memory.write = write  # type: ignore[method-assign]
         with pytest.raises(Stopped):
-            fit_encoders(lesson, small, memory, silent)
+            fit_encoders(training_set, small, memory, silent)
         resumed = Memory()
         resumed.kept = memory.kept
-        found = fit_encoders(lesson, small, resumed, silent)
+        found = fit_encoders(training_set, small, resumed, silent)
         for one, other in zip(wanted, found, strict=True):
             assert one.losses == other.losses
             assert all(torch.equal(one.best[name], other.best[name]) for name in one.best)
@@ -215,8 +215,8 @@ def test_a_killed_process_resumes_to_the_same_model(dataset: Path, small: TrainC
     process.stdout.close()
     assert process.wait(60) == -signal.SIGKILL
     assert (tmp_path / "checkpoints" / "encoder-0.pt").exists()
-    said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=120).stdout
-    assert said.count("encoder-0") < config.epochs
+    output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=120).stdout
+    assert output.count("encoder-0") < config.epochs
     for name in ("encoder.safetensors", "head.json"):
         assert (tmp_path / "model" / name).read_bytes() == (tmp_path / "wanted" / name).read_bytes()
 
@@ -224,25 +224,25 @@ def test_a_killed_process_resumes_to_the_same_model(dataset: Path, small: TrainC
 def test_training_stops_early(dataset: Path, small: TrainConfig) -> None:
     """With no learning there is no improvement: after `patience` more epochs it ends, long before `epochs`."""
     config = replace(small, learning_rate=0.0, weight_decay=0.0, epochs=20, patience=2)
-    assert [trail.epoch for trail in fit_encoders(prepared(dataset, config), config, Memory(), silent)] == [3, 3]
+    assert [state.epoch for state in fit_encoders(prepared(dataset, config), config, Memory(), silent)] == [3, 3]
 
 
 def test_seeds_are_thinned_and_the_graph_is_not(dataset: Path, small: TrainConfig) -> None:
     """All frauds of train and `negative_ratio` times as many others are seeds; all rows stay in the graph."""
-    lesson = prepared(dataset, small)
-    frauds = int((lesson.train.labels == 1).sum())
-    assert len(lesson.reader.graph) == 20_000
-    assert len(lesson.train.ids) == frauds * (1 + small.negative_ratio)
-    whole = thinned(lesson.reader.graph, 0, 1e9, 1)
+    training_set = prepared(dataset, small)
+    frauds = int((training_set.train.labels == 1).sum())
+    assert len(training_set.reader.graph) == 20_000
+    assert len(training_set.train.ids) == frauds * (1 + small.negative_ratio)
+    whole = thinned(training_set.reader.graph, 0, 1e9, 1)
     assert whole.keep == 1.0
     assert frauds == int((whole.labels == 1).sum())
-    assert lesson.train.keep == pytest.approx(small.negative_ratio * frauds / int((whole.labels == 0).sum()))
+    assert training_set.train.keep == pytest.approx(small.negative_ratio * frauds / int((whole.labels == 0).sum()))
 
 
 def test_a_step_learns(dataset: Path, small: TrainConfig) -> None:
     """Repeated on one batch, the loss falls."""
-    lesson = prepared(dataset, small)
-    fitting = EncoderTrainer(lesson, replace(small, dropout=0.0, learning_rate=0.01), DistributedContext())
+    training_set = prepared(dataset, small)
+    trainer = EncoderTrainer(training_set, replace(small, dropout=0.0, learning_rate=0.01), DistributedContext())
     batch = torch.arange(64)
-    losses = [fitting.step(lesson, batch, fitting.encoder) for _ in range(20)]
+    losses = [trainer.step(training_set, batch, trainer.encoder) for _ in range(20)]
     assert losses[-1] < losses[0] / 2

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from conftest import Trained
+from trained_model import Trained
 
 from statemachine.contracts.gate import GatePolicy, gate
 from statemachine.contracts.stage import Stage
@@ -40,11 +40,11 @@ def result(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> StageR
     shutil.copytree(trained.folder, out / "models" / "fraud" / "fraud-0-aaaaaaaa" / "model")
     shutil.copytree(trained.folder, out / "models" / "fraud" / "fraud-0-bbbbbbbb" / "model")
     (out / "models" / "fraud" / "fraud-0-bbbbbbbb" / "model" / "encoder.safetensors").write_bytes(b"torn")
-    rivals = {
+    references = {
         "champion": f"{out}/models/fraud/fraud-0-aaaaaaaa",
         "anchor": f"{out}/models/fraud/fraud-0-bbbbbbbb/",
     }
-    return evaluate(order(trained, out, rivals))
+    return evaluate(order(trained, out, references))
 
 
 def test_the_evaluation_is_what_the_contract_says(result: StageResult, trained: Trained) -> None:

@@ -23,12 +23,12 @@ class Trained:
     dataset: Path
     folder: Path
     model: FraudModel
-    asker: RequestBuilder
+    builder: RequestBuilder
 
     @property
     def test(self) -> torch.Tensor:
         """The transactions that the model has not seen."""
-        return self.asker.reader.graph.where(TEST)
+        return self.builder.reader.graph.where(TEST)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from training import integrity, storage
 from training.data.schema import FeatureSchema
 from training.deployment.deploy import goal_of
 from training.deployment.deploy_request import golden_of
-from training.export.export import export, prove_featurisation
+from training.export.export import check_featurisation, export
 from training.integrity import Tampered, sha256_folder, verify_manifest
 from training.model.model import load
 from training.outcome import Permanent, StageResult
@@ -65,7 +65,7 @@ def test_everything_is_there_and_in_the_manifest(exported: StageResult) -> None:
 
 def test_the_model_is_as_trained(exported: StageResult, trained: Trained) -> None:
     """The exported model scores as the trained one."""
-    block = trained.asker.reader.block(trained.test[:100])
+    block = trained.builder.reader.block(trained.test[:100])
     assert np.array_equal(load(folder(exported) / "model").score(block), trained.model.score(block))
 
 
@@ -106,11 +106,11 @@ def test_an_order_without_an_input_is_permanent(trained: Trained, bucket: Path) 
 
 def test_features_that_drift_apart_are_not_exported(trained: Trained) -> None:
     """If the server's schema made other features than training's, the export would fail before anything is written."""
-    encodings = dict(trained.asker.fitted.encodings)
+    encodings = dict(trained.builder.fitted.encodings)
     encodings["mcc"] = replace(encodings["mcc"], risk=tuple(-9.0 for _ in encodings["mcc"].risk))
     schema = json.loads(FeatureSchema(encodings).dumps())
     with pytest.raises(Permanent, match="features are not training's"):
-        prove_featurisation(replace(trained.model, schema=schema), trained.asker)
+        check_featurisation(replace(trained.model, schema=schema), trained.builder)
 
 
 def test_there_is_no_pickle(exported: StageResult) -> None:

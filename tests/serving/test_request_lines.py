@@ -27,13 +27,13 @@ NO_COUNTERS = np.zeros((1, len(COUNTERS)), dtype=np.float32)
 @pytest.fixture(scope="session")
 def featuriser(trained: Trained) -> Featuriser:
     config = trained.model.config
-    return Featuriser(trained.asker.fitted, trained.model.row, config.k, config.label_delay)
+    return Featuriser(trained.builder.fitted, trained.model.row, config.k, config.label_delay)
 
 
 def test_a_request_makes_the_block_that_training_reads(trained: Trained, featuriser: Featuriser) -> None:
     """Every row of the data set, written as raw lines and read again, gives the very same block."""
-    ids = torch.arange(len(trained.asker.table))[::7]
-    found, expected = featuriser.block(trained.asker.request(ids), TODAY), trained.asker.reader.block(ids)
+    ids = torch.arange(len(trained.builder.table))[::7]
+    found, expected = featuriser.block(trained.builder.request(ids), TODAY), trained.builder.reader.block(ids)
     for name in ("row", "volume", "risk"):
         assert torch.equal(getattr(found, name), getattr(expected, name)), name
     for side in ("card", "merchant"):
@@ -44,11 +44,11 @@ def test_a_request_makes_the_block_that_training_reads(trained: Trained, featuri
 
 def test_lines_are_the_inverse_of_parsing(trained: Trained) -> None:
     """Rows written as lines have the same time, card, merchant and features when they are parsed."""
-    table = trained.asker.table
-    state = trained.asker.reader.state.numpy()
-    clean = parse([line.encode() for line in write(table, state, trained.asker.fitted)], TODAY)
+    table = trained.builder.table
+    state = trained.builder.reader.state.numpy()
+    clean = parse([line.encode() for line in write(table, state, trained.builder.fitted)], TODAY)
     assert np.array_equal(clean.select(STATE).to_numpy(), state)
-    again = schema.row_features(clean, trained.asker.fitted)
+    again = schema.row_features(clean, trained.builder.fitted)
     for name in ("time", "card_key", "merchant_key", *schema.FEATURES):
         assert again[name].cast(pl.Float64).to_list() == table[name].cast(pl.Float64).to_list(), name
 
@@ -144,7 +144,7 @@ def test_a_label_is_known_only_after_the_delay(featuriser: Featuriser) -> None:
 def test_transactions_of_one_request_do_not_see_each_other(trained: Trained, featuriser: Featuriser) -> None:
     """An answer depends on its own lines alone, whoever else is in the batch."""
     ids = trained.test[:50]
-    request = trained.asker.request(ids)
+    request = trained.builder.request(ids)
     together = trained.model.score(featuriser.block(request, TODAY))
     for number in (0, 17, 49):
         alone = replace(

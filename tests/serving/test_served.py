@@ -50,21 +50,21 @@ def raw(*lines: bytes) -> Arrays:
 def test_served_is_offline(trained: Trained, server: triton.InferenceServerClient, size: int) -> None:
     """Probabilities and decisions of any batch size are those of the model over the data set, within 1e-5."""
     ids = trained.test[torch.linspace(0, len(trained.test) - 1, max(size, 8)).long()]
-    offline = trained.model.score(trained.asker.reader.block(ids))
+    offline = trained.model.score(trained.builder.reader.block(ids))
     for part, expected in zip(ids.split(size), np.split(offline, range(size, len(ids), size)), strict=True):
-        served = score(server, tensors_of(trained.asker.request(part)), ("PROBABILITY", "DECISION"))
+        served = score(server, tensors_of(trained.builder.request(part)), ("PROBABILITY", "DECISION"))
         assert np.abs(served["PROBABILITY"][:, 0] - expected).max() <= 1e-5
         assert np.array_equal(served["DECISION"][:, 0], expected >= np.float32(trained.model.threshold))
 
 
 def test_every_test_row_is_served_as_offline(trained: Trained, server: triton.InferenceServerClient) -> None:
     """Thousands of rows, from many clients at once, so that Triton batches them as they come."""
-    offline = trained.model.score(trained.asker.reader.block(trained.test))
+    offline = trained.model.score(trained.builder.reader.block(trained.test))
     parts = list(trained.test.split(97))
 
     def served(ids: torch.Tensor) -> np.ndarray[Any, Any]:
         with triton.InferenceServerClient(server._client_stub.host + f":{server._client_stub.port}") as client:
-            return score(client, tensors_of(trained.asker.request(ids)), ("PROBABILITY",))["PROBABILITY"][:, 0]
+            return score(client, tensors_of(trained.builder.request(ids)), ("PROBABILITY",))["PROBABILITY"][:, 0]
 
     with ThreadPoolExecutor(4) as pool:
         answers = np.concatenate(list(pool.map(served, parts)))
@@ -75,8 +75,8 @@ def test_every_test_row_is_served_as_offline(trained: Trained, server: triton.In
 def test_shapley_values_add_up(trained: Trained, server: triton.InferenceServerClient) -> None:
     """They sum to the margin minus its base value, and are those that the model gives offline."""
     ids = trained.test[:200]
-    served = score(server, tensors_of(trained.asker.request(ids)))
-    inputs = trained.model.head_inputs(trained.asker.reader.block(ids))
+    served = score(server, tensors_of(trained.builder.request(ids)))
+    inputs = trained.model.head_inputs(trained.builder.reader.block(ids))
     offline = head.contributions(trained.model.booster, inputs)
     assert np.abs(served["SHAPLEY_VALUES"] - offline[:, :-1]).max() <= 1e-5
     probability = served["PROBABILITY"].astype(np.float64)
@@ -88,8 +88,8 @@ def test_shapley_values_add_up(trained: Trained, server: triton.InferenceServerC
 def test_a_state_is_what_later_requests_are_told(trained: Trained, server: triton.InferenceServerClient) -> None:
     """What the server answers as STATE is what training computed for that transaction: a client only has to keep it."""
     ids = trained.test[:300]
-    served = score(server, tensors_of(trained.asker.request(ids)), ("STATE",))
-    assert np.abs(served["STATE"] - trained.asker.reader.state[ids].numpy()).max() <= 1e-5
+    served = score(server, tensors_of(trained.builder.request(ids)), ("STATE",))
+    assert np.abs(served["STATE"] - trained.builder.reader.state[ids].numpy()).max() <= 1e-5
 
 
 def test_an_unseen_merchant_and_an_empty_history(trained: Trained, server: triton.InferenceServerClient) -> None:
@@ -168,7 +168,7 @@ def test_a_bad_request_harms_nobody_in_its_batch(server: triton.InferenceServerC
 
 def graph(trained: Trained, ids: torch.Tensor, explain: bool, groups: int = 0) -> Arrays:
     """A request to `prediction_and_shapley`; `groups` > 0 lets the columns move in so many groups."""
-    nodes, edges = graph_request(trained.asker.reader, ids)
+    nodes, edges = graph_request(trained.builder.reader, ids)
     width = nodes.shape[1]
     mask = np.arange(width) % groups if groups else np.arange(width)
     flags = {"COMPUTE_SHAP": np.array([explain]), "FEATURE_MASK": mask.astype(np.int32)}
@@ -187,7 +187,7 @@ def test_a_graph_is_predicted_as_offline(trained: Trained, server: triton.Infere
     inputs = graph(trained, ids, explain=False)
     served = predict(server, inputs)
     assert served["PREDICTION"].shape == (len(inputs["NODE_FEATURES"]), 1)
-    offline = trained.model.score(trained.asker.reader.block(ids))
+    offline = trained.model.score(trained.builder.reader.block(ids))
     assert np.abs(served["PREDICTION"][: len(ids), 0] - offline).max() <= 1e-5
     assert not served["SHAP_VALUES"].any()
 

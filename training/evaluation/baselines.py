@@ -39,7 +39,7 @@ def scores(
     for name, groups in BASELINES.items():
         chosen = names(row, groups)
         columns = [everything.index(feature) for feature in chosen]
-        told = replace(config, groups=groups)
-        booster = head.fit_head(train.columns(columns), validation.columns(columns), chosen, told)
+        settings = replace(config, groups=groups)
+        booster = head.fit_head(train.columns(columns), validation.columns(columns), chosen, settings)
         found[name] = head.predict(booster, test[:, columns])
     return found

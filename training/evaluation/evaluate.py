@@ -15,7 +15,7 @@ from statemachine.contracts.stage_request import StageRequest
 from training import storage
 from training.evaluation import baselines, bootstrap, slices
 from training.evaluation.model_card import card
-from training.evaluation.reference_models import rival_scores, version_of
+from training.evaluation.reference_models import reference_scores, version_of
 from training.evaluation.report_html import ReportPage, page
 from training.graph.graph import TEST, TRAIN, VALIDATE, load_graph
 from training.graph.history import Reader
@@ -59,7 +59,7 @@ class Scored:
     times: NDArray[np.int64]
     labels: NDArray[np.int8]
     candidate: NDArray[np.float32]
-    rivals: Mapping[str, tuple[str, NDArray[np.float32] | str]]
+    references: Mapping[str, tuple[str, NDArray[np.float32] | str]]
     baselines: Mapping[str, NDArray[np.float32]]
 
 
@@ -69,10 +69,10 @@ def evaluate(order: StageRequest) -> StageResult:
     with tempfile.TemporaryDirectory(prefix="fraudloop-evaluate-") as scratch:
         dataset = storage.local(order.inputs["dataset"], Path(scratch) / "dataset")
         model = load(storage.local(order.inputs["model"], Path(scratch) / "model"))
-        rivals = {role: order.inputs[role] for role in ("champion", "anchor") if order.inputs.get(role)}
-        scored = score(model, dataset, rivals, config)
+        references = {role: order.inputs[role] for role in ("champion", "anchor") if order.inputs.get(role)}
+        scored = score(model, dataset, references, config)
         evaluation = measured(model, dataset, scored, config)
-        pages = told(order.run_id, model, dataset, evaluation, scored, config)
+        pages = pages_of(order.run_id, model, dataset, evaluation, scored, config)
     outputs = write(order.output_uri, evaluation, pages)
     details = {"evaluation": evaluation}
     return StageResult(
@@ -92,7 +92,7 @@ class Pages:
     card: str
 
 
-def told(
+def pages_of(
     title: str,
     model: FraudModel,
     dataset: Path,
@@ -102,12 +102,12 @@ def told(
 ) -> Pages:
     """The pages about one candidate, with the gate's verdict under the policy that evaluate was given."""
     verdict = gate(evaluation, GatePolicy.from_dict(config.gate or {}))
-    others = {name: scores for name, (_, scores) in scored.rivals.items() if not isinstance(scores, str)}
-    everybody = {"candidate": scored.candidate} | others | dict(scored.baselines)
+    others = {name: scores for name, (_, scores) in scored.references.items() if not isinstance(scores, str)}
+    scores_by_model = {"candidate": scored.candidate} | others | dict(scored.baselines)
     importance = head.importance(model.booster)
-    story = ReportPage(title, evaluation, verdict, scored.labels, everybody, importance, model.config.as_dict())
+    report = ReportPage(title, evaluation, verdict, scored.labels, scores_by_model, importance, model.config.as_dict())
     data = storage.read_json(str(dataset / "dataset.json"))
-    return Pages(page(story), card(title, model, evaluation, verdict, data))
+    return Pages(page(report), card(title, model, evaluation, verdict, data))
 
 
 def write(folder: str, evaluation: Mapping[str, Any], pages: Pages) -> dict[str, str]:
@@ -123,7 +123,7 @@ def write(folder: str, evaluation: Mapping[str, Any], pages: Pages) -> dict[str,
     return outputs
 
 
-def score(model: FraudModel, dataset: Path, rivals: Mapping[str, str], config: EvaluateConfig) -> Scored:
+def score(model: FraudModel, dataset: Path, references: Mapping[str, str], config: EvaluateConfig) -> Scored:
     """Everybody's probabilities of the test rows."""
     graph = load_graph(dataset, model.row)
     reader = Reader(graph, model.config.k, model.config.label_delay)
@@ -136,7 +136,7 @@ def score(model: FraudModel, dataset: Path, rivals: Mapping[str, str], config: E
         times=graph.time[test].numpy(),
         labels=graph.label[test].numpy(),
         candidate=candidate,
-        rivals={role: (version_of(uri), rival_scores(uri, dataset)) for role, uri in rivals.items()},
+        references={role: (version_of(uri), reference_scores(uri, dataset)) for role, uri in references.items()},
         baselines=_baselines(model, reader, config),
     )
 
@@ -144,7 +144,7 @@ def score(model: FraudModel, dataset: Path, rivals: Mapping[str, str], config: E
 def measured(model: FraudModel, dataset: Path, scored: Scored, config: EvaluateConfig) -> dict[str, Any]:
     """`details.evaluation` (docs/contracts.md): numbers only, no verdict."""
     labels, scores = scored.labels, scored.candidate
-    known = {role: other for role, (_, other) in scored.rivals.items() if not isinstance(other, str)}
+    known = {role: other for role, (_, other) in scored.references.items() if not isinstance(other, str)}
     drawn = bootstrap.resample(labels, [scores, *known.values()], config.draws, config.seed)
     versus = {role: _versus(labels, known[role], drawn[0], other) for role, other in zip(known, drawn[1:], strict=True)}
     return {
@@ -157,7 +157,7 @@ def measured(model: FraudModel, dataset: Path, scored: Scored, config: EvaluateC
             "auc_roc": bootstrap.interval(drawn[0].auc_roc),
             "average_precision": bootstrap.interval(drawn[0].average_precision),
         },
-        **{role: _rival(scored.rivals.get(role), versus.get(role)) for role in ("champion", "anchor")},
+        **{role: _reference(scored.references.get(role), versus.get(role)) for role in ("champion", "anchor")},
         "drift": storage.read_json(str(dataset / "profile.json"))["drift"],
         "slices": _slices(model, dataset, scored),
         "baselines": {name: metrics.ranking(labels, other) for name, other in scored.baselines.items()},
@@ -189,10 +189,10 @@ def _versus(
     return {"metrics": metrics.ranking(labels, scores), "difference": gained}
 
 
-def _rival(rival: tuple[str, Any] | None, versus: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    if rival is None:
+def _reference(reference: tuple[str, Any] | None, versus: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if reference is None:
         return None
-    version, scores = rival
+    version, scores = reference
     return {"version": version, "error": scores} if versus is None else {"version": version, **versus}
 
 
@@ -208,9 +208,11 @@ def _slices(model: FraudModel, dataset: Path, scored: Scored) -> list[dict[str, 
 def _baselines(model: FraudModel, reader: Reader, config: EvaluateConfig) -> dict[str, NDArray[np.float32]]:
     if not config.baseline_rounds:
         return {}
-    told = replace(model.config, groups=baselines.GROUPS, head_rounds=config.baseline_rounds)
+    settings = replace(model.config, groups=baselines.GROUPS, head_rounds=config.baseline_rounds)
     graph = reader.graph
-    seeds = thinned(graph, TRAIN, told.negative_ratio, told.seed)
-    checked = at_most(graph, VALIDATE, told.validation_rows, told.seed)
-    taught, later = (sample(reader, part, told, None) for part in (seeds, checked))
-    return baselines.scores(taught, later, head_inputs(reader, graph.where(TEST), told, None), model.row, told)
+    seeds = thinned(graph, TRAIN, settings.negative_ratio, settings.seed)
+    validation_seeds = at_most(graph, VALIDATE, settings.validation_rows, settings.seed)
+    train, validation = (sample(reader, part, settings, None) for part in (seeds, validation_seeds))
+    return baselines.scores(
+        train, validation, head_inputs(reader, graph.where(TEST), settings, None), model.row, settings
+    )

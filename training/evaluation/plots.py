@@ -26,24 +26,24 @@ QUIET: Any = {
 }
 
 
-def precision_recall(labels: Labels, everybody: Mapping[str, Scores]) -> str:
+def precision_recall(labels: Labels, scores_by_model: Mapping[str, Scores]) -> str:
     """Precision over recall; the first of `everybody` is the candidate."""
 
     def curve(scores: Scores) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         precision, recall, _ = precision_recall_curve(labels, scores)
         return recall, precision
 
-    return _curves(everybody, curve, "recall", "precision")
+    return _curves(scores_by_model, curve, "recall", "precision")
 
 
-def roc(labels: Labels, everybody: Mapping[str, Scores]) -> str:
+def roc(labels: Labels, scores_by_model: Mapping[str, Scores]) -> str:
     """True over false positive rate, the latter on a logarithmic scale: fraud teams live below 1 %."""
 
     def curve(scores: Scores) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         fpr, tpr, _ = roc_curve(labels, scores)
         return np.maximum(fpr, 1e-5), tpr
 
-    return _curves(everybody, curve, "false positive rate", "recall", log=True)
+    return _curves(scores_by_model, curve, "false positive rate", "recall", log=True)
 
 
 def calibration(reliability: Sequence[Mapping[str, float]]) -> str:
@@ -97,14 +97,14 @@ def svg(draw: Callable[[Axes], None], width: float = 5.0, height: float = 3.4) -
 
 
 def _curves(
-    everybody: Mapping[str, Scores],
+    scores_by_model: Mapping[str, Scores],
     curve: Callable[[Scores], tuple[NDArray[np.float64], NDArray[np.float64]]],
     across: str,
     up: str,
     log: bool = False,
 ) -> str:
     def draw(axes: Axes) -> None:
-        for number, (name, scores) in enumerate(everybody.items()):
+        for number, (name, scores) in enumerate(scores_by_model.items()):
             x, y = (_thinned(values) for values in curve(scores))
             first = {"color": ACCENT, "linewidth": 2.0, "zorder": 3}
             axes.plot(x, y, label=name, **(first if number == 0 else {"linewidth": 1.0}))

@@ -27,7 +27,7 @@ def version_of(uri: str) -> str:
     return uri.rstrip("/").rpartition("/")[2]
 
 
-def rival_scores(uri: str, dataset: Path) -> NDArray[np.float32] | str:
+def reference_scores(uri: str, dataset: Path) -> NDArray[np.float32] | str:
     """Probabilities [N] of the test rows by the model in `uri`, or why there are none."""
     try:
         with tempfile.TemporaryDirectory() as scratch:

@@ -32,50 +32,53 @@ class ReportPage:
     evaluation: Mapping[str, Any]
     verdict: Verdict
     labels: NDArray[np.int8]
-    everybody: Mapping[str, NDArray[np.float32]]
+    scores_by_model: Mapping[str, NDArray[np.float32]]
     importance: Mapping[str, float]
     config: Mapping[str, Any]
 
 
-def page(story: ReportPage) -> str:
+def page(report: ReportPage) -> str:
     """The whole page."""
-    told = story.evaluation
-    candidate = next(iter(story.everybody.values()))
+    evaluation = report.evaluation
+    candidate = next(iter(report.scores_by_model.values()))
     return "\n".join(
         [
-            f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{escape(story.title)}</title>",
-            f"<style>{STYLE}</style><h1>{escape(story.title)}</h1>",
-            _opening(told, story.verdict),
+            f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{escape(report.title)}</title>",
+            f"<style>{STYLE}</style><h1>{escape(report.title)}</h1>",
+            _opening(evaluation, report.verdict),
             "<h2>The gate</h2>",
-            _checks(story.verdict),
+            _checks(report.verdict),
             "<h2>Figures on later data, at natural prevalence</h2><div class='row'>",
-            _metrics(told),
-            _beside(told),
+            _metrics(evaluation),
+            _beside(evaluation),
             "</div><h2>Curves</h2><div class='row'>",
-            _figure("Precision and recall", plots.precision_recall(story.labels, story.everybody)),
-            _figure("ROC", plots.roc(story.labels, story.everybody)),
-            _figure("Calibration", plots.calibration(told["reliability"])),
-            _figure("Scores", plots.histogram(story.labels, candidate, told["threshold"])),
+            _figure("Precision and recall", plots.precision_recall(report.labels, report.scores_by_model)),
+            _figure("ROC", plots.roc(report.labels, report.scores_by_model)),
+            _figure("Calibration", plots.calibration(evaluation["reliability"])),
+            _figure("Scores", plots.histogram(report.labels, candidate, evaluation["threshold"])),
             "</div><h2>Slices</h2>",
             _table(
                 ("slice", "rows", "frauds", "AUC-ROC", "average precision"),
-                ([s["name"], s["rows"], s["frauds"], s["auc_roc"], s["average_precision"]] for s in told["slices"]),
+                (
+                    [s["name"], s["rows"], s["frauds"], s["auc_roc"], s["average_precision"]]
+                    for s in evaluation["slices"]
+                ),
             ),
             "<h2>What the head listens to, and what has drifted</h2><div class='row'>",
-            _figure("Top features, share of the total gain", plots.bars(_top(story.importance), "share of gain")),
-            _drift(told["drift"]),
+            _figure("Top features, share of the total gain", plots.bars(_top(report.importance), "share of gain")),
+            _drift(evaluation["drift"]),
             "</div><h2>Settings</h2>",
-            _table(("setting", "value"), ([name, str(value)] for name, value in sorted(story.config.items()))),
+            _table(("setting", "value"), ([name, str(value)] for name, value in sorted(report.config.items()))),
             "</html>",
         ]
     )
 
 
-def _opening(told: Mapping[str, Any], verdict: Verdict) -> str:
+def _opening(evaluation: Mapping[str, Any], verdict: Verdict) -> str:
     word, colour = ("passes", "#15803d") if verdict.passed else ("does not pass", "#b91c1c")
     return (
         f"<p class='verdict' style='border-color:{colour}'><b>This candidate {word} the gate.</b> "
-        f"{escape(verdict.reason)}<br>{told['rows']:,} transactions, {told['frauds']:,} frauds. "
+        f"{escape(verdict.reason)}<br>{evaluation['rows']:,} transactions, {evaluation['frauds']:,} frauds. "
         "What is released is the controller's decision.</p>"
     )
 
@@ -86,19 +89,19 @@ def _checks(verdict: Verdict) -> str:
     return _table(("check", "figure", "limit", "", "note"), rows)
 
 
-def _metrics(told: Mapping[str, Any]) -> str:
-    intervals = told["intervals"]
+def _metrics(evaluation: Mapping[str, Any]) -> str:
+    intervals = evaluation["intervals"]
     rows = [
         [name, value, " … ".join(_shown(bound) for bound in intervals.get(name, []))]
-        for name, value in told["metrics"].items()
+        for name, value in evaluation["metrics"].items()
     ]
-    return _table(("metric", "candidate", "95 % interval"), [*rows, ["threshold", told["threshold"], ""]])
+    return _table(("metric", "candidate", "95 % interval"), [*rows, ["threshold", evaluation["threshold"], ""]])
 
 
-def _beside(told: Mapping[str, Any]) -> str:
-    rows = [["candidate", told["metrics"]["auc_roc"], told["metrics"]["average_precision"], ""]]
+def _beside(evaluation: Mapping[str, Any]) -> str:
+    rows = [["candidate", evaluation["metrics"]["auc_roc"], evaluation["metrics"]["average_precision"], ""]]
     for role in ("champion", "anchor"):
-        if (other := told[role]) is None:
+        if (other := evaluation[role]) is None:
             rows.append([f"{role} (none)", None, None, ""])
         elif "error" in other:
             rows.append([f"{role} {other['version']}", None, None, other["error"]])
@@ -106,12 +109,12 @@ def _beside(told: Mapping[str, Any]) -> str:
             gained = other["difference"]["auc_roc"]
             note = f"AUC of the candidate {gained['mean']:+.4f}, at least {gained['low']:+.4f} (95 %, one-sided)"
             rows.append([f"{role} {other['version']}", *_ranking(other["metrics"]), note])
-    rows += [[name, *_ranking(figures), "same seeds, same rows"] for name, figures in told["baselines"].items()]
+    rows += [[name, *_ranking(metrics), "same seeds, same rows"] for name, metrics in evaluation["baselines"].items()]
     return _table(("on the same rows", "AUC-ROC", "average precision", ""), rows)
 
 
-def _ranking(figures: Mapping[str, float]) -> list[float]:
-    return [figures["auc_roc"], figures["average_precision"]]
+def _ranking(metrics: Mapping[str, float]) -> list[float]:
+    return [metrics["auc_roc"], metrics["average_precision"]]
 
 
 def _drift(drift: Mapping[str, float]) -> str:

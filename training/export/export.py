@@ -32,7 +32,7 @@ from training.serving.request import COUNTERS
 from training.serving.request_builder import RequestBuilder
 
 TOLERANCE = 1e-5
-PROVED = 512  # transactions that are compared before anything is written
+COMPARED = 512  # transactions that are compared before anything is written
 GOLDEN = 48
 EXPLAINED = 4
 
@@ -80,14 +80,14 @@ def build(folder: Path, trained: Path, dataset: Path, run_id: str) -> str:
     The hash is of the repository before the version is written into it, so equal models have one name.
     """
     model = load(trained)
-    asker = RequestBuilder.of(dataset, model)
-    prove_featurisation(model, asker)
+    builder = RequestBuilder.of(dataset, model)
+    check_featurisation(model, builder)
     repository = folder / "repository"
-    write_repository(repository, model, asker.request(asker.reader.graph.where(TEST)[:1]).transaction[0])
+    write_repository(repository, model, builder.request(builder.reader.graph.where(TEST)[:1]).transaction[0])
     version = f"{run_id}-{sha256_folder(repository)[:8]}"
     stamp(repository, version)
     model.save(folder / "model")
-    storage.write_json(str(folder / "golden.json"), golden(model, asker).as_dict())
+    storage.write_json(str(folder / "golden.json"), golden(model, builder).as_dict())
     return version
 
 
@@ -107,30 +107,30 @@ def publish(folder: Path, uri: str) -> None:
         raise Permanent(f"{uri} exists with other contents ({', '.join(differing[:5])}); a version never changes")
 
 
-def prove_featurisation(model: FraudModel, asker: RequestBuilder) -> None:
+def check_featurisation(model: FraudModel, builder: RequestBuilder) -> None:
     """Raises Permanent unless the server's code scores raw requests as the model scores the data set."""
-    ids = spread(asker.reader.graph.where(TEST), PROVED)
-    (served,) = FraudScore(model).answer([tensors_of(asker.request(ids))], [frozenset({"PROBABILITY"})])
+    ids = spread(builder.reader.graph.where(TEST), COMPARED)
+    (served,) = FraudScore(model).answer([tensors_of(builder.request(ids))], [frozenset({"PROBABILITY"})])
     if isinstance(served, Exception):
         raise Permanent(f"the server's code refuses test rows: {served}") from served
-    difference = float(np.abs(served["PROBABILITY"][:, 0] - model.score(asker.reader.block(ids))).max())
+    difference = float(np.abs(served["PROBABILITY"][:, 0] - model.score(builder.reader.block(ids))).max())
     if not difference <= TOLERANCE:
         raise Permanent(f"the server's features are not training's: probabilities differ by {difference:.2g}")
 
 
-def golden(model: FraudModel, asker: RequestBuilder) -> Golden:
+def golden(model: FraudModel, builder: RequestBuilder) -> Golden:
     """Golden requests: a batch of test transactions, one alone, and a graph; the answers come from the data set."""
-    ids = chosen(model, asker)
+    ids = chosen(model, builder)
     few = ids[:EXPLAINED]
-    return Golden((_scored(model, asker, ids), _scored(model, asker, few[:1]), _predicted(model, asker, few)))
+    return Golden((_scored(model, builder, ids), _scored(model, builder, few[:1]), _predicted(model, builder, few)))
 
 
-def chosen(model: FraudModel, asker: RequestBuilder) -> torch.Tensor:
+def chosen(model: FraudModel, builder: RequestBuilder) -> torch.Tensor:
     """Test transactions that can go wrong: the likeliest frauds, first ones of a card or merchant, and any others."""
-    graph = asker.reader.graph
+    graph = builder.reader.graph
     everything = graph.where(TEST)
     sample = spread(everything, 20 * GOLDEN)
-    scores = torch.from_numpy(model.score(asker.reader.block(sample)))
+    scores = torch.from_numpy(model.score(builder.reader.block(sample)))
     likely = sample[scores.argsort(descending=True)[: GOLDEN // 3]]
     lines = (graph.cards, graph.merchants)
     alone = [everything[line.before[everything] == line.first[everything]] for line in lines]
@@ -142,23 +142,23 @@ def spread(ids: torch.Tensor, count: int) -> torch.Tensor:
     return ids[torch.linspace(0, len(ids) - 1, min(count, len(ids))).long()]
 
 
-def _scored(model: FraudModel, asker: RequestBuilder, ids: torch.Tensor) -> Exchange:
-    inputs = model.head_inputs(asker.reader.block(ids))
+def _scored(model: FraudModel, builder: RequestBuilder, ids: torch.Tensor) -> Exchange:
+    inputs = model.head_inputs(builder.reader.block(ids))
     probability = head.predict(model.booster, inputs)[:, None]
     contributions = head.contributions(model.booster, inputs)
     outputs = {
         "PROBABILITY": probability,
         "DECISION": probability >= np.float32(model.threshold),
-        "STATE": asker.reader.state[ids].numpy(),
+        "STATE": builder.reader.state[ids].numpy(),
         "SHAPLEY_VALUES": contributions[:, :-1],
         "BASE_VALUE": contributions[:, -1:],
     }
-    return Exchange("fraud_score", tensors_of(asker.request(ids)), outputs)
+    return Exchange("fraud_score", tensors_of(builder.request(ids)), outputs)
 
 
-def _predicted(model: FraudModel, asker: RequestBuilder, ids: torch.Tensor) -> Exchange:
+def _predicted(model: FraudModel, builder: RequestBuilder, ids: torch.Tensor) -> Exchange:
     """A graph whose first nodes are `ids`; the others are their histories, which lack some of their own."""
-    nodes, edges = graph_request(asker.reader, ids)
+    nodes, edges = graph_request(builder.reader, ids)
     sizes = [len(model.row), len(IDENTITIES), len(STATE), len(COUNTERS)]
     mask = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
     inputs: Tensors = {
@@ -171,5 +171,5 @@ def _predicted(model: FraudModel, asker: RequestBuilder, ids: torch.Tensor) -> E
     if isinstance(answer, Exception):
         raise Permanent(f"the server's code refuses a graph of test rows: {answer}") from answer
     prediction = answer["PREDICTION"].copy()
-    prediction[: len(ids), 0] = model.score(asker.reader.block(ids))
+    prediction[: len(ids), 0] = model.score(builder.reader.block(ids))
     return Exchange("prediction_and_shapley", inputs, {**answer, "PREDICTION": prediction})

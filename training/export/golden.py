@@ -38,7 +38,7 @@ class Golden:
     def as_dict(self) -> dict[str, Any]:
         """The contents of golden.json."""
         exchanges = [
-            {"model": exchange.model, "inputs": _told(exchange.inputs), "outputs": _told(exchange.outputs)}
+            {"model": exchange.model, "inputs": _tensors(exchange.inputs), "outputs": _tensors(exchange.outputs)}
             for exchange in self.exchanges
         ]
         return {"format": FORMAT, "tolerance": self.tolerance, "exchanges": exchanges}
@@ -54,8 +54,8 @@ class Golden:
             if record["format"] != FORMAT:
                 raise ValueError(f"format {record['format']!r}, readable is {FORMAT}")
             exchanges = tuple(
-                Exchange(str(told["model"]), _read(told["inputs"]), _read(told["outputs"]))
-                for told in record["exchanges"]
+                Exchange(str(record["model"]), _read(record["inputs"]), _read(record["outputs"]))
+                for record in record["exchanges"]
             )
             if not exchanges:
                 raise ValueError("it holds no exchange")
@@ -64,7 +64,7 @@ class Golden:
             raise Permanent(f"golden.json cannot be used: {type(error).__name__}: {error}") from error
 
 
-def _told(tensors: Tensors) -> list[dict[str, Any]]:
+def _tensors(tensors: Tensors) -> list[dict[str, Any]]:
     return [
         {"name": name, "datatype": np_to_triton_dtype(values.dtype), "shape": list(values.shape), "data": _flat(values)}
         for name, values in tensors.items()
@@ -76,8 +76,8 @@ def _flat(values: NDArray[Any]) -> list[Any]:
     return [item.decode() for item in flat] if values.dtype == np.object_ else flat
 
 
-def _read(told: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
-    return {tensor["name"]: _tensor(tensor) for tensor in told}
+def _read(record: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
+    return {tensor["name"]: _tensor(tensor) for tensor in record}
 
 
 def _tensor(tensor: Mapping[str, Any]) -> NDArray[Any]:

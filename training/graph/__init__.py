@@ -1,1 +1,1 @@
-"""What one transaction may know: the graph in time's order, histories, and the features made from them."""
+"""The transaction graph in time order, the histories read from it, and the features computed from them."""

@@ -1,8 +1,8 @@
-"""What one transaction may know: itself, its card's and its merchant's last K, and windowed counts of both.
+"""The model's input: a transaction, the last K transactions of its card and its merchant, and windowed counts of both.
 
-A `Block` is the only thing that the model is computed from. Training reads it from the graph
-(`training.graph.history`); the server builds the same record from a request. Features are functions of a `Block`, so
-the two cannot drift apart.
+The model is computed from a `Block` and nothing else. Training reads blocks from the graph (`training.graph.history`);
+the server builds the same record from a request. Every feature is a function of a `Block`, so offline and online
+features cannot differ.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -14,40 +14,43 @@ DAY = 86_400
 VOLUME_DAYS = (1, 7, 30)
 RISK_DAYS = (7, 30, 90, 365)
 SIDES = ("card", "merchant")
-FIGURES = ("row", "state", "gap", "label")
-# Per side: transactions of the last 1, 7, 30 days (labels not needed), then, counted back from the moment before which
-# labels are known, transactions and frauds of 7, 30, 90, 365 days. The caller of the served model keeps these counters.
+FLOATS = ("row", "state", "gap", "label")
+# Per side: transactions in the last 1, 7 and 30 days; then transactions and frauds in the 7, 30, 90 and 365 days before
+# now − label delay, whose labels are known. The caller of the served model keeps these counters.
 VOLUMES = tuple(f"{side}_volume_{days}d" for side in SIDES for days in VOLUME_DAYS)
 RISKS = tuple(f"{side}_{what}_{days}d" for side in SIDES for what in ("matured", "frauds") for days in RISK_DAYS)
 
 
 @dataclass(frozen=True)
 class Edges:
-    """The E present entries of a history one below the other: `target` [E] whose entry it is, `rank` [E] how many lie
-    before it, `said` [E, F + S] its row features and its state, and the rest [E], as in `History`.
+    """A history as an edge list of E edges, earlier transaction → transaction.
+
+    `target` [E]: row of the block that the edge leads to. `rank` [E]: 0 for the most recent entry. `source` [E, F + S]:
+    row features and state of the earlier transaction. `gap`, `label`, `matured`, `same` [E]: as in `History`.
     """
 
     target: Tensor
     rank: Tensor
-    said: Tensor
+    source: Tensor
     gap: Tensor
     label: Tensor
     matured: Tensor
     same: Tensor
 
     def double(self) -> "Edges":
-        """The same edges with their figures in float64."""
-        return replace(self, said=self.said.double(), gap=self.gap.double(), label=self.label.double())
+        """The same edges in float64."""
+        return replace(self, source=self.source.double(), gap=self.gap.double(), label=self.label.double())
 
 
 @dataclass(frozen=True)
 class History:
     """The last K strictly earlier transactions of one card or merchant, most recent first; zeros where absent.
 
-    `row` [B, K, F]; `state` [B, K, S] what velocity said of each when it happened (`training.graph.velocity.STATE`),
-    which is how a transaction hears of its neighbours' neighbours; `gap` [B, K] seconds ago (≥ 1); `label` [B, K] 1
-    for a fraud that is known by now; `matured` [B, K] whether the label is known; `same` [B, K] whether both card and
-    merchant are those of the transaction itself; `present` [B, K].
+    `row` [B, K, F]: row features. `state` [B, K, S]: the velocity features of each neighbour, computed at its own
+    timestamp (`training.graph.velocity.STATE`); they give the model two-hop information without loading the
+    neighbour's history. `gap` [B, K]: seconds before the transaction (≥ 1). `label` [B, K]: 1 for a fraud that is known
+    by then. `matured` [B, K]: the label is known. `same` [B, K]: card and merchant are both those of the transaction.
+    `present` [B, K]: there is an entry.
     """
 
     row: Tensor
@@ -59,11 +62,11 @@ class History:
     present: Tensor
 
     def edges(self) -> Edges:
-        """Its entries as edges; nothing is said where nothing is."""
+        """Converts the padded history to an edge list, dropping the padding."""
         target, rank = self.present.nonzero(as_tuple=True)
-        said = torch.cat([self.row[target, rank], self.state[target, rank]], dim=1)
-        figures = (self.gap, self.label, self.matured, self.same)
-        return Edges(target, rank, said, *(figure[target, rank] for figure in figures))
+        source = torch.cat([self.row[target, rank], self.state[target, rank]], dim=1)
+        columns = (self.gap, self.label, self.matured, self.same)
+        return Edges(target, rank, source, *(column[target, rank] for column in columns))
 
     def recent(self, count: int) -> "History":
         """Only the `count` most recent."""
@@ -78,13 +81,13 @@ class History:
         return History(*(getattr(self, field.name).to(device) for field in fields(self)))
 
     def double(self) -> "History":
-        """The same history with its figures in float64."""
-        return replace(self, **{name: getattr(self, name).double() for name in FIGURES})
+        """The same history in float64."""
+        return replace(self, **{name: getattr(self, name).double() for name in FLOATS})
 
 
 @dataclass(frozen=True)
 class Block:
-    """B transactions with all they may know: `row` [B, F], histories, `volume` [B, 6] and `risk` [B, 16] counts."""
+    """B transactions: `row` [B, F], histories, the counts `volume` [B, 6] (`VOLUMES`) and `risk` [B, 16] (`RISKS`)."""
 
     row: Tensor
     card: History
@@ -100,7 +103,7 @@ class Block:
         return replace(self, card=self.card.recent(count), merchant=self.merchant.recent(count))
 
     def edges(self) -> dict[str, Edges]:
-        """Both relations' edges, with their figures in float64."""
+        """The edges of both relations, in float64."""
         return {side: getattr(self, side).double().edges() for side in SIDES}
 
     def only(self, columns: list[int]) -> "Block":
@@ -114,6 +117,6 @@ class Block:
         return Block(row, self.card.to(device), self.merchant.to(device), volume, risk)
 
     def double(self) -> "Block":
-        """The same block with its figures in float64."""
+        """The same block in float64."""
         row, volume, risk = (tensor.double() for tensor in (self.row, self.volume, self.risk))
         return Block(row, self.card.double(), self.merchant.double(), volume, risk)

@@ -1,8 +1,8 @@
-"""The card–transaction–merchant graph: who paid where, in time's order, so that "strictly earlier" is an index.
+"""The card–transaction–merchant graph, sorted by time.
 
-Edges are not stored. A card's (or merchant's) transactions lie side by side in one `Timeline`, sorted by time; the
-last K before a given one are then K neighbouring positions, and a count over a time window is a binary search.
-Every look-up stops before the first transaction of the same second: ties are not earlier.
+Edges are not stored. A `Timeline` keeps the transactions of each card (or merchant) next to each other, sorted by time.
+So the last K transactions before a given one are K neighbouring positions, and a count over a time window is a binary
+search. Every look-up stops before the first transaction of the same second: a tie is not earlier.
 """
 
 from dataclasses import dataclass, replace
@@ -21,9 +21,9 @@ KEYS = ("time", "card", "merchant", "card_key", "merchant_key", "label", "split"
 class Timeline:
     """All N transactions grouped by one kind of entity and, within it, sorted by time.
 
-    `order` [N]: transactions in that order. Per transaction, as positions in `order`: `first` [N] of its entity, and
-    `before` [N], one past its entity's last strictly earlier transaction. `clock` [N]: (entity, time) as one sorted
-    number, where an entity owns `span` seconds and the first second of all, `start`, is its second 1.
+    `order` [N]: transaction ids in that order. `first` [N]: position in `order` of the first transaction of the same
+    entity. `before` [N]: one past the position of the entity's last strictly earlier transaction. `clock` [N]: the
+    sorted key entity · span + (time − start) + 1, which makes one binary search over (entity, time) possible.
     """
 
     order: Tensor
@@ -33,14 +33,14 @@ class Timeline:
     start: int
     span: int
 
-    def last(self, seeds: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """The `k` strictly earlier transactions, most recent first: ids [B, k] and whether each is there [B, k]."""
+    def previous(self, seeds: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """The last `k` strictly earlier transactions, most recent first: ids [B, k] and whether each exists [B, k]."""
         position = self.before[seeds, None] - 1 - torch.arange(k, device=seeds.device)
         present = position >= self.first[seeds, None]
         return self.order[position.clamp(min=0)].long(), present
 
-    def reach(self, entity: Tensor, time: Tensor) -> Tensor:
-        """One past the position of each `entity`'s [B] last transaction at or before `time` [B]."""
+    def count_until(self, entity: Tensor, time: Tensor) -> Tensor:
+        """One past the position of the last transaction of `entity` [B] at or before `time` [B]."""
         second = (time - self.start + 1).clamp(min=0, max=self.span - 1)
         return torch.searchsorted(self.clock, entity.long() * self.span + second, right=True)
 
@@ -69,19 +69,19 @@ class Graph:
 
     @cached_property
     def card_frauds(self) -> Tensor:
-        """Frauds before each position of the cards' timeline [N + 1]."""
+        """Number of frauds before each position of the cards' timeline [N + 1]."""
         return _running(self.label, self.cards)
 
     @cached_property
     def merchant_frauds(self) -> Tensor:
-        """Frauds before each position of the merchants' timeline [N + 1]."""
+        """Number of frauds before each position of the merchants' timeline [N + 1]."""
         return _running(self.label, self.merchants)
 
     def __len__(self) -> int:
         return len(self.time)
 
     def where(self, split: int) -> Tensor:
-        """The transactions of one split, in time's order."""
+        """The transaction ids of one split, in time order."""
         return (self.split == split).nonzero().flatten()
 
     def to(self, device: torch.device) -> "Graph":

@@ -1,4 +1,4 @@
-"""Matured-risk features: what is known by now about earlier frauds of the card and of the merchant."""
+"""Risk features: known frauds of the card and of the merchant, after the label delay."""
 
 import torch
 from torch import Tensor
@@ -12,7 +12,10 @@ RISK = tuple(
 
 
 def risk(block: Block) -> Tensor:
-    """Risk features [B, R] in the order of `RISK`; a rate is shrunk towards 0 by `PRIOR_COUNT` good transactions."""
+    """Risk features [B, R] in the order of `RISK`.
+
+    rate = frauds / (matured + PRIOR_COUNT): shrunk towards 0 by `PRIOR_COUNT` assumed good transactions.
+    """
     columns = []
     for counts in block.risk.chunk(len(SIDES), dim=1):
         matured, frauds = counts.chunk(2, dim=1)

@@ -12,7 +12,7 @@ from training.graph.block import SIDES, VOLUMES, Block, History
 
 HOUR = 3_600
 BURSTS = {"1h": HOUR, "6h": 6 * HOUR, "3d": 72 * HOUR}
-AMOUNT, CATEGORY, ONLINE = SOURCES = ("amount_log", "mcc_code", "online")  # the row features that velocity reads
+AMOUNT, CATEGORY, ONLINE = SOURCES = ("amount_log", "mcc_code", "online")  # the row features that velocity uses
 
 
 def velocity(block: Block, features: Sequence[str]) -> Tensor:
@@ -23,7 +23,7 @@ def velocity(block: Block, features: Sequence[str]) -> Tensor:
 
 
 def state(block: Block, features: Sequence[str]) -> Tensor:
-    """What later transactions are told about these ones [B, S], in the order of `STATE`; needs no counts."""
+    """The velocity features [B, S] that later transactions read of these, in the order of `STATE`; no counts."""
     columns = [_MEASURES[name](block.row, getattr(block, side), features) for side, name in _STATE]
     return torch.stack(columns, dim=1)
 
@@ -120,7 +120,7 @@ _MEASURES: dict[str, Callable[[Tensor, History, Sequence[str]], Tensor]] = {
     "seen": _seen,
 }
 VELOCITY = tuple(f"log_{name}" for name in VOLUMES) + tuple(f"{side}_{name}" for side in SIDES for name in _MEASURES)
-# Few, because a caller of the served model keeps them with each transaction and sends them with its history.
+# A short list: the caller of the served model keeps these with each transaction and sends them with its history.
 _STATE = (
     ("card", "gap_1"),
     ("card", "count_3d"),

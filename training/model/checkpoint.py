@@ -1,4 +1,4 @@
-"""Where a training's checkpoints lie, so that a killed one goes on instead of starting again."""
+"""Where the checkpoints of a training are stored, so that a killed training resumes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ class StoredCheckpoints:
     folder: str
 
     def read(self, part: str) -> bytes | None:
-        """The latest state, or None if this part has not come so far."""
+        """The latest state, or None if this part has none yet."""
         uri = self._uri(part)
         return storage.read_bytes(uri) if storage.exists(uri) else None
 

@@ -12,10 +12,10 @@ THRESHOLDS = ("max_f1", "fpr_budget", "cost")
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What a training is told; the names are those that Katib tunes.
+    """The settings of a training; Katib tunes some of them under these names.
 
-    History: `k` strictly earlier transactions of the card and of the merchant are seen; the `fan_out` most recent of
-    them send messages to the encoder. A label is known `label_delay_days` after its transaction. Seeds: all frauds of
+    History: `k` strictly earlier transactions of the card and of the merchant; the encoder aggregates the `fan_out`
+    most recent of them. A label is known `label_delay_days` after its transaction. Seeds: all frauds of
     the training period and `negative_ratio` times as many others; the graph is never thinned. Encoder: GraphSAGE of
     width `hidden_dim`, Adam, early stopping on the AUC of `encoder_validation_rows` after `patience` epochs; `folds`
     of them are cross-fitted over blocks of time. Head: XGBoost on the feature `groups`, early stopping on validation

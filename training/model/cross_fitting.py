@@ -1,9 +1,9 @@
-"""Cross-fitting: the head never learns from an encoder's opinion of a seed that this encoder has learned by heart.
+"""Cross-fitting: the XGBoost head is trained only on out-of-fold encoder scores.
 
-A few hundred frauds are soon memorised. A head that is trained on such scores trusts them blindly and loses on new data
-(`python -m benchmarks.quality --ablations` prints by how much). So the training period is cut into blocks of time;
-for each one an encoder learns from all others, and its scores of the block left out are what the head is trained on.
-Later transactions get the mean over all encoders.
+An encoder memorises a few hundred frauds quickly. A head that is trained on scores of memorised rows relies on them too
+much and does worse on new data (`python -m benchmarks.quality --ablations` prints by how much). So the training period
+is cut into blocks of time. For each block an encoder is trained on all other blocks, and the head is trained on its
+scores of the block that was left out. Later transactions get the mean over all encoders.
 """
 
 from collections.abc import Sequence
@@ -21,10 +21,10 @@ from training.model.seeds import Seeds
 
 @dataclass(frozen=True)
 class Fold:
-    """One block of time, as positions among the seeds: what its encoder learns from and what is left out."""
+    """One block of time, as positions among the seeds: what its encoder is trained on and what is left out."""
 
     name: str
-    learned: Tensor
+    trained_on: Tensor
     left_out: Tensor
 
 
@@ -36,40 +36,42 @@ def folds(train: Seeds, count: int) -> list[Fold]:
 
 
 def fit_encoders(
-    lesson: TrainingSet,
+    training_set: TrainingSet,
     config: TrainConfig,
     checkpoints: Checkpoints,
     progress: Progress,
-    team: DistributedContext | None = None,
+    context: DistributedContext | None = None,
 ) -> list[TrainState]:
-    """One trail a fold."""
+    """One trained encoder a fold."""
     return [
-        fit_encoder(_part(lesson, fold.learned), config, checkpoints, fold.name, progress, team)
-        for fold in folds(lesson.train, config.folds)
+        fit_encoder(_part(training_set, fold.trained_on), config, checkpoints, fold.name, progress, context)
+        for fold in folds(training_set.train, config.folds)
     ]
 
 
-def scoring(trails: Sequence[TrainState], lesson: TrainingSet, config: TrainConfig) -> Encoders:
-    """The best weights of each trail, ready to score: float64, evaluation mode, on the CPU."""
-    encoders = Encoders(width(lesson.reader.graph.features, config), len(trails))
-    encoders.listener.load_state_dict(lesson.listener.state_dict())
-    for member, trail in zip(encoders.members, trails, strict=True):
-        member.load_state_dict(trail.best)
+def scoring(states: Sequence[TrainState], training_set: TrainingSet, config: TrainConfig) -> Encoders:
+    """The best weights of each encoder, ready to score: float64, evaluation mode, on the CPU."""
+    encoders = Encoders(width(training_set.reader.graph.features, config), len(states))
+    encoders.message_builder.load_state_dict(training_set.message_builder.state_dict())
+    for member, state in zip(encoders.members, states, strict=True):
+        member.load_state_dict(state.best)
     return encoders.double().eval()
 
 
 @torch.no_grad()
-def left_out_scores(lesson: TrainingSet, encoders: Encoders, config: TrainConfig) -> Tensor:
-    """Each training seed's graph score [S, 1] by the encoder that has not learned from it."""
-    scores = torch.empty(len(lesson.train.ids), 1)
-    for fold, member in zip(folds(lesson.train, config.folds), encoders.members, strict=True):
+def left_out_scores(training_set: TrainingSet, encoders: Encoders, config: TrainConfig) -> Tensor:
+    """Each training seed's graph score [S, 1] by the encoder that was not trained on it."""
+    scores = torch.empty(len(training_set.train.ids), 1)
+    for fold, member in zip(folds(training_set.train, config.folds), encoders.members, strict=True):
         for part in torch.split(fold.left_out, 4096):
-            edges = lesson.reader.edges(lesson.train.ids[part], lesson.fan_out)
-            exact = {side: said.double() for side, said in edges.items()}
-            scores[part, 0] = member(encoders.listener(lesson.train_own[part].double(), exact))[1].float()
+            edges = training_set.reader.edges(training_set.train.ids[part], training_set.fan_out)
+            exact = {side: edge.double() for side, edge in edges.items()}
+            scores[part, 0] = member(encoders.message_builder(training_set.train_own[part].double(), exact))[1].float()
     return scores
 
 
-def _part(lesson: TrainingSet, positions: Tensor) -> TrainingSet:
-    seeds = replace(lesson.train, ids=lesson.train.ids[positions], labels=lesson.train.labels[positions])
-    return replace(lesson, train=seeds, train_own=lesson.train_own[positions])
+def _part(training_set: TrainingSet, positions: Tensor) -> TrainingSet:
+    seeds = replace(
+        training_set.train, ids=training_set.train.ids[positions], labels=training_set.train.labels[positions]
+    )
+    return replace(training_set, train=seeds, train_own=training_set.train_own[positions])

@@ -2,8 +2,8 @@
 gradients.
 
 `python -m torch.distributed.run --nproc-per-node 2 -m training.model.distributed DATASET CONFIG CHECKPOINTS OUT`. Every
-process prepares the same lesson and takes its share of every batch; process 0 keeps the checkpoints and writes the
-trails.
+process prepares the same training set and takes its share of every batch. Process 0 writes the checkpoints and the
+result.
 """
 
 import os
@@ -30,44 +30,46 @@ from training.outcome import Transient
 def fit_encoders_together(
     dataset: Path, config: TrainConfig, checkpoints: StoredCheckpoints, progress: Progress
 ) -> list[TrainState]:
-    """The trails of `config.processes` processes on this machine.
+    """Trains the encoders with `config.processes` processes on this machine.
 
     Raises:
         Transient: a process died; its checkpoints stay.
     """
     with tempfile.TemporaryDirectory(prefix="fraudloop-torchrun-") as scratch:
-        told, out = f"{scratch}/config.json", f"{scratch}/trails.pt"
-        storage.write_json(told, config.as_dict())
+        settings, out = f"{scratch}/config.json", f"{scratch}/states.pt"
+        storage.write_json(settings, config.as_dict())
         launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={config.processes}"]
         module = ["-m", "training.model.distributed"]
-        command = [sys.executable, *launcher, *module, str(dataset), told, checkpoints.folder, out]
+        command = [sys.executable, *launcher, *module, str(dataset), settings, checkpoints.folder, out]
         ended = subprocess.run(command, env=_environment(config), check=False)
         if ended.returncode:
             raise Transient(f"torchrun with {config.processes} processes ended with {ended.returncode}")
-        trails = [TrainState(**trail) for trail in torch.load(out, weights_only=True)]
-    for number, trail in enumerate(trails):
-        progress(f"encoder-{number}", {"epoch": trail.epoch, "loss": trail.losses[-1], "val_auc_roc": trail.best_auc})
-    return trails
+        states = [TrainState(**state) for state in torch.load(out, weights_only=True)]
+    for number, state in enumerate(states):
+        progress(f"encoder-{number}", {"epoch": state.epoch, "loss": state.losses[-1], "val_auc_roc": state.best_auc})
+    return states
 
 
-def main(dataset: str, told: str, checkpoints: str, out: str) -> None:
-    """One process of the team."""
-    config = TrainConfig.from_dict(storage.read_json(told))
+def main(dataset: str, settings: str, checkpoints: str, out: str) -> None:
+    """One of the training processes."""
+    config = TrainConfig.from_dict(storage.read_json(settings))
     cuda = torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if cuda else "gloo")
     try:
-        lesson = prepared(Path(dataset), config)
-        trails = fit_encoders(lesson, config, StoredCheckpoints(checkpoints), lambda event, figures: None, _team())
+        training_set = prepared(Path(dataset), config)
+        states = fit_encoders(
+            training_set, config, StoredCheckpoints(checkpoints), lambda event, metrics: None, _context()
+        )
         if dist.get_rank() == 0:
-            torch.save([asdict(trail) for trail in trails], out)
+            torch.save([asdict(state) for state in states], out)
         dist.barrier()
     finally:
         dist.destroy_process_group()
 
 
-def _team() -> DistributedContext:
+def _context() -> DistributedContext:
     return DistributedContext(dist.get_rank(), dist.get_world_size(), _wrapped, _agreed)
 
 
@@ -76,11 +78,11 @@ def _wrapped(module: nn.Module) -> nn.Module:
     return DistributedDataParallel(module, device_ids=[device] if device.type == "cuda" else None)
 
 
-def _agreed(figure: float) -> float:
-    """Process 0's figure: all must stop at the same epoch."""
-    told = [figure]
-    dist.broadcast_object_list(told, src=0)
-    return told[0]
+def _agreed(value: float) -> float:
+    """Process 0's value for all processes: they must stop at the same epoch."""
+    values = [value]
+    dist.broadcast_object_list(values, src=0)
+    return values[0]
 
 
 def _environment(config: TrainConfig) -> dict[str, str]:

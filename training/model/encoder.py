@@ -14,29 +14,29 @@ EDGE_FEATURES = 6  # log gap, recency, matured, known fraud, same card and merch
 
 @dataclass(frozen=True)
 class Width:
-    """The sizes that an encoder is built from: a transaction's own features, its neighbours', the embedding."""
+    """The sizes that an encoder is built from: a transaction's own features, a neighbour's features, the embedding."""
 
     own: int
-    said: int
+    neighbour: int
     hidden: int
     dropout: float
 
 
 @dataclass(frozen=True)
 class Messages:
-    """Standardised own features [B, D], and per relation where each edge leads [E] and what it says [E, F + S + 6]."""
+    """Standardised own features [B, D]; per relation the target [E] and the features [E, F + S + 6] of each edge."""
 
     own: Tensor
     edges: Mapping[str, tuple[Tensor, Tensor]]
 
     def to(self, device: torch.device) -> "Messages":
         """The same messages on another device."""
-        edges = {side: (target.to(device), said.to(device)) for side, (target, said) in self.edges.items()}
+        edges = {side: (target.to(device), edge.to(device)) for side, (target, edge) in self.edges.items()}
         return Messages(self.own.to(device), edges)
 
 
 class Scale(nn.Module):
-    """Standardises features by the mean and deviation of the training seeds, and cuts off what is far out."""
+    """Standardises features by the training seeds: clip((x − mean) / std, −8, 8)."""
 
     mean: Tensor
     factor: Tensor
@@ -47,7 +47,7 @@ class Scale(nn.Module):
         self.register_buffer("factor", torch.ones(width))
 
     def fit(self, features: Tensor) -> None:
-        """Takes mean and deviation from features [S, D]."""
+        """Takes mean and standard deviation from features [S, D]."""
         self.mean.copy_(features.mean(0))
         self.factor.copy_(1 / features.std(0).clamp(min=1e-3))
 
@@ -57,31 +57,36 @@ class Scale(nn.Module):
 
 
 class MessageBuilder(nn.Module):
-    """Makes messages of blocks. All encoders of a model share one, so messages are made once for all of them."""
+    """Builds the messages of a block. The encoders of a model share one, so messages are built once for all of them."""
 
     def __init__(self, width: Width) -> None:
         super().__init__()
         self.own = Scale(width.own)
-        self.said = Scale(width.said)
+        self.neighbour = Scale(width.neighbour)
 
     @torch.no_grad()
     def forward(self, own: Tensor, edges: Mapping[str, Edges]) -> Messages:
-        """The messages for own features [B, D] and what comes along the edges of each relation."""
-        return Messages(self.own(own), {side: self._said(edges[side]) for side in SIDES})
+        """The messages for own features [B, D] and the edges of each relation."""
+        return Messages(self.own(own), {side: self._edge_inputs(edges[side]) for side in SIDES})
 
-    def _said(self, edges: Edges) -> tuple[Tensor, Tensor]:
-        return edges.target, torch.cat([self.said(edges.said), _circumstances(edges)], dim=1)
+    def _edge_inputs(self, edges: Edges) -> tuple[Tensor, Tensor]:
+        return edges.target, torch.cat([self.neighbour(edges.source), _edge_features(edges)], dim=1)
 
 
 class Encoder(nn.Module):
-    """Embeds transactions: own features and two relations' messages → embedding [B, hidden] and fraud logit [B]."""
+    """GraphSAGE with one layer over two relations (Hamilton et al. 2017, arXiv:1706.02216).
+
+    For a transaction i with own features x_i and, per relation r, edges from earlier transactions j:
+    m_j = ReLU(W_r [x_j, e_ij]), h_r = ReLU(W_self x_i + W_nbr [mean_j m_j, max_j m_j]), and the embedding is
+    MLP([ReLU(W x_i), h_card, h_merchant]); a linear classifier gives the fraud logit.
+    """
 
     def __init__(self, width: Width) -> None:
         super().__init__()
         hidden = width.hidden
         self.own = nn.Sequential(nn.Linear(width.own, hidden), nn.ReLU())
         self.message = nn.ModuleDict(
-            {side: nn.Sequential(nn.Linear(width.said + EDGE_FEATURES, hidden), nn.ReLU()) for side in SIDES}
+            {side: nn.Sequential(nn.Linear(width.neighbour + EDGE_FEATURES, hidden), nn.ReLU()) for side in SIDES}
         )
         self.convolve = nn.ModuleDict(
             {side: SAGEConv((hidden, hidden), hidden, aggr=["mean", "max"]) for side in SIDES}
@@ -95,32 +100,32 @@ class Encoder(nn.Module):
     def forward(self, messages: Messages) -> tuple[Tensor, Tensor]:
         """Embedding [B, hidden] and logit [B]."""
         own = self.own(messages.own)
-        heard = [self._hear(side, own, *messages.edges[side]) for side in SIDES]
-        embedding = self.mix(torch.cat([own, *heard], dim=1))
+        aggregated = [self._aggregate(side, own, *messages.edges[side]) for side in SIDES]
+        embedding = self.mix(torch.cat([own, *aggregated], dim=1))
         return embedding, self.classify(self.drop(embedding)).squeeze(1)
 
-    def _hear(self, side: str, own: Tensor, target: Tensor, said: Tensor) -> Tensor:
-        """What comes along the edges (earlier transaction → transaction) of one relation [B, hidden]."""
+    def _aggregate(self, side: str, own: Tensor, target: Tensor, edge: Tensor) -> Tensor:
+        """The aggregated messages along the edges (earlier transaction → transaction) of one relation [B, hidden]."""
         edges = torch.stack([torch.arange(len(target), device=target.device), target])
-        return torch.relu(self.convolve[side]((self.message[side](said), own), edges))
+        return torch.relu(self.convolve[side]((self.message[side](edge), own), edges))
 
 
 class Encoders(nn.Module):
-    """The cross-fitted encoders of a model and the listener that they share."""
+    """The cross-fitted encoders of a model and the message builder that they share."""
 
     def __init__(self, width: Width, count: int) -> None:
         super().__init__()
-        self.listener = MessageBuilder(width)
+        self.message_builder = MessageBuilder(width)
         self.members = nn.ModuleList(Encoder(width) for _ in range(count))
 
     def forward(self, own: Tensor, edges: Mapping[str, Edges]) -> Tensor:
-        """The embedding as the head sees it [B, 1]: its projection on the classifier, averaged over the encoders."""
-        messages = self.listener(own, edges)
+        """The head's graph feature [B, 1]: the fraud logit, averaged over the encoders."""
+        messages = self.message_builder(own, edges)
         return torch.stack([member(messages)[1] for member in self.members], dim=1).mean(1, keepdim=True)
 
 
-def _circumstances(edges: Edges) -> Tensor:
-    """Features [E, 6] of the edges themselves."""
+def _edge_features(edges: Edges) -> Tensor:
+    """Features [E, 6] of the edges: log gap, recency, matured, known fraud, same card and merchant, rank."""
     gap = edges.gap
     columns = [
         torch.log1p(gap) / 10,

@@ -1,4 +1,4 @@
-"""The head's inputs: the chosen groups of features, side by side, computed from a block and from nothing else.
+"""The head's inputs: the chosen groups of features, concatenated, computed from a block and from nothing else.
 
 Arithmetic is in float64 and only then rounded to the head's float32. A sum in float32 depends a little on how a batch
 happens to be laid out, and a boosted tree turns a difference in the last digit into another leaf.
@@ -17,7 +17,7 @@ from training.graph.velocity import SOURCES, STATE, VELOCITY, state, velocity
 from training.model.config import TrainConfig
 from training.model.encoder import Encoders, Width
 
-OWN = ("row", "velocity", "risk")  # the groups that need no encoder, and that encoders are told of a transaction itself
+OWN = ("row", "velocity", "risk")  # the groups that need no encoder; they are also the encoder's own features
 EMBEDDING = ("graph_score",)
 
 
@@ -29,8 +29,8 @@ def names(row: Sequence[str], groups: Sequence[str]) -> tuple[str, ...]:
 
 def own(block: Block, row: Sequence[str]) -> Tensor:
     """The features of all `OWN` groups [B, D] in float64."""
-    told = block.only([row.index(name) for name in SOURCES]).double()
-    return torch.cat([block.row.double(), velocity(told, SOURCES), risk(told)], dim=1)
+    needed = block.only([row.index(name) for name in SOURCES]).double()
+    return torch.cat([block.row.double(), velocity(needed, SOURCES), risk(needed)], dim=1)
 
 
 @torch.no_grad()
@@ -38,19 +38,19 @@ def inputs(
     block: Block, row: Sequence[str], groups: Sequence[str], encoders: Encoders | None, fan_out: int
 ) -> NDArray[np.float32]:
     """The head's inputs [B, D]; `encoders` are float64 and in evaluation mode, None without the embedding group."""
-    told = own(block, row)
+    own_features = own(block, row)
     everything = names(row, OWN)
     chosen = torch.tensor(
         [everything.index(name) for name in names(row, groups) if name in everything], dtype=torch.long
     )
-    parts = [told[:, chosen]]
+    parts = [own_features[:, chosen]]
     if encoders is not None:
-        parts.append(encoders(told, block.recent(fan_out).edges()))
+        parts.append(encoders(own_features, block.recent(fan_out).edges()))
     return torch.cat(parts, dim=1).float().cpu().numpy()
 
 
-def stated(block: Block, row: Sequence[str]) -> NDArray[np.float32]:
-    """What later transactions are told about these ones [B, S]."""
+def states_of(block: Block, row: Sequence[str]) -> NDArray[np.float32]:
+    """The states [B, S] that later transactions read of these ones."""
     return state(block.only([row.index(name) for name in SOURCES]).double(), SOURCES).float().cpu().numpy()
 
 

@@ -1,7 +1,7 @@
 """Fits one encoder: epochs over the seeds, early stopping on validation AUC, a checkpoint after each epoch.
 
-All randomness follows from (seed, epoch), so a training that was killed and resumes from its checkpoint goes the same
-way as one that was not. With `DistributedContext` (torch.distributed), each process takes its share of every batch.
+All randomness follows from (seed, epoch), so a training that resumes from its checkpoint gives the same weights as one
+that was never interrupted. With `DistributedContext` (torch.distributed), each process takes its share of every batch.
 """
 
 import io
@@ -23,6 +23,7 @@ from training.model.seeds import Seeds
 
 LOG = logging.getLogger("fraudloop.train")
 CHUNK = 4096
+CHECKPOINT_FORMAT = 2  # a training never resumes from a checkpoint of another format
 Progress = Callable[[str, Mapping[str, float]], None]
 
 
@@ -38,7 +39,7 @@ class Checkpoints(Protocol):
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """What an encoder learns from: seeds and their own features [S, D]; the reader says who their neighbours are."""
+    """What an encoder is trained on: seeds and their own features [S, D]; the reader gives their neighbours."""
 
     reader: Reader
     fan_out: int
@@ -46,23 +47,23 @@ class TrainingSet:
     train_own: Tensor
     validation: Seeds
     validation_own: Tensor
-    listener: MessageBuilder
+    message_builder: MessageBuilder
 
     @cached_property
-    def heard(self) -> list[Messages]:
+    def validation_messages(self) -> list[Messages]:
         """The validation seeds' messages, chunk by chunk: the same in every epoch and for every encoder."""
         parts = zip(torch.split(self.validation.ids, CHUNK), torch.split(self.validation_own, CHUNK), strict=True)
-        return [self.listener(own, self.reader.edges(ids, self.fan_out)) for ids, own in parts]
+        return [self.message_builder(own, self.reader.edges(ids, self.fan_out)) for ids, own in parts]
 
 
 @dataclass(frozen=True)
 class DistributedContext:
-    """The processes that train together: `wrap` joins their gradients, `agree` spreads rank 0's figure."""
+    """The processes that train together: `wrap` averages their gradients, `agree` broadcasts rank 0's value."""
 
     rank: int = 0
     size: int = 1
     wrap: Callable[[nn.Module], nn.Module] = lambda module: module
-    agree: Callable[[float], float] = lambda figure: figure
+    agree: Callable[[float], float] = lambda value: value
 
 
 @dataclass
@@ -81,34 +82,38 @@ class TrainState:
 
 
 class EncoderTrainer:
-    """One encoder in the making, with its optimiser; `frozen` and `thaw` are its checkpoint."""
+    """One encoder in training, with its optimiser and its checkpoint."""
 
-    def __init__(self, lesson: TrainingSet, config: TrainConfig, team: DistributedContext) -> None:
-        self.config, self.team = config, team
+    def __init__(self, training_set: TrainingSet, config: TrainConfig, context: DistributedContext) -> None:
+        self.config, self.context = config, context
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.mixed = config.amp and self.device.type == "cuda"
         torch.manual_seed(config.seed)
-        self.encoder = Encoder(width(lesson.reader.graph.features, config)).to(self.device)
-        self.listener = lesson.listener
+        self.encoder = Encoder(width(training_set.reader.graph.features, config)).to(self.device)
+        self.message_builder = training_set.message_builder
         self.optimizer = torch.optim.AdamW(
             self.encoder.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.mixed)
-        self.trail = TrainState()
+        self.state = TrainState()
 
-    def epoch(self, lesson: TrainingSet, parallel: nn.Module) -> float:
+    def epoch(self, training_set: TrainingSet, parallel: nn.Module) -> float:
         """One pass over the seeds; the mean loss of this process's share."""
-        torch.manual_seed(self.config.seed * 1_000_003 + self.trail.epoch * 101 + self.team.rank)  # dropout's
+        torch.manual_seed(self.config.seed * 1_000_003 + self.state.epoch * 101 + self.context.rank)  # dropout's
         parallel.train()
         losses = [
-            self.step(lesson, batch, parallel) for batch in batches(lesson.train, self.config, self.trail, self.team)
+            self.step(training_set, batch, parallel)
+            for batch in batches(training_set.train, self.config, self.state, self.context)
         ]
         return sum(losses) / max(len(losses), 1)
 
-    def step(self, lesson: TrainingSet, batch: Tensor, parallel: nn.Module) -> float:
+    def step(self, training_set: TrainingSet, batch: Tensor, parallel: nn.Module) -> float:
         """One batch of seeds (positions [B]): neighbours, forward, backward; its loss."""
-        messages = self.listener(lesson.train_own[batch], lesson.reader.edges(lesson.train.ids[batch], lesson.fan_out))
-        wanted = lesson.train.labels[batch].float().to(self.device)
+        messages = self.message_builder(
+            training_set.train_own[batch],
+            training_set.reader.edges(training_set.train.ids[batch], training_set.fan_out),
+        )
+        wanted = training_set.train.labels[batch].float().to(self.device)
         with torch.autocast(self.device.type, dtype=torch.float16, enabled=self.mixed):
             _, logit = parallel(messages.to(self.device))
             loss = nn.functional.binary_cross_entropy_with_logits(logit.float(), wanted)
@@ -119,26 +124,28 @@ class EncoderTrainer:
         return float(loss.detach())
 
     @torch.no_grad()
-    def validate(self, lesson: TrainingSet) -> float:
+    def validate(self, training_set: TrainingSet) -> float:
         """AUC-ROC on the validation seeds."""
         self.encoder.eval()
-        logits = [self.encoder(messages.to(self.device))[1].float().cpu() for messages in lesson.heard]
-        return float(roc_auc_score(lesson.validation.labels.numpy(), torch.cat(logits).numpy()))
+        logits = [
+            self.encoder(messages.to(self.device))[1].float().cpu() for messages in training_set.validation_messages
+        ]
+        return float(roc_auc_score(training_set.validation.labels.numpy(), torch.cat(logits).numpy()))
 
     def note(self, loss: float, auc: float) -> None:
-        """Writes one more epoch into the trail."""
-        self.trail.epoch += 1
-        self.trail.losses.append(loss)
-        if auc > self.trail.best_auc:
-            self.trail.best_auc, self.trail.best_epoch = auc, self.trail.epoch
-            self.trail.best = {
+        """Records one more epoch."""
+        self.state.epoch += 1
+        self.state.losses.append(loss)
+        if auc > self.state.best_auc:
+            self.state.best_auc, self.state.best_epoch = auc, self.state.epoch
+            self.state.best = {
                 name: tensor.detach().cpu().clone() for name, tensor in self.encoder.state_dict().items()
             }
 
-    def frozen(self) -> bytes:
-        """The checkpoint."""
+    def state_dict(self) -> bytes:
+        """The checkpoint's bytes."""
         state = {
-            "trail": asdict(self.trail),
+            "state": asdict(self.state),
             "encoder": self.encoder.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
@@ -147,45 +154,45 @@ class EncoderTrainer:
         torch.save(state, buffer)
         return buffer.getvalue()
 
-    def thaw(self, body: bytes) -> None:
-        """Goes on from a checkpoint."""
-        state: dict[str, Any] = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
-        self.encoder.load_state_dict(state["encoder"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if state["scaler"]:
-            self.scaler.load_state_dict(state["scaler"])
-        self.trail = TrainState(**state["trail"])
-        LOG.info("resumed", extra={"epoch": self.trail.epoch})
+    def load_state_dict(self, body: bytes) -> None:
+        """Resumes from a checkpoint."""
+        saved: dict[str, Any] = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+        self.encoder.load_state_dict(saved["encoder"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        if saved["scaler"]:
+            self.scaler.load_state_dict(saved["scaler"])
+        self.state = TrainState(**saved["state"])
+        LOG.info("resumed", extra={"epoch": self.state.epoch})
 
 
 def fit_encoder(
-    lesson: TrainingSet,
+    training_set: TrainingSet,
     config: TrainConfig,
     checkpoints: Checkpoints,
     part: str = "encoder",
-    progress: Progress = lambda event, figures: None,
-    team: DistributedContext | None = None,
+    progress: Progress = lambda event, metrics: None,
+    context: DistributedContext | None = None,
 ) -> TrainState:
-    """Trains until early stopping or the last epoch and returns the trail, whose `best` weights are the result."""
-    team = team or DistributedContext()
-    fitting = EncoderTrainer(lesson, config, team)
+    """Trains until early stopping or the last epoch and returns the state, whose `best` weights are the result."""
+    context = context or DistributedContext()
+    trainer = EncoderTrainer(training_set, config, context)
     if (body := checkpoints.read(part)) is not None:
-        fitting.thaw(body)
-    parallel = team.wrap(fitting.encoder)
-    while not fitting.trail.over(config):
-        loss = fitting.epoch(lesson, parallel)
-        auc = team.agree(fitting.validate(lesson))
-        fitting.note(loss, auc)
-        if team.rank == 0:
-            checkpoints.write(part, fitting.frozen())
-            progress(part, {"epoch": fitting.trail.epoch, "loss": loss, "val_auc_roc": auc})
-    return fitting.trail
+        trainer.load_state_dict(body)
+    parallel = context.wrap(trainer.encoder)
+    while not trainer.state.over(config):
+        loss = trainer.epoch(training_set, parallel)
+        auc = context.agree(trainer.validate(training_set))
+        trainer.note(loss, auc)
+        if context.rank == 0:
+            checkpoints.write(part, trainer.state_dict())
+            progress(part, {"epoch": trainer.state.epoch, "loss": loss, "val_auc_roc": auc})
+    return trainer.state
 
 
-def batches(train: Seeds, config: TrainConfig, trail: TrainState, team: DistributedContext) -> Iterator[Tensor]:
+def batches(train: Seeds, config: TrainConfig, state: TrainState, context: DistributedContext) -> Iterator[Tensor]:
     """This process's share of each shuffled batch; the batches are the same however many processes there are."""
-    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + trail.epoch)
+    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + state.epoch)
     for batch in torch.split(torch.randperm(len(train.ids), generator=generator), config.batch_size):
-        share = batch[: len(batch) // team.size * team.size][team.rank :: team.size]
+        share = batch[: len(batch) // context.size * context.size][context.rank :: context.size]
         if len(share):
             yield share

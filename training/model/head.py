@@ -26,18 +26,18 @@ class Sample:
         return replace(self, inputs=self.inputs[:, list(chosen)])
 
     def weights(self, keep: float = 1.0) -> NDArray[np.float64]:
-        """What each row counts for [S], so that of the others the share `keep` seems to be there."""
+        """Row weights [S] that make the other transactions count as if the share `keep` of them was there."""
         return np.where(self.labels == 1, 1.0, keep / self.keep)
 
 
 def fit_head(train: Sample, validation: Sample, names: Sequence[str], config: TrainConfig) -> xgb.Booster:
-    """A booster, stopped early by the validation loss at the prevalence that it trains with.
+    """A booster, stopped early by the validation log-loss at the prevalence of the training seeds.
 
-    Thinned seeds make frauds look likelier by 1/keep; so at the end the margin's base moves down by as much, and
-    probabilities are those of natural prevalence. Average precision is no rule to stop by: with a few dozen
-    validation frauds it may be at its best, by chance, after two trees.
+    Under-sampling multiplies the odds of fraud by 1/keep. `prior_corrected` shifts the base margin by log(keep), so the
+    probabilities hold at natural prevalence. Average precision is not used for early stopping: with a few dozen
+    validation frauds it can peak by chance after two trees.
     """
-    taught = xgb.QuantileDMatrix(
+    train_matrix = xgb.QuantileDMatrix(
         train.inputs,
         train.labels,
         feature_names=list(names),
@@ -45,12 +45,12 @@ def fit_head(train: Sample, validation: Sample, names: Sequence[str], config: Tr
         nthread=config.threads or None,
     )
     weights = validation.weights(train.keep)
-    checked = xgb.DMatrix(validation.inputs, validation.labels, weight=weights, feature_names=list(names))
+    validation_matrix = xgb.DMatrix(validation.inputs, validation.labels, weight=weights, feature_names=list(names))
     booster = xgb.train(
         _settings(config),
-        taught,
+        train_matrix,
         num_boost_round=config.head_rounds,
-        evals=[(checked, "validation")],
+        evals=[(validation_matrix, "validation")],
         early_stopping_rounds=config.head_patience,
         verbose_eval=False,
     )
@@ -74,7 +74,7 @@ def importance(booster: xgb.Booster) -> dict[str, float]:
 
 
 def prior_corrected(booster: xgb.Booster, keep: float) -> xgb.Booster:
-    """The same trees on a base margin that is log(keep) lower."""
+    """The same trees with a base margin shifted by log(keep): odds' = odds · keep."""
     document = json.loads(booster.save_raw("json"))
     parameters = document["learner"]["learner_model_param"]
     base = json.loads(parameters["base_score"])

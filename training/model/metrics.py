@@ -1,4 +1,4 @@
-"""Figures of a ranking, of a decision and of probabilities, at natural prevalence."""
+"""Metrics of a ranking, of a decision and of probabilities, at natural prevalence."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,15 +39,15 @@ def recall_within(labels: Labels, scores: Scores) -> dict[str, float]:
 
 
 def daily_alerts(labels: Labels, scores: Scores, times: NDArray[np.int64], alerts: int) -> dict[str, float]:
-    """Precision and recall if each day only the `alerts` highest scores are looked at."""
+    """Precision and recall if an analyst looks at the `alerts` highest scores of each day only."""
     day = times // DAY
     order = np.lexsort((-scores, day))
     day, fraud = day[order], labels[order] == 1
     rank = np.arange(len(day)) - np.searchsorted(day, day)
-    looked = rank < alerts
-    hits = int((looked & fraud).sum())
+    reviewed = rank < alerts
+    hits = int((reviewed & fraud).sum())
     return {
-        f"precision_top_{alerts}_a_day": hits / max(int(looked.sum()), 1),
+        f"precision_top_{alerts}_a_day": hits / max(int(reviewed.sum()), 1),
         f"recall_top_{alerts}_a_day": hits / max(int(fraud.sum()), 1),
     }
 

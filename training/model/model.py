@@ -25,7 +25,9 @@ from training.model.config import TrainConfig
 from training.model.encoder import Encoders
 from training.outcome import Permanent
 
-FORMAT = 1
+FORMAT = 2
+# Format 1 named two modules of the encoder otherwise.
+FORMER_WEIGHTS = {"listener.said.": "message_builder.neighbour.", "listener.": "message_builder."}
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class FraudModel:
     """Scores blocks: what `training.graph.history.Reader` reads from a graph, or a server builds from a request.
 
     `row` are the row features' names in the schema's order; `schema` is the data set's schema.json as it was; `facts`
-    are what training wants remembered (seeds, validation figures, data hash).
+    are kept for the record (seeds, validation metrics, data hash).
     """
 
     config: TrainConfig
@@ -62,8 +64,8 @@ class FraudModel:
         return head.contributions(self.booster, self.head_inputs(block))
 
     def state(self, block: Block) -> NDArray[np.float32]:
-        """What later transactions must be told about these ones [B, S]: keep it with the transaction."""
-        return features.stated(block, self.row)
+        """The states [B, S] of these transactions. Keep each with its transaction: later requests send it."""
+        return features.states_of(block, self.row)
 
     @property
     def feature_schema(self) -> FeatureSchema:
@@ -94,8 +96,10 @@ def load(folder: str | Path) -> FraudModel:
     """
     root = Path(folder)
     record = json.loads((root / "model.json").read_bytes())
-    if record.get("format") != FORMAT:
-        raise Permanent(f"{root}/model.json has format {record.get('format')!r}; readable is {FORMAT}")
+    if record.get("format") not in (FORMAT - 1, FORMAT):
+        raise Permanent(
+            f"{root}/model.json has format {record.get('format')!r}; readable are {FORMAT - 1} and {FORMAT}"
+        )
     config = TrainConfig.from_dict(json.loads((root / "config.json").read_bytes()))
     row = tuple(record["row"])
     return FraudModel(
@@ -111,8 +115,16 @@ def load(folder: str | Path) -> FraudModel:
 
 def _load_encoders(root: Path, row: Sequence[str], config: TrainConfig) -> Encoders:
     encoders = Encoders(features.width(row, config), config.folds)
-    encoders.load_state_dict(load_tensors((root / "encoder.safetensors").read_bytes()))
+    weights = load_tensors((root / "encoder.safetensors").read_bytes())
+    encoders.load_state_dict({_present_name(name): tensor for name, tensor in weights.items()})
     return encoders.double().eval()
+
+
+def _present_name(name: str) -> str:
+    for former, present in FORMER_WEIGHTS.items():
+        if name.startswith(former):
+            return present + name.removeprefix(former)
+    return name
 
 
 def _write(path: Path, value: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Which transactions are learned from. Seeds are thinned; the graph and the test set never are."""
+"""The seeds: the transactions that are trained on. Seeds are under-sampled; the graph and the test set never are."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from training.outcome import Permanent
 class Seeds:
     """All frauds of a split and some of its other transactions, in time's order: `ids` [S], `labels` [S].
 
-    `keep` is the share of the others that is in; a figure at natural prevalence weighs them by 1/keep.
+    `keep` is the share of the others that was kept; a metric at natural prevalence weights them by 1/keep.
     """
 
     ids: Tensor

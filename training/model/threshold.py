@@ -16,8 +16,8 @@ def choose(
     alarms = np.cumsum(weights[order] * (labels[order] != 1))
     last = np.append(ranked[1:] != ranked[:-1], True)  # equal scores are decided together
     ranked, frauds, alarms = ranked[last], frauds[last], alarms[last]
-    worth = _RULES[config.threshold_rule](frauds, alarms, config)
-    return float(ranked[int(np.argmax(worth))])
+    utility = _RULES[config.threshold_rule](frauds, alarms, config)
+    return float(ranked[int(np.argmax(utility))])
 
 
 def _f1(frauds: NDArray[np.float64], alarms: NDArray[np.float64], config: TrainConfig) -> NDArray[np.float64]:

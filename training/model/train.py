@@ -21,7 +21,7 @@ from training.model.config import TrainConfig
 from training.model.cross_fitting import fit_encoders, left_out_scores, scoring
 from training.model.distributed import fit_encoders_together
 from training.model.encoder import Encoders
-from training.model.fit import Progress, TrainingSet, TrainState
+from training.model.fit import CHECKPOINT_FORMAT, Progress, TrainingSet, TrainState
 from training.model.head import Sample
 from training.model.metrics import ranking
 from training.model.model import FraudModel
@@ -50,17 +50,22 @@ def train_model(dataset: Path, config: TrainConfig, checkpoints: StoredCheckpoin
     if config.threads:
         torch.set_num_threads(config.threads)
     began = time.perf_counter()
-    lesson = prepared(dataset, config)
-    progress("seeds", {"train": len(lesson.train.ids), "frauds": float(lesson.train.labels.sum())})
-    trails = _trails(dataset, lesson, config, checkpoints, progress) if "embedding" in config.groups else []
-    encoders = scoring(trails, lesson, config) if trails else None
-    checked = at_most(lesson.reader.graph, VALIDATE, config.validation_rows, config.seed)
-    later = sample(lesson.reader, checked, config, encoders)
-    taught = Sample(_training_inputs(lesson, config, encoders), lesson.train.labels.numpy(), lesson.train.keep)
-    row = lesson.reader.graph.features
-    booster = head.fit_head(taught, later, features.names(row, config.groups), config)
-    labels, scores, weights = later.labels, head.predict(booster, later.inputs), later.weights()
-    facts = _facts(trails) | {f"val_{name}": value for name, value in ranking(labels, scores, weights).items()}
+    training_set = prepared(dataset, config)
+    progress("seeds", {"train": len(training_set.train.ids), "frauds": float(training_set.train.labels.sum())})
+    states = (
+        _encoder_states(dataset, training_set, config, checkpoints, progress) if "embedding" in config.groups else []
+    )
+    encoders = scoring(states, training_set, config) if states else None
+    validation = at_most(training_set.reader.graph, VALIDATE, config.validation_rows, config.seed)
+    validation_sample = sample(training_set.reader, validation, config, encoders)
+    train_sample = Sample(
+        _training_inputs(training_set, config, encoders), training_set.train.labels.numpy(), training_set.train.keep
+    )
+    row = training_set.reader.graph.features
+    booster = head.fit_head(train_sample, validation_sample, features.names(row, config.groups), config)
+    labels, weights = validation_sample.labels, validation_sample.weights()
+    scores = head.predict(booster, validation_sample.inputs)
+    facts = _facts(states) | {f"val_{name}": value for name, value in ranking(labels, scores, weights).items()}
     facts |= {"head_trees": float(booster.num_boosted_rounds()), "train_seconds": time.perf_counter() - began}
     progress("trained", facts)
     schema, chosen = storage.read_json(str(dataset / "schema.json")), threshold.choose(labels, scores, weights, config)
@@ -82,40 +87,40 @@ def sample(reader: Reader, seeds: Seeds, config: TrainConfig, encoders: Encoders
     return Sample(head_inputs(reader, seeds.ids, config, encoders), seeds.labels.numpy(), seeds.keep)
 
 
-def _trails(
-    dataset: Path, lesson: TrainingSet, config: TrainConfig, checkpoints: StoredCheckpoints, progress: Progress
+def _encoder_states(
+    dataset: Path, training_set: TrainingSet, config: TrainConfig, checkpoints: StoredCheckpoints, progress: Progress
 ) -> list[TrainState]:
     if config.processes > 1:
         return fit_encoders_together(dataset, config, checkpoints, progress)
-    return fit_encoders(lesson, config, checkpoints, progress)
+    return fit_encoders(training_set, config, checkpoints, progress)
 
 
-def _training_inputs(lesson: TrainingSet, config: TrainConfig, encoders: Encoders | None) -> NDArray[np.float32]:
-    """The training seeds' inputs; their graph scores are by encoders that have not learned from them."""
-    row = lesson.reader.graph.features
+def _training_inputs(training_set: TrainingSet, config: TrainConfig, encoders: Encoders | None) -> NDArray[np.float32]:
+    """The training seeds' inputs; their graph scores come from encoders that were not trained on them."""
+    row = training_set.reader.graph.features
     everything = features.names(row, features.OWN)
     chosen = [everything.index(name) for name in features.names(row, config.groups) if name in everything]
-    parts = [lesson.train_own[:, chosen]]
+    parts = [training_set.train_own[:, chosen]]
     if encoders is not None:
-        parts.append(left_out_scores(lesson, encoders, config))
+        parts.append(left_out_scores(training_set, encoders, config))
     return torch.cat(parts, dim=1).numpy()
 
 
-def _facts(trails: Sequence[TrainState]) -> dict[str, float]:
-    if not trails:
+def _facts(states: Sequence[TrainState]) -> dict[str, float]:
+    if not states:
         return {}
-    epochs, aucs = [trail.epoch for trail in trails], [trail.best_auc for trail in trails]
+    epochs, aucs = [state.epoch for state in states], [state.best_auc for state in states]
     return {"encoder_epochs": sum(epochs) / len(epochs), "encoder_val_auc_roc": sum(aucs) / len(aucs)}
 
 
 def _checkpoints(order: StageRequest, dataset: Path, config: TrainConfig) -> str:
-    """Beside the attempts, named by data and config: a later attempt goes on, and twins write the same bytes."""
-    identity = hashlib.sha256(storage.dump_json(config.as_dict()))
+    """Beside the attempts, named by data and config: a later attempt resumes; duplicate pods write equal bytes."""
+    identity = hashlib.sha256(storage.dump_json({"checkpoint_format": CHECKPOINT_FORMAT} | config.as_dict()))
     with open(dataset / "transactions.parquet", "rb") as file:
         identity.update(hashlib.file_digest(file, "sha256").digest())
     stage = order.output_uri.rstrip("/").rsplit("/", 2)[0]
     return storage.join(stage, "checkpoints", identity.hexdigest()[:16])
 
 
-def _logged(event: str, figures: object) -> None:
-    LOG.info(event, extra={"figures": figures})
+def _logged(event: str, metrics: object) -> None:
+    LOG.info(event, extra={"metrics": metrics})

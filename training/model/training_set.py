@@ -1,4 +1,4 @@
-"""From a data set folder to what is learned from: reader, seeds and their own features."""
+"""From a data set folder to a training set: reader, seeds and their own features."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,11 +24,13 @@ def prepared(dataset: Path, config: TrainConfig) -> TrainingSet:
     train = thinned(reader.graph, TRAIN, config.negative_ratio, config.seed)
     validation = at_most(reader.graph, VALIDATE, config.encoder_validation_rows, config.seed)
     own = own_features(reader, train.ids)
-    listener = MessageBuilder(features.width(row, config))
-    listener.own.fit(own)
-    # What the seeds themselves will say to later transactions.
-    listener.said.fit(reader.said[train.ids])
-    return TrainingSet(reader, config.fan_out, train, own, validation, own_features(reader, validation.ids), listener)
+    message_builder = MessageBuilder(features.width(row, config))
+    message_builder.own.fit(own)
+    # A neighbour is a transaction like the seeds, so the seeds' own node features give its mean and deviation.
+    message_builder.neighbour.fit(reader.node_features[train.ids])
+    return TrainingSet(
+        reader, config.fan_out, train, own, validation, own_features(reader, validation.ids), message_builder
+    )
 
 
 def row_features(schema: Mapping[str, Any]) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ def fraud_score(inputs: Sequence[str], threshold: float) -> str:
         Port("SHAPLEY_VALUES", "FP32", (len(inputs),)),
         Port("BASE_VALUE", "FP32", (1,)),
     )
-    told = {
+    parameters = {
         "threshold": repr(threshold),
         "counters": json.dumps(list(COUNTERS)),
         "state": json.dumps(list(STATE)),
@@ -51,7 +51,7 @@ def fraud_score(inputs: Sequence[str], threshold: float) -> str:
     example = '{ data_type: TYPE_STRING dims: [ 1 ] input_data_file: "transaction" }'
     warm_up = f'batch_size: 1\n  inputs {{ key: "TRANSACTION" value: {example} }}'
     # No queue delay: what waits while the instance is busy is answered together, and nobody waits for company.
-    return _text("fraud_score", MAX_BATCH, ports, answers, told, warm_up, "dynamic_batching { }")
+    return _text("fraud_score", MAX_BATCH, ports, answers, parameters, warm_up, "dynamic_batching { }")
 
 
 def prediction_and_shapley(columns: Sequence[str], base_value: float) -> str:
@@ -71,8 +71,8 @@ def prediction_and_shapley(columns: Sequence[str], base_value: float) -> str:
         f"dims: [ {', '.join(map(str, shape))} ] zero_data: true }} }}"
         for name, shape in shapes.items()
     )
-    told = {"columns": json.dumps(list(columns)), "base_value": repr(base_value)}
-    return _text("prediction_and_shapley", 0, ports, answers, told, zeros)
+    parameters = {"columns": json.dumps(list(columns)), "base_value": repr(base_value)}
+    return _text("prediction_and_shapley", 0, ports, answers, parameters, zeros)
 
 
 def with_version(config: str, version: str) -> str:

@@ -79,17 +79,17 @@ def _culprit(lines: Sequence[bytes], reason: str) -> BadRequest:
 def _refuse_broken(clean: pl.DataFrame, raw: pl.DataFrame, today: date) -> None:
     # Clocks differ: a transaction of tomorrow may be today's elsewhere.
     table = [rule for rule in checks.rules(checks.Limits(latest=today + timedelta(days=1))) if rule.columns != (LABEL,)]
-    said = raw[LABEL].is_not_null()
+    present = raw[LABEL].is_not_null()
     broken = clean.select(rule.broken.alias(str(number)) for number, rule in enumerate(table))
-    broken = broken.with_columns(label=said & clean["label"].is_null())
+    broken = broken.with_columns(label=present & clean["label"].is_null())
     for name in broken.columns:
         if (line := broken[name].arg_max()) is not None and broken[name][line]:
-            columns, expected = ((LABEL,), "Yes, No or empty") if name == "label" else _told(table[int(name)])
+            columns, expected = ((LABEL,), "Yes, No or empty") if name == "label" else _columns(table[int(name)])
             found = "-".join(str(raw[column][line]) if raw[column][line] is not None else "" for column in columns)
             raise BadLine(line, f"{'/'.join(columns)} is {found!r}, expected {expected}")
 
 
-def _told(rule: checks.Rule) -> tuple[tuple[str, ...], str]:
+def _columns(rule: checks.Rule) -> tuple[tuple[str, ...], str]:
     return rule.columns, rule.expected
 
 

@@ -100,7 +100,7 @@ def placed(rows: int, k: int, at: tuple[NDArray[np.intp], NDArray[np.intp]], val
 def graph_request(reader: Reader, ids: Tensor) -> tuple[Floats, NDArray[np.int64]]:
     """NODE_FEATURES and EDGE_INDEX for transactions of a data set: they are nodes 0 … B − 1, their histories follow."""
     graph = reader.graph
-    last = [line.last(ids, reader.k) for line in (graph.cards, graph.merchants)]
+    last = [line.previous(ids, reader.k) for line in (graph.cards, graph.merchants)]
     others = torch.from_numpy(np.unique(torch.cat([found[present] for found, present in last]).numpy()))
     nodes = torch.cat([ids, others[~torch.isin(others, ids)]])
     number = {node: position for position, node in enumerate(nodes.tolist())}
@@ -112,8 +112,8 @@ def graph_request(reader: Reader, ids: Tensor) -> tuple[Floats, NDArray[np.int64
     }
     time, block = graph.time[nodes], reader.block(nodes)
     codes = [_codes(entity[nodes]) for entity in (graph.card, graph.merchant)]
-    told = [time // 86_400, time % 86_400 // 60, *codes, graph.label[nodes] == 1]
-    identities = torch.stack([column.float() for column in told], dim=1)
+    identity_columns = [time // 86_400, time % 86_400 // 60, *codes, graph.label[nodes] == 1]
+    identities = torch.stack([column.float() for column in identity_columns], dim=1)
     columns = torch.cat([graph.row[nodes], identities, reader.state[nodes], block.volume, block.risk], dim=1)
     return columns.numpy(), np.array(sorted(edges), dtype=np.int64).reshape(-1, 2).T.copy()
 

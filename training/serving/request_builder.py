@@ -35,7 +35,7 @@ class RequestBuilder:
         """The request for transactions `ids` [B], each with the history and the counters that training saw."""
         block = self.reader.block(ids)
         graph, k = self.reader.graph, self.reader.k
-        last = [line.last(ids, k) for line in (graph.cards, graph.merchants)]
+        last = [line.previous(ids, k) for line in (graph.cards, graph.merchants)]
         wanted = np.unique(torch.cat([ids, *(found[present] for found, present in last)]).numpy())
         lines = [line.encode() for line in write(self.table[wanted], self.reader.state[wanted].numpy(), self.fitted)]
         line_of = dict(zip(wanted.tolist(), lines, strict=True))
