@@ -12,8 +12,7 @@ from serving_cases import Trained, deploy_order, export_order
 
 from training import integrity, storage
 from training.data.schema import FeatureSchema
-from training.deployment.deploy import goal_of
-from training.deployment.deploy_request import golden_of
+from training.deployment.deploy_request import deploy_request, golden_of
 from training.export.export import check_featurisation, export
 from training.integrity import Tampered, sha256_folder, verify_manifest
 from training.model.model import load
@@ -174,6 +173,6 @@ def test_a_repository_of_another_version_is_refused(exported: StageResult) -> No
     """The order's version and its repository must be one."""
     order = deploy_order(exported, 1)
     with pytest.raises(Permanent, match="names version fraud-2-00000000"):
-        goal_of(replace(order, parameters={**order.parameters, "version": "fraud-2-00000000"}))
+        deploy_request(replace(order, parameters={**order.parameters, "version": "fraud-2-00000000"}))
     with pytest.raises(Permanent, match="lacks the parameter 'generation'"):
-        goal_of(replace(order, parameters={"version": exported.details["version"]}))
+        deploy_request(replace(order, parameters={"version": exported.details["version"]}))
