@@ -32,7 +32,7 @@ def read_table(kind: type[T], table: Mapping[str, Any], where: str, **given: Any
     required = (f.name for f in known.values() if f.default is MISSING and f.default_factory is MISSING)
     if missing := sorted(set(required) - set(table)):
         raise Misconfigured(f"{where}: {', '.join(missing)} is missing")
-    hints = _hints(kind)
+    hints = _hints(typing.cast(Any, kind))
     return kind(**{name: _value(hints[name], value, f"{where}.{name}") for name, value in table.items()}, **given)
 
 
