@@ -118,7 +118,7 @@ def test_each_setting_has_its_effect(name: str, dataset: Path, small: TrainConfi
     parts = {
         "weights": lambda config: weights(dataset, config),
         "lesson": lambda config: _lesson(dataset, config),
-        "folds": lambda config: [len(fold.learned) for fold in folds(prepared(dataset, config).train, config.folds)],
+        "folds": lambda config: [len(fold.trained_on) for fold in folds(prepared(dataset, config).train, config.folds)],
         "over": lambda config: TrainState(epoch=4, best_epoch=2).over(replace(config, epochs=9)),
         "steps": _steps,
         "names": lambda config: features.names(("amount_log",), config.groups),

@@ -104,5 +104,5 @@ def test_edges_are_the_histories_entries(side: str) -> None:
     reader, seeds = Reader(made, 6, DELAY), torch.arange(300)
     straight = reader.edges(seeds, 4)[side].double()
     through = reader.block(seeds).recent(4).edges()[side]
-    for name in ("target", "rank", "said", "gap", "label", "matured", "same"):
+    for name in ("target", "rank", "source", "gap", "label", "matured", "same"):
         assert torch.equal(getattr(straight, name), getattr(through, name)), name

@@ -28,9 +28,10 @@ STANDALONE = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from training.serving import adapter
-import training, statemachine
+import training
 assert all(module.__file__.startswith(sys.argv[1]) for name, module in sys.modules.items()
-           if name.split(".")[0] in ("training", "statemachine")), training.__file__
+           if name.split(".")[0] == "training"), training.__file__
+assert "statemachine" not in sys.modules
 adapter.load("fraud_score", __import__("pathlib").Path(sys.argv[2]))
 print("loaded")
 """
@@ -135,7 +136,14 @@ def test_the_code_in_a_version_needs_no_cluster_and_no_cloud() -> None:
     """Triton's image needs what scores, and nothing that trains or deploys."""
     used = {name.partition(".")[0] for path in closure("training.serving.adapter").values() for name in imports(path)}
     assert {"torch", "xgboost", "polars"} <= used
-    assert used.isdisjoint({"kfp", "kubernetes", "tritonclient", "sklearn", "pandas", "moto", "local", "cli"})
+    assert used.isdisjoint(
+        {"kfp", "kubernetes", "tritonclient", "sklearn", "pandas", "moto", "boto3", "statemachine", "local", "cli"}
+    )
+    assert not [
+        name
+        for name in closure("training.serving.adapter")
+        if name.startswith(("training.runtime", "training.storage"))
+    ]
 
 
 def test_a_pod_does_not_start_on_changed_files(exported: StageResult, tmp_path: Path) -> None:
