@@ -154,7 +154,7 @@ def _fitting(rows: int, count: int) -> tuple[EncoderTrainer, TrainingSet]:
     own = own_features(reader, seeds.ids)
     message_builder = MessageBuilder(width(FEATURES, CONFIG))
     message_builder.own.fit(own)
-    message_builder.said.fit(reader.said[seeds.ids])
+    message_builder.neighbour.fit(reader.node_features[seeds.ids])
     training_set = TrainingSet(reader, CONFIG.fan_out, seeds, own, seeds, own, message_builder)
     return EncoderTrainer(training_set, CONFIG, DistributedContext()), training_set
 
