@@ -86,14 +86,12 @@ class CloudState:
     """The folder of a local cloud. Call `load` once, and `record` after each request, under the cloud's lock."""
 
     def __init__(self, folder: Path) -> None:
-        moto.s3.models._VersionedKeyStore = TouchedKeys  # type: ignore[misc]
+        setattr(moto.s3.models, "_VersionedKeyStore", TouchedKeys)  # noqa: B010 (what FakeBucket makes for its keys)
         self._bodies = folder / "objects"
         self._bodies.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(folder / "cloud.sqlite", check_same_thread=False, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute(
-            "PRAGMA synchronous=NORMAL"
-        )  # survives the death of this process, as a whole that of the machine
+        self._db.execute("PRAGMA synchronous=NORMAL")  # survives the death of this process
         self._db.executescript(SCHEMA)
         self._queued: dict[str, set[str]] = {}
         self._versioning: dict[str, str | None] = {}
@@ -151,8 +149,8 @@ class CloudState:
             with path.open("wb") as file:
                 shutil.copyfileobj(version._value_buffer, file)
             version._value_buffer.close()
-            version._value_buffer = Body(path)  # type: ignore[assignment]
-        return version._value_buffer.path.name  # type: ignore[attr-defined,no-any-return]
+            version._value_buffer = Body(path)
+        return str(version._value_buffer.path.name)
 
     def _load_buckets(self) -> None:
         for name, versioning in self._db.execute("SELECT name, versioning FROM buckets").fetchall():
@@ -162,7 +160,7 @@ class CloudState:
         rows = self._db.execute("SELECT bucket, key, file, record FROM versions ORDER BY bucket, key, number")
         for bucket, key, file, record in rows.fetchall():
             keys = _buckets()[bucket].keys
-            keys[key] = _restored(pickle.loads(record), self._bodies / file, keys.get(key))  # noqa: S301 (our own file)
+            keys[key] = _restored(pickle.loads(record), self._bodies / file, keys.get(key))
         for found in _buckets().values():
             found.keys.touched.clear()  # type: ignore[attr-defined]
 
@@ -217,7 +215,7 @@ class CloudState:
     def _load_messages(self) -> None:
         queues = sqs_backends[ACCOUNT][REGION].queues
         for name, record in self._db.execute("SELECT queue, record FROM messages ORDER BY rowid").fetchall():
-            message = pickle.loads(record)  # noqa: S301 (our own file)
+            message = pickle.loads(record)
             queues[name]._messages.append(message)
             self._queued.setdefault(name, set()).add(message.id)
 
@@ -242,5 +240,5 @@ def _restored(fields: dict[str, Any], file: Path, before: Any) -> Any:
         made.key = before
     else:
         made.multipart, made.lock = None, threading.Lock()
-        made._value_buffer = Body(file)  # type: ignore[assignment]
+        made._value_buffer = Body(file)
     return made

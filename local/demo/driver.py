@@ -22,7 +22,11 @@ LOOK = 0.25
 
 
 class Interrupted(Exception):
-    """Somebody pressed Ctrl-C, or a part of the system ended."""
+    """Somebody pressed Ctrl-C."""
+
+
+class Broken(Exception):
+    """The system cannot go on."""
 
 
 class TooSlow(Exception):
@@ -66,8 +70,8 @@ class Driver:
         """Wait. Raises `Interrupted`."""
         if self.stopped.wait(seconds):
             raise Interrupted("interrupted")
-        if dead := self.system.dead():
-            raise Interrupted(f"{dead} has ended; its log is {self.system.home.logs / f'{dead}.log'}")
+        if failure := self.system.failure:
+            raise Broken(failure)
 
     def night(self, at: datetime) -> None:
         """Deliver the nightly event, as Scheduler does: asynchronously."""
@@ -107,7 +111,7 @@ class Driver:
         """A version's golden requests."""
         body = self.app.files.read(f"{self.app.policies[MODEL].root}/models/{MODEL}/{version}/golden.json", 50_000_000)
         if body is None:
-            raise Interrupted(f"{version} has no golden.json")
+            raise Broken(f"{version} has no golden.json")
         return dict(json.loads(body))
 
 

@@ -4,7 +4,6 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from rich.console import Console
 
@@ -13,14 +12,13 @@ from local.demo.driver import Driver, Interrupted, TooSlow
 from local.demo.memory import Peak
 from local.demo.scenarios import SCENARIOS, ScenarioResult
 from local.state_dir import StateDir
-from local.system import Options, System
+from local.system import DEMO_CONFIG, DEMO_TICK, Options, System
 from statemachine.bootstrap import bootstrap
 from statemachine.contracts.errors import FraudloopError
 
-CONFIG = Path(__file__).with_name("fraudloop.toml")
+CONFIG, TICK = DEMO_CONFIG, DEMO_TICK
 SEED = 7
 FRAUD_RATE = 0.006  # five times the real file's, so that the test set holds a few hundred frauds
-TICK = 2.0
 
 
 def run_demo(

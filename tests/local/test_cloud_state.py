@@ -53,7 +53,7 @@ def versions(s3, bucket):
     listed = s3.list_object_versions(Bucket=bucket)
     told = ("Key", "VersionId", "ETag", "Size", "IsLatest", "LastModified")
     return [
-        sorted((tuple(str(one.get(name)) for name in told) for one in listed.get(kind, [])))
+        sorted(tuple(str(one.get(name)) for name in told) for one in listed.get(kind, []))
         for kind in ("Versions", "DeleteMarkers")
     ]
 
