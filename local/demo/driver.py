@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from rich.markup import escape
+
 from local.aws.resources import DATA, client
 from local.aws.schedule import scheduled_event
 from local.system import System
@@ -49,7 +51,7 @@ class Driver:
             s3.put_object(Bucket=DATA, Key=PREFIX + name, Body=body)
             self.say(f"landed {PREFIX}{name} ({len(body) / 1e6:.1f} MB)")
 
-    def await_run(self, run_id: str, seconds: float = 1200) -> Run:
+    def await_run(self, run_id: str, seconds: float = 3600) -> Run:
         """Wait until the run exists and rests, telling each step of it."""
         told = 0
         until = time.monotonic() + seconds
@@ -117,5 +119,5 @@ class Driver:
 
 def _told(entry: Transition) -> str:
     words = entry.row.replace("_", " ")
-    reason = f": {entry.reason}" if entry.reason else ""
+    reason = f": {escape(' '.join(entry.reason.split()))}" if entry.reason else ""
     return f"{entry.run_id}  {entry.source or '·'} → [bold]{entry.dest}[/]  [dim]{words}{reason}[/]"
