@@ -123,6 +123,8 @@ def _follow(app: App, run_id: str, every: float) -> None:
         for step in _steps(app, run_id, every):
             because = f"{step['row'].replace('_', ' ')}: {step.get('reason', '')}".removesuffix(": ")
             console.print(Text(f"{clock(step['at'])}  {step['dest']}  {because}"), soft_wrap=True)
+        run = app.store.run(run_id)
+        console.print(render(run, story(app, run)))
         return
     with Live(console=console, auto_refresh=False) as live:
         while True:

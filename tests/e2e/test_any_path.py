@@ -31,7 +31,8 @@ with System(Home(Path(sys.argv[1])), options, say=print) as system:
     until = time.monotonic() + 240
     while not ((run := app.ledger.load("fraud-1")) and run.state.terminal) and time.monotonic() < until:
         time.sleep(0.2)
-    served = served_version(system.endpoints.urls["triton"].removeprefix("http://"), "fraud_score")
+    done = run.state.value == "SUCCEEDED"
+    served = served_version(system.endpoints.urls["triton"].removeprefix("http://"), "fraud_score") if done else ""
     keys = [one.key for one in app.intake.objects("fraud")]
 print(json.dumps({"root": str(ROOT), "state": run.state.value, "reason": run.reason, "candidate": run.candidate,
                   "served": served, "keys": keys, "python": sys.executable}))
@@ -49,7 +50,7 @@ def test_a_run_succeeds_from_any_path(tmp_path):
     environment = checkout / ".venv"
     venv.create(environment, symlinks=True)
     packages = environment / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
-    (packages / "all.pth").write_text(f"{checkout}\n{get_path('purelib')}\n")
+    _install(packages, checkout)
     home = checkout / ".fraudloop"
     registry = Path(__file__).with_name("deaths.toml")
     command = [environment / "bin" / "python", "-c", PROGRAM, home, registry]
@@ -60,3 +61,12 @@ def test_a_run_succeeds_from_any_path(tmp_path):
     assert found["state"] == "SUCCEEDED", found["reason"]
     assert found["served"] == found["candidate"] != ""
     assert found["keys"] == ["data/fraud/Zahlungen für Ö.csv"]
+
+
+def _install(packages, checkout):
+    """Ours as `pip install --editable` writes it, and everything else from the environment that runs the tests."""
+    ours = Path(get_path("purelib"))
+    (finder,) = ours.glob("__editable___fraudloop*_finder.py")
+    (packages / finder.name).write_text(finder.read_text().replace(str(ROOT), str(checkout)))
+    lines = [f"import sys; sys.path.append({str(ours)!a})", f"import {finder.stem}; {finder.stem}.install()"]
+    (packages / "all.pth").write_text("\n".join(lines))
