@@ -56,11 +56,12 @@ def up(
     tick = tick or (DEMO_TICK if of_demo else 60.0)
     if detach:
         _detach(folder, config, tick, fresh)
+        _await_what_served(folder, threading.Event(), _say(as_json))
         return _announce(folder, as_json)
     stopped = stop_on_signals()
     try:
         with System(folder, Options(config, tick, fresh=fresh), _say(as_json), stopped) as system:
-            _await_what_served(system, _say(as_json))
+            _await_what_served(folder, stopped, _say(as_json))
             _announce(folder, as_json)
             while not stopped.wait(1):
                 if system.failure:
@@ -68,7 +69,8 @@ def up(
     except Stopped as early:
         console.print(str(early))
         raise typer.Exit(130) from early
-    console.print("stopped; `fraudloop up` goes on from here")
+    if not as_json:
+        console.print("stopped; `fraudloop up` goes on from here")
     return None
 
 
@@ -162,15 +164,16 @@ def _detach(folder: StateDir, config: Path, tick: float, fresh: bool) -> None:
         time.sleep(0.1)
 
 
-def _await_what_served(system: System, say: Any) -> None:
+def _await_what_served(folder: StateDir, stopped: threading.Event, say: Any) -> None:
     """Wait until what served before serves again; what takes too long is said, and goes on by itself."""
-    if not (version := served.pointed(system.home.path / "cluster")):
+    endpoints, version = folder.endpoints(), served.pointed(folder.path / "cluster")
+    if not version or endpoints is None:
         return
     say(f"bringing {version} back to Triton")
     until = time.monotonic() + SERVING_SECONDS
-    while not served.ready(system.endpoints.urls["triton"]) and not system.stopped.wait(0.2):
+    while not served.ready(endpoints.urls["triton"]) and not stopped.wait(0.2):
         if time.monotonic() > until:
-            say(f"{version} does not serve yet; {system.home.logs / 'cluster.log'} may say why")
+            say(f"{version} does not serve yet; {escape(str(folder.logs / 'cluster.log'))} may say why")
             return
 
 
