@@ -17,8 +17,12 @@ demo: $(SETUP) build  ## the whole loop on this machine, then a summary table
 up: $(SETUP) build  ## start the local system and keep it running
 	$(BIN)/fraudloop up
 
-down: $(SETUP)  ## stop it
+down: $(SETUP)  ## stop it; `make up` goes on from there
 	$(BIN)/fraudloop down
+
+clean:  ## stop the local system and remove what it left, the environment, and what was built
+	test ! -x $(BIN)/fraudloop || { $(BIN)/fraudloop down && $(BIN)/fraudloop reset --yes; }
+	rm -rf build site $(VENV)
 
 build: $(SETUP)  ## compile the pipelines into build/pipelines, with their content hashes
 	$(BIN)/python -m training.pipelines.definitions build/pipelines

@@ -6,7 +6,7 @@ from pathlib import Path
 import boto3
 
 from cli import stack
-from local.state_dir import FOLDER, StateDir
+from local.state_dir import DEMO, FOLDER, StateDir
 from local.system import ROOT
 from statemachine.bootstrap import App, bootstrap
 from statemachine.contracts.errors import Misconfigured
@@ -17,6 +17,17 @@ NAMED = "FRAUDLOOP_TABLE"  # set for a deployment: then the environment is meant
 def home() -> StateDir:
     """The state folder of the local system: FRAUDLOOP_HOME, else `.fraudloop` in the checkout."""
     return StateDir(Path(os.environ.get("FRAUDLOOP_HOME") or ROOT / FOLDER))
+
+
+def demo_home() -> StateDir:
+    """The demo's own state folder, beside the other one, which a demo leaves alone."""
+    beside = home().path
+    return StateDir(beside.with_name(beside.name + DEMO))
+
+
+def running_home() -> StateDir:
+    """The folder of the local system that runs: the usual one's, or else the demo's."""
+    return demo_home() if not home().running() and demo_home().running() else home()
 
 
 def connect() -> str:
@@ -35,17 +46,21 @@ def connect() -> str:
     if not enter_local():
         raise Misconfigured(
             f"no system to speak to: {NAMED} is not set, and no local system runs in {home().path}. "
-            f"Start one with `fraudloop up`, or name a deployed stack by {stack.NAMED}."
+            f"Start one with `fraudloop up`{_or_the_demo()}, or name a deployed stack by {stack.NAMED}."
         )
-    return f"the local system in {home().path}"
+    return f"the local system in {running_home().path}"
 
 
 def enter_local() -> bool:
     """Become a client of the local system, if one runs here and nothing else is named."""
-    endpoints = None if os.environ.get(NAMED) or os.environ.get(stack.NAMED) else home().endpoints()
+    endpoints = None if os.environ.get(NAMED) or os.environ.get(stack.NAMED) else running_home().endpoints()
     if endpoints:
         endpoints.enter()
     return endpoints is not None
+
+
+def _or_the_demo() -> str:
+    return ", or what the last demo made with `fraudloop up --demo`" if demo_home().exists() else ""
 
 
 def application() -> App:

@@ -1,6 +1,7 @@
 """How the command line prints: tables for people, JSON for programs, one style for each state."""
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -10,13 +11,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from local.terminal import Listing, speak_plainly
 from statemachine.core import codec
 from statemachine.core.states import State
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
-# Piped into a file or another program there is no width to respect: tables wrap less.
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 180)
+speak_plainly()
+# Piped into a file or another program there is no width to respect, unless somebody names one: tables wrap less.
+console = Console(highlight=False, width=None if sys.stdout.isatty() or os.environ.get("COLUMNS") else 180)
 errors = Console(highlight=False, stderr=True)
 STYLE = {
     State.SUCCEEDED: "bold green",
@@ -67,10 +70,5 @@ def figure(value: float | None) -> str:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A plain table; columns whose name begins with `>` are right-aligned."""
-    made = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
-    for name in columns:
-        made.add_column(name.lstrip(">"), justify="right" if name.startswith(">") else "left", overflow="fold")
-    for row in rows:
-        made.add_row(*row)
-    return made
+    """A plain table; columns whose name begins with `>` are right-aligned. Where it does not fit, a card a row."""
+    return Listing(title, columns, rows)

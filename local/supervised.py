@@ -1,35 +1,72 @@
-"""Kubernetes' restart policy for the parts that it would run: one that has ended is started again."""
+"""The restart policy of the local system's parts: one that has ended is started again, and at last given up.
 
-import logging
+As a kubelet does, it doubles the pause before a restart with each death. Other than a kubelet, it does not go on for
+ever: a part that dies again and again is given up, with the reason, and the system with it.
+"""
+
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
-from local.system import DidNotStart, System
-
-log = logging.getLogger(__name__)
-
-LOOK = 0.2  # seconds between two looks, and before a restart
-
-
-@contextmanager
-def supervised(system: System, parts: Sequence[str] = ("kfp",)) -> Iterator[None]:
-    """Keep these parts of a running system alive for as long as the block lasts."""
-    stop = threading.Event()
-    keeper = threading.Thread(target=_keep, args=(system, parts, stop), name="keeper", daemon=True)
-    keeper.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        keeper.join()
+LOOK = 0.2  # seconds between two looks
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0  # seconds before a restart
+DEATHS, WINDOW = 6, 120.0  # so many deaths within so many seconds are too many
 
 
-def _keep(system: System, parts: Sequence[str], stop: threading.Event) -> None:
-    while not stop.wait(LOOK):
-        for part in (part for part in parts if system.ended(part)):
-            log.warning("%s has ended; it is started again", part)
-            try:
-                system.restart(part)
-            except DidNotStart as error:  # the next look tries again
-                log.warning("%s", error)
+class Parts(Protocol):
+    """What is kept running; `local.system.System` is one."""
+
+    def names(self) -> Sequence[str]:
+        """The parts, in the order of their start."""
+
+    def ended(self, part: str) -> str:
+        """How a part has ended by itself; "" while it runs."""
+
+    def revive(self, part: str) -> str:
+        """Start a part again; what was wrong if that failed, else ""."""
+
+
+class Keeper:
+    """Looks after the parts from `start` to `stop`. `say` hears of each death."""
+
+    def __init__(self, parts: Parts, say: Callable[[str], object]) -> None:
+        self.stopping = threading.Event()
+        self.failure = ""  # why the system cannot go on; "" while it can
+        self._parts, self._say = parts, say
+        self._deaths: dict[str, list[float]] = defaultdict(list)
+        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look after the parts."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Start nothing any more."""
+        self.stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self.failure and not self.stopping.wait(LOOK):
+            self.look()
+
+    def look(self) -> None:
+        """See to the first part that has ended: those that start after it need it."""
+        for part in self._parts.names():
+            if how := self._parts.ended(part):
+                return self._bring_back(part, how)
+        return None
+
+    def _bring_back(self, part: str, how: str) -> None:
+        now = time.monotonic()
+        deaths = self._deaths[part] = [at for at in self._deaths[part] if now - at < WINDOW] + [now]
+        if len(deaths) >= DEATHS:
+            self.failure = f"{part} ended {len(deaths)} times within {WINDOW:.0f} s; the last time: {how}"
+            return
+        self._say(f"{part} has ended ({how}); it is started again")
+        if self.stopping.wait(min(FIRST_PAUSE * 2 ** (len(deaths) - 1), LONGEST_PAUSE)):
+            return
+        trouble = self._parts.revive(part)
+        self._say(f"{part} did not start: {trouble}" if trouble else f"{part} runs again")

@@ -1,24 +1,30 @@
 """The whole system on one machine: which processes it has, in which order they start, and that all of them end."""
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from local.aws import resources
 from local.aws.resources import ARTIFACTS, CREDENTIALS
 from local.faults import FILE, Faults
 from local.process import answers, end, free_port, spawn
 from local.state_dir import FOREIGN, Endpoints, StateDir
+from local.supervised import Keeper
 from local.triton import missing_system_library
 from statemachine import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 PIPELINES = ROOT / "build" / "pipelines"
 READY_SECONDS = 60.0
+DEMO_CONFIG = Path(__file__).with_name("demo") / "fraudloop.toml"  # windows close within seconds there
+DEMO_TICK = 2.0  # seconds
 DIRECT = {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
 
 Say = Callable[[str], object]
@@ -28,9 +34,13 @@ class DidNotStart(Exception):
     """A part ended or did not answer in time; the message carries the end of its log."""
 
 
+class Stopped(DidNotStart):
+    """Somebody asked for the end before all parts answered."""
+
+
 @dataclass(frozen=True)
 class Options:
-    """How a system is run. `config` is its fraudloop.toml; the tick comes each `tick_seconds`.
+    """How a system is run. `config` is its fraudloop.toml; the tick comes each `tick_seconds`; `fresh` forgets all.
 
     For tests and figures: `parallelism` is how many pods KFP has room for, `environment` what the parts are given
     besides, and `wire` puts something before the cloud: given its URL, it gives the one that everybody is told.
@@ -39,6 +49,7 @@ class Options:
     config: Path = ROOT / "fraudloop.toml"
     tick_seconds: float = 60.0
     model: str = "fraud"
+    fresh: bool = False
     definitions: Path = PIPELINES / "definitions.json"
     parallelism: int = 4
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -47,22 +58,33 @@ class Options:
 
 @dataclass
 class System:
-    """A running system: its processes and where they answer. Use it as a context manager."""
+    """A running system: its processes and where they answer. Use it as a context manager.
+
+    It goes on with what its folder holds. A part that ends is started again (`local.supervised`), until `failure` says
+    why that is given up. `stopped` ends the start early.
+    """
 
     home: StateDir
     options: Options = field(default_factory=Options)
     say: Say = lambda _: None
+    stopped: threading.Event = field(default_factory=threading.Event)
     endpoints: Endpoints = field(default_factory=lambda: Endpoints({}, {}))
     _parts: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _orders: dict[str, tuple[Sequence[str], str, Mapping[str, str]]] = field(default_factory=dict)
+    _told: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._keeper = Keeper(self, self._note)
 
     def __enter__(self) -> "System":
-        self.home.take()
+        self.home.take(self.options.fresh)
         try:
+            self.faults.clear()
             self._start()
         except BaseException:
             self.stop()
             raise
+        self._keeper.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -73,25 +95,43 @@ class System:
         """What may be broken on purpose."""
         return Faults(self.home.path / "cluster" / FILE)
 
-    def dead(self) -> str:
-        """The name of a part that has ended by itself; "" while all run."""
-        return next((name for name, process in self._parts.items() if process.poll() is not None), "")
+    @property
+    def failure(self) -> str:
+        """Why the system cannot go on: a part ends again and again, and how its log ends; "" while it can."""
+        if not self._keeper.failure:
+            return ""
+        part = self._keeper.failure.split()[0]
+        return f"{self._keeper.failure}; its log is {self._log(part)} and ends so:\n{self._tail(part)}"
+
+    def names(self) -> Sequence[str]:
+        """The parts, in the order of their start."""
+        return list(self._parts)
 
     def pid(self, part: str) -> int:
         """A part's process number, for those who want to kill it."""
         return self._parts[part].pid
 
-    def ended(self, part: str) -> bool:
-        """The part has ended by itself."""
-        return self._parts[part].poll() is not None
+    def ended(self, part: str) -> str:
+        """How a part has ended by itself; "" while it runs."""
+        status = self._parts[part].poll()
+        if status is None:
+            return ""
+        return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
 
-    def restart(self, part: str) -> None:
-        """Start a part that has ended as it was started; it finds what it kept on disk (the cloud keeps nothing)."""
+    def revive(self, part: str) -> str:
+        """Start a part that has ended as it was started; it finds what it kept on disk. What was wrong, if anything."""
+        self._told[part]["deaths"] += 1
+        self._told[part]["last_death"] = {"at": time.time(), "how": self.ended(part)}
         end(self._parts[part])
-        self._run(part, *self._orders[part])
+        try:
+            self._run(part, *self._orders[part])
+        except DidNotStart as error:
+            return str(error)
+        return ""
 
     def stop(self) -> None:
         """End the parts in the reverse order of their start, and leave the folder to the next."""
+        self._keeper.stop()
         for process in reversed(self._parts.values()):
             end(process, grace=15)
         self._parts.clear()
@@ -101,9 +141,9 @@ class System:
         if lacks := missing_system_library():
             raise DidNotStart(lacks)
         urls = {name: f"http://127.0.0.1:{free_port()}" for name in ("aws", "kfp", "kubernetes", "triton", "lambda")}
-        self._run("cloud", [_port(urls["aws"])], urls["aws"], _basic(urls))
+        self._run("cloud", [_port(urls["aws"]), str(self.home.path / "cloud")], urls["aws"], _basic(urls))
         urls["aws"] = self.options.wire(urls["aws"])
-        made = resources.create(urls["aws"]).environment()
+        made = resources.find(urls["aws"]).environment()
         environment = {**_basic(urls), **self.options.environment, **made, **self._settings(urls)}
         settings.read(environment)  # a mistake in the registry is told now, not by each handler
         kfp = ["--port", _port(urls["kfp"]), "--state", str(self.home.path / "kfp")]
@@ -139,22 +179,41 @@ class System:
 
     def _run(self, name: str, arguments: Sequence[str], ready: str, environment: Mapping[str, str]) -> None:
         """Start the program `local.<name>` and wait until it answers at `ready`, with anything."""
+        if name not in self._orders:
+            self.say(f"starting {name}")
         self._orders[name] = (arguments, ready, environment)
-        self.say(f"starting {name}")
-        with (self.home.logs / f"{name}.log").open("ab") as log:
+        with self._log(name).open("ab") as log:
             command = [sys.executable, "-m", f"local.{name}", *arguments]
             process = spawn(command, log=log, environment=environment, folder=ROOT)
         self._parts[name] = process
         self.home.record({"supervisor": os.getpid()} | {n: p.pid for n, p in self._parts.items() if p.poll() is None})
+        self._await(name, process, ready)
+        told = self._told.setdefault(name, {"deaths": 0})
+        told |= {"pid": process.pid, "since": time.time()}
+        self.home.tell(self._told)
+
+    def _await(self, name: str, process: subprocess.Popen[bytes], ready: str) -> None:
         until = time.monotonic() + READY_SECONDS
         while not answers(ready):
+            if self.stopped.is_set() or self._keeper.stopping.is_set():
+                raise Stopped(f"stopped while {name} was starting")
             if process.poll() is not None or time.monotonic() > until:
                 how = f"ended with status {process.returncode}" if process.poll() is not None else "does not answer"
+                end(process)
                 raise DidNotStart(f"{name} {how}; its log ends so:\n{self._tail(name)}")
             time.sleep(0.05)
 
+    def _note(self, text: str) -> None:
+        """Say what became of a part, on the terminal and in a log."""
+        self.say(text)
+        with (self.home.logs / "system.log").open("a", encoding="utf-8") as log:
+            log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n")
+
+    def _log(self, name: str) -> Path:
+        return self.home.logs / f"{name}.log"
+
     def _tail(self, name: str) -> str:
-        return (self.home.logs / f"{name}.log").read_text(errors="replace")[-3000:]
+        return self._log(name).read_text(errors="replace")[-3000:]
 
 
 def _basic(urls: Mapping[str, str]) -> dict[str, str]:

@@ -1,7 +1,9 @@
 """The real tritonserver (CPU, python backend) that the nvidia-pytriton wheel carries, as one process on loopback.
 
 Not a stand-in: the same server that a Triton image runs, without its GPU backends. Its python backend is an embedded
-interpreter that ignores PYTHONPATH and takes the environment of the first `python3` on PATH: we put ours there.
+interpreter that ignores PYTHONPATH and takes the environment of the first `python3` on PATH: we put ours there. It
+starts that interpreter by an unquoted `bash -c` line (python_backend, `stub_launcher.cc`), where a space in a path ends
+the path: so all paths that it gets are relative to the folder in which it runs.
 """
 
 import json
@@ -18,20 +20,25 @@ import urllib.error
 import urllib.request
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
+
+import psutil
 
 from local.process import end, free_port, spawn
 from statemachine.contracts.errors import FraudloopError, Misconfigured
 
 LOOPBACK = "127.0.0.1"
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
-LOG_TAIL = 2000
-ERROR_LINE = re.compile(r"E\d{4} |error: ")
+LONGEST_COMPLAINT = 400  # characters; the log has the rest
+MODELS, BACKENDS = "models", "backends"  # within the folder of a server
+SHARED_MEMORY, REGION = Path("/dev/shm"), "fraudloop_"
+ERROR_LINE = re.compile(r"E\d{4} [^]]*\] |error: ")
 ASK_SECONDS = 5.0
 
 
 class TritonFailed(FraudloopError):
-    """The server ended, or was not ready in time; the message carries the end of its log."""
+    """The server ended, or was not ready in time; the message says why and names its log."""
 
 
 class Killed(TritonFailed):
@@ -73,6 +80,11 @@ class Triton:
             Misconfigured: the wheel or a system library is missing; says what to install.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        _link_backends(self.folder / BACKENDS)
+        models = self.folder / MODELS
+        models.unlink(missing_ok=True)
+        models.symlink_to(self.repository.resolve(), target_is_directory=True)
+        _remove_dead_regions()
         command = [str(installed() / "bin" / "tritonserver"), *self._options()]
         with self.log.open("ab") as log:
             self._process = spawn(command, log=log, environment=_environment(), folder=self.folder)
@@ -97,7 +109,7 @@ class Triton:
             if not self.alive:
                 raise self._end()
             if time.monotonic() > deadline:
-                raise TritonFailed(f"tritonserver was not ready within {seconds:.0f} s:\n{self._complaint()}")
+                raise TritonFailed(f"tritonserver was not ready within {seconds:.0f} s: {self._complaint()}")
             if given_up is not None and given_up.is_set():
                 raise TritonFailed("nobody waits for this tritonserver any more")
             time.sleep(0.05)
@@ -115,7 +127,7 @@ class Triton:
         process, self._process = self._process, None
         end(process, seconds)
         # A killed interpreter leaves its shared memory behind.
-        for region in Path("/dev/shm").glob(f"{self._shared_memory}*"):
+        for region in SHARED_MEMORY.glob(f"{self._shared_memory}*"):
             region.unlink(missing_ok=True)
 
     def __enter__(self) -> "Triton":
@@ -127,8 +139,8 @@ class Triton:
 
     def _options(self) -> list[str]:
         return [
-            f"--model-repository={self.repository}",
-            f"--backend-directory={_backends(self.folder)}",
+            f"--model-repository={MODELS}",
+            f"--backend-directory={BACKENDS}",
             f"--backend-config=python,shm-region-prefix-name={self._shared_memory}",
             f"--http-address={LOOPBACK}",
             f"--http-port={self.http_port}",
@@ -145,17 +157,25 @@ class Triton:
         """Why it ended before it was ready."""
         if self._process is not None and self._process.poll() == -signal.SIGKILL:
             return Killed("tritonserver was killed before it was ready")
-        return TritonFailed(f"tritonserver ended before it was ready:\n{self._complaint()}")
+        return TritonFailed(f"tritonserver ended before it was ready: {self._complaint()}")
 
     @property
     def _shared_memory(self) -> str:
-        return f"fraudloop_{os.getpid()}_{self.http_port}_"
+        return f"{REGION}{os.getpid()}_{self.http_port}_"
 
     def _complaint(self) -> str:
-        """The errors in its log, or else the log's end."""
+        """What went wrong in one line, the model's own exception if there was one, and where the log is."""
         log = self.log.read_text(errors="replace") if self.log.exists() else ""
-        errors = [line for line in log.splitlines() if ERROR_LINE.match(line) and "CudaDriverHelper" not in line]
-        return "\n".join(errors)[-LOG_TAIL:] or log[-LOG_TAIL:]
+        return f"{shorten(telling_line(log), LONGEST_COMPLAINT, placeholder=' …')} (its log: {self.log})"
+
+
+def telling_line(log: str) -> str:
+    """The one line of a server's log that tells best why it failed, without the model's stack."""
+    lines = [line for line in log.splitlines() if line.strip() and not line.startswith(("|", "+"))]
+    errors = [line for line in lines if ERROR_LINE.match(line) and "CudaDriverHelper" not in line]
+    first = (errors or lines[-1:] or ["the log is empty"])[0]
+    best = next((line for line in errors if "failed to load '" in line), first)
+    return ERROR_LINE.sub("", best).split(r"\n\nAt:")[0].strip('"')
 
 
 def installed() -> Path:
@@ -187,9 +207,8 @@ def _stub(server: Path) -> Path:
     return server / "python_backend_stubs" / PYTHON / "triton_python_backend_stub"
 
 
-def _backends(folder: Path) -> Path:
+def _link_backends(backends: Path) -> None:
     """A backend directory of links into the wheel, so that several servers can start at once and it stays as it is."""
-    backends = folder / "backends"
     shutil.rmtree(backends, ignore_errors=True)
     python = backends / "python"
     python.mkdir(parents=True)
@@ -197,7 +216,14 @@ def _backends(folder: Path) -> Path:
     for part in ("libtriton_python.so", "triton_python_backend_utils.py"):
         (python / part).symlink_to(server / "backends" / "python" / part)
     (python / "triton_python_backend_stub").symlink_to(_stub(server))
-    return backends
+
+
+def _remove_dead_regions() -> None:
+    """Free the shared memory of servers whose starter was killed, and could not."""
+    for region in SHARED_MEMORY.glob(f"{REGION}*"):
+        owner = region.name.removeprefix(REGION).split("_")[0]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+            region.unlink(missing_ok=True)
 
 
 def _environment() -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.live import Live
+from rich.text import Text
 
 from cli.commands.run_summary import RunSummary, tell
 from cli.commands.show import render
@@ -118,6 +119,13 @@ def watch(
 
 
 def _follow(app: App, run_id: str, every: float) -> None:
+    if not console.is_terminal or console.is_dumb_terminal:  # nothing can be drawn anew there: a line for each step
+        for step in _steps(app, run_id, every):
+            because = f"{step['row'].replace('_', ' ')}: {step.get('reason', '')}".removesuffix(": ")
+            console.print(Text(f"{clock(step['at'])}  {step['dest']}  {because}"), soft_wrap=True)
+        run = app.store.run(run_id)
+        console.print(render(run, story(app, run)))
+        return
     with Live(console=console, auto_refresh=False) as live:
         while True:
             run = app.store.run(run_id)

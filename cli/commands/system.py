@@ -1,6 +1,7 @@
-"""`demo`, `up`, `down`: the whole system on this machine."""
+"""`demo`, `up`, `down`, `reset`: the whole system on this machine."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -10,14 +11,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
-from cli.connection import home
+from cli.connection import demo_home, home, running_home
 from cli.output import Json, console, emit
-from local.state_dir import Endpoints
-from local.system import ROOT, DidNotStart, Options, System
+from local import footprint, served
+from local.state_dir import AlreadyRunning, StateDir
+from local.system import DEMO_CONFIG, DEMO_TICK, ROOT, DidNotStart, Options, Stopped, System
+from statemachine.contracts.errors import Misconfigured
 
 PANEL = "On this machine"
-Config = Annotated[Path, typer.Option(help="The model registry.")]
+SERVING_SECONDS = 120.0  # until what served before serves again
 THREE_THINGS = """
 Three things to try, in another terminal:
   1. [bold]{python} -m training.synthetic --rows 200000 --fraud-rate 0.006 --out /tmp/day.csv[/]
@@ -31,32 +35,48 @@ Three things to try, in another terminal:
 
 
 def up(
-    config: Config = ROOT / "fraudloop.toml",
-    tick: Annotated[float, typer.Option(help="Seconds between two ticks (on AWS: 60).")] = 60.0,
+    config: Annotated[Path | None, typer.Option(help="The model registry (default: fraudloop.toml).")] = None,
+    tick: Annotated[float | None, typer.Option(help="Seconds between two ticks (default: 60, as on AWS).")] = None,
     detach: Annotated[
         bool, typer.Option("--detach", help="Return when it is ready; `fraudloop down` stops it.")
     ] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget what it held, and begin empty.")] = False,
+    of_demo: Annotated[bool, typer.Option("--demo", help="Go on with what the last `fraudloop demo` made.")] = False,
     as_json: Json = False,
 ) -> None:
     """Start the local system and keep it running until Ctrl-C or `fraudloop down`.
 
+    It goes on with what it held when it was stopped or killed: runs, objects, the champion, and what serves. A part
+    that dies is started again.
+
     Real: the handlers, the pipelines, Triton. Stand-ins on loopback: AWS (moto), KFP's API, Argo CD's Application.
     """
+    folder = _demo_that_was() if of_demo else home()
+    config = config or (DEMO_CONFIG if of_demo else ROOT / "fraudloop.toml")
+    tick = tick or (DEMO_TICK if of_demo else 60.0)
     if detach:
-        endpoints = _detach(config, tick)
-        return _announce(endpoints, as_json)
+        _detach(folder, config, tick, fresh)
+        _await_what_served(folder, threading.Event(), _say(as_json))
+        return _announce(folder, as_json)
     stopped = stop_on_signals()
-    with System(home(), Options(config, tick), say=_say(as_json)) as system:
-        _announce(system.endpoints, as_json)
-        while not stopped.wait(1):
-            if dead := system.dead():
-                raise DidNotStart(f"{dead} has ended; its log is {system.home.logs / f'{dead}.log'}")
+    try:
+        with System(folder, Options(config, tick, fresh=fresh), _say(as_json), stopped) as system:
+            _await_what_served(folder, stopped, _say(as_json))
+            _announce(folder, as_json)
+            while not stopped.wait(1):
+                if system.failure:
+                    raise DidNotStart(system.failure)
+    except Stopped as early:
+        console.print(str(early))
+        raise typer.Exit(130) from early
+    if not as_json:
+        console.print("stopped; `fraudloop up` goes on from here")
     return None
 
 
 def down() -> None:
-    """Stop the local system. One that does not run is no error."""
-    folder = home()
+    """Stop the local system; `fraudloop up` goes on from there. One that does not run is no error."""
+    folder = running_home()
     supervisor = folder.supervisor()
     process = supervisor.process() if supervisor else None
     if not folder.running() or process is None:
@@ -68,7 +88,23 @@ def down() -> None:
         if time.monotonic() > until:
             process.kill()  # its parts die with their parent
         time.sleep(0.1)
-    console.print("stopped")
+    console.print(f"stopped; what it held is in {escape(str(folder.path))}", soft_wrap=True)
+
+
+def reset(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove everything that local systems left: runs, models, objects, logs, the demo's too. None may run."""
+    there = [folder for folder in (home(), demo_home()) if folder.path.exists()]
+    for folder in there:
+        if folder.running():
+            raise AlreadyRunning(f"a local system runs in {folder.path}; `fraudloop down` stops it")
+        size = footprint.on_disk(folder.path)
+        if yes or typer.confirm(f"Remove {folder.path} ({size / 1e9:.2f} GB)?"):
+            folder.remove()
+            console.print(f"removed {escape(str(folder.path))}", soft_wrap=True)
+    if not there:
+        console.print("there is nothing to remove")
 
 
 def demo(
@@ -78,14 +114,18 @@ def demo(
 ) -> None:
     """Show the whole loop: files land, a model is trained, judged, deployed and asked; bad data and bad models are not.
 
-    The exit status is 0 only if all of it held.
+    The exit status is 0 only if all of it held. A slow machine is said to be slow, and that is all.
     """
     from local.demo import run_demo
 
     stopped = stop_on_signals()
-    held = run_demo(home(), rows=rows, console=console, stopped=stopped, keep=keep, as_json=as_json)
+    try:
+        held = run_demo(demo_home(), rows=rows, console=console, stopped=stopped, keep=keep, as_json=as_json)
+    except Stopped as early:
+        console.print(str(early))
+        raise typer.Exit(130) from early
     if not held:
-        raise typer.Exit(1)
+        raise typer.Exit(130 if stopped.is_set() and not keep else 1)
 
 
 def stop_on_signals() -> threading.Event:
@@ -96,13 +136,19 @@ def stop_on_signals() -> threading.Event:
     return stopped
 
 
-def _detach(config: Path, tick: float) -> Endpoints:
-    folder = home()
+def _demo_that_was() -> StateDir:
+    if not demo_home().exists():
+        raise Misconfigured("no demo has left anything here; `fraudloop demo` plays it")
+    return demo_home()
+
+
+def _detach(folder: StateDir, config: Path, tick: float, fresh: bool) -> None:
     if folder.running():
         raise DidNotStart(f"a local system already runs in {folder.path}; `fraudloop down` stops it")
     folder.path.parent.mkdir(parents=True, exist_ok=True)
     log = folder.path.with_name(f"{folder.path.name}-up.log")
     command = [sys.executable, "-m", "cli.main", "up", "--config", str(config), "--tick", str(tick)]
+    command += ["--fresh"] if fresh else []
     with log.open("wb") as out:
         process = subprocess.Popen(
             command,
@@ -112,21 +158,41 @@ def _detach(config: Path, tick: float) -> Endpoints:
             env=os.environ | {"FRAUDLOOP_HOME": str(folder.path), "NO_COLOR": "1"},
             start_new_session=True,
         )
-    while (endpoints := folder.endpoints()) is None:
+    while folder.endpoints() is None:
         if process.poll() is not None:
-            raise DidNotStart(log.read_text()[-3000:])
+            raise DidNotStart(log.read_text(errors="replace")[-3000:])
         time.sleep(0.1)
-    return endpoints
 
 
-def _announce(endpoints: Endpoints, as_json: bool) -> None:
+def _await_what_served(folder: StateDir, stopped: threading.Event, say: Any) -> None:
+    """Wait until what served before serves again; what takes too long is said, and goes on by itself."""
+    endpoints, version = folder.endpoints(), served.pointed(folder.path / "cluster")
+    if not version or endpoints is None:
+        return
+    say(f"bringing {version} back to Triton")
+    until = time.monotonic() + SERVING_SECONDS
+    while not served.ready(endpoints.urls["triton"]) and not stopped.wait(0.2):
+        if time.monotonic() > until:
+            say(f"{version} does not serve yet; {escape(str(folder.logs / 'cluster.log'))} may say why")
+            return
+
+
+def _announce(folder: StateDir, as_json: bool) -> None:
+    endpoints, supervisor = folder.endpoints(), folder.supervisor()
+    assert endpoints is not None
     if as_json:
         return emit({"urls": dict(endpoints.urls), "environment": dict(endpoints.environment)})
-    for name, url in endpoints.urls.items():
-        console.print(f"  {name:<11} {url}")
-    console.print(f"  {'logs':<11} {home().logs}")
+    lines = dict(endpoints.urls) | {
+        "state": f"{folder.path} ({footprint.on_disk(folder.path) / 1e9:.2f} GB)",
+        "logs": str(folder.logs),
+        "memory": f"{footprint.memory(supervisor.pid if supervisor else 0) / 1e9:.2f} GB; more while a model trains",
+        "to end it": "fraudloop down (and fraudloop reset removes all that it left)",
+    }
+    for name, value in lines.items():
+        console.print(f"  {name:<11} {escape(value)}", soft_wrap=True)
     here = Path(sys.executable).parent
-    console.print(THREE_THINGS.format(python=here / "python", fraudloop=here / "fraudloop"), soft_wrap=True)
+    commands = {name: escape(shlex.quote(str(here / name))) for name in ("python", "fraudloop")}
+    console.print(THREE_THINGS.format(**commands), soft_wrap=True)
     return None
 
 
@@ -136,5 +202,5 @@ def _say(as_json: bool) -> Any:
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (demo, up, down):
+    for command in (demo, up, down, reset):
         app.command(rich_help_panel=PANEL)(command)

@@ -61,6 +61,13 @@ def create(url: str) -> Resources:
     return Resources(queues, _table(client("dynamodb", url)))
 
 
+def find(url: str) -> Resources:
+    """What `create` made in the cloud at `url`."""
+    queues = client("sqs", url).list_queues()["QueueUrls"]
+    table = client("dynamodb", url).describe_table(TableName=TABLE)["Table"]
+    return Resources({queue.rsplit("/", 1)[-1]: queue for queue in queues}, table["LatestStreamArn"])
+
+
 def _queues(sqs: Any) -> dict[str, str]:
     plain = [S3_EVENTS, ASYNC_DLQ, ANNOUNCE_DLQ, *(f"{name}-dlq" for name in FED_BY_QUEUE)]
     urls = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in plain}

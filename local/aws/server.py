@@ -1,4 +1,6 @@
-"""A stand-in for AWS: moto's server on loopback, one request at a time. What it holds is in memory and ends with it.
+"""A stand-in for AWS: moto's server on loopback, one request at a time.
+
+What it holds is in memory and ends with it, unless it is given a folder: `python -m local.aws.server PORT [FOLDER]`.
 
 moto checks a write's condition and writes in two steps, so two threads can both find it true. One lock a request
 makes conditional writes and transactions atomic. It may not be held while a consumer waits for a message, so long
@@ -8,17 +10,21 @@ polling happens out here, as short polls.
 import io
 import json
 import logging
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import BaseWSGIServer, make_server
 
+from local.aws import resources
 from local.aws.retention import copy_tables_cheaply, forget_old
+from local.cloud_state import CloudState
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -44,8 +50,8 @@ class Answer:
 class OneAtATime:
     """WSGI middleware: reads a request, takes the lock, lets the application answer, releases the lock, sends."""
 
-    def __init__(self, app: Wsgi) -> None:
-        self._app = app
+    def __init__(self, app: Wsgi, state: CloudState | None = None) -> None:
+        self._app, self._state = app, state
         self._lock = threading.Lock()
         self._news = threading.Condition()
 
@@ -64,6 +70,8 @@ class OneAtATime:
         request.pop("HTTP_TRANSFER_ENCODING", None)
         with self._lock:
             answer = Answer(self._app, request)
+            if self._state is not None and environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+                _keep(self._state)
             if environ.get("HTTP_X_AMZ_TARGET") == GET_RECORDS:
                 forget_old()
             return answer
@@ -94,11 +102,20 @@ def _read(environ: Environ) -> bytes:
     return bytes(stream.read(int(environ.get("CONTENT_LENGTH") or 0)))
 
 
-def make(port: int = 0) -> BaseWSGIServer:
-    """The server, bound to 127.0.0.1 but not yet serving; port 0 takes a free one."""
+def _keep(state: CloudState) -> None:
+    """Write down what a request has changed, or die: nothing may be answered that is not on disk."""
+    try:
+        state.record()
+    except Exception:
+        logging.getLogger(__name__).exception("the cloud's state could not be written; it ends")
+        os._exit(1)
+
+
+def make(port: int = 0, state: CloudState | None = None) -> BaseWSGIServer:
+    """The server, bound to 127.0.0.1 but not yet serving; port 0 takes a free one, and `state` is kept up to date."""
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # else a line for every request
     copy_tables_cheaply()
-    app = OneAtATime(DomainDispatcherApplication(create_backend_app))
+    app = OneAtATime(DomainDispatcherApplication(create_backend_app), state)
     return make_server("127.0.0.1", port, app, threaded=True, request_handler=MotoRequestHandler)
 
 
@@ -120,5 +137,16 @@ def served(server: BaseWSGIServer) -> Iterator[str]:
         thread.join()
 
 
+def main(port: int, folder: Path | None = None) -> None:
+    """Serve until killed; with a folder, everything that it held before is there when the port first answers."""
+    if folder is None:
+        return make(port).serve_forever()
+    state = CloudState(folder)
+    with serving() as private:
+        resources.create(private)
+    state.load()
+    return make(port, state).serve_forever()
+
+
 if __name__ == "__main__":
-    make(int(sys.argv[1])).serve_forever()
+    main(int(sys.argv[1]), *map(Path, sys.argv[2:]))

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from rich.markup import escape
+
 from local.aws.resources import DATA, client
 from local.aws.schedule import scheduled_event
 from local.system import System
@@ -22,7 +24,11 @@ LOOK = 0.25
 
 
 class Interrupted(Exception):
-    """Somebody pressed Ctrl-C, or a part of the system ended."""
+    """Somebody pressed Ctrl-C."""
+
+
+class Broken(Exception):
+    """The system cannot go on."""
 
 
 class TooSlow(Exception):
@@ -45,7 +51,7 @@ class Driver:
             s3.put_object(Bucket=DATA, Key=PREFIX + name, Body=body)
             self.say(f"landed {PREFIX}{name} ({len(body) / 1e6:.1f} MB)")
 
-    def await_run(self, run_id: str, seconds: float = 1200) -> Run:
+    def await_run(self, run_id: str, seconds: float = 3600) -> Run:
         """Wait until the run exists and rests, telling each step of it."""
         told = 0
         until = time.monotonic() + seconds
@@ -66,8 +72,8 @@ class Driver:
         """Wait. Raises `Interrupted`."""
         if self.stopped.wait(seconds):
             raise Interrupted("interrupted")
-        if dead := self.system.dead():
-            raise Interrupted(f"{dead} has ended; its log is {self.system.home.logs / f'{dead}.log'}")
+        if failure := self.system.failure:
+            raise Broken(failure)
 
     def night(self, at: datetime) -> None:
         """Deliver the nightly event, as Scheduler does: asynchronously."""
@@ -107,11 +113,11 @@ class Driver:
         """A version's golden requests."""
         body = self.app.files.read(f"{self.app.policies[MODEL].root}/models/{MODEL}/{version}/golden.json", 50_000_000)
         if body is None:
-            raise Interrupted(f"{version} has no golden.json")
+            raise Broken(f"{version} has no golden.json")
         return dict(json.loads(body))
 
 
 def _told(entry: Transition) -> str:
     words = entry.row.replace("_", " ")
-    reason = f": {entry.reason}" if entry.reason else ""
+    reason = f": {escape(' '.join(entry.reason.split()))}" if entry.reason else ""
     return f"{entry.run_id}  {entry.source or '·'} → [bold]{entry.dest}[/]  [dim]{words}{reason}[/]"

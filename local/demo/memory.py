@@ -2,10 +2,8 @@
 
 import os
 import threading
-from contextlib import suppress
-from pathlib import Path
 
-import psutil
+from local import footprint
 
 EVERY = 2.0  # seconds
 
@@ -24,17 +22,4 @@ class Peak:
 
     def _run(self) -> None:
         while not self._stop.wait(EVERY):
-            self.bytes = max(self.bytes, total())
-
-
-def total() -> int:
-    """Bytes that this process and its descendants use now, shared pages divided among those who share them."""
-    us = psutil.Process(os.getpid())
-    return sum(_proportional(process.pid) for process in [us, *us.children(recursive=True)])
-
-
-def _proportional(pid: int) -> int:
-    with suppress(OSError, ValueError, StopIteration):
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        return int(next(line for line in lines if line.startswith("Pss:")).split()[1]) * 1024
-    return 0
+            self.bytes = max(self.bytes, footprint.memory(os.getpid()))

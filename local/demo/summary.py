@@ -7,17 +7,20 @@ from textwrap import shorten
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.padding import Padding
+from rich.table import Column, Table
 from rich.text import Text
 
-from local.demo.scenarios import ScenarioResult
+from local.demo.scenarios import Assertion, ScenarioResult
+from local.terminal import Listing
 from statemachine.contracts.stage import Stage
 from statemachine.core import codec
 from statemachine.core.run import Run, Transition
 from statemachine.core.states import STATE_OF
 
 STAGES = (Stage.PREPROCESS, Stage.TRAIN, Stage.EVALUATE, Stage.EXPORT, Stage.DEPLOY, Stage.RESTORE)
-LONGEST = 240  # characters of a finding; `fraudloop show` and --json have all of it
+PROMISE = 26  # characters a line of a promise's text
+LONGEST = 400  # characters of a finding; `fraudloop show` and --json have all of it
 Histories = Mapping[str, Sequence[Transition]]
 
 
@@ -33,38 +36,31 @@ def stage_seconds(history: Sequence[Transition]) -> dict[str, float]:
 
 def render(scenes: Sequence[ScenarioResult], histories: Histories, facts: Mapping[str, str]) -> RenderableType:
     """Everything for people."""
-    return Group(
-        _history(scenes, histories),
-        Text(),
-        _runs(scenes, histories),
-        Text(),
-        _promises(scenes),
-        Text(),
-        *(Text(f"{name:<28} {value}") for name, value in facts.items()),
-    )
+    parts: list[RenderableType] = []
+    if histories:
+        parts += [_history(scenes, histories), Text(), _runs(scenes, histories), Text()]
+    if any(scene.promises for scene in scenes):
+        parts += [_promises(scenes), Text()]
+    if left := [scene.title for scene in scenes if not scene.promises]:
+        parts += [Text(f"Not played: {', '.join(left)}"), Text()]
+    return Group(*parts, *(Text(f"{name:<28} {value}") for name, value in facts.items()))
 
 
-def _history(scenes: Sequence[ScenarioResult], histories: Histories) -> Table:
+def _history(scenes: Sequence[ScenarioResult], histories: Histories) -> Listing:
     run = scenes[0].runs[0].id if scenes and scenes[0].runs else ""
-    table = _table(f"The history of {run} in DynamoDB", "#", ">after", "from", "to", "because")
+    table = Listing(f"The history of {run} in DynamoDB", ["#", ">after", "from", "to", "because"])
     entries = histories.get(run, [])
     for entry in entries:
         because = entry.row.replace("_", " ") + (f": {entry.reason}" if entry.reason else "")
-        table.add_row(str(entry.version), f"{entry.at - entries[0].at:.1f} s", entry.source or "·", entry.dest, because)
+        after = f"{entry.at - entries[0].at:.1f} s"
+        table.add_row(str(entry.version), after, entry.source or "·", entry.dest, Text(because))
     return table
 
 
-def _runs(scenes: Sequence[ScenarioResult], histories: Histories) -> Table:
-    table = _table(
-        "Runs: seconds a stage, metrics beside the gate",
-        "run",
-        "outcome",
-        *(f">{s.value}" for s in STAGES),
-        ">AUC",
-        ">gate",
-        ">AP",
-        "version",
-    )
+def _runs(scenes: Sequence[ScenarioResult], histories: Histories) -> Listing:
+    stages = [f">{s.value}" for s in STAGES]
+    columns = ["run", "outcome", *stages, ">AUC", ">gate", ">AP", "version"]
+    table = Listing("Runs: seconds a stage, metrics beside the gate", columns)
     for run in (run for scene in scenes for run in scene.runs):
         spent = stage_seconds(histories.get(run.id, []))
         stages = [f"{spent[s.value]:.1f}" if s.value in spent else "" for s in STAGES]
@@ -73,20 +69,21 @@ def _runs(scenes: Sequence[ScenarioResult], histories: Histories) -> Table:
     return table
 
 
-def _promises(scenes: Sequence[ScenarioResult]) -> Table:
-    table = _table("What had to hold", "", "scenario", "promise", "found")
-    for scene in scenes:
-        for number, promise in enumerate(scene.promises):
-            mark = "[green]✓[/]" if promise.held else "[bold red]✗[/]"
-            table.add_row(
-                mark,
-                "" if number else scene.title,
-                promise.text,
-                Text(shorten(promise.found, LONGEST, placeholder=" …")),
-            )
-        if not scene.promises:
-            table.add_row("[bold red]✗[/]", scene.title, "it was played", "no")
-    return table
+def _promises(scenes: Sequence[ScenarioResult]) -> RenderableType:
+    """A line for each promise, under the scenario that made it."""
+    parts: list[RenderableType] = [Text("What had to hold", style="bold")]
+    for scene in (scene for scene in scenes if scene.promises):
+        lines = Table.grid(Column(no_wrap=True), Column(width=PROMISE), Column(overflow="fold"), padding=(0, 2, 0, 0))
+        for promise in scene.promises:
+            lines.add_row(_mark(promise), promise.text, Text(shorten(promise.found, LONGEST, placeholder=" …")))
+        parts += [Text(scene.title), Padding(lines, (0, 0, 0, 2))]
+    return Group(*parts)
+
+
+def _mark(promise: Assertion) -> str:
+    if promise.held:
+        return "[green]✓[/]"
+    return "[bold red]✗[/]" if promise.binding else "[yellow]slow[/]"
 
 
 def _floor(run: Run) -> str:
@@ -96,13 +93,6 @@ def _floor(run: Run) -> str:
 
 def _figure(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
-    for column in columns:
-        table.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
-    return table
 
 
 def as_data(scenes: Sequence[ScenarioResult], histories: Histories, facts: Mapping[str, str]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import shlex
 import shutil
 import signal
 import sys
@@ -18,7 +19,7 @@ from typing import Any
 from google.protobuf import json_format, struct_pb2
 from kfp import local
 from kfp.compiler import pipeline_spec_builder
-from kfp.local import pipeline_orchestrator
+from kfp.local import pipeline_orchestrator, subprocess_task_handler
 from kfp.local.orchestrator import enhanced_dag_orchestrator, task_executor  # noqa: F401 — kfp.local would import it late
 from kfp.pipeline_spec import pipeline_spec_pb2
 
@@ -37,6 +38,7 @@ def run(order: dict[str, Any]) -> int:
     warnings.simplefilter("ignore")  # that images, resources and nodes mean nothing here
     _note_tasks(folder / TASKS, terminated)
     _take_null()
+    _quote_the_interpreter()
     try:
         local.init(
             local.SubprocessRunner(use_venv=False),
@@ -93,6 +95,12 @@ def _take_null() -> None:
         return struct_pb2.Value(null_value=struct_pb2.NULL_VALUE) if value is None else convert(value)
 
     pipeline_spec_builder.to_protobuf_value = converted
+
+
+def _quote_the_interpreter() -> None:
+    """Have kfp.local take an interpreter under a path with a space: it writes it into a line of `sh` as it is."""
+    replace = subprocess_task_handler.replace_python_executable
+    subprocess_task_handler.replace_python_executable = lambda command, python: replace(command, shlex.quote(python))
 
 
 def _append(path: Path, record: dict[str, Any]) -> None:

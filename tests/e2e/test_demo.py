@@ -1,7 +1,11 @@
+import signal
+import time
+
 import pytest
 
 from local.demo import files
 from local.demo.scenarios import SCENARIOS, ScenarioResult
+from local.state_dir import StateDir
 
 ROWS, SEED, FRAUD_RATE = 20_000, 7, 0.02
 
@@ -19,3 +23,25 @@ def test_what_the_demo_promises_holds_on_small_data(theatre, made, title, play):
     play(theatre, made, scene)
     assert scene.promises
     assert [promise for promise in scene.promises if not promise.held] == []
+
+
+@pytest.mark.timeout(300)
+def test_an_interrupted_demo_says_what_was_done_and_keeps_it(fraudloop):
+    """Ctrl-C: no promise is said to be broken, the status is a shell's for SIGINT, and its state can be looked at."""
+    demo = fraudloop("demo", "--rows", "3000")
+    home = StateDir(demo.home.path.with_name(f"{demo.home.path.name}-demo"))
+    until = time.monotonic() + 200
+    while "landed" not in demo.log.read_text():
+        assert demo.process.poll() is None, demo.log.read_text()
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    demo.process.send_signal(signal.SIGINT)
+    assert demo.process.wait(90) == 130
+    told = demo.log.read_text()
+    assert "Interrupted; 0 of 5 scenarios had been played" in told
+    assert "Not played: three files in a burst, a good and a bad file" in told
+    assert "✗" not in told
+    assert "Traceback" not in told
+    assert "fraudloop up --demo" in told
+    assert home.exists()
+    assert not home.running()

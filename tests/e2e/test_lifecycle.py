@@ -4,6 +4,8 @@ import subprocess
 import psutil
 import pytest
 
+from local.aws.resources import DATA, client
+
 
 def survivors(family, seconds=20.0):
     """Those of a family that still run after a while."""
@@ -25,16 +27,43 @@ def test_however_it_ends_no_process_is_left(fraudloop, number):
     assert up.home.endpoints() is None
 
 
-def test_a_part_that_dies_takes_the_system_with_it(fraudloop):
-    """Half a system would only puzzle: the command ends, names the part and its log, and leaves nothing."""
+def part_of(up, name):
+    return next(process for process in up.family() if f"local.{name}" in process.cmdline())
+
+
+def test_a_part_that_dies_again_and_again_ends_the_system_with_the_reason(fraudloop):
+    """Each death is said and the part started again; at last the command ends, names the part, its log and why."""
     up = fraudloop("up")
     up.ready()
     family = up.family()
-    part = next(process for process in family if "local.kfp" in process.cmdline())
-    part.send_signal(signal.SIGKILL)
-    assert up.process.wait(30) == 1
+    (up.home.path / "cloud" / "cloud.sqlite").write_bytes(b"no database")
+    for left in ("cloud.sqlite-wal", "cloud.sqlite-shm"):
+        (up.home.path / "cloud" / left).unlink(missing_ok=True)
+    part_of(up, "cloud").send_signal(signal.SIGKILL)
+    assert up.process.wait(120) == 1
     assert survivors(family) == []
-    assert "kfp has ended; its log is" in up.log.read_text().replace("\n", " ")
+    told = " ".join(up.log.read_text().split())
+    assert "cloud has ended (killed by SIGKILL); it is started again" in told
+    assert "cloud ended 6 times within 120 s; the last time: exit status 1" in told
+    assert "file is not a database" in told
+
+
+def test_after_kill_9_of_the_supervisor_up_goes_on(fraudloop):
+    """What landed before is there, and `fraudloop reset` removes it, but not while it runs."""
+    up = fraudloop("up")
+    s3 = client("s3", up.ready().urls["aws"])
+    tag = s3.put_object(Bucket=DATA, Key="elsewhere/x.csv", Body=b"1")["ETag"]
+    family = up.family()
+    up.process.kill()
+    up.process.wait()
+    assert survivors(family) == []
+    again = fraudloop("up")
+    s3 = client("s3", again.ready().urls["aws"])
+    assert s3.head_object(Bucket=DATA, Key="elsewhere/x.csv")["ETag"] == tag
+    assert fraudloop("reset", "--yes").process.wait(60) == 1
+    assert fraudloop("down").process.wait(60) == 0
+    assert fraudloop("reset", "--yes").process.wait(60) == 0
+    assert not again.home.path.exists()
 
 
 def test_up_down_and_a_second_up(fraudloop):

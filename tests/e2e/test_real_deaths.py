@@ -15,7 +15,6 @@ from relay import Relay
 from rounds import HEADER, Ring
 
 from local.state_dir import StateDir
-from local.supervised import supervised
 from local.system import Options, System
 from simulation import quick_stages
 from statemachine.bootstrap import bootstrap
@@ -38,11 +37,7 @@ def ring(tmp_path_factory):
 
     registry = Path(__file__).with_name("deaths.toml")
     options = Options(registry, tick_seconds=2.0, environment=quick_stages.environment(), wire=wire)
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        System(StateDir(folder / "home"), options) as system,
-        supervised(system),
-    ):
+    with pytest.MonkeyPatch.context() as patch, System(StateDir(folder / "home"), options) as system:
         for name, value in system.endpoints.environment.items():
             patch.setenv(name, value)
         patch.setenv("AWS_ENDPOINT_URL", urls[0])

@@ -1,5 +1,7 @@
 import io
 import json
+import re
+from collections import Counter
 from itertools import pairwise
 
 import polars as pl
@@ -7,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from local.demo import files, summary
-from local.demo.scenarios import SCENARIOS, ScenarioResult
+from local.demo.scenarios import SCENARIOS, ScenarioResult, _promise_answers
 from local.faults import Faults
 from statemachine.core.run import Run, Transition
 from statemachine.core.states import State
@@ -71,8 +73,46 @@ def test_a_scene_without_promises_did_not_hold():
     assert not scene.held
 
 
+def test_a_slow_machine_breaks_no_promise():
+    """A note is shown, and the scene holds; but notes alone prove nothing."""
+    scene = ScenarioResult("slow")
+    scene.note("as quickly as asked", False, "14/s")
+    assert not scene.held
+    scene.promise("no request failed", True)
+    assert scene.held
+
+
+class Asked:
+    """What a client counted."""
+
+    def __init__(self, requests, failures, late=0):
+        self.requests, self.failures, self.late = requests, Counter(failures), late
+        self.failed = self.failures.total()
+
+    def slowest(self):
+        return 0.9
+
+
+@pytest.mark.parametrize(
+    ("client", "per_second", "held", "slow"),
+    [
+        (Asked(1200, {}), 25, True, False),
+        (Asked(700, {}), 14, True, True),  # seen: "14 requests/s, 0 failures" ended `make demo` with an error
+        (Asked(1200, {}, late=3), 25, True, True),
+        (Asked(1200, {"status 503": 1}), 25, False, False),
+        (Asked(0, {}), 25, False, True),
+    ],
+)
+def test_requests_that_fail_break_a_promise_and_slow_ones_do_not(client, per_second, held, slow):
+    """Safety is the product's, speed the machine's."""
+    scene = ScenarioResult("the candidate breaks")
+    _promise_answers(scene, client, per_second)
+    assert scene.held is held
+    assert any(not promise.held for promise in scene.promises if not promise.binding) is slow
+
+
 def test_the_summary_shows_what_did_not_hold():
-    """With what was found; a scenario that was not reached is marked, too."""
+    """With what was found; a scenario that was not reached is named, and not marked as failed."""
     scene = ScenarioResult("a burst", [Run("fraud-1", "fraud", 1, State.FAILED, metrics={"auc_roc": 0.5})])
     scene.promise("it SUCCEEDED", False, "its pod was evicted")
     history = [
@@ -84,8 +124,8 @@ def test_the_summary_shows_what_did_not_hold():
     console = Console(width=160, record=True, file=io.StringIO())
     console.print(summary.render([scene, ScenarioResult("never played")], {"fraud-1": history}, {"took": "9 s"}))
     shown = console.export_text()
-    assert "✗  a burst       it SUCCEEDED   its pod was evicted" in shown
-    assert "✗  never played  it was played  no" in shown
+    assert re.search("a burst *\n  ✗  it SUCCEEDED  +its pod was evicted", shown)
+    assert "Not played: never played" in shown
     assert summary.stage_seconds(history) == {"train": 19.0}
     data = json.loads(json.dumps(summary.as_data([scene], {"fraud-1": history}, {})))
     assert data["scenes"][0]["runs"][0]["seconds"] == {"train": 19.0}

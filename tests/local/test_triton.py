@@ -1,5 +1,7 @@
 """The real tritonserver as a process: it starts, says what it serves, and never outlives us."""
 
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -44,11 +46,15 @@ def test_it_becomes_ready_and_tells_its_configuration(double: Double, tmp_path: 
     assert not list(Path("/dev/shm").glob(f"*_{server.http_port}_*"))
 
 
-def test_a_model_that_breaks_while_loading_is_told_with_the_end_of_the_log(double: Double, tmp_path: Path) -> None:
+def test_a_model_that_breaks_while_loading_is_told_in_one_line(double: Double, tmp_path: Path) -> None:
     """Whoever waits learns at once that the server ended, and why."""
     broken = double("raise RuntimeError('weights do not fit')")
-    with Triton(broken, tmp_path / "run") as server, pytest.raises(TritonFailed, match="weights do not fit"):
+    with Triton(broken, tmp_path / "run") as server, pytest.raises(TritonFailed) as told:
         server.wait_ready(60)
+    assert str(told.value) == (
+        "tritonserver ended before it was ready: failed to load 'double' version 1: Internal: RuntimeError: "
+        f"weights do not fit (its log: {server.log})"
+    )
 
 
 def test_it_dies_with_the_process_that_started_it(double: Double, tmp_path: Path) -> None:
@@ -62,6 +68,32 @@ def test_it_dies_with_the_process_that_started_it(double: Double, tmp_path: Path
     assert family, "the server had no process to look at"
     _, alive = psutil.wait_procs(family, timeout=10)
     assert alive == []
+
+
+@pytest.mark.parametrize("name", ["with a space", "Zahlungen für Österreich", 'quote"d $(echo)', "deep/" + "long" * 50])
+def test_any_path_serves(double: Double, tmp_path: Path, name: str) -> None:
+    """Triton starts its interpreters by an unquoted `bash -c` line: no path in it may come from where we are."""
+    repository = tmp_path / name / "repository"
+    shutil.copytree(double(), repository)
+    with Triton(repository, tmp_path / name / "run") as server:
+        server.wait_ready(60)
+        assert server.config("double")["name"] == "double"
+
+
+def test_shared_memory_of_a_killed_starter_is_freed(double: Double, tmp_path: Path) -> None:
+    """The next server frees it; that of a living one stays."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    left, living = (Path(f"/dev/shm/fraudloop_{pid}_1_x") for pid in (gone.pid, os.getpid()))
+    try:
+        left.touch()
+        living.touch()
+        with Triton(double(), tmp_path / "run"):
+            assert not left.exists()
+            assert living.exists()
+    finally:
+        left.unlink(missing_ok=True)
+        living.unlink(missing_ok=True)
 
 
 def test_a_missing_library_names_the_debian_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,70 @@
+"""What it costs that the local cloud keeps its state: `python -m benchmarks.cloud_state [WRITES]`.
+
+Prints ratios of two clouds that are asked the same on this machine, one after the other, and counts of bytes.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from local.aws import resources
+from local.aws.resources import ARTIFACTS, TABLE, client
+from local.footprint import on_disk
+from local.process import answers, end, free_port, spawn
+
+BODY = b"x" * 20_000
+
+
+def main(writes: int) -> None:
+    """Write, read, kill, start again."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        plain, kept = _asked(writes, None), _asked(writes, folder)
+        for what in plain:
+            print(f"{what:<18} {kept[what] / plain[what]:5.2f} × without state")
+        print(f"{'on disk':<18} {on_disk(folder) / (writes * len(BODY)):5.2f} × the objects' bytes")
+        print(f"{'start, full':<18} {_started(folder)[1] / _started(None)[1]:5.2f} × an empty one")
+
+
+def _asked(writes: int, folder: Path | None) -> dict[str, float]:
+    (process, url), _ = _started(folder)
+    try:
+        if folder is None:
+            resources.create(url)
+        s3, dynamodb = client("s3", url), client("dynamodb", url)
+        return {
+            "an object": _timed(writes, lambda n: s3.put_object(Bucket=ARTIFACTS, Key=str(n), Body=BODY)),
+            "an item": _timed(writes, lambda n: dynamodb.put_item(TableName=TABLE, Item=_key(n))),
+            "reading an object": _timed(writes, lambda n: s3.get_object(Bucket=ARTIFACTS, Key=str(n))["Body"].read()),
+            "reading an item": _timed(writes, lambda n: dynamodb.get_item(TableName=TABLE, Key=_key(n))),
+        }
+    finally:
+        end(process)
+
+
+def _key(n: int) -> dict[str, dict[str, str]]:
+    return {"pk": {"S": str(n)}, "sk": {"S": "x"}}
+
+
+def _timed(times: int, call: object) -> float:
+    assert callable(call)
+    begun = time.monotonic()
+    for n in range(times):
+        call(n)
+    return time.monotonic() - begun
+
+
+def _started(folder: Path | None) -> tuple[tuple[subprocess.Popen[bytes], str], float]:
+    port, begun = free_port(), time.monotonic()
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "local.aws.server", str(port), *([str(folder)] if folder else [])]
+    process = spawn(command, log=subprocess.DEVNULL)
+    while not answers(url):
+        time.sleep(0.02)
+    return (process, url), time.monotonic() - begun
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1000)
