@@ -13,7 +13,7 @@ FAILED_PRECONDITION, ABORTED, INTERNAL, UNAVAILABLE, UNAUTHENTICATED = 9, 10, 13
 
 
 class ApiError(Exception):
-    """A refusal; `code` is the gRPC status code, `external` what KFP tells the user besides (None: the gateway's own)."""
+    """A refusal; `code` is gRPC's, `external` what KFP tells the user besides (None: the gateway itself refuses)."""
 
     def __init__(self, status: int, code: int, message: str, external: str | None = None) -> None:
         super().__init__(message)

@@ -9,9 +9,11 @@ from typing import Any
 
 Document = dict[str, Any]
 
-# `scope` is what a listing asks for: an experiment, a pipeline (of its versions) or a namespace.
+# `scope` is what a listing asks for: an experiment, a pipeline (of its versions) or, of these two, a namespace.
+SCOPES = {"run": "experiment_id", "recurring_run": "experiment_id", "pipeline_version": "pipeline_id"}
+CASES = " ".join(f"WHEN '{kind}' THEN json_extract(body, '$.{key}')" for kind, key in SCOPES.items())
 COLUMNS = {
-    "scope": "coalesce(json_extract(body, '$.experiment_id'), '')",
+    "scope": f"coalesce(CASE kind {CASES} ELSE json_extract(body, '$.namespace') END, '')",
     "created": "coalesce(json_extract(body, '$.created_at'), '')",
     "name": "coalesce(json_extract(body, '$.display_name'), '')",
 }
@@ -47,7 +49,7 @@ class DocumentStore:
 
     def put(self, kind: str, key: str, body: Document) -> None:
         """Write a document, new or known."""
-        scope = body.get("experiment_id") or body.get("pipeline_id") or body.get("namespace") or ""
+        scope = body.get(SCOPES.get(kind, "namespace")) or ""
         row = (kind, key, json.dumps(body), scope, body.get("created_at", ""), body.get("display_name", ""))
         with self.lock:
             self._db.execute(
@@ -67,7 +69,7 @@ class DocumentStore:
         return self.find(kind, "1", ())
 
     def find(self, kind: str, where: str, values: Sequence[Any], rest: str = "ORDER BY number") -> list[Document]:
-        """The documents of a kind for which an SQL expression holds; the caller writes the SQL, requests only values."""
+        """The documents of a kind for which an SQL expression holds; the SQL is the caller's own, never a request's."""
         sql = f"SELECT body FROM documents WHERE kind = ? AND ({where}) {rest}"
         with self.lock:
             rows = self._db.execute(sql, (kind, *values)).fetchall()

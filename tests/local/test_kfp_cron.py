@@ -1,4 +1,4 @@
-"""Cron expressions as robfig/cron v1.2.0 (the version in KFP's go.mod) reads them: parser.go, spec.go, constantdelay.go."""
+"""Cron as robfig/cron v1.2.0 reads it, the version in KFP's go.mod: parser.go, spec.go, constantdelay.go."""
 
 from datetime import UTC, datetime, timedelta
 
