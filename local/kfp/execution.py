@@ -40,7 +40,6 @@ def run(order: dict[str, Any]) -> int:
     _note_tasks(folder / TASKS, terminated)
     _take_null()
     _hand_over_as_go_does()
-    _tell_final_status_as_the_driver_does(folder.name)
     try:
         local.init(
             local.SubprocessRunner(use_venv=False),
@@ -50,6 +49,7 @@ def run(order: dict[str, Any]) -> int:
         )
         spec = json.loads(Path(order["spec"]).read_text(encoding="utf-8"))
         pipeline = json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
+        _tell_final_status_as_the_driver_does(f"{pipeline.pipeline_info.name}-{folder.name[:5]}")
         # Not `load_component_from_file(…)(…)`: that runs a pipeline as a component if both have the same name.
         pipeline_orchestrator.run_local_pipeline(pipeline, order["arguments"])
     except BaseException as error:
@@ -104,11 +104,21 @@ def _take_null() -> None:
 
 
 def _hand_over_as_go_does() -> None:
-    """A component gets its input as JSON that Go's protojson wrote: a whole number has no point, at any depth."""
+    """A component gets its input as JSON that Go's protojson wrote: a whole number has no point, at any depth.
+
+    And the driver leaves out a parameter that is null, so that the component's own default counts.
+    """
     write = executor_input_utils.executor_input_to_dict
 
-    def written(*args: Any, **kwargs: Any) -> Any:
-        told = write(*args, **kwargs)
+    def written(executor_input: Any, component_spec: Any) -> Any:
+        values = executor_input.inputs.parameter_values
+        for name in [name for name in values if values[name].WhichOneof("kind") in (None, "null_value")]:
+            default = component_spec.input_definitions.parameters[name].default_value
+            if default.WhichOneof("kind"):
+                values[name].CopyFrom(default)
+            else:
+                del values[name]
+        told = write(executor_input, component_spec)
         inputs = told.get("inputs", {})
         if "parameterValues" in inputs:
             inputs["parameterValues"] = whole(inputs["parameterValues"])
@@ -117,7 +127,7 @@ def _hand_over_as_go_does() -> None:
     executor_input_utils.executor_input_to_dict = written
 
 
-def _tell_final_status_as_the_driver_does(run_name: str) -> None:
+def _tell_final_status_as_the_driver_does(workflow: str) -> None:
     """An exit handler hears COMPLETE or FAILED, and an empty error.
 
     Upstream 2.17.0, backend/src/v2/driver/resolve.go: the state is that of an ML Metadata execution, and "TODO:
@@ -133,7 +143,7 @@ def _tell_final_status_as_the_driver_does(run_name: str) -> None:
                 arguments[name] = {
                     "state": {"SUCCEEDED": "COMPLETE"}.get(told["state"], told["state"]),
                     "pipelineTaskName": told["pipeline_task_name"],
-                    "pipelineJobResourceName": run_name,
+                    "pipelineJobResourceName": workflow,
                     "error": {},
                 }
         return arguments

@@ -90,7 +90,7 @@ def until(ask, run_id, *states):
 
 
 def test_an_error_is_a_google_rpc_status(ask):
-    """grpc-gateway v2 (runtime/errors.go), common/util/error.go (GRPCStatus): no `error`; the user's text in details."""
+    """grpc-gateway v2 (errors.go), common/util/error.go (GRPCStatus): no `error`; the user's text in details."""
     status, body = ask("GET", "/runs/nothing")
     assert (status, sorted(body), body["code"]) == (404, ["code", "details", "message"], 5)
     assert body["message"] == (
@@ -252,7 +252,7 @@ def test_an_active_run_can_be_archived(run, ask):
 
 
 def test_an_archived_experiment_takes_its_runs_along(run, ask):
-    """experiment_store.go: all its runs are archived, and stay so. New ones are *not* refused: CreateRun never looks."""
+    """experiment_store.go: all its runs are archived, and stay so. New ones are not refused: CreateRun never looks."""
     experiment = ask("POST", "/experiments", {"display_name": "to archive"})[1]["experiment_id"]
     run_id = run(experiment_id=experiment)[1]["run_id"]
     assert ask("POST", f"/experiments/{experiment}:archive") == (200, {})
