@@ -41,7 +41,7 @@ def publish(
 ) -> list[Published]:
     """Upload every pipeline of `directory`'s definitions.json that KFP does not have yet.
 
-    A multi-user KFP looks a pipeline up in exactly one namespace, so it must be made in it; a single-user one ignores it.
+    A multi-user KFP looks a pipeline up in exactly one namespace, so it is made there; a single-user one ignores it.
 
     Raises:
         StaleVersion: a file does not have the hash that the definitions give it. Checked for all before anything is uploaded.
