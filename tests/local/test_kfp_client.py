@@ -179,3 +179,50 @@ def test_a_second_equal_run_really_runs(client, package):
     done = [wait(client, run.run_id) for run in runs]
     assert len({one.run_id for one in done}) == 2
     assert all(one.run_details.task_details for one in done)
+
+
+def test_experiments_as_the_client_means_them(client):
+    """Upstream's client_test.py: an existing one is given back, a missing one is a ValueError, one must be named."""
+    made = client.create_experiment("client-test", description="what it is for")
+    assert client.create_experiment("client-test").experiment_id == made.experiment_id
+    assert client.get_experiment(experiment_name="client-test").description == "what it is for"
+    assert client.get_experiment(experiment_id=made.experiment_id).display_name == "client-test"
+    with pytest.raises(ValueError, match="No experiment is found"):
+        client.get_experiment(experiment_name="nobody's")
+    with pytest.raises(ValueError, match="Either experiment_id or experiment_name"):
+        client.get_experiment()
+    client.archive_experiment(made.experiment_id)
+    assert client.get_experiment(experiment_id=made.experiment_id).storage_state == "ARCHIVED"
+    client.unarchive_experiment(made.experiment_id)
+    client.delete_experiment(made.experiment_id)
+    with pytest.raises(kfp_server_api.ApiException, match="404"):
+        client.get_experiment(experiment_id=made.experiment_id)
+
+
+def test_pipelines_as_the_client_means_them(client, package):
+    """client_test.py: uploads by function, with and without a name; list, read, delete."""
+    made = client.upload_pipeline_from_pipeline_func(one_step)
+    assert (made.name, made.display_name) == ("one-step", "one-step")
+    named = client.upload_pipeline_from_pipeline_func(one_step, pipeline_name="Named", description="told")
+    assert client.get_pipeline(named.pipeline_id).description == "told"
+    version = client.upload_pipeline_version_from_pipeline_func(one_step, "second", pipeline_name="Named")
+    read = client.get_pipeline_version(named.pipeline_id, version.pipeline_version_id)
+    assert (read.display_name, read.pipeline_spec["pipelineInfo"]["name"]) == ("second", "one-step")
+    listed = client.list_pipelines(page_size=200, sort_by="created_at desc").pipelines
+    assert {"one-step", "Named"} <= {one.display_name for one in listed}
+    with pytest.raises(kfp_server_api.ApiException, match="cascade"):
+        client.delete_pipeline(named.pipeline_id)
+    for one in client.list_pipeline_versions(named.pipeline_id).pipeline_versions:
+        client.delete_pipeline_version(named.pipeline_id, one.pipeline_version_id)
+    client.delete_pipeline(named.pipeline_id)
+    assert client.get_pipeline_id("Named") is None
+
+
+def test_runs_as_the_client_means_them(client, package):
+    """A filter as client.py's docstring has it, terminate, and health."""
+    run = client.create_run_from_pipeline_package(package(one_step), arguments={"seconds": 60}, run_name="to terminate")
+    told = {"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": "to terminate"}]}
+    assert [one.run_id for one in client.list_runs(filter=json.dumps(told)).runs] == [run.run_id]
+    client.terminate_run(run.run_id)
+    assert wait(client, run.run_id).state == "FAILED"
+    assert client.get_kfp_healthz().multi_user is False
