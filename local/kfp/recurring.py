@@ -3,9 +3,10 @@
 import logging
 import threading
 import uuid
+from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import takewhile
+from itertools import chain, islice, takewhile
 
 from local.kfp import clock, cron
 from local.kfp.errors import ApiError, internal, invalid, not_found
@@ -35,7 +36,7 @@ class RecurringRuns:
         self._store, self._registry, self._runs, self._now = store, registry, runs, now
 
     def create(self, body: Document) -> Document:
-        """A new recurring run; its first slot is later than now, and than its start time.
+        """A new recurring run; its first slot is later than its start time or, without one, than now.
 
         It is enabled only if its mode says ENABLE (api_converter.go, toModelJobEnabled: unspecified is disabled).
         """
@@ -67,7 +68,7 @@ class RecurringRuns:
             "max_concurrency": str(most),
             "no_catchup": bool(body.get("no_catchup")),
             "created_at": clock.write(moment),
-            "_last_slot": clock.write(moment),
+            "_last_slot": _start_of(body.get("trigger") or {}) or clock.write(moment),
             "_index": 0,
         }
         return self._switch(recurring, body.get("mode") == "ENABLE")
@@ -116,19 +117,23 @@ class RecurringRuns:
 
     def _start_due(self, recurring: Document) -> None:
         moment = self._now()
-        due = list(
-            takewhile(lambda slot: slot <= moment, slots(recurring["trigger"], clock.read(recurring["_last_slot"])))
-        )
-        if not due:
+        rest = takewhile(lambda slot: slot <= moment, self._slots(recurring))
+        if (first := next(rest, None)) is None:
             return
-        if recurring["no_catchup"]:
-            due = due[-1:]
-        free = int(recurring["max_concurrency"]) - self._active(recurring["recurring_run_id"])
-        for slot in due[: max(free, 0)]:  # what finds no room stays due
+        due = chain([first], rest)
+        free = max(int(recurring["max_concurrency"]) - self._active(recurring["recurring_run_id"]), 0)
+        latest = deque(due, maxlen=1) if recurring["no_catchup"] else due
+        for slot in islice(latest, free):  # what finds no room stays due
             recurring["_index"] += 1
             recurring["_last_slot"] = clock.write(slot)
             self._store.put("recurring_run", recurring["recurring_run_id"], recurring)
             self._start(recurring, slot)
+
+    def _slots(self, recurring: Document) -> Iterator[datetime]:
+        """scheduled_workflow.go: those after the last one; without a trigger, the creation's, once."""
+        if recurring["trigger"]:
+            return slots(recurring["trigger"], clock.read(recurring["_last_slot"]))
+        return iter(() if recurring["_index"] else (clock.read(recurring["created_at"]),))
 
     def _start(self, recurring: Document, slot: datetime) -> None:
         told = {name: recurring[name] for name in KEPT if name in recurring}
@@ -155,6 +160,12 @@ class RecurringRuns:
         recurring["updated_at"] = clock.write(self._now())
         self._store.put("recurring_run", recurring["recurring_run_id"], recurring)
         return recurring
+
+
+def _start_of(trigger: Document) -> str:
+    """getEffectiveLastJobTime: before the first slot the start time counts, even if it lies in the past."""
+    schedule: Document = trigger.get("cron_schedule") or trigger.get("periodic_schedule") or {}
+    return str(schedule.get("start_time") or "")
 
 
 def slots(trigger: Document, after: datetime) -> Iterator[datetime]:

@@ -246,3 +246,21 @@ def test_an_archived_experiments_recurring_runs_are_disabled(server, create, clo
     clock.move(hours=1)
     server.recurring.tick()
     assert names(server) == []
+
+
+def test_without_a_trigger_it_runs_once(server, package):
+    """scheduled_workflow.go, getNextScheduledEpochForOneTimeRun."""
+    pipeline = connect(server).upload_pipeline(package, pipeline_name="once").pipeline_id
+    body = {"display_name": "once", "max_concurrency": "2", "mode": "ENABLE"}
+    server.recurring.create(body | {"pipeline_version_reference": {"pipeline_id": pipeline}})
+    for _ in range(3):
+        server.recurring.tick()
+    assert names(server) == ["once-1"]
+
+
+@pytest.mark.parametrize(("no_catchup", "hours"), [(False, [10, 11, 12]), (True, [12])])
+def test_a_start_time_in_the_past_is_caught_up_from(server, create, no_catchup, hours):
+    """cron_schedule.go, getEffectiveLastJobTime: the start time, not the creation, if nothing was triggered yet."""
+    create(start_time="2026-11-24T09:30:00Z", no_catchup=no_catchup, max_concurrency=10)
+    server.recurring.tick()
+    assert [int(run["scheduled_at"][11:13]) for run in server.runs.all()] == hours
