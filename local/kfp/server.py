@@ -16,13 +16,14 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from local.kfp import clock
 from local.kfp.access import Access, User
-from local.kfp.api import World, create_app
+from local.kfp.api import create_app
 from local.kfp.errors import ApiError
 from local.kfp.faults import Faults, install
 from local.kfp.launcher import Launcher
 from local.kfp.pipelines import Registry
 from local.kfp.recurring import RecurringRuns
 from local.kfp.runs import Runs
+from local.kfp.serving import World
 from local.kfp.store import DocumentStore
 
 
