@@ -23,7 +23,8 @@ def create_app(world: World) -> Flask:
     app = Flask("local.kfp")
     app.register_error_handler(ApiError, lambda error: (jsonify(error.body()), error.status))
     app.register_error_handler(HTTPException, _http_error)
-    about = {"multi_user": world.access.multi_user}
+    about = {"commit_sha": "unknown", "tag_name": "unknown", "multi_user": world.access.multi_user}
+    about |= {"pipeline_store": "database"}
     app.add_url_rule(f"{PREFIX}/healthz", view_func=lambda: jsonify(about), endpoint="healthz")
     for blueprint in (
         _experiments(world),

@@ -57,7 +57,7 @@ def ran(world: Environment, pipeline: Any) -> str:
         file = Path(folder) / "pipeline.yaml"
         compiler.Compiler().compile(pipeline, str(file))
         uploads = kfp.PipelineUploadServiceApi(world.kfp)
-        uploaded = uploads.upload_pipeline(str(file), name=name, _request_timeout=PATIENCE)
+        uploaded = uploads.upload_pipeline(str(file), name=name, namespace=world.namespace, _request_timeout=PATIENCE)
     try:
         return _run(world, name, uploaded.pipeline_id)
     finally:
