@@ -89,6 +89,8 @@ def test_multi_user_rights_are_in_the_profile_and_bind_the_accounts_that_get_tok
         {"kind": "ServiceAccount", "name": token["name"], "namespace": token["namespace"]}
     ]
     assert controller["metadata"]["namespace"] == "fraudloop"
+    subject = f"system:serviceaccount:{token['namespace']}:{token['name']}"
+    assert subject in (ROOT / "deploy/aws/roles.yaml").read_text()  # not in the namespace in which runs live
     for one in objects:
         for rule in one.get("rules", ()):
             assert "*" not in (*rule["verbs"], *rule["resources"], *rule["apiGroups"])
