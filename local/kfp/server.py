@@ -1,7 +1,7 @@
 """The embedded KFP endpoint: v2beta1 REST on loopback over `kfp.local`, one process a run.
 
 A stand-in for the KFP API server, Argo and Kubernetes on one machine. Images, resources, nodes, service accounts and
-pipeline roots other than a local folder mean nothing here; states, errors, filters and pages are the real server's.
+pipeline roots other than a local folder mean nothing here; states, errors, filters and pages are those of KFP 2.17.0.
 """
 
 import logging

@@ -91,6 +91,8 @@ def test_multi_user_rights_are_in_the_profile_and_bind_the_accounts_that_get_tok
     assert controller["metadata"]["namespace"] == "fraudloop"
     subject = f"system:serviceaccount:{token['namespace']}:{token['name']}"
     assert subject in (ROOT / "deploy/aws/roles.yaml").read_text()  # not in the namespace in which runs live
+    (admitted,) = of_kind(objects, "NetworkPolicy")["spec"]["ingress"]
+    assert admitted["from"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "fraudloop"}}}]
     for one in objects:
         for rule in one.get("rules", ()):
             assert "*" not in (*rule["verbs"], *rule["resources"], *rule["apiGroups"])
