@@ -106,6 +106,7 @@ class Schedules:
     experiment: str
     nightly: Nightly
     namespace: str = ""
+    service_account: str = ""
 
     def all(self) -> list[Recurring]:
         """Our recurring runs, the oldest first."""
@@ -141,6 +142,7 @@ class Schedules:
             pipeline_id=pipeline,
             version_id=version,
             enable_caching=False,
+            service_account=self.service_account or None,
         )
         for old in former:
             self.client.delete_recurring_run(old.id)

@@ -122,7 +122,7 @@ def _schedules(app: App, nightly: str, without: bool) -> Schedules:
             ssl_ca_cert=settings.kfp_ca or None,
         )
     keeper = NoNightly() if without else EventBridge(app.client("scheduler"), nightly)
-    return Schedules(client, settings.kfp_experiment, keeper, settings.kfp_namespace)
+    return Schedules(client, settings.kfp_experiment, keeper, settings.kfp_namespace, settings.kfp_service_account)
 
 
 def register(app: typer.Typer) -> None:

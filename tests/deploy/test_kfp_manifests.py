@@ -20,8 +20,8 @@ def overlay(request):
 def test_applying_upstream_again_takes_nothing_away(overlay):
     """Both objects that it shares with us are left out of it; whatever else it has, it does not name ours."""
     upstream = yaml.safe_load((KFP / "upstream/kustomization.yaml").read_text())
-    deleted = [yaml.safe_load(one["patch"]) for one in upstream["patches"]]
-    assert all(one["$patch"] == "delete" for one in deleted)
+    patches = [yaml.safe_load(one["patch"]) for one in upstream["patches"]]
+    deleted = [one for one in patches if one.get("$patch") == "delete"]
     assert {(one["kind"], one["metadata"]["name"]) for one in deleted} == SHARED
     ours = {(one["kind"], one["metadata"]["name"]) for one in overlay}
     assert ours >= SHARED
@@ -38,6 +38,10 @@ def test_the_stages_have_an_account_of_their_own(overlay):
         for rule in role["rules"]:
             assert not {"secrets", "pods/exec", "deployments"} & set(rule["resources"])
             assert rule["resources"] != ["pods"] or rule["verbs"] == ["get"]
+    upstream = yaml.safe_load((KFP / "upstream/kustomization.yaml").read_text())["patches"]
+    (server,) = (one for one in (yaml.safe_load(one["patch"]) for one in upstream) if one["kind"] == "Deployment")
+    (container,) = server["spec"]["template"]["spec"]["containers"]
+    assert container["env"] == [{"name": "DEFAULTPIPELINERUNNERSERVICEACCOUNT", "value": account}]
     template = (ROOT / "template.yaml").read_text()
     for file in (
         template,

@@ -85,7 +85,7 @@ def eventbridge(system):
 
 @pytest.fixture
 def both(server, eventbridge):
-    return Schedules(kfp.Client(host=server.url), "fraudloop", eventbridge)
+    return Schedules(kfp.Client(host=server.url), "fraudloop", eventbridge, service_account="fraudloop-stage")
 
 
 @pytest.mark.parametrize(("given", "meant"), [("0 2 * * *", "0 0 2 * * *"), ("30 3 * * 1", "0 30 3 * * 1")])
@@ -133,6 +133,7 @@ def test_it_triggers(both, server, clock):
     server.recurring.tick()
     client = kfp.Client(host=server.url)
     [first] = client.list_runs().runs
+    assert first.service_account == "fraudloop-stage"
     assert first.display_name == f"{NAME}-1"
     assert client.wait_for_run_completion(first.run_id, timeout=60).state == "SUCCEEDED"
     clock.now += timedelta(days=7)
