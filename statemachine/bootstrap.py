@@ -96,6 +96,7 @@ class App:
             namespace=s.kfp_namespace,
             service_account=s.kfp_service_account,
             token=Secret(s.kfp_token, s.kfp_token_secret, lambda: self.client("secretsmanager")),
+            ca=s.kfp_ca,
         )
         models = frozenset(name for name, policy in self.policies.items() if policy.engine == "sagemaker")
         return self._engines(kfp, models) if models else kfp

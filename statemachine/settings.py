@@ -24,6 +24,7 @@ class Settings:
     definitions: Mapping[str, str] = field(default_factory=dict)
     hints_queue_url: str = ""
     kfp_url: str = ""
+    kfp_ca: str = ""
     kfp_namespace: str = ""
     kfp_experiment: str = "fraudloop"
     kfp_service_account: str = ""
@@ -55,6 +56,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
         definitions=_definitions(environment.get("FRAUDLOOP_DEFINITIONS", "")),
         hints_queue_url=environment.get("FRAUDLOOP_HINTS_QUEUE_URL", ""),
         kfp_url=environment.get("FRAUDLOOP_KFP_URL", ""),
+        kfp_ca=environment.get("FRAUDLOOP_KFP_CA", ""),
         kfp_namespace=environment.get("FRAUDLOOP_KFP_NAMESPACE", ""),
         kfp_experiment=environment.get("FRAUDLOOP_KFP_EXPERIMENT", "fraudloop"),
         kfp_service_account=environment.get("FRAUDLOOP_KFP_SERVICE_ACCOUNT", ""),

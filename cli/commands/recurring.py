@@ -5,6 +5,7 @@ Going from one scheduler to the other stops the first before it starts the secon
 schedule, which running the command again mends, rather than two.
 """
 
+import json
 import sys
 from collections.abc import Mapping
 from contextlib import redirect_stdout
@@ -17,7 +18,7 @@ from statemachine.contracts.errors import Malformed, OperationRefused, Unknown, 
 
 NAME = "fraud-detection-daily"
 PIPELINE = "fraud-detection-end-to-end"
-NIGHT = "0 2 * * *"
+NIGHT = "0 0 2 * * *"  # seconds first
 ONE_AT_A_TIME = 1
 
 
@@ -105,6 +106,7 @@ class Schedules:
     experiment: str
     nightly: Nightly
     namespace: str = ""
+    service_account: str = ""
 
     def all(self) -> list[Recurring]:
         """Our recurring runs, the oldest first."""
@@ -120,7 +122,7 @@ class Schedules:
         """Let KFP keep the schedule: EventBridge's stops, older recurring runs of ours go, one new one stands.
 
         Raises:
-            Malformed: the cron expression has neither five nor six fields.
+            Malformed: the cron expression has not six fields.
             Unknown: the pipeline version was not published.
         """
         pipeline, version = self._version(version_name)
@@ -140,6 +142,7 @@ class Schedules:
             pipeline_id=pipeline,
             version_id=version,
             enable_caching=False,
+            service_account=self.service_account or None,
         )
         for old in former:
             self.client.delete_recurring_run(old.id)
@@ -176,23 +179,45 @@ class Schedules:
         return str(made.experiment_id)
 
     def _version(self, name: str) -> tuple[str, str]:
-        pipeline = self.client.get_pipeline_id(PIPELINE)
-        versions = self.client.list_pipeline_versions(pipeline, page_size=100).pipeline_versions if pipeline else ()
+        pipeline = self._pipeline()
+        exactly = _named(name)
+        versions = self.client.list_pipeline_versions(pipeline, page_size=100, filter=exactly).pipeline_versions
         found = [each for each in versions or () if each.display_name == name]
         if not found:
-            raise Unknown(f"KFP has no version {name!r} of {PIPELINE}; `fraudloop publish` uploads it")
-        return str(pipeline), str(found[0].pipeline_version_id)
+            raise _unpublished(name)
+        return pipeline, str(found[0].pipeline_version_id)
+
+    def _pipeline(self) -> str:
+        """Not `get_pipeline_id`, which knows no namespace."""
+        listed = self.client.list_pipelines(page_size=100, filter=_named(PIPELINE), namespace=self.namespace or None)
+        found = [each for each in listed.pipelines or () if each.display_name == PIPELINE]
+        if not found:
+            raise _unpublished(PIPELINE)
+        return str(found[0].pipeline_id)
+
+
+def _unpublished(name: str) -> Unknown:
+    return Unknown(f"KFP has no version {name!r} of {PIPELINE}; `fraudloop publish` uploads it")
+
+
+def _named(name: str) -> str:
+    return json.dumps({"predicates": [{"operation": 1, "key": "display_name", "string_value": name}]})
 
 
 def six_fields(cron: str) -> str:
-    """KFP's cron begins with seconds. Its parser takes five fields too, and reads the first as *seconds*.
+    """The expression, if KFP reads it as it is meant: seconds first, or a descriptor (`@daily`, `@every 8h`).
 
-    So the plan's `0 2 * * *` would fire every hour at :02; with a leading 0 it means two o'clock.
+    KFP takes five fields too, and reads the first as seconds: the plan's `0 2 * * *` fires every hour at :02.
+
+    Raises:
+        Malformed: it has not six fields; for five, the message gives the right six.
     """
     fields = cron.split()
-    if len(fields) not in (5, 6):
-        raise Malformed(f"{cron!r} has {len(fields)} fields; cron takes five (minute first) or six (second first)")
-    return " ".join(["0", *fields] if len(fields) == 5 else fields)
+    if cron.startswith("@") or len(fields) == 6:
+        return " ".join(fields)
+    if len(fields) == 5:
+        raise Malformed(f"KFP's cron begins with seconds, and would read {cron!r} so; you mean '0 {' '.join(fields)}'")
+    raise Malformed(f"{cron!r} has {len(fields)} fields; KFP's cron takes six, seconds first: '{NIGHT}'")
 
 
 def _recurring(run: Any) -> Recurring:

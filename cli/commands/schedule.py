@@ -38,7 +38,7 @@ def show(nightly: Name = NIGHTLY, no_nightly: Without = False, as_json: Json = F
 @schedule.command("kfp")
 def use_kfp(
     model: Annotated[str, typer.Argument(help="A model of fraudloop.toml.")] = "fraud",
-    cron: Annotated[str, typer.Option(help="Five fields, or six with seconds first; UTC.")] = NIGHT,
+    cron: Annotated[str, typer.Option(help="Six fields, seconds first, or @daily; UTC.")] = NIGHT,
     nightly: Name = NIGHTLY,
     no_nightly: Without = False,
     as_json: Json = False,
@@ -115,9 +115,14 @@ def _schedules(app: App, nightly: str, without: bool) -> Schedules:
     settings = app.settings
     with warnings.catch_warnings():  # kfp tells each client that it needs KFP 2
         warnings.simplefilter("ignore", FutureWarning)
-        client = kfp.Client(host=settings.kfp_url, namespace=settings.kfp_namespace or "kubeflow")
+        client = kfp.Client(
+            host=settings.kfp_url,
+            namespace=settings.kfp_namespace or "kubeflow",
+            existing_token=settings.kfp_token or None,
+            ssl_ca_cert=settings.kfp_ca or None,
+        )
     keeper = NoNightly() if without else EventBridge(app.client("scheduler"), nightly)
-    return Schedules(client, settings.kfp_experiment, keeper, settings.kfp_namespace)
+    return Schedules(client, settings.kfp_experiment, keeper, settings.kfp_namespace, settings.kfp_service_account)
 
 
 def register(app: typer.Typer) -> None:

@@ -20,6 +20,7 @@ RUNTIME = "python3.12"  # template.yaml says the same; a test compares
 # What the runtime brings (its documentation lists boto3 and, through it, these): never packaged.
 BROUGHT = frozenset({"boto3", "botocore", "s3transfer", "jmespath", "python-dateutil", "six", "urllib3"})
 FILES = (ROOT / "fraudloop.toml", ROOT / "build/pipelines/definitions.json")
+CA = ROOT / "kfp-ca.pem"  # of a KFP with a private certificate: KfpCa in template.yaml names it
 PIPELINES = ROOT / "build/pipelines"  # so that one can see what a run began with
 BYTE_CODE = ("-q", "--invalidation-mode", "unchecked-hash")
 
@@ -36,6 +37,8 @@ def package(handler: str, destination: Path) -> list[str]:
         if not file.exists():
             raise SystemExit(f"{file.relative_to(ROOT)} is missing: run `make build` first")
         _copy(file, destination / file.name)
+    if CA.exists():
+        _copy(CA, destination / CA.name)
     for compiled in sorted(PIPELINES.glob("*.yaml")):
         _copy(compiled, destination / "pipelines" / compiled.name)
     compile_for_runtime(destination)

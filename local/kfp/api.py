@@ -1,144 +1,116 @@
-"""The v2beta1 REST routes, as Flask: what a request says becomes one call, what comes back becomes JSON."""
+"""The v2beta1 REST routes, as Flask: what a request says becomes one call, what comes back becomes JSON.
 
-from collections.abc import Callable, Sequence
-from typing import Any
+What is said before an error's message is upstream 2.17.0's: backend/src/apiserver/server/*_server.go.
+"""
+
+from collections.abc import Callable
 
 from flask import Blueprint, Flask, jsonify, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
-from local.kfp import listing
-from local.kfp.errors import ApiError, invalid
-from local.kfp.pipelines import Registry
-from local.kfp.recurring import RecurringRuns
-from local.kfp.runs import Runs
-from local.kfp.store import Document, DocumentStore
+from local.kfp import definition_api
+from local.kfp.errors import ApiError, doing
+from local.kfp.serving import NO_METHOD, World, body_of, listed, listed_by_experiment, sent, verb_of
 
 PREFIX = "/apis/v2beta1"
+# grpc-gateway v2, DefaultRoutingErrorHandler.
+ROUTING = {404: NO_METHOD, 405: (501, 12, "Method Not Allowed")}
 
 
-def create_app(
-    store: DocumentStore, registry: Registry, runs: Runs, recurring: RecurringRuns, visible: Callable[[Document], bool]
-) -> Flask:
-    """The application; `visible` says which runs a listing shows already."""
+def create_app(world: World) -> Flask:
+    """The application."""
     app = Flask("local.kfp")
     app.register_error_handler(ApiError, lambda error: (jsonify(error.body()), error.status))
     app.register_error_handler(HTTPException, _http_error)
-    app.add_url_rule(f"{PREFIX}/healthz", view_func=lambda: jsonify(multi_user=False), endpoint="healthz")
+    about = {"commit_sha": "unknown", "tag_name": "unknown", "multi_user": world.access.multi_user}
+    about |= {"pipeline_store": "database"}
+    app.add_url_rule(f"{PREFIX}/healthz", view_func=lambda: jsonify(about), endpoint="healthz")
     for blueprint in (
-        _experiments(store, registry),
-        _pipelines(store, registry),
-        _runs(runs, visible),
-        _recurring(recurring),
+        _experiments(world),
+        definition_api.pipelines(world),
+        definition_api.uploads(world),
+        _runs(world),
+        _recurring(world),
     ):
         app.register_blueprint(blueprint, url_prefix=PREFIX)
     return app
 
 
-def _experiments(store: DocumentStore, registry: Registry) -> Blueprint:
+def _experiments(world: World) -> Blueprint:
     api = Blueprint("experiments", __name__)
 
     @api.post("/experiments")
     def create() -> ResponseReturnValue:
-        return jsonify(registry.create_experiment(_body()))
+        body = body_of("V2beta1Experiment")
+        body["namespace"] = world.access.namespace(body.get("namespace"))
+        with doing("Failed to create a experiment"):
+            world.check("create", "experiments", body["namespace"])
+            return sent(world.registry.create_experiment(body))
 
     @api.get("/experiments")
     def every() -> ResponseReturnValue:
-        return _listed(store.all("experiment"), "experiment", "experiments")
+        namespace = world.access.namespace(request.args.get("namespace"))
+        with doing("List experiments failed"):
+            world.check("list", "experiments", namespace)
+            return listed(world, "experiment", "experiments", namespace if world.access.multi_user else None)
 
     @api.get("/experiments/<key>")
     def one(key: str) -> ResponseReturnValue:
-        return jsonify(registry.get("experiment", key))
+        with doing("Failed to fetch experiment"):
+            return sent(world.known("experiment", key, "get", "experiments"))
 
     @api.delete("/experiments/<key>")
     def delete(key: str) -> ResponseReturnValue:
-        registry.delete("experiment", key)
+        with doing("Failed to delete experiment"):
+            world.known("experiment", key, "delete", "experiments")
+            world.registry.delete("experiment", key)
+        return jsonify({})
+
+    @api.post("/experiments/<key>:<verb>")
+    def act(key: str, verb: str) -> ResponseReturnValue:
+        verb_of({"archive": None, "unarchive": None}, verb)
+        with doing(f"Failed to {verb} experiment"):
+            if world.access.multi_user:  # else, as upstream has it, one that is not there is no error
+                world.known("experiment", key, verb, "experiments")
+            state = "ARCHIVED" if verb == "archive" else "AVAILABLE"
+            world.registry.keep_experiment(key, storage_state=state)
+            if verb == "archive":
+                world.runs.archive_all_of(key)
+                world.recurring.disable_all_of(key)
         return jsonify({})
 
     return api
 
 
-def _pipelines(store: DocumentStore, registry: Registry) -> Blueprint:
-    api = Blueprint("pipelines", __name__)
-
-    @api.post("/pipelines")
-    def create() -> ResponseReturnValue:
-        return jsonify(registry.create_pipeline(_body()))
-
-    @api.get("/pipelines")
-    def every() -> ResponseReturnValue:
-        return _listed(store.all("pipeline"), "pipeline", "pipelines")
-
-    @api.get("/pipelines/<key>")
-    def one(key: str) -> ResponseReturnValue:
-        return jsonify(registry.get("pipeline", key))
-
-    @api.get("/pipelines/names/<name>")
-    def named(name: str) -> ResponseReturnValue:
-        return jsonify(registry.pipeline_named(name))
-
-    @api.delete("/pipelines/<key>")
-    def delete(key: str) -> ResponseReturnValue:
-        registry.delete("pipeline", key)
-        return jsonify({})
-
-    @api.post("/pipelines/upload")
-    def upload() -> ResponseReturnValue:
-        package = _uploaded()
-        name = request.args.get("name") or request.args.get("display_name") or package[0]
-        with store.lock:
-            pipeline = registry.create_pipeline({"name": name, "description": request.args.get("description")})
-            try:
-                registry.create_version(pipeline["pipeline_id"], name, package[1])
-            except ApiError:
-                registry.delete("pipeline", pipeline["pipeline_id"])
-                raise
-        return jsonify(pipeline)
-
-    @api.post("/pipelines/upload_version")
-    def upload_version() -> ResponseReturnValue:
-        package = _uploaded()
-        name = request.args.get("name") or request.args.get("display_name") or package[0]
-        description = request.args.get("description", "")
-        return jsonify(registry.create_version(request.args.get("pipelineid", ""), name, package[1], description))
-
-    @api.get("/pipelines/<key>/versions")
-    def versions(key: str) -> ResponseReturnValue:
-        registry.get("pipeline", key)
-        return _listed(registry.versions(key), "pipeline_version", "pipeline_versions")
-
-    @api.get("/pipelines/<key>/versions/<version>")
-    def version(key: str, version: str) -> ResponseReturnValue:
-        return jsonify(registry.get("pipeline_version", version))
-
-    @api.delete("/pipelines/<key>/versions/<version>")
-    def delete_version(key: str, version: str) -> ResponseReturnValue:
-        registry.delete("pipeline_version", version)
-        return jsonify({})
-
-    return api
-
-
-def _runs(runs: Runs, visible: Callable[[Document], bool]) -> Blueprint:
+def _runs(world: World) -> Blueprint:
     api = Blueprint("runs", __name__)
+    runs = world.runs
 
     @api.post("/runs")
     def create() -> ResponseReturnValue:
-        body = _body()
+        body = body_of("V2beta1Run")
         body.setdefault("experiment_id", request.args.get("experiment_id"))
-        return jsonify(runs.create(body))
+        with doing("Failed to create a new run"):
+            if world.access.multi_user:
+                world.check("create", "runs", world.namespace_of(body["experiment_id"]))
+            return sent(runs.create(body))
 
     @api.get("/runs")
     def every() -> ResponseReturnValue:
-        return _listed([run for run in runs.all() if visible(run)], "run", "runs")
+        with doing("Failed to list runs"):
+            return listed_by_experiment(world, "run", "runs", "runs", world.hidden())
 
     @api.get("/runs/<key>")
     def one(key: str) -> ResponseReturnValue:
-        return jsonify(runs.get(key))
+        with doing(f"Failed to get a run: Failed to fetch run {key}"):
+            return sent(world.known("run", key, "get", "runs"))
 
     @api.delete("/runs/<key>")
     def delete(key: str) -> ResponseReturnValue:
-        runs.delete(key)
+        with doing("Failed to delete a run"):
+            world.known("run", key, "delete", "runs")
+            runs.delete(key)
         return jsonify({})
 
     @api.post("/runs/<key>:<verb>")
@@ -149,89 +121,55 @@ def _runs(runs: Runs, visible: Callable[[Document], bool]) -> Blueprint:
             "archive": lambda run_id: runs.archive(run_id, "ARCHIVED"),
             "unarchive": lambda run_id: runs.archive(run_id, "AVAILABLE"),
         }
-        _verb(verbs, verb)(key)
+        call = verb_of(verbs, verb)
+        with doing(f"Failed to {verb} a run: Failed to {verb} run {key}"):
+            world.known("run", key, verb, "runs")
+            call(key)
         return jsonify({})
 
     return api
 
 
-def _recurring(recurring: RecurringRuns) -> Blueprint:
+def _recurring(world: World) -> Blueprint:
     api = Blueprint("recurringruns", __name__)
+    recurring = world.recurring
 
     @api.post("/recurringruns")
     def create() -> ResponseReturnValue:
-        return jsonify(recurring.create(_body()))
+        body = body_of("V2beta1RecurringRun")
+        with doing("Failed to create a recurring run"):
+            if world.access.multi_user:
+                world.check("create", "jobs", world.namespace_of(body.get("experiment_id")))
+            return sent(recurring.create(body))
 
     @api.get("/recurringruns")
     def every() -> ResponseReturnValue:
-        return _listed(recurring.all(), "recurring_run", "recurringRuns")
+        with doing("Failed to list recurring runs"):
+            return listed_by_experiment(world, "recurring_run", "recurringRuns", "jobs")
 
     @api.get("/recurringruns/<key>")
     def one(key: str) -> ResponseReturnValue:
-        return jsonify(recurring.get(key))
+        with doing("Failed to fetch a recurring run"):
+            return sent(world.known("recurring_run", key, "get", "jobs"))
 
     @api.delete("/recurringruns/<key>")
     def delete(key: str) -> ResponseReturnValue:
-        recurring.delete(key)
+        with doing("Failed to delete a recurring run"):
+            world.known("recurring_run", key, "delete", "jobs")
+            recurring.delete(key)
         return jsonify({})
 
     @api.post("/recurringruns/<key>:<verb>")
     def act(key: str, verb: str) -> ResponseReturnValue:
-        verbs: dict[str, Callable[[str], None]] = {
-            "enable": lambda one: recurring.switch(one, True),
-            "disable": lambda one: recurring.switch(one, False),
-        }
-        _verb(verbs, verb)(key)
+        verb_of({"enable": None, "disable": None}, verb)
+        with doing(f"Failed to {verb} a recurring run"):
+            world.known("recurring_run", key, verb, "jobs")
+            recurring.switch(key, verb == "enable")
         return jsonify({})
 
     return api
 
 
-def _listed(documents: Sequence[Document], kind: str, name: str) -> ResponseReturnValue:
-    """A page of what the request's experiment, filter, sort key and token select; an empty list is left out."""
-    if experiment := request.args.get("experiment_id"):
-        documents = [one for one in documents if one.get("experiment_id") == experiment]
-    found = listing.select(documents, request.args.get("filter"))
-    try:
-        size = int(request.args.get("page_size") or 0)
-    except ValueError as error:
-        raise invalid(f"page_size: {error}") from error
-    chosen, token = listing.page(
-        found,
-        kind,
-        page_size=size,
-        page_token=request.args.get("page_token", ""),
-        sort_by=request.args.get("sort_by", ""),
-    )
-    answer: Document = {"total_size": len(found)}
-    if chosen:
-        answer[name] = chosen
-    if token:
-        answer["next_page_token"] = token
-    return jsonify(answer)
-
-
-def _body() -> Document:
-    body = request.get_json(silent=True)
-    if not isinstance(body, dict):
-        raise invalid("the body is not a JSON object")
-    return body
-
-
-def _uploaded() -> tuple[str, bytes]:
-    file = request.files.get("uploadfile")
-    if file is None:
-        raise invalid("there is no uploadfile in the form")
-    return file.filename or "pipeline", file.read()
-
-
-def _verb(verbs: dict[str, Any], verb: str) -> Callable[[str], None]:
-    if verb not in verbs:
-        raise ApiError(404, 5, f"unknown method :{verb}")
-    known: Callable[[str], None] = verbs[verb]
-    return known
-
-
 def _http_error(error: HTTPException) -> ResponseReturnValue:
-    status = error.code or 500
-    return jsonify(ApiError(status, 5 if status == 404 else 2, error.description or error.name).body()), status
+    refused = ApiError(*ROUTING.get(error.code or 500, (error.code or 500, 2, error.description or error.name)))
+    return jsonify(refused.body()), refused.status

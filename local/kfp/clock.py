@@ -14,8 +14,8 @@ def now() -> datetime:
 
 
 def write(moment: datetime) -> str:
-    """RFC 3339, in UTC and with microseconds, so that it sorts as text."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    """RFC 3339, in UTC and in whole seconds, as KFP keeps them (`CreatedAtInSec`), so that it sorts as text."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def read(text: str) -> datetime:

@@ -16,7 +16,10 @@ from typing import Any, Protocol
 import psutil
 
 from local import process
+from local.kfp.layout import ERROR
 
+LONGEST_WAIT = 30.0  # seconds before a worker that cannot start is tried again
+LONGEST_REASON = 500
 LOG = logging.getLogger("local.kfp")
 
 
@@ -42,6 +45,8 @@ class Launcher:
         self._lock = threading.RLock()
         self._waiting: deque[dict[str, Any]] = deque()
         self._running: dict[str, int] = {}  # run → process group, 0 until the worker has said which
+        self._orders: dict[str, dict[str, Any]] = {}
+        self._stillborn = 0  # workers in a row that died before they were warm
         self._doomed: set[str] = set()
         self._worker: subprocess.Popen[bytes] | None = None
         self._stopping = self._warm = False
@@ -99,10 +104,11 @@ class Launcher:
         self._reader.start()
 
     def _feed(self) -> None:
-        while self._waiting and len(self._running) < self._parallelism:
+        while self._worker is not None and self._waiting and len(self._running) < self._parallelism:
             order = self._waiting.popleft()
             self._running[order["run_id"]] = 0
-            if self._worker is None or self._worker.stdin is None:
+            self._orders[order["run_id"]] = order
+            if self._worker.stdin is None:
                 return
             with suppress(
                 BrokenPipeError, ValueError
@@ -120,12 +126,12 @@ class Launcher:
             elif "ended" in message:
                 self._has_ended(message["ended"], message["code"])
             else:
-                self._warm = True
-        worker.wait()
+                self._warm, self._stillborn = True, 0
+        code = worker.wait()
         with suppress(BrokenPipeError):
             worker.stdin.close()
         worker.stdout.close()
-        self._worker_is_gone()
+        self._worker_is_gone(code)
 
     def _has_started(self, run_id: str, pid: int) -> None:
         with self._lock:
@@ -139,6 +145,7 @@ class Launcher:
     def _has_ended(self, run_id: str, code: int) -> None:
         with self._lock:
             group = self._running.pop(run_id, 0)
+            self._orders.pop(run_id, None)
             self._doomed.discard(run_id)
             self._feed()
         if group:
@@ -146,14 +153,42 @@ class Launcher:
                 os.killpg(group, signal.SIGKILL)  # a component's process may have outlived its run
         self._listener.ended(run_id, code)
 
-    def _worker_is_gone(self) -> None:
+    def _worker_is_gone(self, code: int) -> None:
+        """Its runs fail, and another takes its place; one that could not even import says why, and the next waits."""
         with self._lock:
-            lost, stopping = list(self._running), self._stopping
-            if not stopping:
-                LOG.error("the worker is gone; %d runs with it", len(lost))
-                self._start_worker()
+            lost, stopping, warm = dict.fromkeys(self._running), self._stopping, self._warm
+            orders = [self._orders[run_id] for run_id in lost if run_id in self._orders]
+        if stopping:
+            orders = []
+        elif warm:
+            LOG.error("the worker is gone; %d runs with it", len(lost))
+            self._start_unless_stopping()
+        else:
+            said = f"the worker cannot start (status {code}): {self._last_words()}"
+            LOG.error("%s", said)
+            for order in orders:
+                (Path(order["folder"]) / ERROR).write_text(said, encoding="utf-8")
+            self._start_later()
         for run_id in lost:
             self._has_ended(run_id, -signal.SIGKILL)
+
+    def _start_unless_stopping(self) -> None:
+        with self._lock:
+            if not self._stopping:
+                self._start_worker()
+                self._feed()
+
+    def _start_later(self) -> None:
+        with self._lock:
+            self._worker = None
+            self._stillborn += 1
+            timer = threading.Timer(min(2.0**self._stillborn / 2, LONGEST_WAIT), self._start_unless_stopping)
+        timer.daemon = True
+        timer.start()
+
+    def _last_words(self) -> str:
+        lines = (self._folder / "worker.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return lines[-1][:LONGEST_REASON] if lines else "it said nothing"
 
     def _end(self, group: int) -> None:
         with suppress(ProcessLookupError):

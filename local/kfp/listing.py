@@ -1,106 +1,147 @@
-"""How KFP lists: a filter of predicates (decoded twice), one sort key, pages by token."""
+"""How KFP lists: a filter, one sort key, pages by a token that holds both. A page reads its own rows, by an index.
+
+Read in upstream 2.17.0: backend/src/apiserver/list/list.go and server/list_request_util.go (validatedListOptions).
+"""
 
 import base64
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote_plus
 
+from local.kfp import filters
 from local.kfp.errors import invalid
-from local.kfp.store import Document
+from local.kfp.store import Document, DocumentStore
 
 DEFAULT_PAGE = 20
 LARGEST_PAGE = 200
-KEYS = frozenset({"display_name", "name", "id", "created_at", "finished_at", "scheduled_at", "state", "storage_state"})
-
-# The SDK sends an operation as its number, people as its name.
-OPERATIONS: Mapping[str | int, Callable[[Any, Any], bool]] = {
-    name: compare
-    for names, compare in (
-        (("EQUALS", 1), lambda found, wanted: found == wanted),
-        (("NOT_EQUALS", 2), lambda found, wanted: found != wanted),
-        (("GREATER_THAN", 3), lambda found, wanted: found > wanted),
-        (("GREATER_THAN_EQUALS", 5), lambda found, wanted: found >= wanted),
-        (("LESS_THAN", 6), lambda found, wanted: found < wanted),
-        (("LESS_THAN_EQUALS", 7), lambda found, wanted: found <= wanted),
-        (("IN", 8), lambda found, wanted: found in wanted),
-        (("IS_SUBSTRING", 9), lambda found, wanted: str(wanted).lower() in str(found).lower()),
-    )
-    for name in names
-}
-VALUES = ("stringValue", "string_value", "intValue", "longValue", "timestampValue", "timestamp_value")
-LISTS = ("stringValues", "string_values", "intValues", "longValues")
+MISMATCH = (
+    "page token does not match the supplied sort by and/or filtering criteria. "
+    "Either specify the same criteria or leave the latter empty if page token is specified"
+)
 
 
-def select(documents: Sequence[Document], text: str | None) -> list[Document]:
-    """The documents for which every predicate of the filter holds.
+@dataclass(frozen=True)
+class Asked:
+    """A ListXXX request."""
 
-    Raises:
-        ApiError: 400, the filter is not JSON, or names an unknown key or operation.
-    """
-    if not text:
-        return list(documents)
-    try:
-        # The framework has decoded it once, and the server does it again: "+" and "%" do not survive.
-        predicates = [_predicate(one) for one in json.loads(unquote_plus(text)).get("predicates", [])]
-    except (ValueError, AttributeError) as error:
-        raise invalid(f"filter cannot be read: {error}") from error
-    return [document for document in documents if all(holds(document) for holds in predicates)]
+    page_size: int = 0
+    page_token: str = ""
+    sort_by: str = ""
+    filter: str = ""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is listed in which order; `after` is the next row's sort value and id."""
+
+    key: str
+    descending: bool
+    predicates: Sequence[filters.Predicate]
+    after: tuple[Any, str] | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """`total` counts all that the filter selects; `token` is "" on the last page."""
+
+    documents: list[Document]
+    total: int
+    token: str
 
 
 def page(
-    documents: Sequence[Document], kind: str, *, page_size: int, page_token: str, sort_by: str
-) -> tuple[list[Document], str]:
-    """One page and the token of the next one, which is "" on the last page."""
-    if page_size < 0:
-        raise invalid(f"page_size is {page_size}; it must not be negative")
-    size = min(page_size or DEFAULT_PAGE, LARGEST_PAGE)
-    key, descending = _order(sort_by)
-    id_key = f"{kind}_id"
-    ordered = sorted(documents, key=lambda one: (str(one.get(key, "")), one[id_key]), reverse=descending)
-    start = 0
-    if page_token:
-        after = _after(page_token, sort_by)
-        ids = [one[id_key] for one in ordered]
-        start = ids.index(after) + 1 if after in ids else len(ids)
-    chosen = ordered[start : start + size]
-    more = start + size < len(ordered)
-    return chosen, _token(chosen[-1][id_key], sort_by) if more else ""
+    store: DocumentStore,
+    kind: str,
+    asked: Asked,
+    scope: str | None = None,
+    hidden: Sequence[str] = (),
+    within: str = "",
+) -> Page:
+    """One page of a kind, of one scope if that is given, without the hidden ids; `within` is a run's namespace.
+
+    Raises:
+        ApiError: 400, page size, token, sort key or filter are not what KFP takes.
+    """
+    size = _size(asked.page_size)
+    options = _options(kind, asked)
+    clauses = [("scope = ?", [scope])] if scope is not None else []
+    clauses += [filters.sql(kind, one) for one in options.predicates]
+    if within:
+        clauses.append((filters.FIELDS["run"]["namespace"] + " = ?", [within]))
+    if hidden:
+        clauses.append((f"id NOT IN ({', '.join('?' * len(hidden))})", list(hidden)))
+    total = store.count(kind, *_all_of(clauses))
+    field = filters.FIELDS[kind][options.key]
+    if options.after:
+        clauses.append((f"({field}, id) {'<=' if options.descending else '>='} (?, ?)", list(options.after)))
+    order = "DESC" if options.descending else "ASC"
+    rest = f"ORDER BY {field} {order}, id {order} LIMIT {size + 1}"
+    found = store.find(kind, *_all_of(clauses), rest)
+    token = _token(options, kind, found[size]) if len(found) > size else ""
+    return Page(found[:size], total, token)
 
 
-def _predicate(told: Mapping[str, Any]) -> Callable[[Document], bool]:
-    key, operation = told.get("key", ""), told.get("operation", "")
-    if key not in KEYS:
-        raise invalid(f"filter has the unknown key {key!r}")
-    if operation not in OPERATIONS:
-        raise invalid(f"filter has the unknown operation {operation!r}")
-    wanted = next((told[name] for name in VALUES if name in told), None)
-    if wanted is None:
-        wanted = next((told[name].get("values", []) for name in LISTS if name in told), None)
-    if wanted is None:
-        raise invalid(f"the filter's predicate on {key} has no value")
-    compare = OPERATIONS[operation]
-    return lambda document: compare(document.get(key, ""), wanted)
+def _all_of(clauses: Sequence[tuple[str, list[Any]]]) -> tuple[str, list[Any]]:
+    return " AND ".join(sql for sql, _ in clauses) or "1", [value for _, values in clauses for value in values]
 
 
-def _order(sort_by: str) -> tuple[str, bool]:
-    words = sort_by.split()
-    if not words:
-        return "created_at", False
-    if words[0] not in KEYS or len(words) > 2 or words[1:] not in ([], ["asc"], ["desc"]):
-        raise invalid(f"sort_by is {sort_by!r}; it takes a field, and asc or desc")
-    return words[0], words[1:] == ["desc"]
+def _size(asked: int) -> int:
+    if asked < 0:
+        raise invalid(f"The page size should be greater than 0. Got {asked}")
+    return min(asked or DEFAULT_PAGE, LARGEST_PAGE)
 
 
-def _token(last: str, sort_by: str) -> str:
-    return base64.urlsafe_b64encode(json.dumps([last, sort_by]).encode()).decode()
+def _options(kind: str, asked: Asked) -> Options:
+    if not asked.page_token:
+        return _asked_for(kind, asked)
+    options = _from_token(kind, asked.page_token)
+    if asked.sort_by or asked.filter:
+        wanted = _asked_for(kind, asked)
+        same = (wanted.key, wanted.descending) == (options.key, options.descending)
+        if not same or sorted(map(repr, wanted.predicates)) != sorted(map(repr, options.predicates)):
+            raise invalid(MISMATCH)
+    return options
 
 
-def _after(token: str, sort_by: str) -> str:
+def _asked_for(kind: str, asked: Asked) -> Options:
+    words = asked.sort_by.lower().split()
+    if len(words) > 2 or words[1:] not in ([], ["asc"], ["desc"]):
+        raise invalid(
+            f'Received invalid sort by format "{asked.sort_by}". '
+            'Supported format: "field_name", "field_name desc", or "field_name asc"'
+        )
+    key = words[0] if words else "created_at"
+    if key not in filters.FIELDS[kind]:
+        raise invalid(f'Invalid sorting field: "{key}" on listable type {kind}')
+    return Options(key, words[1:] == ["desc"], filters.parse(asked.filter))
+
+
+def _token(options: Options, kind: str, following: Document) -> str:
+    key = {"id": f"{kind}_id", "status": "state"}.get(options.key, options.key)
+    if key == "name" and kind not in ("pipeline", "pipeline_version"):
+        key = "display_name"
+    value = following.get(key, "")
+    told = {
+        "ModelName": kind,
+        "SortByFieldName": options.key,
+        "SortByFieldValue": value,
+        "KeyFieldValue": following[f"{kind}_id"],
+        "IsDesc": options.descending,
+        "Filter": list(options.predicates),
+    }
+    return base64.b64encode(json.dumps(told).encode()).decode()
+
+
+def _from_token(kind: str, token: str) -> Options:
     try:
-        last, sorted_by = json.loads(base64.urlsafe_b64decode(token))
-    except ValueError as error:
-        raise invalid(f"page_token {token!r} cannot be read") from error
-    if sort_by and sorted_by != sort_by:
-        raise invalid("page_token belongs to another sort_by")
-    return str(last)
+        told = json.loads(base64.b64decode(token, validate=True))
+        predicates = [(operation, key, value) for operation, key, value in told["Filter"]]
+        options = Options(
+            told["SortByFieldName"], bool(told["IsDesc"]), predicates, (told["SortByFieldValue"], told["KeyFieldValue"])
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise invalid("Invalid page token") from error
+    if told["ModelName"] != kind or options.key not in filters.FIELDS[kind]:
+        raise invalid("Invalid page token")
+    return options

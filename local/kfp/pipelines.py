@@ -1,14 +1,19 @@
 """Experiments, pipelines and their versions."""
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import yaml
 
 from local.kfp import clock
-from local.kfp.errors import exists, invalid, not_found
+from local.kfp.errors import ABORTED, ApiError, exists, internal, invalid, not_found, refusal
 from local.kfp.store import Document, DocumentStore
 
+DEFAULT = "Default"
+NAMED = "json_extract(body, '$.name') = ?"
+TITLES = {"experiment": "Experiment", "pipeline": "Pipeline", "pipeline_version": "PipelineVersion"}
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -18,63 +23,94 @@ class Registry:
     def __init__(self, store: DocumentStore, now: clock.Clock) -> None:
         self._store, self._now = store, now
         with store.lock:
-            if not store.all("experiment"):
-                self.create_experiment({"display_name": "Default"})
+            if not store.count("experiment", "1", ()):
+                self.create_experiment({"display_name": DEFAULT})
 
     def create_experiment(self, body: Document) -> Document:
-        """A new experiment; its name must be free."""
-        name = _named(body, "experiment")
+        """A new experiment; its name must be free in its namespace."""
+        name, namespace = body.get("display_name", ""), body.get("namespace") or ""
+        converting = "Failed to convert API experiment to model experiment"
+        if not name:
+            raise internal(converting, invalid("Experiment must have a non-empty name"))
+        with as_internal(converting):
+            short("Experiment", Name=(name, 128), Namespace=(namespace, 63))
         with self._store.lock:
-            if any(one["display_name"] == name for one in self._store.all("experiment")):
+            if self._store.count("experiment", "scope = ? AND name = ?", (namespace, name)):
                 raise exists("experiment", name)
-            return self._put("experiment", {**_texts(body), "storage_state": "AVAILABLE"})
+            states = {"storage_state": "AVAILABLE", "last_run_created_at": clock.NEVER}
+            return self._put("experiment", {**_texts(body), **states})
 
     def create_pipeline(self, body: Document) -> Document:
-        """A new pipeline without versions; its name must be free."""
-        name = _named(body, "pipeline")
+        """A new pipeline without versions; its name must be free in its namespace."""
+        name, namespace = body.get("name") or body.get("display_name") or "", body.get("namespace") or ""
+        if not name:
+            raise invalid("name is required")
+        with as_internal("Failed to convert API pipeline to model pipeline"):
+            short("Pipeline", Name=(name, 128), Namespace=(namespace, 63))
         with self._store.lock:
-            if any(one["name"] == name for one in self._store.all("pipeline")):
+            if self._named("pipeline", namespace, name):
                 raise exists("pipeline", name)
-            return self._put("pipeline", {"name": name, **_texts(body)})
+            return self._put("pipeline", {**_texts(body), "name": name})
 
     def create_version(self, pipeline_id: str, name: str, package: bytes, description: str = "") -> Document:
         """A new version of a known pipeline; its name must be free within the pipeline."""
         self.get("pipeline", pipeline_id)
+        short("PipelineVersion", Name=(name, 127))
         spec = read_package(package)
         with self._store.lock:
-            if any(one["name"] == name for one in self.versions(pipeline_id)):
+            if self._named("pipeline_version", pipeline_id, name):
                 raise exists("pipeline version", name)
             version = {"name": name, "display_name": name, "description": description, "pipeline_id": pipeline_id}
             return self._put("pipeline_version", {**version, "pipeline_spec": spec})
 
     def versions(self, pipeline_id: str) -> list[Document]:
         """All versions of a pipeline, the oldest first."""
-        return [one for one in self._store.all("pipeline_version") if one["pipeline_id"] == pipeline_id]
+        return self._store.find("pipeline_version", "scope = ?", (pipeline_id,))
 
-    def pipeline_named(self, name: str) -> Document:
-        """The pipeline of this name."""
-        for one in self._store.all("pipeline"):
-            if one["name"] == name:
-                return one
-        raise not_found("pipeline", name)
+    def pipeline_named(self, name: str, namespace: str = "") -> Document:
+        """The newest pipeline of this name, in exactly this namespace if one is given."""
+        everywhere = self._store.find("pipeline", NAMED, (name,))
+        found = [one for one in everywhere if not namespace or one["namespace"] == namespace]
+        if not found:
+            raise not_found("Pipeline", name)
+        return found[-1]
 
     def get(self, kind: str, key: str) -> Document:
         """One experiment, pipeline or pipeline version."""
         document = self._store.get(kind, key)
         if document is None:
-            raise not_found(kind.replace("_", " "), key)
+            raise not_found(TITLES[kind], key)
         return document
 
     def default_experiment(self) -> str:
         """Where a run goes that names no experiment."""
-        return str(self._store.all("experiment")[0]["experiment_id"])
+        (first,) = self._store.find("experiment", "name = ?", (DEFAULT,), "ORDER BY number LIMIT 1")
+        return str(first["experiment_id"])
 
-    def delete(self, kind: str, key: str) -> None:
-        """Forget a definition; a pipeline that still has versions is kept, as the real server does."""
-        self.get(kind, key)
-        if kind == "pipeline" and self.versions(key):
-            raise invalid(f"pipeline {key} still has versions; delete them first")
+    def delete(self, kind: str, key: str, cascade: bool = False) -> None:
+        """Forget a definition; a pipeline that still has versions is kept, unless they are to go with it."""
+        document = self.get(kind, key)
+        if kind == "experiment" and document["display_name"] == DEFAULT and key == self.default_experiment():
+            said = f"Failed to delete experiment {key}. The default experiment cannot be deleted"
+            raise refusal(ABORTED, "BadRequestError", said)
+        versions = self.versions(key) if kind == "pipeline" else []
+        if versions and not cascade:
+            raise invalid(
+                f"Failed to delete pipeline with id {key} as it has existing pipeline versions "
+                f"(e.g. {versions[-1]['pipeline_version_id']}). Set cascade=true to delete all versions"
+            )
+        for version in versions:
+            self._store.delete("pipeline_version", version["pipeline_version_id"])
         self._store.delete(kind, key)
+
+    def keep_experiment(self, key: str, **changed: str) -> None:
+        """Change an experiment; one that is not there is no error, as an SQL update of no row is none."""
+        with self._store.lock:
+            if experiment := self._store.get("experiment", key):
+                self._store.put("experiment", key, experiment | changed)
+
+    def _named(self, kind: str, scope: str, name: str) -> list[Document]:
+        return self._store.find(kind, f"scope = ? AND {NAMED}", (scope, name))
 
     def spec_of(self, body: Document) -> Document:
         """The compiled pipeline that a run or recurring run names or brings along."""
@@ -86,9 +122,9 @@ class Registry:
         if pipeline_id := reference.get("pipeline_id"):
             self.get("pipeline", pipeline_id)
             if versions := self.versions(pipeline_id):
-                return dict(versions[-1]["pipeline_spec"])
-            raise not_found("version of pipeline", pipeline_id)
-        raise invalid("it names no pipeline: give pipeline_spec or pipeline_version_reference")
+                return dict(versions[-1]["pipeline_spec"])  # created the latest, and read at the run's creation
+            raise not_found("PipelineVersion", f"of pipeline {pipeline_id}")
+        raise invalid("Failed to fetch a template with an empty pipeline spec manifest")
 
     def _put(self, kind: str, body: Document) -> Document:
         key = str(uuid.uuid4())
@@ -117,11 +153,24 @@ def checked(spec: Any) -> Document:
     return dict(spec)
 
 
-def _named(body: Document, kind: str) -> str:
-    name = body.get("display_name") or body.get("name")
-    if not name:
-        raise invalid(f"{kind} has no display_name")
-    return str(name)
+def short(model: str, **fields: tuple[str, int]) -> None:
+    """Lengths in bytes, as backend/src/apiserver/validation/length.go has them.
+
+    Raises:
+        ApiError: 400, one is too long.
+    """
+    for name, (value, most) in fields.items():
+        if len(value.encode()) > most:
+            raise invalid(f"{model}.{name} length cannot exceed {most}")
+
+
+@contextmanager
+def as_internal(doing: str) -> Iterator[None]:
+    """Upstream's converters make a 500 of whatever they find wrong."""
+    try:
+        yield
+    except ApiError as error:
+        raise internal(doing, error) from error
 
 
 def _texts(body: Document) -> Document:

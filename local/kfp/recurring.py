@@ -3,16 +3,16 @@
 import logging
 import threading
 import uuid
+from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import takewhile
+from itertools import chain, islice, takewhile
 
-from cronsim import CronSim, CronSimError
-
-from local.kfp import clock
-from local.kfp.errors import ApiError, invalid, not_found
-from local.kfp.pipelines import Registry
-from local.kfp.runs import ACTIVE, Runs, check_arguments
+from local.kfp import clock, cron
+from local.kfp.errors import ApiError, internal, invalid, not_found
+from local.kfp.parameters import check_arguments
+from local.kfp.pipelines import Registry, as_internal
+from local.kfp.runs import ACTIVE, Runs
 from local.kfp.store import Document, DocumentStore
 
 LOG = logging.getLogger("local.kfp")
@@ -29,43 +29,55 @@ KEPT = (
 class RecurringRuns:
     """The recurring runs; `tick` starts what is due by the given clock.
 
-    `last_slot` is the latest slot that was started or let go, `index` how many runs there have been.
+    `_last_slot` is the latest slot that was started or let go, `_index` how many runs there have been.
     """
 
     def __init__(self, store: DocumentStore, registry: Registry, runs: Runs, now: clock.Clock) -> None:
         self._store, self._registry, self._runs, self._now = store, registry, runs, now
 
     def create(self, body: Document) -> Document:
-        """A new recurring run; its first slot is the first after now, or after its start time."""
+        """A new recurring run; its first slot is later than its start time or, without one, than now.
+
+        It is enabled only if its mode says ENABLE (api_converter.go, toModelJobEnabled: unspecified is disabled).
+        """
         if not body.get("display_name"):
-            raise invalid("the recurring run has no display_name")
-        spec = self._registry.spec_of(body)
-        check_arguments(spec, (body.get("runtime_config") or {}).get("parameters") or {})
-        most = int(body.get("max_concurrency") or 1)
+            doing = "Failed to convert a API recurring run to its internal representation"
+            raise internal(doing, invalid("Recurring run's name cannot be empty"))
+        most = int(body.get("max_concurrency") or 0)
         if not 1 <= most <= 10:
-            raise invalid(f"max_concurrency is {most}; it takes 1 to 10")
+            raise invalid(f"Max concurrency of a recurring run must be at least 1 and at most 10. Received {most}")
         moment = self._now()
         next(slots(body.get("trigger") or {}, moment), None)  # refuses a trigger that cannot be read
-        enabled = body.get("mode") != "DISABLE"
+        experiment = body.get("experiment_id") or self._registry.default_experiment()
+        namespace = self._registry.get("experiment", experiment)["namespace"]
+        with as_internal("Failed to create a recurring run with an invalid pipeline spec manifest"):
+            spec = self._registry.spec_of(body)
+        config = body.get("runtime_config") or {}
+        if config:
+            config = config | {"parameters": check_arguments(spec, config.get("parameters") or {})}
+        else:
+            check_arguments(spec, {})
         recurring = {
             **{name: body[name] for name in KEPT if body.get(name)},
-            "experiment_id": body.get("experiment_id") or self._registry.default_experiment(),
+            **({"runtime_config": config} if config else {}),
+            "experiment_id": experiment,
+            "namespace": namespace,
             "recurring_run_id": str(uuid.uuid4()),
             "display_name": body["display_name"],
-            "trigger": body["trigger"],
+            "trigger": body.get("trigger") or {},
             "max_concurrency": str(most),
             "no_catchup": bool(body.get("no_catchup")),
             "created_at": clock.write(moment),
-            "last_slot": clock.write(moment),
-            "index": 0,
+            "_last_slot": _start_of(body.get("trigger") or {}) or clock.write(moment),
+            "_index": 0,
         }
-        return self._switch(recurring, enabled)
+        return self._switch(recurring, body.get("mode") == "ENABLE")
 
     def get(self, key: str) -> Document:
         """One recurring run."""
         recurring = self._store.get("recurring_run", key)
         if recurring is None:
-            raise not_found("recurring run", key)
+            raise not_found("RecurringRun", key)
         return recurring
 
     def all(self) -> list[Document]:
@@ -86,8 +98,14 @@ class RecurringRuns:
         """Start whatever is due."""
         with self._store.lock:
             for recurring in self._store.all("recurring_run"):
-                if recurring["status"] == "ENABLED":
+                if recurring["mode"] == "ENABLE":
                     self._start_due(recurring)
+
+    def disable_all_of(self, experiment: str) -> None:
+        """An experiment is archived: nothing of it fires any more."""
+        with self._store.lock:
+            for recurring in self._store.find("recurring_run", "scope = ?", (experiment,)):
+                self._switch(recurring, False)
 
     def tick_until(self, stopped: threading.Event, every: float) -> None:
         """`tick` until told to stop; an error is logged and the next tick comes."""
@@ -99,21 +117,27 @@ class RecurringRuns:
 
     def _start_due(self, recurring: Document) -> None:
         moment = self._now()
-        due = list(
-            takewhile(lambda slot: slot <= moment, slots(recurring["trigger"], clock.read(recurring["last_slot"])))
-        )
-        if recurring["no_catchup"]:
-            due = due[-1:]
-        free = int(recurring["max_concurrency"]) - self._active(recurring["recurring_run_id"])
-        for slot in due[: max(free, 0)]:  # what finds no room stays due
-            recurring["index"] += 1
-            recurring["last_slot"] = clock.write(slot)
+        rest = takewhile(lambda slot: slot <= moment, self._slots(recurring))
+        if (first := next(rest, None)) is None:
+            return
+        due = chain([first], rest)
+        free = max(int(recurring["max_concurrency"]) - self._active(recurring["recurring_run_id"]), 0)
+        latest = deque(due, maxlen=1) if recurring["no_catchup"] else due
+        for slot in islice(latest, free):  # what finds no room stays due
+            recurring["_index"] += 1
+            recurring["_last_slot"] = clock.write(slot)
             self._store.put("recurring_run", recurring["recurring_run_id"], recurring)
             self._start(recurring, slot)
 
+    def _slots(self, recurring: Document) -> Iterator[datetime]:
+        """scheduled_workflow.go: those after the last one; without a trigger, the creation's, once."""
+        if recurring["trigger"]:
+            return slots(recurring["trigger"], clock.read(recurring["_last_slot"]))
+        return iter(() if recurring["_index"] else (clock.read(recurring["created_at"]),))
+
     def _start(self, recurring: Document, slot: datetime) -> None:
         told = {name: recurring[name] for name in KEPT if name in recurring}
-        name = f"{recurring['display_name']}-{recurring['index']}"
+        name = f"{recurring['display_name']}-{recurring['_index']}"
         try:
             self._runs.create(
                 told
@@ -127,7 +151,8 @@ class RecurringRuns:
             LOG.error("recurring run %s cannot start %s: %s", recurring["recurring_run_id"], name, error.message)
 
     def _active(self, key: str) -> int:
-        return sum(run.get("recurring_run_id") == key and run["state"] in ACTIVE for run in self._store.all("run"))
+        theirs = "json_extract(body, '$.recurring_run_id') = ? AND json_extract(body, '$.state')"
+        return self._store.count("run", f"{theirs} IN ({', '.join('?' * len(ACTIVE))})", (key, *ACTIVE))
 
     def _switch(self, recurring: Document, enabled: bool) -> Document:
         recurring["mode"] = "ENABLE" if enabled else "DISABLE"
@@ -137,48 +162,58 @@ class RecurringRuns:
         return recurring
 
 
+def _start_of(trigger: Document) -> str:
+    """getEffectiveLastJobTime: before the first slot the start time counts, even if it lies in the past."""
+    schedule: Document = trigger.get("cron_schedule") or trigger.get("periodic_schedule") or {}
+    return str(schedule.get("start_time") or "")
+
+
 def slots(trigger: Document, after: datetime) -> Iterator[datetime]:
-    """The moments of a trigger that lie after `after`.
+    """The moments of a trigger that lie after `after`; a trigger that says nothing has none.
 
     Raises:
-        ApiError: 400, the trigger is neither a cron nor a periodic schedule, or cannot be read.
+        ApiError: 400, its cron expression or interval cannot be read.
     """
     try:
-        if cron := trigger.get("cron_schedule"):
-            schedule, moments = cron, _cron(cron["cron"], _start_of(cron, after))
-        elif periodic := trigger.get("periodic_schedule"):
-            schedule, moments = periodic, _periodic(_seconds(periodic), periodic, after)
+        if (schedule := trigger.get("cron_schedule")) is not None:
+            moments = _cron(schedule, after)
+        elif (schedule := trigger.get("periodic_schedule")) is not None:
+            moments = _periodic(schedule, after)
         else:
-            raise invalid("the trigger has neither cron_schedule nor periodic_schedule")
+            return iter(())
         end = clock.read(schedule["end_time"]) if schedule.get("end_time") else datetime.max.replace(tzinfo=UTC)
-    except (CronSimError, ValueError, KeyError) as error:
+    except ValueError as error:
         raise invalid(f"the trigger cannot be read: {error}") from error
     return takewhile(lambda slot: slot <= end, moments)
 
 
-def _start_of(schedule: Document, after: datetime) -> datetime:
-    start = schedule.get("start_time")
-    return max(after, clock.read(start) - timedelta(seconds=1)) if start else after
-
-
-def _cron(expression: str, after: datetime) -> Iterator[datetime]:
-    """KFP's cron has six fields, seconds first, and knows `?`; all times are UTC."""
-    fields = expression.split()
-    if len(fields) == 5:
-        fields = ["0", *fields]
-    return CronSim(" ".join(fields).replace("?", "*"), after.replace(microsecond=0))
-
-
-def _seconds(schedule: Document) -> int:
-    seconds = int(schedule["interval_second"])
-    if seconds < 1:
-        raise ValueError(f"interval_second is {seconds}")
-    return seconds
-
-
-def _periodic(seconds: int, schedule: Document, after: datetime) -> Iterator[datetime]:
-    step = timedelta(seconds=seconds)
+def _cron(schedule: Document, after: datetime) -> Iterator[datetime]:
+    try:
+        parsed = cron.parse(schedule.get("cron", ""))
+    except ValueError as error:
+        said = "Schedule cron is not a supported format(https://godoc.org/github.com/robfig/cron)."
+        raise invalid(f"{said} Error: {error}") from error
     start = clock.read(schedule["start_time"]) if schedule.get("start_time") else after
+    return _following(parsed, max(after, start))
+
+
+def _following(parsed: cron.Schedule, last: datetime) -> Iterator[datetime]:
+    """cron_schedule.go: the next slot is later than the last one, or than the start time."""
+    slot = parsed.next(last)
+    while slot is not None:
+        yield slot
+        slot = parsed.next(slot)
+
+
+def _periodic(schedule: Document, after: datetime) -> Iterator[datetime]:
+    seconds = int(schedule.get("interval_second") or 0)
+    if seconds < 1:
+        raise invalid(f"Found invalid period schedule interval {seconds}. Set at interval to least 1 second")
+    start = clock.read(schedule["start_time"]) if schedule.get("start_time") else after
+    return _steps(timedelta(seconds=seconds), start, after)
+
+
+def _steps(step: timedelta, start: datetime, after: datetime) -> Iterator[datetime]:
     slot = start + step * max((after - start) // step, 0)
     while True:
         slot += step

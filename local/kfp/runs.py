@@ -3,19 +3,23 @@
 import json
 import shutil
 import uuid
+from collections import deque
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from local import process
 from local.kfp import clock
-from local.kfp.errors import exists, invalid, not_found
+from local.kfp.errors import FAILED_PRECONDITION, exists, internal, invalid, not_found, refusal
 from local.kfp.launcher import Launcher
 from local.kfp.layout import ERROR, LOG, OUTPUTS, SPEC, TASKS
-from local.kfp.pipelines import Registry
+from local.kfp.parameters import check_arguments
+from local.kfp.pipelines import Registry, as_internal, short
 from local.kfp.store import Document, DocumentStore
 from local.kfp.tasks import task_details
 
 ACTIVE = frozenset({"PENDING", "RUNNING", "PAUSED", "CANCELING"})
+KEPT = ("pipeline_spec", "pipeline_version_id", "pipeline_version_reference", "recurring_run_id")
 TERMINABLE = frozenset({"PENDING", "RUNNING", "PAUSED"})
 
 
@@ -30,56 +34,67 @@ class Runs:
     ) -> None:
         self._store, self._registry, self._launcher = store, registry, launcher
         self._folder, self._root, self._now = folder, root, now
+        self.born: deque[tuple[datetime, str]] = deque(maxlen=1000)  # for a listing that lags
 
     def create(self, body: Document) -> Document:
         """A new run, which begins at once. Display names need not be unique; a client may set `run_id`."""
+        converting = "Failed to convert API run to its internal representation"
         if not body.get("display_name"):
-            raise invalid("the run has no display_name")
-        spec = self._registry.spec_of(body)
-        experiment = body.get("experiment_id") or self._registry.default_experiment()
-        self._registry.get("experiment", experiment)
-        config = body.get("runtime_config") or {}
-        arguments = check_arguments(spec, config.get("parameters") or {})
-        moment = clock.write(self._now())
-        run = {
-            "run_id": body.get("run_id") or str(uuid.uuid4()),
-            "experiment_id": experiment,
-            "display_name": body["display_name"],
-            "description": body.get("description") or "",
-            "storage_state": "AVAILABLE",
-            "runtime_config": {"parameters": arguments, "pipeline_root": config.get("pipeline_root") or self._root},
-            "service_account": body.get("service_account") or "",
-            "created_at": moment,
-            "scheduled_at": body.get("scheduled_at") or moment,
-            "finished_at": clock.NEVER,
-            **{name: body[name] for name in ("pipeline_version_reference", "recurring_run_id") if body.get(name)},
-            **({"pipeline_spec": body["pipeline_spec"]} if body.get("pipeline_spec") else {}),
-        }
+            raise internal(converting, invalid("Run name cannot be empty"))
+        with as_internal(converting):
+            short("Run", UUID=(body.get("run_id") or "", 191), ExperimentId=(body.get("experiment_id") or "", 64))
+        experiment = self._registry.get("experiment", body.get("experiment_id") or self._registry.default_experiment())
+        with as_internal("Failed to create a run due to error fetching manifest"):
+            spec = self._registry.spec_of(body)
+        run = self._new(body, experiment, check_arguments(spec, self._config(body).get("parameters") or {}))
         with self._store.lock:
             if self._store.get("run", run["run_id"]):
                 raise exists("run", run["run_id"])
             self._enter(run, "PENDING")
+            self._registry.keep_experiment(run["experiment_id"], last_run_created_at=run["created_at"])
+        self.born.append((self._now(), run["run_id"]))
         self._launch(run, spec)
         return run
 
     def get(self, run_id: str) -> Document:
         """One run with its steps, archived or not."""
-        run = self._store.get("run", run_id)
-        if run is None:
-            raise not_found("run", run_id)
-        return run | {"run_details": {"task_details": task_details(self.folder(run_id), run_id)}}
+        run = self._known(run_id)
+        steps = task_details(self.folder(run_id), run_id)
+        return run | ({"run_details": {"task_details": steps}} if steps else {})
 
     def all(self) -> list[Document]:
-        """All runs, the oldest first, without the specs they brought along."""
-        return [{key: value for key, value in run.items() if key != "pipeline_spec"} for run in self._store.all("run")]
+        """All runs, the oldest first."""
+        return self._store.all("run")
+
+    def hidden(self, lag: timedelta) -> list[str]:
+        """The runs that are younger than `lag`."""
+        since = self._now() - lag
+        while self.born and self.born[0][0] <= since:
+            self.born.popleft()
+        return [run_id for _, run_id in self.born]
 
     def terminate(self, run_id: str) -> None:
-        """Ask a run to end; it is CANCELING until its processes are gone, and FAILED then."""
+        """Ask a run to end; it is CANCELING until its processes are gone, and FAILED then.
+
+        As upstream's TerminateRun does, the state is written before the workflow is patched: if that is gone, the first
+        call is a 500, every later one a 400, and the run stays CANCELING.
+        """
         with self._store.lock:
             run = self._known(run_id)
             if run["state"] not in TERMINABLE:
-                raise invalid(f"run {run_id} cannot be terminated, since it is {run['state']}")
+                raise invalid(f"Failed to terminate a run {run_id}. Row not found")
+            if run.get("_vanished"):
+                run["state"] = "CANCELING"  # not in its history: that is written from what the workflow reports
+                self._store.put("run", run_id, run)
+                gone = not_found("workflows.argoproj.io", run_id)
+                raise internal(f"Failed to terminate run {run_id} due to error terminating its workflow", gone)
             self._enter(run, "CANCELING")
+        self._launcher.terminate(run_id)
+
+    def vanish(self, run_id: str) -> None:
+        """For tests: the run's workflow is deleted behind KFP's back, so nothing reports on the run any more."""
+        with self._store.lock:
+            self._store.put("run", run_id, self._known(run_id) | {"_vanished": True})
         self._launcher.terminate(run_id)
 
     def retry(self, run_id: str) -> None:
@@ -87,9 +102,9 @@ class Runs:
         with self._store.lock:
             run = self._known(run_id)
             if run["state"] != "FAILED":
-                raise invalid(f"run {run_id} cannot be retried, since it is {run['state']}")
+                cause = invalid(f"workflow must be Failed/Error to retry, and it is {run['state']}")
+                raise internal(f"Failed to retry run {run_id} as it does not allow retries", cause)
             spec = self._registry.spec_of(run)
-            run.pop("error", None)
             run["finished_at"] = clock.NEVER
             for name in (TASKS, ERROR):
                 (self.folder(run_id) / name).unlink(missing_ok=True)
@@ -97,13 +112,22 @@ class Runs:
         self._launch(run, spec)
 
     def archive(self, run_id: str, state: str) -> None:
-        """Move a run to the archive, or out of it; only one at rest can be archived."""
+        """Move a run to the archive, whatever its state, or out of it, unless its experiment is archived."""
         with self._store.lock:
             run = self._known(run_id)
-            if run["state"] in ACTIVE and state == "ARCHIVED":
-                raise invalid(f"run {run_id} cannot be archived, since it is {run['state']}")
-            run["storage_state"] = state
-            self._store.put("run", run_id, run)
+            experiment = self._store.get("experiment", run["experiment_id"]) or {}
+            if state == "AVAILABLE" and experiment.get("storage_state") == "ARCHIVED":
+                said = (
+                    f"Failed to unarchive run {run_id} as experiment {run['experiment_id']} must be un-archived first"
+                )
+                raise refusal(FAILED_PRECONDITION, "FailedPreconditionError", said)
+            self._store.put("run", run_id, run | {"storage_state": state})
+
+    def archive_all_of(self, experiment: str) -> None:
+        """An experiment goes to the archive with all its runs; taken out again, they stay there."""
+        with self._store.lock:
+            for run in self._store.find("run", "scope = ?", (experiment,)):
+                self._store.put("run", run["run_id"], run | {"storage_state": "ARCHIVED"})
 
     def delete(self, run_id: str) -> None:
         """Forget a run; one that is executing is ended first."""
@@ -132,7 +156,7 @@ class Runs:
         with self._store.lock:
             self._store.delete("process", run_id)
             run = self._store.get("run", run_id)
-            if run is None or run["state"] not in ACTIVE:
+            if run is None or run["state"] not in ACTIVE or run.get("_vanished"):
                 return
             if run["state"] == "CANCELING":
                 self._fail(run, "the run was terminated")
@@ -153,7 +177,7 @@ class Runs:
         """Fail every run that has not ended."""
         with self._store.lock:
             for run in self._store.all("run"):
-                if run["state"] in ACTIVE:
+                if run["state"] in ACTIVE and not run.get("_vanished"):
                     self._fail(run, reason)
 
     def _launch(self, run: Document, spec: Document) -> None:
@@ -171,32 +195,49 @@ class Runs:
         }
         self._launcher.submit(order)
 
+    def _new(self, body: Document, experiment: Document, arguments: dict[str, Any]) -> Document:
+        moment = clock.write(self._now())
+        return {
+            "run_id": body.get("run_id") or str(uuid.uuid4()),
+            "experiment_id": experiment["experiment_id"],
+            "namespace": experiment["namespace"],
+            "display_name": body["display_name"],
+            "description": body.get("description") or "",
+            "storage_state": "AVAILABLE",
+            "runtime_config": {
+                "parameters": arguments,
+                "pipeline_root": self._config(body).get("pipeline_root") or self._root,
+            },
+            "service_account": body.get("service_account") or "",
+            "created_at": moment,
+            "scheduled_at": body.get("scheduled_at") or moment,
+            "finished_at": clock.NEVER,
+            **{name: body[name] for name in KEPT if body.get(name)},
+        }
+
+    def _config(self, body: Document) -> Document:
+        config: Document = body.get("runtime_config") or {}
+        return config
+
     def _known(self, run_id: str) -> Document:
         run = self._store.get("run", run_id)
         if run is None:
-            raise not_found("run", run_id)
+            raise not_found("Run", run_id)
         return run
 
     def _fail(self, run: Document, reason: str) -> None:
+        """KFP never tells why: `run.error` is for a run that it cannot read. The reason is in the run's log only."""
         run["finished_at"] = clock.write(self._now())
-        run["error"] = {"code": 13, "message": reason}
+        folder = self.folder(run["run_id"])
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / LOG, "a", encoding="utf-8") as log:
+            log.write(f"\n{reason}\n")
         self._enter(run, "FAILED")
 
     def _enter(self, run: Document, state: str) -> None:
         run["state"] = state
         run.setdefault("state_history", []).append({"update_time": clock.write(self._now()), "state": state})
         self._store.put("run", run["run_id"], run)
-
-
-def check_arguments(spec: Document, given: dict[str, Any]) -> dict[str, Any]:
-    """The arguments, if the pipeline takes them all and has all that it requires."""
-    declared = spec.get("pipeline_spec", spec)["root"].get("inputDefinitions", {}).get("parameters", {})
-    if unknown := sorted(set(given) - set(declared)):
-        raise invalid(f"the pipeline takes no parameter {', '.join(unknown)}")
-    required = {name for name, one in declared.items() if "defaultValue" not in one and not one.get("isOptional")}
-    if missing := sorted(required - set(given)):
-        raise invalid(f"the pipeline requires the parameter {', '.join(missing)}")
-    return given
 
 
 def _reason(folder: Path, code: int) -> str:

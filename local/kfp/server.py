@@ -1,7 +1,7 @@
 """The embedded KFP endpoint: v2beta1 REST on loopback over `kfp.local`, one process a run.
 
 A stand-in for the KFP API server, Argo and Kubernetes on one machine. Images, resources, nodes, service accounts and
-pipeline roots other than a local folder mean nothing here; states, errors, filters and pages are the real server's.
+pipeline roots other than a local folder mean nothing here; states, errors, filters and pages are those of KFP 2.17.0.
 """
 
 import logging
@@ -15,6 +15,7 @@ from flask import Flask, request
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from local.kfp import clock
+from local.kfp.access import Access, User
 from local.kfp.api import create_app
 from local.kfp.errors import ApiError
 from local.kfp.faults import Faults, install
@@ -22,7 +23,8 @@ from local.kfp.launcher import Launcher
 from local.kfp.pipelines import Registry
 from local.kfp.recurring import RecurringRuns
 from local.kfp.runs import Runs
-from local.kfp.store import Document, DocumentStore
+from local.kfp.serving import World
+from local.kfp.store import DocumentStore
 
 
 class EmbeddedKFP:
@@ -30,7 +32,8 @@ class EmbeddedKFP:
 
     `environment` is what the steps inherit (default: ours at the start). `token`: what a client must bear. The other
     arguments are for tests: `now` is the clock of times and triggers, `tick` how often those are looked at (0: only
-    when `recurring.tick()` is called), `listing_lag` how many seconds a new run stays out of listings.
+    when `recurring.tick()` is called), `listing_lag` how many seconds a new run stays out of listings, `users` those of
+    a multi-user KFP by their tokens, `tls` the files of a certificate and its key.
     """
 
     def __init__(
@@ -47,12 +50,15 @@ class EmbeddedKFP:
         tick: float = 0.5,
         listing_lag: float = 0.0,
         faults: Faults | None = None,
+        users: Mapping[str, User] | None = None,
+        tls: tuple[str, str] | None = None,
     ) -> None:
         self.state = Path(state).resolve()
         self.url = ""
         self._port, self._root, self._environment = port, root, environment
         self._token, self._parallelism, self._grace = token, parallelism, grace
         self._now, self._tick, self._lag, self._faults = now, tick, listing_lag, faults
+        self.access, self._tls = Access(users), tls
         self._server: BaseWSGIServer | None = None
 
     def start(self) -> "EmbeddedKFP":
@@ -95,13 +101,16 @@ class EmbeddedKFP:
         self.stop()
 
     def _serve(self) -> None:
-        app = create_app(self._store, self.registry, self.runs, self.recurring, self._visible)
+        world = World(self._store, self.registry, self.runs, self.recurring, self._hidden, self.access)
+        app = create_app(world)
         if self._token is not None:
             _require(app, self._token)
         if self._faults is not None:
             install(app, self._faults, self.runs.create)
-        self._server = make_server("127.0.0.1", self._port, app, threaded=True, request_handler=_Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._server = make_server(
+            "127.0.0.1", self._port, app, threaded=True, request_handler=_Handler, ssl_context=self._tls
+        )
+        self.url = f"http{'s' if self._tls else ''}://127.0.0.1:{self._server.server_port}"
         self._stopped = threading.Event()
         self._threads = [
             threading.Thread(target=self._server.serve_forever, args=(0.05,), name="kfp-http", daemon=True)
@@ -114,8 +123,8 @@ class EmbeddedKFP:
         for thread in self._threads:
             thread.start()
 
-    def _visible(self, run: Document) -> bool:
-        return clock.read(run["created_at"]) + timedelta(seconds=self._lag) <= self._now()
+    def _hidden(self) -> list[str]:
+        return self.runs.hidden(timedelta(seconds=self._lag)) if self._lag else []
 
 
 def _require(app: Flask, token: str) -> None:

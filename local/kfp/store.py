@@ -1,19 +1,33 @@
-"""What the endpoint remembers: JSON documents by kind and id in one SQLite file, in the order they were created."""
+"""What the endpoint remembers: JSON documents by kind and id in one SQLite file, and an index to list them by."""
 
 import json
 import sqlite3
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 Document = dict[str, Any]
 
+# `scope` is what a listing asks for: an experiment, a pipeline (of its versions) or, of these two, a namespace.
+SCOPES = {"run": "experiment_id", "recurring_run": "experiment_id", "pipeline_version": "pipeline_id"}
+CASES = " ".join(f"WHEN '{kind}' THEN json_extract(body, '$.{key}')" for kind, key in SCOPES.items())
+COLUMNS = {
+    "scope": f"coalesce(CASE kind {CASES} ELSE json_extract(body, '$.namespace') END, '')",
+    "created": "coalesce(json_extract(body, '$.created_at'), '')",
+    "name": "coalesce(json_extract(body, '$.display_name'), '')",
+}
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS documents (
     number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL,
     UNIQUE (kind, id)
 )
 """
+# A page, and a look for a name, read these and the rows they give, never every run's JSON.
+INDEXES = (
+    "CREATE INDEX IF NOT EXISTS listing ON documents (kind, scope, created, id, name)",
+    "CREATE INDEX IF NOT EXISTS everything ON documents (kind, created, id, name)",
+)
 
 
 class DocumentStore:
@@ -25,15 +39,23 @@ class DocumentStore:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")  # survives the death of this process, not of the machine
         self._db.execute(SCHEMA)
+        known = {row[1] for row in self._db.execute("PRAGMA table_info(documents)")}
+        for name, value in COLUMNS.items():
+            if name not in known:  # a file of an earlier version, or a new one
+                self._db.execute(f"ALTER TABLE documents ADD COLUMN {name} TEXT NOT NULL DEFAULT ''")
+                self._db.execute(f"UPDATE documents SET {name} = {value}")
+        for index in INDEXES:
+            self._db.execute(index)
 
     def put(self, kind: str, key: str, body: Document) -> None:
         """Write a document, new or known."""
-        text = json.dumps(body)
+        scope = body.get(SCOPES.get(kind, "namespace")) or ""
+        row = (kind, key, json.dumps(body), scope, body.get("created_at", ""), body.get("display_name", ""))
         with self.lock:
             self._db.execute(
-                "INSERT INTO documents (kind, id, body) VALUES (?, ?, ?) "
-                "ON CONFLICT (kind, id) DO UPDATE SET body = excluded.body",
-                (kind, key, text),
+                "INSERT INTO documents (kind, id, body, scope, created, name) VALUES (?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (kind, id) DO UPDATE SET body = excluded.body, name = excluded.name",
+                row,
             )
 
     def get(self, kind: str, key: str) -> Document | None:
@@ -44,9 +66,27 @@ class DocumentStore:
 
     def all(self, kind: str) -> list[Document]:
         """All documents of a kind, the oldest first."""
+        return self.find(kind, "1", ())
+
+    def find(self, kind: str, where: str, values: Sequence[Any], rest: str = "ORDER BY number") -> list[Document]:
+        """The documents of a kind for which an SQL expression holds; the SQL is the caller's own, never a request's."""
+        sql = f"SELECT body FROM documents WHERE kind = ? AND ({where}) {rest}"
         with self.lock:
-            rows = self._db.execute("SELECT body FROM documents WHERE kind = ? ORDER BY number", (kind,)).fetchall()
+            rows = self._db.execute(sql, (kind, *values)).fetchall()
         return [json.loads(row[0]) for row in rows]
+
+    def count(self, kind: str, where: str, values: Sequence[Any]) -> int:
+        """How many there are."""
+        sql = f"SELECT count(*) FROM documents WHERE kind = ? AND ({where})"
+        with self.lock:
+            (found,) = self._db.execute(sql, (kind, *values)).fetchone()
+        return int(found)
+
+    def plan(self, kind: str, where: str, values: Sequence[Any], rest: str = "") -> str:
+        """How SQLite would find them, for a test that no listing scans."""
+        sql = f"EXPLAIN QUERY PLAN SELECT body FROM documents WHERE kind = ? AND ({where}) {rest}"
+        with self.lock:
+            return "; ".join(row[3] for row in self._db.execute(sql, (kind, *values)))
 
     def delete(self, kind: str, key: str) -> None:
         """Forget a document, if it is there."""

@@ -11,7 +11,11 @@ from local.kfp.store import Document
 
 
 def task_details(folder: Path, run_id: str) -> list[Document]:
-    """One object a step: name, state, begin and end (absent while it runs), in order of their beginning."""
+    """One object a step: name, state, history, begin and end (absent while it runs), in order of their beginning.
+
+    Why one failed is not said, as KFP's API never says it: it keeps an Argo node's phase, not its message. (KFP lists
+    Argo's other nodes as well, drivers and groups; this one lists the steps.)
+    """
     steps: dict[str, Document] = {}
     for note in _notes(folder / TASKS):
         moment = clock.write(datetime.fromtimestamp(note["time"], UTC))
@@ -26,6 +30,7 @@ def task_details(folder: Path, run_id: str) -> list[Document]:
             },
         )
         step["state"] = note["state"]
+        step.setdefault("state_history", []).append({"update_time": moment, "state": note["state"]})
         if note["state"] != "RUNNING":
             step["end_time"] = moment
     return list(steps.values())

@@ -46,11 +46,13 @@ class KfpPipelines:
     namespace: str = ""
     service_account: str = ""
     token: Token = no_token
+    ca: str = ""  # a PEM file, for a KFP whose certificate no public CA has signed
     known: dict[str, str] = field(default_factory=dict, compare=False)
 
     @cached_property
     def _client(self) -> kfp.ApiClient:
         configuration = kfp.Configuration(host=self.url.rstrip("/"))
+        configuration.ssl_ca_cert = self.ca or None
         configuration.retries = urllib3.Retry(0)  # we retry by ourselves, after having looked
         return kfp.ApiClient(configuration)
 

@@ -60,6 +60,17 @@ def test_the_package_is_under_the_bar_and_brings_its_settings(step):
     assert "kfp-server-api" in names
 
 
+def test_the_ca_of_a_private_kfp_goes_along_if_it_is_there(tmp_path, monkeypatch):
+    """`kfp-ca.pem` beside fraudloop.toml; KfpCa names it, relative to the package."""
+    monkeypatch.setattr(lambda_package, "CA", tmp_path / "kfp-ca.pem")
+    monkeypatch.setattr(lambda_package, "compile_for_runtime", lambda destination: None)
+    for there in (False, True):
+        if there:
+            (tmp_path / "kfp-ca.pem").write_text("a certificate")
+        lambda_package.package("handlers.tick", tmp_path / str(there))
+        assert (tmp_path / str(there) / "kfp-ca.pem").exists() is there
+
+
 def test_the_package_runs_on_any_architecture(step):
     """The functions are arm64, this machine may be x86: no compiled file may be in it."""
     folder, _ = step

@@ -63,7 +63,7 @@ def statements(iam, role):
 def test_each_role_is_bound_to_one_service_account(made):
     """By subject and audience of the cluster's own issuer."""
     client, roles = made
-    subjects = {"Pipeline": "kubeflow:pipeline-runner", "Triton": "triton:triton", "Token": "kubeflow:fraudloop-token"}
+    subjects = {"Pipeline": "kubeflow:fraudloop-stage", "Triton": "triton:triton", "Token": "kubeflow:fraudloop-token"}
     subjects["Slo"] = "monitoring:fraudloop-slo"
     for who, subject in subjects.items():
         found = client("iam").get_role(RoleName=roles[who][0])["Role"]["AssumeRolePolicyDocument"]

@@ -17,6 +17,8 @@ FOLDERS = (
     "kfp/overlays/dev",
     "kfp/overlays/prod",
     "kfp/token-rotation",
+    "kfp/storage",
+    "kfp/multi-user",
     "karpenter",
     "argocd",
     "katib",

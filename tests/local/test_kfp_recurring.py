@@ -94,7 +94,7 @@ def test_a_cron_trigger_starts_runs_when_it_is_time(server, create, clock):
     assert names(server) == ["nightly-1"]
     (run,) = server.runs.all()
     assert run["recurring_run_id"] == recurring.recurring_run_id
-    assert run["scheduled_at"] == "2026-11-24T13:00:00.000000Z"
+    assert run["scheduled_at"] == "2026-11-24T13:00:00Z"
     assert run["runtime_config"]["parameters"] == {"seconds": 60.0}
 
 
@@ -178,25 +178,27 @@ def test_slots_survive_a_restart(tmp_path, package, clock):
     ("trigger", "first"),
     [
         ({"cron_schedule": {"cron": "0 0 9 ? * 1-5"}}, datetime(2026, 11, 25, 9, tzinfo=UTC)),
-        ({"cron_schedule": {"cron": "30 2 * * *"}}, datetime(2026, 11, 25, 2, 30, tzinfo=UTC)),
-        (
+        ({"cron_schedule": {"cron": "0 2 * * *"}}, datetime(2026, 11, 24, 12, 2, tzinfo=UTC)),
+        ({"cron_schedule": {"cron": "@daily"}}, datetime(2026, 11, 25, tzinfo=UTC)),
+        (  # cron_schedule.go: the next one after the start time, which is none itself
             {"cron_schedule": {"cron": "0 0 * * * *", "start_time": "2026-12-01T00:00:00Z"}},
-            datetime(2026, 12, 1, tzinfo=UTC),
+            datetime(2026, 12, 1, 1, tzinfo=UTC),
         ),
+        ({}, None),
         ({"cron_schedule": {"cron": "0 0 * * * *", "end_time": "2026-11-24T12:30:00Z"}}, None),
         ({"periodic_schedule": {"interval_second": "90"}}, NOON + timedelta(seconds=90)),
     ],
 )
 def test_slots_of_a_trigger(trigger, first):
-    """Six fields with seconds first, or five; `?`; start and end; periods."""
+    """Six fields with seconds first, also if there are five; `?`; start and end; periods."""
     assert next(slots(trigger, NOON), None) == first
 
 
 @pytest.mark.parametrize(
     "trigger",
     [
-        {},
         {"cron_schedule": {"cron": "now and then"}},
+        {"cron_schedule": {"cron": "0 0 2 * * 7"}},
         {"cron_schedule": {}},
         {"periodic_schedule": {"interval_second": 0}},
     ],
@@ -206,3 +208,59 @@ def test_a_trigger_that_cannot_be_read_is_refused(trigger):
     with pytest.raises(ApiError) as refused:
         next(slots(trigger, NOON), None)
     assert refused.value.status == 400
+
+
+def test_a_recurring_run_without_a_mode_is_disabled(server, package):
+    """api_converter.go, toModelJobEnabled: MODE_UNSPECIFIED is not enabled."""
+    api = kfp_server_api.RecurringRunServiceApi(kfp_server_api.ApiClient(kfp_server_api.Configuration(host=server.url)))
+    pipeline = connect(server).upload_pipeline(package, pipeline_name="night").pipeline_id
+    version = server.registry.versions(pipeline)[0]["pipeline_version_id"]
+    body = kfp_server_api.V2beta1RecurringRun(
+        display_name="nightly",
+        max_concurrency="1",
+        trigger=kfp_server_api.V2beta1Trigger(cron_schedule=kfp_server_api.V2beta1CronSchedule(cron="0 0 2 * * *")),
+        pipeline_version_reference=kfp_server_api.V2beta1PipelineVersionReference(pipeline, version),
+    )
+    made = api.recurring_run_service_create_recurring_run(body)
+    assert (made.mode, made.status) == ("DISABLE", "DISABLED")
+    body.max_concurrency = None
+    with pytest.raises(kfp_server_api.ApiException, match="Max concurrency") as refused:
+        api.recurring_run_service_create_recurring_run(body)
+    assert refused.value.status == 400
+
+
+def test_a_five_field_cron_fires_every_hour(server, create, clock):
+    """The plan's `0 2 * * *`, as KFP reads it: two minutes past every hour, not at two o'clock."""
+    create(cron_expression="0 2 * * *", no_catchup=False, max_concurrency=10)
+    clock.move(hours=3)
+    server.recurring.tick()
+    assert [run["scheduled_at"][11:16] for run in server.runs.all()] == ["12:02", "13:02", "14:02"]
+
+
+def test_an_archived_experiments_recurring_runs_are_disabled(server, create, clock):
+    """resource_manager.go, ArchiveExperiment; unarchived, they stay disabled (experiment_store.go)."""
+    client, recurring = create()
+    client.archive_experiment(recurring.experiment_id)
+    client.unarchive_experiment(recurring.experiment_id)
+    assert client.get_recurring_run(recurring.recurring_run_id).status == "DISABLED"
+    clock.move(hours=1)
+    server.recurring.tick()
+    assert names(server) == []
+
+
+def test_without_a_trigger_it_runs_once(server, package):
+    """scheduled_workflow.go, getNextScheduledEpochForOneTimeRun."""
+    pipeline = connect(server).upload_pipeline(package, pipeline_name="once").pipeline_id
+    body = {"display_name": "once", "max_concurrency": "2", "mode": "ENABLE"}
+    server.recurring.create(body | {"pipeline_version_reference": {"pipeline_id": pipeline}})
+    for _ in range(3):
+        server.recurring.tick()
+    assert names(server) == ["once-1"]
+
+
+@pytest.mark.parametrize(("no_catchup", "hours"), [(False, [10, 11, 12]), (True, [12])])
+def test_a_start_time_in_the_past_is_caught_up_from(server, create, no_catchup, hours):
+    """cron_schedule.go, getEffectiveLastJobTime: the start time, not the creation, if nothing was triggered yet."""
+    create(start_time="2026-11-24T09:30:00Z", no_catchup=no_catchup, max_concurrency=10)
+    server.recurring.tick()
+    assert [int(run["scheduled_at"][11:13]) for run in server.runs.all()] == hours

@@ -157,7 +157,7 @@ def named(checks, part) -> PhaseCheck:
 
 YES = [
     (foundation.CHECKS, "pods of Kubeflow", "1 pods run in kubeflow"),
-    (foundation.CHECKS, "S3 from a pod", "lists 1 entries as pipeline-runner"),
+    (foundation.CHECKS, "S3 from a pod", "lists 1 entries as fraudloop-stage"),
     (foundation.CHECKS, "GPU node", "g5.xlarge.*of NodePool fraudloop-gpu"),
     (foundation.CHECKS, "page of KFP", "the page answers"),
     (foundation.CHECKS, "stored in S3", "kfp/v2/artifacts/x"),
@@ -418,7 +418,7 @@ def test_a_check_leaves_no_pod_behind(world, cluster):
     assert [pod["metadata"]["name"] for pod in cluster.pods["kubeflow"]] == ["ml-pipeline-0"]
     gpu, s3 = cluster.started
     assert gpu["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
-    assert s3["spec"]["serviceAccountName"] == "pipeline-runner"
+    assert s3["spec"]["serviceAccountName"] == "fraudloop-stage"
 
 
 def test_undo_1_deletes_the_namespace_and_the_roles_and_keeps_the_data(world, cluster):

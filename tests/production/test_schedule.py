@@ -1,6 +1,7 @@
 """Who keeps the night: a KFP recurring run that really fires, or EventBridge's schedule; never both."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -84,20 +85,27 @@ def eventbridge(system):
 
 @pytest.fixture
 def both(server, eventbridge):
-    return Schedules(kfp.Client(host=server.url), "fraudloop", eventbridge)
+    return Schedules(kfp.Client(host=server.url), "fraudloop", eventbridge, service_account="fraudloop-stage")
 
 
-@pytest.mark.parametrize(
-    ("given", "taken"), [("0 2 * * *", "0 0 2 * * *"), ("0 0 2 * * *", "0 0 2 * * *"), ("30 3 * * 1", "0 30 3 * * 1")]
-)
-def test_kfp_s_cron_begins_with_seconds(given, taken):
-    """Its parser would read the plan's five fields as `second minute hour`: every hour at :02."""
-    assert six_fields(given) == taken
+@pytest.mark.parametrize(("given", "meant"), [("0 2 * * *", "0 0 2 * * *"), ("30 3 * * 1", "0 30 3 * * 1")])
+def test_five_fields_are_refused_with_the_right_six_beside_them(both, eventbridge, given, meant):
+    """KFP would read the plan's `0 2 * * *` as `second minute hour`: every hour at :02. Nothing is switched."""
+    with pytest.raises(Malformed, match=re.escape(f"'{meant}'")):
+        both.use_kfp("v1", {}, cron=given)
+    assert eventbridge.enabled()
+    assert both.all() == []
+
+
+@pytest.mark.parametrize("cron", ["0 0 2 * * *", "@daily", "@every 8h"])
+def test_six_fields_and_descriptors_are_taken_as_they_are(cron):
+    """robfig/cron's own."""
+    assert six_fields(cron) == cron
 
 
 def test_a_cron_of_another_length_is_refused():
-    """Before anything is switched."""
-    with pytest.raises(Malformed, match="has 3 fields"):
+    """The message shows what six look like."""
+    with pytest.raises(Malformed, match=r"has 3 fields.*0 0 2"):
         six_fields("0 2 *")
 
 
@@ -125,6 +133,7 @@ def test_it_triggers(both, server, clock):
     server.recurring.tick()
     client = kfp.Client(host=server.url)
     [first] = client.list_runs().runs
+    assert first.service_account == "fraudloop-stage"
     assert first.display_name == f"{NAME}-1"
     assert client.wait_for_run_completion(first.run_id, timeout=60).state == "SUCCEEDED"
     clock.now += timedelta(days=7)
@@ -135,7 +144,7 @@ def test_it_triggers(both, server, clock):
 def test_a_change_replaces_it(both):
     """Recurring runs cannot be edited: afterwards there is one, the new one."""
     first = both.use_kfp("v1", {"word": "hi"})
-    second = both.use_kfp("v1", {"word": "hi"}, cron="0 3 * * *")
+    second = both.use_kfp("v1", {"word": "hi"}, cron="0 0 3 * * *")
     assert [each.id for each in both.all()] == [second.id] != [first.id]
     assert second.cron == "0 0 3 * * *"
 

@@ -211,3 +211,24 @@ def test_ci_can_say_the_image_without_a_file(tmp_path):
     assert settings.code_version == "def"
     with pytest.raises(Misconfigured, match="nowhere"):
         read_settings({"FRAUDLOOP_PIPELINES": str(tmp_path / "nowhere.toml")})
+
+
+def test_nested_conditions_need_a_server_that_ends_them(compiled):
+    """Before 2.17.0 (upstream #13322) a branch inside of a branch stays RUNNING (#11979), also for the exit handler.
+
+    The end-to-end pipeline has such a branch, so deploy/kfp must pin a server that has the fix.
+    """
+
+    def depth(spec, part):
+        inner = [
+            spec["components"][task["componentRef"]["name"]] for task in part.get("dag", {}).get("tasks", {}).values()
+        ]
+        return 1 + max((depth(spec, one) for one in inner if "dag" in one), default=0)
+
+    nested = {name: depth(documents[0], documents[0]["root"]) for name, documents in compiled.items()}
+    assert nested[END_TO_END] == 4  # the run, its exit handler's group, and two branches, one inside of the other
+    assert {depth for name, depth in nested.items() if name != END_TO_END} == {1}
+    upstream = yaml.safe_load((ROOT / "deploy/kfp/upstream/kustomization.yaml").read_text())["resources"]
+    pinned = {tuple(int(part) for part in one.rpartition("?ref=")[2].split(".")) for one in upstream}
+    assert len(pinned) == 1
+    assert pinned.pop() >= (2, 17, 0)

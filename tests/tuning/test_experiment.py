@@ -42,7 +42,7 @@ def test_a_trial_is_the_train_stage_s_pod(manifest, settings):
     assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
     assert pod["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
     assert pod["nodeSelector"] == dict(step.node_selector)
-    assert pod["serviceAccountName"] == "pipeline-runner"
+    assert pod["serviceAccountName"] == "fraudloop-stage"
     assert pod["restartPolicy"] == "Never"
 
 

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import urllib3
 from faulty_wire import Fault
 
 kfp = pytest.importorskip("local.kfp")
@@ -89,3 +90,74 @@ def test_what_is_really_gone_is_an_absence(pipelines):
     """The same question over a wire that holds."""
     _, faulty, _ = pipelines
     assert faulty.get("no-such-run") is None
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A CA of our own, and a certificate of it for 127.0.0.1: the files of CA, certificate and key."""
+    from datetime import UTC, datetime, timedelta
+    from ipaddress import ip_address
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    folder = tmp_path_factory.mktemp("tls")
+    now = datetime.now(UTC)
+
+    def signed(subject, issuer, key, by, *extensions):
+        names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in (subject, issuer)]
+        made = x509.CertificateBuilder().subject_name(names[0]).issuer_name(names[1]).public_key(key.public_key())
+        made = made.serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(hours=1))
+        made = made.not_valid_after(now + timedelta(days=1))
+        for extension in extensions:
+            made = made.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
+        return made.sign(by, hashes.SHA256())
+
+    root, leaf = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    usage = x509.SubjectKeyIdentifier.from_public_key(root.public_key())
+    ca = signed("our CA", "our CA", root, root, x509.BasicConstraints(ca=True, path_length=None), usage)
+    name = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    own = signed(
+        "kfp", "our CA", leaf, root, name, x509.AuthorityKeyIdentifier.from_issuer_public_key(root.public_key())
+    )
+    pem = serialization.Encoding.PEM
+    files = {
+        "ca": ca.public_bytes(pem),
+        "certificate": own.public_bytes(pem),
+        "key": leaf.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+    }
+    for file, content in files.items():
+        (folder / file).write_bytes(content)
+    return [str(folder / file) for file in files]
+
+
+def test_a_private_ca_is_trusted_if_it_is_named_and_only_then(server, certificate, tmp_path):
+    """FRAUDLOOP_KFP_CA, in the loop and in `publish`; without it nothing is asked over a wire that proves nothing."""
+    from training.pipelines.publish import publish
+
+    ca, *tls = certificate
+    build = server[0].state.parent / "build"
+    with kfp.EmbeddedKFP(tmp_path / "state", tick=0, tls=tuple(tls)) as secure:
+        assert secure.url.startswith("https://")
+        assert KfpPipelines(secure.url, "wire", {}, ca=ca).list("fraud-1.") == ()
+        assert [one.created for one in publish(secure.url, build, ca=ca)] == [True]
+        with pytest.raises(Unreachable, match="certificate verify failed"):
+            KfpPipelines(secure.url, "wire", {}).list("fraud-1.")
+        with pytest.raises(urllib3.exceptions.MaxRetryError, match="certificate verify failed"):
+            publish(secure.url, build)
+
+
+def test_no_proxy_of_the_environment_is_used(server, monkeypatch):
+    """KFP is inside of the VPC: HTTP_PROXY and its relatives, meant for the AWS APIs, are not asked."""
+    from training.pipelines.publish import publish
+
+    running, version = server
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        for spelt in (name, name.lower()):
+            monkeypatch.setenv(spelt, "http://127.0.0.1:9")
+    for spelt in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(spelt, raising=False)
+    assert KfpPipelines(running.url, "wire", {"fraudloop-train": version}).pins([Stage.TRAIN]).found
+    assert [one.created for one in publish(running.url, running.state.parent / "build")] == [False]

@@ -178,8 +178,12 @@ def judge(evaluation: Input[Artifact], policy: dict, verdict: Output[Metrics]) -
 
 
 def conclude(run_id: str, launch_id: str, output_uri: str, status: dsl.PipelineTaskFinalStatus) -> None:
-    """The exit handler: how the pipeline ended, in S3, however it ended."""
+    """The exit handler: how the pipeline ended, in S3, however it ended.
+
+    KFP says COMPLETE for what a run's state calls SUCCEEDED, never why it FAILED, and, before 2.17.0, RUNNING.
+    """
     from training import storage
 
-    ended = {"run_id": run_id, "launch_id": launch_id, "state": status.state, "error": status.error_message}
+    state = {"COMPLETE": "SUCCEEDED"}.get(status.state, status.state)
+    ended = {"run_id": run_id, "launch_id": launch_id, "state": state, "error": status.error_message}
     storage.write_json(storage.join(output_uri, "runs", run_id, "end-to-end", f"{launch_id}.json"), ended)

@@ -1,6 +1,7 @@
 """Uploads the compiled pipelines to KFP as versions named by content hash; what is there already is left alone.
 
-`python -m training.pipelines.publish build/pipelines` reads `FRAUDLOOP_KFP_URL` and `FRAUDLOOP_KFP_TOKEN`.
+`python -m training.pipelines.publish build/pipelines` reads `FRAUDLOOP_KFP_URL`, `FRAUDLOOP_KFP_NAMESPACE`,
+`FRAUDLOOP_KFP_TOKEN` and `FRAUDLOOP_KFP_CA` from the environment. No proxy is used, whatever HTTPS_PROXY says.
 """
 
 import json
@@ -35,8 +36,12 @@ class Published:
     created: bool
 
 
-def publish(kfp_url: str, directory: str | Path, token: str | None = None) -> list[Published]:
+def publish(
+    kfp_url: str, directory: str | Path, token: str | None = None, namespace: str = "", ca: str = ""
+) -> list[Published]:
     """Upload every pipeline of `directory`'s definitions.json that KFP does not have yet.
+
+    A multi-user KFP looks a pipeline up in exactly one namespace, so it is made there; a single-user one ignores it.
 
     Raises:
         StaleVersion: a file's hash is not the one in the definitions. All are checked before anything is uploaded.
@@ -49,15 +54,16 @@ def publish(kfp_url: str, directory: str | Path, token: str | None = None) -> li
             raise StaleVersion(
                 f"{_package(folder, name)} has hash {found}, definitions.json says {version}: run `make build`"
             )
-    with _connect(kfp_url, token) as connection:
-        uploads = _Uploads(connection)
+    with _connect(kfp_url, token, ca) as connection:
+        uploads = _Uploads(connection, namespace)
         return [uploads.ensure(name, version, _package(folder, name)) for name, version in definitions.items()]
 
 
 class _Uploads:
     """Ensure by name: look, create if it is not there, and look again if somebody else was first."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, namespace: str) -> None:
+        self._namespace = {"namespace": namespace} if namespace else {}
         self._pipelines = kfp_server_api.PipelineServiceApi(connection)
         self._uploads = kfp_server_api.PipelineUploadServiceApi(connection)
 
@@ -78,7 +84,7 @@ class _Uploads:
     def _create_pipeline(self, name: str) -> str:
         # Not upload_pipeline: it would also make a version, named like the pipeline instead of by its content.
         try:
-            body = kfp_server_api.V2beta1Pipeline(name=name, display_name=name)
+            body = kfp_server_api.V2beta1Pipeline(name=name, display_name=name, **self._namespace)
             made = self._pipelines.pipeline_service_create_pipeline(body, _request_timeout=TIMEOUT)
         except ApiException as error:
             if error.status != CONFLICT or not (known := self._pipeline(name)):
@@ -87,7 +93,9 @@ class _Uploads:
         return str(made.pipeline_id)
 
     def _pipeline(self, name: str) -> str | None:
-        found = self._pipelines.pipeline_service_list_pipelines(filter=_named(name), _request_timeout=TIMEOUT)
+        found = self._pipelines.pipeline_service_list_pipelines(
+            filter=_named(name), _request_timeout=TIMEOUT, **self._namespace
+        )
         return next((one.pipeline_id for one in _exactly(found.pipelines, name)), None)
 
     def _version(self, pipeline_id: str, name: str) -> str | None:
@@ -97,8 +105,9 @@ class _Uploads:
         return next((one.pipeline_version_id for one in _exactly(found.pipeline_versions, name)), None)
 
 
-def _connect(kfp_url: str, token: str | None) -> Any:
+def _connect(kfp_url: str, token: str | None, ca: str) -> Any:
     configuration = kfp_server_api.Configuration(host=kfp_url.rstrip("/"))
+    configuration.ssl_ca_cert = ca or None
     if token:
         configuration.api_key["authorization"] = token
         configuration.api_key_prefix["authorization"] = "Bearer"
@@ -118,5 +127,6 @@ def _package(folder: Path, name: str) -> Path:
 
 
 if __name__ == "__main__":
-    for one in publish(os.environ["FRAUDLOOP_KFP_URL"], sys.argv[1], os.environ.get("FRAUDLOOP_KFP_TOKEN")):
+    told = {name: os.environ.get(f"FRAUDLOOP_KFP_{name.upper()}", "") for name in ("token", "namespace", "ca")}
+    for one in publish(os.environ["FRAUDLOOP_KFP_URL"], sys.argv[1], **told):
         print(f"{one.name} {one.version_name} {'uploaded' if one.created else 'was there'}")

@@ -30,7 +30,7 @@ class Place:
     """Where trials run: namespace, the service account with the pipeline's IRSA role, and an AWS endpoint for tests."""
 
     namespace: str = "kubeflow"
-    service_account: str = "pipeline-runner"
+    service_account: str = "fraudloop-stage"
 
 
 def experiment(

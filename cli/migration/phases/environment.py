@@ -85,6 +85,7 @@ class Environment:
     def kfp(self) -> kfp_server_api.ApiClient:
         """KFP's API, with the loop's token if it has one."""
         configuration = kfp_server_api.Configuration(host=self.setting("FRAUDLOOP_KFP_URL").rstrip("/"))
+        configuration.ssl_ca_cert = self.settings.get("FRAUDLOOP_KFP_CA") or None
         made = kfp_server_api.ApiClient(configuration)
         if token := self.settings.get("FRAUDLOOP_KFP_TOKEN"):
             made.default_headers["Authorization"] = f"Bearer {token}"
@@ -98,7 +99,7 @@ class Environment:
     @property
     def service_account(self) -> str:
         """As whom they run."""
-        return self.settings.get("FRAUDLOOP_KFP_SERVICE_ACCOUNT") or "pipeline-runner"
+        return self.settings.get("FRAUDLOOP_KFP_SERVICE_ACCOUNT") or "fraudloop-stage"
 
     def proxied(self, namespace: str, service: str, path: str) -> str:
         """What a Service in the cluster answers, through the API server: what a port-forward would show."""

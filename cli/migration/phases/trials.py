@@ -57,7 +57,7 @@ def ran(world: Environment, pipeline: Any) -> str:
         file = Path(folder) / "pipeline.yaml"
         compiler.Compiler().compile(pipeline, str(file))
         uploads = kfp.PipelineUploadServiceApi(world.kfp)
-        uploaded = uploads.upload_pipeline(str(file), name=name, _request_timeout=PATIENCE)
+        uploaded = uploads.upload_pipeline(str(file), name=name, namespace=world.namespace, _request_timeout=PATIENCE)
     try:
         return _run(world, name, uploaded.pipeline_id)
     finally:
@@ -86,12 +86,18 @@ def _run(world: Environment, name: str, pipeline_id: str) -> str:
         if state == "SUCCEEDED":
             return run_id
         if state in ("FAILED", "CANCELED", "SKIPPED"):
-            raise CheckFailed(f"run {run_id} ended {state}: {run.error.message if run.error else 'no reason given'}")
+            raise CheckFailed(f"run {run_id} ended {state}; failed: {', '.join(_failed(run)) or 'KFP names no step'}")
         if time.monotonic() > until:
             raise CheckFailed(
                 f"run {run_id} is still {state} after {world.wait:.0f} s (an unschedulable pod looks RUNNING)"
             )
         time.sleep(world.pause)
+
+
+def _failed(run: Any) -> list[str]:
+    """The steps that failed: KFP never says why a run failed."""
+    steps = (run.run_details.task_details if run.run_details else None) or ()
+    return [str(step.display_name) for step in steps if str(step.state) == "FAILED"]
 
 
 def _experiment(world: Environment) -> str:

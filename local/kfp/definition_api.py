@@ -1,0 +1,164 @@
+"""The routes of pipelines and their versions, and of their uploads."""
+
+from flask import Blueprint, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from local.kfp.errors import ALREADY_EXISTS, INVALID_ARGUMENT, ApiError, doing
+from local.kfp.pipelines import short
+from local.kfp.serving import World, body_of, listed, sent
+from local.kfp.store import Document
+
+
+def pipelines(world: World) -> Blueprint:
+    api = Blueprint("pipelines", __name__)
+    registry = world.registry
+
+    def pipeline(key: str, verb: str) -> Document:
+        document = registry.get("pipeline", key)
+        world.check(verb, "pipelines", document["namespace"])
+        return document
+
+    @api.post("/pipelines")
+    def create() -> ResponseReturnValue:
+        body = body_of("V2beta1Pipeline")
+        body["namespace"] = world.access.namespace(body.get("namespace"))
+        with doing("Failed to create a pipeline"):
+            world.check("create", "pipelines", body["namespace"])
+            return sent(registry.create_pipeline(body))
+
+    @api.get("/pipelines")
+    def every() -> ResponseReturnValue:
+        namespace = world.access.namespace(request.args.get("namespace"))
+        with doing("Failed to list pipelines"):
+            world.check("list", "pipelines", namespace)
+            return listed(world, "pipeline", "pipelines", namespace if world.access.multi_user else None)
+
+    @api.get("/pipelines/<key>")
+    def one(key: str) -> ResponseReturnValue:
+        with doing("Failed to get a pipeline"):
+            return sent(pipeline(key, "get"))
+
+    @api.get("/pipelines/names/<name>")
+    def named(name: str) -> ResponseReturnValue:
+        namespace = world.access.namespace(request.args.get("namespace"))
+        with doing(f"Failed to get a pipeline with name {name} and namespace {namespace}"):
+            world.check("get", "pipelines", namespace)
+            return sent(registry.pipeline_named(name, namespace))
+
+    @api.delete("/pipelines/<key>")
+    def delete(key: str) -> ResponseReturnValue:
+        with doing(f"Failed to delete pipeline {key}"):
+            pipeline(key, "delete")
+            registry.delete("pipeline", key, cascade=request.args.get("cascade") in ("true", "True", "1"))
+        return jsonify({})
+
+    @api.get("/pipelines/<key>/versions")
+    def versions(key: str) -> ResponseReturnValue:
+        with doing("Failed to list pipeline versions"):
+            pipeline(key, "list")
+            return listed(world, "pipeline_version", "pipeline_versions", key)
+
+    @api.get("/pipelines/<key>/versions/<version>")
+    def version(key: str, version: str) -> ResponseReturnValue:
+        with doing(f"Failed to get a pipeline version with id {version}"):
+            found = registry.get("pipeline_version", version)
+            pipeline(found["pipeline_id"], "get")
+        return sent(found)
+
+    @api.delete("/pipelines/<key>/versions/<version>")
+    def delete_version(key: str, version: str) -> ResponseReturnValue:
+        with doing(f"Failed to delete a pipeline version with id {version}"):
+            pipeline(registry.get("pipeline_version", version)["pipeline_id"], "delete")
+            registry.delete("pipeline_version", version)
+        return jsonify({})
+
+    return api
+
+
+def uploads(world: World) -> Blueprint:
+    """pipeline_upload_server.go: outside of the gateway, so with errors of another form."""
+    api = Blueprint("uploads", __name__)
+    registry = world.registry
+
+    @api.post("/pipelines/upload")
+    def upload() -> ResponseReturnValue:
+        failed = "Failed to create a pipeline"
+        package = _uploaded("Failed to read pipeline from file")
+        namespace = world.access.namespace(request.args.get("namespace"))
+        name = request.args.get("name") or request.args.get("display_name") or package[0]
+        try:
+            short("Pipeline", Namespace=(namespace, 63), Name=(name, 128))
+        except ApiError as error:
+            return error.message, 400
+        body = {
+            "name": name,
+            "display_name": request.args.get("display_name"),
+            "description": request.args.get("description"),
+        }
+        try:
+            if namespace:
+                world.check("create", "pipelines", namespace)
+        except ApiError:
+            return _refused(400, failed)
+        try:
+            with world.store.lock:
+                made = registry.create_pipeline(body | {"namespace": namespace})
+                try:
+                    registry.create_version(made["pipeline_id"], name, package[1], body["description"] or "")
+                except ApiError:
+                    registry.delete("pipeline", made["pipeline_id"])
+                    raise
+        except ApiError as error:
+            return _not_created(error, "Failed to create a pipeline and a pipeline version")
+        return sent(made)
+
+    @api.post("/pipelines/upload_version")
+    def upload_version() -> ResponseReturnValue:
+        failed = "Failed to create a pipeline version"
+        package = _uploaded(failed)
+        key = request.args.get("pipelineid", "")
+        name = request.args.get("name") or request.args.get("display_name") or package[0]
+        try:
+            short("PipelineVersion", Name=(name, 127))
+        except ApiError as error:
+            return error.message, 400
+        try:
+            namespace = registry.get("pipeline", key)["namespace"]
+            if namespace:
+                world.check("create", "pipelines", namespace)
+        except ApiError:
+            return _refused(400, failed)
+        try:
+            return sent(registry.create_version(key, name, package[1], request.args.get("description", "")))
+        except ApiError as error:
+            return _not_created(error, failed)
+
+    return api
+
+
+def _uploaded(failed: str) -> tuple[str, bytes]:
+    file = request.files.get("uploadfile")
+    if file is None:
+        raise Unreadable(failed)
+    return file.filename or "pipeline", file.read()
+
+
+class Unreadable(ApiError):
+    """An upload without its file."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(400, INVALID_ARGUMENT, message)
+
+    def body(self) -> dict[str, object]:
+        """As the upload server says it."""
+        return {"error_message": self.message, "error_details": self.message}
+
+
+def _not_created(error: ApiError, failed: str) -> ResponseReturnValue:
+    if error.code == ALREADY_EXISTS:
+        return _refused(409, failed)
+    return _refused(400, error.external or failed) if error.code == INVALID_ARGUMENT else _refused(500, failed)
+
+
+def _refused(status: int, message: str) -> ResponseReturnValue:
+    return jsonify(error_message=message, error_details=message), status

@@ -1,0 +1,106 @@
+"""What all routes share: whom they serve, how a request is read and a list or an object answered."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flask import jsonify, request
+from flask.typing import ResponseReturnValue
+
+from local.kfp import listing, messages
+from local.kfp.access import Access
+from local.kfp.errors import INVALID_ARGUMENT, ApiError, doing, invalid
+from local.kfp.pipelines import Registry
+from local.kfp.recurring import RecurringRuns
+from local.kfp.runs import Runs
+from local.kfp.store import Document, DocumentStore
+
+NO_METHOD = (404, 5, "Not Found")
+
+
+@dataclass(frozen=True)
+class World:
+    """What the routes serve; `hidden` are the runs that a listing does not show yet."""
+
+    store: DocumentStore
+    registry: Registry
+    runs: Runs
+    recurring: RecurringRuns
+    hidden: Callable[[], Sequence[str]]
+    access: Access
+
+    def check(self, verb: str, resource: str, namespace: str) -> None:
+        """May whoever asks do this?"""
+        self.access.check(request.headers.get("Authorization", ""), verb, resource, namespace)
+
+    def known(self, kind: str, key: str, verb: str, resource: str) -> Document:
+        """An experiment, run or recurring run that whoever asks may treat so."""
+        if kind == "run":
+            document = self.runs.get(key)
+        elif kind == "recurring_run":
+            document = self.recurring.get(key)
+        else:
+            document = self.registry.get(kind, key)
+        self.check(verb, resource, document["namespace"])
+        return document
+
+    def namespace_of(self, experiment: str | None) -> str:
+        """An experiment's namespace; without one, a run cannot be placed in multi-user mode."""
+        if not experiment:
+            if self.access.multi_user:
+                raise invalid("Experiment id can not be empty in multi-user mode")
+            return ""
+        return str(self.registry.get("experiment", experiment)["namespace"])
+
+
+def listed_by_experiment(
+    world: World, kind: str, name: str, resource: str, hidden: Sequence[str] = ()
+) -> ResponseReturnValue:
+    """A page of one experiment's, or of a namespace's; an experiment that is not there is an error."""
+    experiment = request.args.get("experiment_id")
+    namespace = world.namespace_of(experiment) if experiment else world.access.namespace(request.args.get("namespace"))
+    world.check("list", resource, namespace)
+    return listed(world, kind, name, experiment or None, hidden, "" if experiment else namespace)
+
+
+def listed(
+    world: World, kind: str, name: str, scope: str | None, hidden: Sequence[str] = (), within: str = ""
+) -> ResponseReturnValue:
+    """A page of what the request's filter, sort key and token select; an empty list is left out."""
+    told = request.args
+    try:
+        size = int(told.get("page_size") or 0)
+    except ValueError as error:
+        said = f'parsing field "page_size": strconv.ParseInt: parsing "{told["page_size"]}": invalid syntax'
+        raise ApiError(400, INVALID_ARGUMENT, said) from error
+    asked = listing.Asked(size, told.get("page_token", ""), told.get("sort_by", ""), told.get("filter", ""))
+    with doing("Failed to create list options"):
+        found = listing.page(world.store, kind, asked, scope, hidden, within)
+    documents = [_shown(one) for one in found.documents]
+    return jsonify(_filled({name: documents, "total_size": found.total, "next_page_token": found.token}))
+
+
+def sent(document: Document) -> ResponseReturnValue:
+    """One object, without what only the endpoint knows of it."""
+    return jsonify(_shown(document))
+
+
+def _shown(document: Document) -> Document:
+    return _filled({name: value for name, value in document.items() if not name.startswith("_")})
+
+
+def _filled(document: Document) -> Document:
+    """protojson with `EmitUnpopulated: false`: what is empty, zero or false is left out."""
+    return {name: value for name, value in document.items() if value}
+
+
+def body_of(message: str) -> Document:
+    """The request's body as this message of the API."""
+    return messages.read(request.get_data(), message)
+
+
+def verb_of(verbs: dict[str, Any], verb: str) -> Any:
+    """What `POST …:verb` means here; 404 if it means nothing."""
+    if verb not in verbs:
+        raise ApiError(*NO_METHOD)
+    return verbs[verb]
