@@ -12,6 +12,7 @@ from cli.connection import connect
 from cli.output import Json, console, emit
 from local.aws.schedule import scheduled_event
 from statemachine.contracts.errors import FraudloopError
+from statemachine.core.events import slot as check_slot
 
 
 def night(
@@ -25,7 +26,8 @@ def night(
     On AWS its name is FRAUDLOOP_NIGHTLY_FUNCTION (the stack's output FraudloopNightlyFunction).
     """
     connect()
-    at = datetime.fromisoformat(slot) if slot else datetime.now(UTC)
+    now = datetime.now(UTC)
+    at = datetime.fromisoformat(check_slot({"slot": slot}, now.timestamp())) if slot else now
     answer = invoke(at)
     if as_json:
         return emit(answer)

@@ -43,12 +43,13 @@ class MemoryPipelines:
         job = self.jobs.get(kfp_id)
         return job.kfp_run if job and job.visible_at <= self.clock() else None
 
-    def list(self, prefix: str) -> tuple[KfpRun, ...]:
+    def list(self, prefix: str, since: float = 0.0) -> tuple[KfpRun, ...]:
         """Those that can be listed by now."""
         self._called("list")
         self._drain()
         observed = [job for job in self.jobs.values() if job.visible_at <= self.clock()]
-        return tuple(job.kfp_run for job in observed if job.kfp_run.name.startswith(prefix))
+        found = [job.kfp_run for job in observed if job.kfp_run.created_at >= since]
+        return tuple(kfp_run for kfp_run in found if kfp_run.name.startswith(prefix))
 
     def create(self, order: StageRequest, pin: PinnedVersion) -> KfpRun:
         """A new run each time; when an answer is lost, the workflow runs all the same."""

@@ -187,7 +187,7 @@ def test_before_rest_launches_are_looked_for_then_stopped_then_awaited() -> None
     listed = replace(about, observed=replace(about.observed, duplicates=(running, ending)))
     assert decided(listed) == Act(StopRuns(("kfp-1",)))
     stopping = replace(about, observed=replace(about.observed, duplicates=(ending,)))
-    assert decided(stopping) == Wait(NOW + 10, "waiting for earlier launches to end")
+    assert decided(stopping) == Wait(NOW + 10, "waiting for earlier launches to end", {"stopping_since": NOW})
     over = replace(about, observed=replace(about.observed, duplicates=(kfp_run(KfpRunState.FAILED),)))
     assert isinstance(decided(over), Move)
 
