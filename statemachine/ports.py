@@ -87,7 +87,7 @@ class Pipelines(Protocol):
         """One run, by id: cheap."""
 
     def list(self, prefix: str, since: float = 0.0) -> tuple[KfpRun, ...]:
-        """All runs whose name begins with `prefix`, made at `since` or later: expensive, only before create and rest."""
+        """The runs whose name begins with `prefix`, made at `since` or later: only before create and before rest."""
 
     def create(self, order: StageRequest, pin: PinnedVersion) -> KfpRun:
         """KfpRun it.

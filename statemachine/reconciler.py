@@ -9,7 +9,6 @@ from statemachine.contracts import report as reports
 from statemachine.contracts.errors import (
     Conflict,
     Denied,
-    FraudloopError,
     Impossible,
     Malformed,
     Misconfigured,
@@ -22,6 +21,7 @@ from statemachine.contracts.stage_request import StageRequest
 from statemachine.core.actions import Action, EnsureRun, MarkObjects, StopRuns, WriteManifest
 from statemachine.core.backoff import backoff
 from statemachine.core.decide import Act, Look, Move, Wait, decide
+from statemachine.core.duty_records import adopted, asked, kept_of
 from statemachine.core.limits import clipped
 from statemachine.core.manifest import manifest
 from statemachine.core.places import launch_folder, manifest_uri, nameable
@@ -88,7 +88,7 @@ class Reconciler:
         observed, roll = self._observe(run, policy, now), self.roll()
         decision = decide(run, observed, policy, now, roll)
         if isinstance(decision, Look):
-            observed = replace(observed, duplicates=self._own(run, f"{run.id}."))
+            observed = replace(observed, duplicates=self._siblings(run))
             decision = decide(run, observed, policy, now, roll)
         match decision:
             case Move():
@@ -101,6 +101,14 @@ class Reconciler:
             case Wait():
                 return self._wait(run, policy, decision, now, observed.started or 0.0)
         return "rests"
+
+    def _siblings(self, run: Run) -> tuple[KfpRun, ...]:
+        """All launches of the run; the adopted one also if KFP does not list it: the experiment may have changed."""
+        found = self._own(run, f"{run.id}.")
+        if not run.kfp_id or any(kfp_run.kfp_id == run.kfp_id for kfp_run in found):
+            return found
+        adopted = self.pipelines.get(run.kfp_id)
+        return found if adopted is None else (*found, adopted)
 
     def _own(self, run: Run, prefix: str) -> tuple[KfpRun, ...]:
         """The launches of that name which this run asked for; whoever else uses the name is left alone."""
@@ -167,38 +175,18 @@ class Reconciler:
         if seconds_left < self.timing.least:
             return "too little time left to claim"
         owner, until = self.new_id(), now + self.timing.claim
-        claimed = self.store.claim(run, owner, until, **_asked(run, action, owner, until + policy.grace))
+        claimed = self.store.claim(run, owner, until, **asked(run, action, owner, until + policy.grace))
         try:
             found = self._perform(claimed, policy, action, run.create_uncertain_until, now)
         except (Impossible, Unreachable, Misconfigured) as trouble:
-            changes = self._of_trouble(run, policy, now, trouble)
+            pause = backoff(run.unreachable_count + 1, self.roll(), policy.backoff_base, policy.backoff_cap)
+            changes = kept_of(trouble, run, policy, now, self.clock(), pause)
             self.store.release(run.id, owner, changes)
             return str(changes["reason"])
         self.store.release(run.id, owner, {"due_at": now, "unreachable_count": 0, "denied_since": 0.0, **found})
         if isinstance(action, WriteManifest | MarkObjects):
             self.hints.look_at([run.id])
         return f"did {type(action).__name__}"
-
-    def _of_trouble(self, run: Run, policy: Policy, now: float, trouble: FraudloopError) -> dict[str, Any]:
-        """What `run`, as it was before it was claimed, keeps of a duty that was not done."""
-        pause = backoff(run.unreachable_count + 1, self.roll(), policy.backoff_base, policy.backoff_cap)
-        found = {"due_at": now + pause, "unreachable_count": run.unreachable_count + 1, "denied_since": 0.0}
-        found |= {"reason": clipped(f"unreachable: {trouble}")}
-        match trouble:
-            case Unanswered():  # the launch may run, so its id stays on record
-                return found | {"create_uncertain_until": self.clock() + policy.grace}
-            case Misconfigured():
-                since = run.denied_since or now
-                over = now >= since + policy.denied_deadline
-                said = f"for {policy.denied_deadline / 3600:.0f} h nobody mended it: {trouble}" if over else ""
-                found |= {"denied_since": since, "report_error": clipped(said)}
-            case Impossible():
-                found |= {
-                    "due_at": now,
-                    "reason": clipped(f"impossible: {trouble}"),
-                    "report_error": clipped(str(trouble)),
-                }
-        return found | {"create_uncertain_until": run.create_uncertain_until, "launches": run.kfp_runs}
 
     def _perform(
         self, run: Run, policy: Policy, action: Action, create_uncertain_until: float, now: float
@@ -235,7 +223,7 @@ class Reconciler:
             raise troubles[0]
 
     def _ensure(self, run: Run, order: StageRequest, create_uncertain_until: float, now: float) -> dict[str, Any]:
-        asked, before = run.kfp_runs[-1:], run.kfp_runs[:-1]
+        mine, before = run.kfp_runs[-1:], run.kfp_runs[:-1]
         kfp_runs = [kfp_run for kfp_run in self._own(run, order.name) if kfp_run.name == order.name]
         if kfp_runs:
             oldest = min(kfp_runs, key=lambda kfp_run: (kfp_run.created_at, kfp_run.kfp_id))
@@ -243,7 +231,7 @@ class Reconciler:
                 if twin is not oldest and twin.state.stoppable:
                     self.pipelines.stop(twin.kfp_id)
             return {
-                **_adopted(oldest, oldest.created_at or now),
+                **adopted(oldest, oldest.created_at or now),
                 "create_uncertain_until": create_uncertain_until,
                 "launches": before,
             }
@@ -253,7 +241,7 @@ class Reconciler:
                 "due_at": create_uncertain_until,
                 "launches": before,
             }
-        launch_id = asked[0] if asked else self.new_id()
+        launch_id = mine[0] if mine else self.new_id()
         order = replace(order, launch_id=launch_id, output_uri=f"{order.output_uri}/{launch_id}")
         if run.claim is None or self.clock() >= run.claim.until:
             raise Conflict("the claim is still ours", f"{run.id}: it ran out before the launch")
@@ -261,7 +249,7 @@ class Reconciler:
             kfp_run = self.pipelines.create(order, run.pins[order.stage.value])
         except Unreachable as trouble:
             raise Unanswered(str(trouble)) from trouble
-        return {**_adopted(kfp_run, now), "create_uncertain_until": create_uncertain_until}
+        return {**adopted(kfp_run, now), "create_uncertain_until": create_uncertain_until}
 
     # -- wait ---------------------------------------------------------------------------------------------------
 
@@ -293,15 +281,3 @@ class Reconciler:
         except (Conflict, Unreachable) as error:
             return f"impossible, and that cannot be written now: {error}"
         return f"impossible: {trouble}"
-
-
-def _asked(run: Run, action: Action, owner: str, create_uncertain_until: float) -> dict[str, Any]:
-    """What goes on record before a launch is asked for: its id, and until when it may show itself if we die in here."""
-    if not isinstance(action, EnsureRun):
-        return {}
-    kfp_runs = (*run.kfp_runs, f"{run.deployment}-{owner}") if run.deployment else ()
-    return {"create_uncertain_until": create_uncertain_until, "launches": kfp_runs}
-
-
-def _adopted(kfp_run: KfpRun, launched_at: float) -> dict[str, Any]:
-    return {"kfp_id": kfp_run.kfp_id, "launch_id": kfp_run.launch_id, "launched_at": launched_at, "reason": ""}

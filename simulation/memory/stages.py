@@ -82,11 +82,8 @@ def honest(order: StageRequest) -> Report:
             return ok(order, {"evaluation": measured(order)}, {"evaluation": f"{here}/evaluation.json"})
         case Stage.EXPORT:
             version = f"{order.run_id}-{zlib.crc32(order.run_id.encode()):08x}"
-            return ok(
-                order,
-                {"version": version},
-                {"repository": f"{order.parameters['models_root']}/{order.model}/{version}"},
-            )
+            there = f"{order.parameters['models_root']}/{order.model}/{version}"
+            return ok(order, {"version": version}, {"repository": there})
         case Stage.DEPLOY | Stage.RESTORE:
             served = [{"pod": "triton-0", "version": order.parameters["version"]}]
             return ok(order, {"served": served, "generation": order.parameters["generation"]})

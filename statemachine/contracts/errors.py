@@ -18,7 +18,7 @@ class Impossible(FraudloopError):
 
 
 class Denied(Unreachable):
-    """The store will not let us read it. On a file of our own this may be mended; on one that a report names it ends."""
+    """The store will not let us read it. A file of our own may be mended; one that a report names ends the run."""
 
 
 class Conflict(FraudloopError):

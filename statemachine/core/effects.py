@@ -94,12 +94,18 @@ def _on_record(judged: Verdict) -> Mapping[str, Any]:
     checks = [_short(check) for check in judged.checks]
     kept = {"passed": judged.passed, "checks": checks, "reason": clipped(judged.reason)}
     if len(json.dumps(kept)) > VERDICT_BYTES:
-        left, kept["checks"] = VERDICT_BYTES - LEAST_ROOM, []
-        for check in sorted(checks, key=lambda one: bool(one["passed"])):
-            left -= len(json.dumps(check))
-            if left < 0:
-                break
-            kept["checks"].append(check)
+        kept["checks"] = _worst(checks, VERDICT_BYTES - LEAST_ROOM)
+    return kept
+
+
+def _worst(checks: list[dict[str, Any]], room: int) -> list[dict[str, Any]]:
+    """As many checks as there is room for, those that failed first."""
+    kept = []
+    for check in sorted(checks, key=lambda one: bool(one["passed"])):
+        room -= len(json.dumps(check))
+        if room < 0:
+            break
+        kept.append(check)
     return kept
 
 

@@ -65,14 +65,12 @@ def slot(event: Mapping[str, Any], now: float) -> str:
     if at is None:
         raise Malformed(f"a night at {clipped(found, 100)!r}, which is no time as in 2026-11-24T02:00:00Z")
     if at.timestamp() > now + SLOT_AHEAD:
-        raise Malformed(
-            f"a night at {clipped(found, 100)!r}, which lies ahead: it would keep all nights before it away"
-        )
+        raise Malformed(f"a night at {found!r}, which lies ahead: all nights before it would count as done")
     return at.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 def counted(last_slot: str, now: float) -> str:
-    """The last night that was counted; "" for a marker that is no time or lies ahead, which must not stop the nights."""
+    """The last night that was counted; "" for a marker that is no time or lies ahead: it must not stop the nights."""
     at = _time(last_slot)
     return last_slot if at is not None and at.timestamp() <= now + SLOT_AHEAD else ""
 

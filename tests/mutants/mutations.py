@@ -42,8 +42,8 @@ MUTANTS = (
         "act without claiming",
         "whoever acts has claimed the run first",
         "statemachine/reconciler.py",
-        "claimed = self.store.claim(run, owner, until, **_asked(",
-        "claimed = self.store.claim(run, owner, now - 1, **_asked(",
+        "claimed = self.store.claim(run, owner, until, **asked(",
+        "claimed = self.store.claim(run, owner, now - 1, **asked(",
     ),
     Mutant(
         "release another's claim",
