@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from statemachine.contracts.report import LARGEST_NUMBER, Outcome, Report
 from statemachine.contracts.stage import Stage
 from statemachine.core.limits import clipped
-from statemachine.core.proof import proven, unproven
+from statemachine.core.proof import proven, stale, unproven
 from statemachine.core.snapshot import Snapshot
 
 MAY_REFUSE = frozenset({Stage.PREPROCESS, Stage.TRAIN, Stage.EVALUATE})
@@ -79,7 +79,7 @@ def _reported_failure(snapshot: Snapshot, report: Report) -> Failure | None:
     if report.outcome is Outcome.REFUSED and snapshot.run.stage not in MAY_REFUSE:
         return Failure(report.reason or "the stage refused", permanent=True)
     if report.outcome is Outcome.OK and snapshot.run.stage in MUST_PROVE and not proven(snapshot):
-        return Failure(f"the report claims success without proof: {unproven(snapshot)}", permanent=True)
+        return Failure(f"the report claims success without proof: {unproven(snapshot)}", permanent=not stale(snapshot))
     if report.outcome is Outcome.OK and (lacking := _lacking(snapshot.run.stage, report)):
         return Failure(f"the report claims success, but names no {lacking}", permanent=True)
     return None

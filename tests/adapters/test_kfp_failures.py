@@ -242,7 +242,7 @@ def test_a_version_that_was_deleted_and_published_anew_is_found_by_its_content(s
 def test_a_version_that_was_deleted_and_is_gone_is_a_clear_reason(script, kfp):
     """Which one, and what to do."""
     script.answers.extend([INTERNAL, said(404, 5), said(404, 5)])
-    with pytest.raises(Misconfigured, match="fraudloop-train@hash.*fraudloop publish"):
+    with pytest.raises(Misconfigured, match=r"fraudloop-train@hash.*fraudloop publish"):
         kfp.create(ORDER, PIN)
 
 
