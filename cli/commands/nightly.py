@@ -2,8 +2,9 @@
 
 import json
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import boto3
 import typer
@@ -38,9 +39,13 @@ def night(
 
 def invoke(at: datetime) -> dict[str, dict[str, str]]:
     """The nightly function's answer. Raises `FraudloopError` if it failed."""
+    return invoke_with(scheduled_event("fraudloop-nightly", at))
+
+
+def invoke_with(event: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """The nightly function's answer to such an event. Raises `FraudloopError` if it failed."""
     name = os.environ.get("FRAUDLOOP_NIGHTLY_FUNCTION", "fraudloop-nightly")
-    event = json.dumps(scheduled_event("fraudloop-nightly", at)).encode()
-    answer = boto3.client("lambda").invoke(FunctionName=name, Payload=event)
+    answer = boto3.client("lambda").invoke(FunctionName=name, Payload=json.dumps(event).encode())
     payload = json.load(answer["Payload"])
     if "FunctionError" in answer:
         raise FraudloopError(f"{name} failed: {payload.get('errorType')}: {payload.get('errorMessage')}")

@@ -175,6 +175,7 @@ YES = [
     (installation.CHECKS, "credentials", "arn:aws"),
     (installation.CHECKS, "stack says", "table fraudloop"),
     (installation.CHECKS, "the table", "ACTIVE"),
+    (installation.CHECKS, "deployment's id", "none yet|[0-9a-f]{8}, KFP experiment"),
     (installation.CHECKS, "queues", "no dead letter"),
     (installation.CHECKS, "KFP answers", "KFP answers"),
     (installation.CHECKS, "cluster answers", r"v1.33\+.*there are pods in kubeflow"),

@@ -182,7 +182,7 @@ def test_a_run_that_comes_again_after_a_restore_has_launches_of_its_own() -> Non
 
 
 def test_a_proof_from_before_a_restore_crowns_nobody() -> None:
-    """The backup is of a deploy with its launch on record; since then another version was deployed. It is proven anew."""
+    """The backup is of a deploy with its launch on record; another version was deployed since. It is proven anew."""
     world = World()
     world.stages.every(Stage.DEPLOY, lambda order: replace(world.stages.release(order), finished_at=world.now))
     world.land("a.csv")
