@@ -26,7 +26,7 @@ from statemachine.core.limits import clipped
 from statemachine.core.manifest import manifest
 from statemachine.core.places import launch_folder, manifest_uri, nameable
 from statemachine.core.policy import Policy
-from statemachine.core.run import Run
+from statemachine.core.run import RequestKind, Run
 from statemachine.core.snapshot import Observation
 from statemachine.core.states import State
 from statemachine.intake import Intake
@@ -82,7 +82,7 @@ class Reconciler:
         except Impossible as refusal:
             return self._give_up(run, policy, now, str(refusal))
         except (Unreachable, Misconfigured) as trouble:
-            return self._defer(run, policy, now, str(trouble))
+            return self._defer(run, policy, now, trouble)
 
     def _pass(self, run: Run, policy: Policy, now: float, seconds_left: float) -> str:
         observed, roll = self._observe(run, policy, now), self.roll()
@@ -120,7 +120,7 @@ class Reconciler:
         observed = Observation(model=self.store.model(run.model), report_error=run.report_error)
         if run.report_error:
             return observed  # whatever is reported now, it is not believed
-        if run.state is State.QUEUED and not run.pins:
+        if run.state is State.QUEUED and not run.pins and not run.asks(RequestKind.CANCEL):
             pins = self.pipelines.pins(list(Stage))
             return replace(observed, pins=pins.found if not pins.missing else {}, missing=pins.missing)
         if not run.kfp_id or run.stage is None:
@@ -263,12 +263,13 @@ class Reconciler:
             self.store.defer(run, due_at, clipped(wait.reason), started_at=started_at or run.started_at, **found)
         return f"waits: {wait.reason}" if wait.reason else "waits"
 
-    def _defer(self, run: Run, policy: Policy, now: float, trouble: str) -> str:
+    def _defer(self, run: Run, policy: Policy, now: float, trouble: Unreachable | Misconfigured) -> str:
         pause = backoff(run.unreachable_count + 1, self.roll(), policy.backoff_base, policy.backoff_cap)
+        kept = kept_of(trouble, run, policy, now, now, pause)
+        if run.kfp_id:  # its launch may work on all the same, and report
+            kept.pop("report_error", None)
         try:
-            self.store.defer(
-                run, now + pause, clipped(f"unreachable: {trouble}"), unreachable_count=run.unreachable_count + 1
-            )
+            self.store.defer(run, kept.pop("due_at"), kept.pop("reason"), **kept)
         except (Conflict, Unreachable):
             return f"unreachable, and so is the table: {trouble}"
         return f"unreachable: {trouble}"

@@ -9,6 +9,7 @@ from statemachine.contracts.errors import Malformed
 from statemachine.core.limits import clipped
 from statemachine.core.window import Object
 
+LONGEST_RUN = 200  # characters; a longer one is no key of our table
 LONGEST_KEY = 1024  # bytes; S3 takes no longer one, and neither would our record
 SLOT_AHEAD = 900.0  # seconds that the clock of whoever planned a night may be ahead of ours
 PROBE = "fraudloop.doctor"  # the `source` of an event by which the doctor asks the step function whether KFP answers
@@ -48,7 +49,7 @@ def hinted_run(body: str) -> str:
     message = _json(body)
     detail = message.get("detail")
     run_id = (detail if isinstance(detail, Mapping) else message).get("run_id")
-    if not isinstance(run_id, str) or not run_id:
+    if not isinstance(run_id, str) or not run_id or len(run_id) > LONGEST_RUN or not run_id.isascii():
         raise Malformed("a hint that names no run")
     return run_id
 

@@ -221,6 +221,42 @@ def test_an_engine_that_will_not_let_us_is_waited_for_and_then_given_up() -> Non
     assert (run.state, "for 6 h nobody mended it" in run.reason) == (State.FAILED, True)
 
 
+def test_pins_that_we_may_not_look_up_are_waited_for_and_then_given_up() -> None:
+    """The run has not begun: it waits QUEUED with the reason, and fails in the end."""
+    world = begun()
+
+    class Locked:
+        def __getattr__(self, name: str) -> Any:
+            def refuse(*_: Any) -> None:
+                raise Misconfigured("403: no rights on pipelines.kubeflow.org")
+
+            return refuse
+
+    world.wire(world.table, Locked(), world.files, world.hints)
+    run = world.until_rest("fraud-1", minutes=420)
+    assert (run.state, "no rights on pipelines.kubeflow.org" in run.reason) == (State.FAILED, True)
+
+
+@pytest.mark.parametrize("state", [State.QUEUED, State.PREPROCESSING])
+def test_cancel_works_while_kfp_is_down_and_nothing_was_launched(state: State) -> None:
+    """There is nothing to stop, so nobody needs to be asked."""
+    world = begun()
+    while world.store.run("fraud-1").state is not state:
+        world.reconciler.look_at("fraud-1")
+    world.pipelines.down = True
+    for _ in range(5):
+        world.minute()
+    world.operations.operator_request("fraud-1", RequestKind.CANCEL, "ann", "never mind")
+    assert world.until_rest("fraud-1", minutes=20).state is State.CANCELLED
+
+
+def test_a_wish_is_cut_to_what_the_record_holds() -> None:
+    """Who pipes a log into `--why` cancels all the same."""
+    world = begun()
+    world.operations.operator_request("fraud-1", RequestKind.CANCEL, "ann", "\U0001f4a5" * 100_000)
+    assert world.until_rest("fraud-1").state is State.CANCELLED
+
+
 def test_an_engine_that_lets_us_again_forgets_that_it_did_not() -> None:
     """The deadline is of one refusal that lasts."""
     world = begun()
