@@ -112,7 +112,7 @@ class Files(Protocol):
         """At most `limit` + 1 bytes of it. Raises `Denied` where we may not read."""
 
     def write(self, uri: str, body: bytes) -> None:
-        """Write it whole."""
+        """Write it whole. Raises `Misconfigured` where we may not."""
 
     def list(self, bucket: str, prefix: str) -> Iterator[Object]:
         """The present objects under a prefix."""

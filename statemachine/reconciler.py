@@ -266,7 +266,7 @@ class Reconciler:
     def _defer(self, run: Run, policy: Policy, now: float, trouble: Unreachable | Misconfigured) -> str:
         pause = backoff(run.unreachable_count + 1, self.roll(), policy.backoff_base, policy.backoff_cap)
         kept = kept_of(trouble, run, policy, now, now, pause)
-        if run.kfp_id:  # its launch may work on all the same, and report
+        if run.kfp_id and not isinstance(trouble, Denied):  # its launch may work on all the same, and report
             kept.pop("report_error", None)
         try:
             self.store.defer(run, kept.pop("due_at"), kept.pop("reason"), **kept)

@@ -6,7 +6,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
-from statemachine.contracts.errors import Denied, Malformed, Unreachable
+from statemachine.contracts.errors import Denied, Malformed, Misconfigured, Unreachable
 from statemachine.core.window import Object
 
 GONE = frozenset({"NoSuchKey", "NoSuchBucket", "404", "NotFound"})
@@ -44,7 +44,11 @@ class S3Files:
         bucket, key = split(uri)
         try:
             self.client.put_object(Bucket=bucket, Key=key, Body=body)
-        except (ClientError, BotoCoreError) as error:
+        except ClientError as error:
+            code = str(error.response["Error"]["Code"])
+            ours = Misconfigured if _is_denied(code) or code == "NoSuchBucket" else Unreachable
+            raise ours(f"writing {uri}: {error}") from error
+        except BotoCoreError as error:
             raise Unreachable(f"writing {uri}: {error}") from error
 
     def list(self, bucket: str, prefix: str) -> Iterator[Object]:
@@ -65,9 +69,13 @@ class S3Files:
 
 def _refusal(uri: str, error: ClientError) -> Denied | Malformed | Unreachable:
     code, said = str(error.response["Error"]["Code"]), f"reading {uri[:300]}: {error}"
-    if code in DENIED or code.startswith("KMS."):
+    if _is_denied(code):
         return Denied(said)
     return Malformed(said) if code in NO_URI else Unreachable(said)
+
+
+def _is_denied(code: str) -> bool:
+    return code in DENIED or code.startswith("KMS.")
 
 
 def split(uri: str) -> tuple[str, str]:

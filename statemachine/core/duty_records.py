@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from statemachine.contracts.errors import Impossible, Misconfigured, Unanswered, Unreachable
+from statemachine.contracts.errors import Denied, Impossible, Misconfigured, Unanswered, Unreachable
 from statemachine.contracts.kfp_run import KfpRun
 from statemachine.core.actions import Action, EnsureRun
 from statemachine.core.limits import clipped
@@ -36,7 +36,7 @@ def kept_of(
     match trouble:
         case Unanswered():  # the launch may run, so its id stays on record
             return found | {"create_uncertain_until": now + policy.grace}
-        case Misconfigured():
+        case Misconfigured() | Denied():
             found["denied_since"] = since = run.denied_since or began
             if began >= since + policy.denied_deadline:
                 found["report_error"] = clipped(

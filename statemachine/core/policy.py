@@ -48,7 +48,7 @@ class Serving:
 class Policy:
     """Everything `decide` may know about a model beyond the run itself. `root` is `s3://<artifacts bucket>`.
 
-    Seconds: a launch that stays CANCELING for `cancel_deadline` counts as over; a run that KFP will not let launch for
+    Seconds: a launch that stays CANCELING for `cancel_deadline` counts as over; a run that KFP or S3 refuses for
     `denied_deadline` fails. It fails, too, after `max_lapsed` claims in succession whose holder died. A deploy's proof
     counts for `proof_age`.
     """

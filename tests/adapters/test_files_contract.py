@@ -3,7 +3,7 @@
 import pytest
 from botocore.exceptions import ClientError
 
-from statemachine.contracts.errors import Denied, Malformed, Unreachable
+from statemachine.contracts.errors import Denied, Malformed, Misconfigured, Unreachable
 
 
 def uri(name, files, key):
@@ -59,6 +59,18 @@ def test_a_file_that_may_not_be_read_is_told_from_an_outage(files, name, monkeyp
     monkeypatch.setattr(files.client, "get_object", refusing(code))
     with pytest.raises(Denied, match=code):
         files.read(uri(name, files, "a"), 10)
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "NoSuchBucket", "KMS.DisabledException"])
+@pytest.mark.parametrize("files", ["s3"], indirect=True)
+def test_a_file_that_may_not_be_written_is_told_from_an_outage(files, name, monkeypatch, code):
+    """Somebody has to give the right; a write that failed otherwise is tried again."""
+    monkeypatch.setattr(files.client, "put_object", refusing(code))
+    with pytest.raises(Misconfigured, match=code):
+        files.write(uri(name, files, "a"), b"x")
+    monkeypatch.setattr(files.client, "put_object", refusing("SlowDown"))
+    with pytest.raises(Unreachable, match="SlowDown"):
+        files.write(uri(name, files, "a"), b"x")
 
 
 @pytest.mark.parametrize("address", ["s3://", "s3://a b/c", "nonsense", "s3://bucket/"])

@@ -9,7 +9,7 @@ import pytest
 
 from simulation.memory.stages import failed, honest, ok
 from simulation.memory.world import World
-from statemachine.contracts.errors import Denied, Impossible, Misconfigured, Unreachable
+from statemachine.contracts.errors import Impossible, Misconfigured
 from statemachine.contracts.kfp_run import KfpRun
 from statemachine.contracts.report import MAX_BYTES, Artifact, Report
 from statemachine.contracts.stage import Stage
@@ -180,7 +180,32 @@ def test_our_own_file_that_may_not_be_read_is_waited_for() -> None:
     assert "AccessDenied" in world.store.run("fraud-1").reason
     world.files.denied.clear()
     assert world.until_rest("fraud-1").state is State.SUCCEEDED
-    assert issubclass(Denied, Unreachable)
+
+
+def test_our_own_file_that_may_not_be_read_for_hours_ends_the_run() -> None:
+    """No wait without an end: the stage can never be seen to succeed."""
+    world = begun()
+    run = until(world, State.TRAINING)
+    world.files.denied.add(f"{world.pipelines.jobs[run.kfp_id].order.output_uri}/report.json")
+    ended = world.until_rest("fraud-1", minutes=420)
+    assert (ended.state, "nobody mended it" in ended.reason) == (State.FAILED, True)
+    assert world.pipelines.working() == ()
+
+
+def test_a_manifest_that_may_not_be_written_for_hours_ends_the_run() -> None:
+    """The same for what we write."""
+    world = begun()
+
+    class Locked:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(world.files, name)
+
+        def write(self, uri: str, body: bytes) -> None:
+            raise Misconfigured(f"writing {uri}: AccessDenied")
+
+    world.wire(world.table, world.pipelines, Locked(), world.hints)
+    ended = world.until_rest("fraud-1", minutes=420)
+    assert (ended.state, "AccessDenied" in ended.reason) == (State.FAILED, True)
 
 
 # -- create ---------------------------------------------------------------------------------------------------------
