@@ -35,6 +35,7 @@ class MemoryPipelines:
     missing: str = ""
     calls: dict[str, int] = field(default_factory=dict)
     created: list[StageRequest] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
 
     def get(self, kfp_id: str) -> KfpRun | None:
         """One run; unlike listing, asking by id does not lag once it is there."""
@@ -67,6 +68,7 @@ class MemoryPipelines:
     def stop(self, kfp_id: str) -> None:
         """A stopped run is CANCELING for a while, may still work, and ends as FAILED."""
         self._called("stop")
+        self.stopped.append(kfp_id)
         job = self.jobs.get(kfp_id)
         if job and job.kfp_run.state.stoppable:
             job.kfp_run = replace(job.kfp_run, state=KfpRunState.CANCELING)
