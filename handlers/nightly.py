@@ -1,5 +1,6 @@
 """The nightly schedule: list the prefix, take in objects whose event never came, ask that the window closes."""
 
+import time
 from typing import Any
 
 from handlers.runtime import Event, app, each_model, logger, metrics
@@ -11,7 +12,10 @@ from statemachine.core.run import Trigger
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: Event, context: Any) -> dict[str, Any]:
-    """Once a slot and model, however often the schedule fires; one model's trouble stops nobody else's night."""
+    """Once a slot and model, however often the schedule fires; one model's trouble stops nobody else's night.
+
+    A slot that is no time or lies ahead is refused, and ends in the night's dead-letter queue.
+    """
     night, began = _slot(event), {}
     failed = each_model(lambda model: began.update({model: _night(model, night)}))
     if failed:  # an outage, say: Lambda tries again, and whoever has had this night does not have it twice
@@ -34,7 +38,7 @@ def _night(model: str, night: str) -> str:
 
 def _slot(event: Event) -> str:
     try:
-        return slot(event)
+        return slot(event, time.time())
     except Malformed:
         metrics.add_metric(name="MessagesMalformed", unit="Count", value=1)
         raise

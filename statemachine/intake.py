@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from statemachine.contracts.errors import Conflict, Malformed
+from statemachine.contracts.limits import clipped
 from statemachine.core import codec
+from statemachine.core.events import counted
 from statemachine.core.model import Model
 from statemachine.core.policy import Policy
 from statemachine.core.run import Run, Transition, Trigger, queued
@@ -124,9 +126,11 @@ class Intake:
         """Wish that the open window closes. The same `slot` (a night) counts once; false if it was counted before."""
         for attempt in range(ATTEMPTS):
             window = self.window(model)
-            if slot and slot <= window.last_slot:
+            last = counted(window.last_slot, self.clock())
+            if slot and slot <= last:
                 return False
-            wished = replace(window, version=window.version + 1, asked=trigger, last_slot=slot or window.last_slot)
+            asked = trigger if window.asked is None or window.asked.kind != "person" else window.asked
+            wished = replace(window, version=window.version + 1, asked=asked, last_slot=slot or last)
             try:
                 self.store.table.write(_put_window(wished, self.new_id()))
             except Conflict:
@@ -274,7 +278,7 @@ def _verdicts(body: bytes | None) -> Iterator[Object]:
                 key=str(verdict["key"]),
                 etag=str(verdict["etag"]),
                 status=Status(verdict["status"]),
-                reason="; ".join(_problem(problem) for problem in problems[:3]),
+                reason=clipped("; ".join(_problem(problem) for problem in problems[:3]), 1000),
             )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Malformed(f"the stage's verdicts on objects cannot be read: {error}") from error

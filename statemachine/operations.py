@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 
 from statemachine.contracts.errors import Conflict, OperationRefused, Unknown
+from statemachine.contracts.limits import clipped
 from statemachine.contracts.report import Artifact
 from statemachine.contracts.stage import Stage
 from statemachine.core.model import Hold, Model
@@ -48,7 +49,10 @@ class Operations:
                 return run
             _allow(run, kind)
             try:
-                wished = self.store.operator_request(run, OperatorRequest(kind, who, why, self.clock()), self.clock())
+                operator_request = OperatorRequest(
+                    kind, clipped(who), clipped(why), self.clock()
+                )  # no longer than the record can hold
+                wished = self.store.operator_request(run, operator_request, self.clock())
             except Conflict:
                 continue
             self.hints.look_at([run_id])

@@ -44,6 +44,11 @@ class Put:
     item: Item
     clause: Clause
 
+    @property
+    def attributes(self) -> Item:
+        """All that is stored, keys included."""
+        return {"pk": self.key.pk, "sk": self.key.sk, **self.item}
+
 
 class Table(Protocol):
     """One table with conditional, transactional writes and a sparse index of what is due. No scan."""
@@ -62,6 +67,7 @@ class Table(Protocol):
 
         Raises:
             Conflict: a clause did not hold (its name), and what is there was not written by this very call.
+            Impossible: it can never be written: too large, or not valid.
             Unreachable: we do not know whether it was written.
         """
 
@@ -80,11 +86,17 @@ class Pipelines(Protocol):
     def get(self, kfp_id: str) -> KfpRun | None:
         """One run, by id: cheap."""
 
-    def list(self, prefix: str) -> tuple[KfpRun, ...]:
-        """All runs whose display name begins with `prefix`: expensive, only before creating and before rest."""
+    def list(self, prefix: str, since: float = 0.0) -> tuple[KfpRun, ...]:
+        """The runs whose name begins with `prefix`, made at `since` or later: only before create and before rest."""
 
     def create(self, order: StageRequest, pin: PinnedVersion) -> KfpRun:
-        """Launch it. Raises `Unreachable` when the answer was lost: it may or may not run."""
+        """Launch it.
+
+        Raises:
+            Unreachable: it is not known whether it runs.
+            Impossible: the engine says that this order is not valid.
+            Misconfigured: the engine does not let us, or does not know the pipeline; nothing runs.
+        """
 
     def stop(self, kfp_id: str) -> None:
         """Ask it to end. A run that is over, or gone, is no error."""
@@ -97,10 +109,10 @@ class Files(Protocol):
     """Objects in S3, by URI."""
 
     def read(self, uri: str, limit: int) -> bytes | None:
-        """At most `limit` + 1 bytes of it."""
+        """At most `limit` + 1 bytes of it. Raises `Denied` where we may not read."""
 
     def write(self, uri: str, body: bytes) -> None:
-        """Write it whole."""
+        """Write it whole. Raises `Misconfigured` where we may not."""
 
     def list(self, bucket: str, prefix: str) -> Iterator[Object]:
         """The present objects under a prefix."""

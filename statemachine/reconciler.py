@@ -6,16 +6,27 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from statemachine.contracts import report as reports
-from statemachine.contracts.errors import Conflict, Malformed, Misconfigured, Unanswered, Unreachable
+from statemachine.contracts.errors import (
+    Conflict,
+    Denied,
+    Impossible,
+    Malformed,
+    Misconfigured,
+    Unanswered,
+    Unreachable,
+)
 from statemachine.contracts.kfp_run import KfpRun
+from statemachine.contracts.limits import clipped
 from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import StageRequest
+from statemachine.core.action_records import adopted, asked, kept_of
 from statemachine.core.actions import Action, EnsureRun, MarkObjects, StopRuns, WriteManifest
 from statemachine.core.backoff import backoff
 from statemachine.core.decide import Act, Look, Move, Wait, decide
 from statemachine.core.manifest import manifest
 from statemachine.core.policy import Policy
-from statemachine.core.run import Run
+from statemachine.core.run import RequestKind, Run
+from statemachine.core.run_paths import launch_folder, manifest_uri, nameable
 from statemachine.core.snapshot import Observation
 from statemachine.core.states import State
 from statemachine.intake import Intake
@@ -23,6 +34,7 @@ from statemachine.ports import Files, Hints, Pipelines
 from statemachine.store import Store
 
 MAX_VERDICTS = 64 * 1024 * 1024
+SKEW = 900.0  # seconds that KFP's clock may be behind ours: no launch of a run is older than the run
 
 
 @dataclass(frozen=True)
@@ -67,14 +79,16 @@ class Reconciler:
             return self._pass(run, policy, now, seconds_left)
         except Conflict as conflict:
             return f"overtaken: {conflict.clause}"
+        except Impossible as refusal:
+            return self._give_up(run, policy, now, str(refusal))
         except (Unreachable, Misconfigured) as trouble:
-            return self._defer(run, policy, now, str(trouble))
+            return self._defer(run, policy, now, trouble)
 
     def _pass(self, run: Run, policy: Policy, now: float, seconds_left: float) -> str:
         observed, roll = self._observe(run, policy, now), self.roll()
         decision = decide(run, observed, policy, now, roll)
         if isinstance(decision, Look):
-            observed = replace(observed, duplicates=self.pipelines.list(f"{run.id}."))
+            observed = replace(observed, duplicates=self._siblings(run))
             decision = decide(run, observed, policy, now, roll)
         match decision:
             case Move():
@@ -88,11 +102,25 @@ class Reconciler:
                 return self._wait(run, policy, decision, now, observed.started or 0.0)
         return "rests"
 
+    def _siblings(self, run: Run) -> tuple[KfpRun, ...]:
+        """All launches of the run; the adopted one also if KFP does not list it: the experiment may have changed."""
+        found = self._own(run, f"{run.id}.")
+        if not run.kfp_id or any(kfp_run.kfp_id == run.kfp_id for kfp_run in found):
+            return found
+        adopted = self.pipelines.get(run.kfp_id)
+        return found if adopted is None else (*found, adopted)
+
+    def _own(self, run: Run, prefix: str) -> tuple[KfpRun, ...]:
+        """The launches of that name which this run asked for; whoever else uses the name is left alone."""
+        return tuple(found for found in self.pipelines.list(prefix, run.created_at - SKEW) if run.owns(found.launch_id))
+
     # -- observe ------------------------------------------------------------------------------------------------
 
     def _observe(self, run: Run, policy: Policy, now: float) -> Observation:
-        observed = Observation(model=self.store.model(run.model))
-        if run.state is State.QUEUED and not run.pins:
+        observed = Observation(model=self.store.model(run.model), report_error=run.report_error)
+        if run.report_error:
+            return observed  # whatever is reported now, it is not believed
+        if run.state is State.QUEUED and not run.pins and not run.asks(RequestKind.CANCEL):
             pins = self.pipelines.pins(list(Stage))
             return replace(observed, pins=pins.found if not pins.missing else {}, missing=pins.missing)
         if not run.kfp_id or run.stage is None:
@@ -108,9 +136,7 @@ class Reconciler:
         return replace(observed, started=self._started(run, policy, now))
 
     def _folder(self, run: Run) -> str:
-        assert run.stage is not None
-        root = self.policies[run.model].root
-        return f"{root}/runs/{run.id}/{run.stage.value}/{run.attempt}/{run.launch_id}"
+        return launch_folder(self.policies[run.model].root, run)
 
     def _read_report(self, run: Run, observed: Observation) -> Observation:
         assert run.stage is not None
@@ -121,8 +147,9 @@ class Reconciler:
             report = reports.parse(
                 body, run_id=run.id, stage=run.stage.value, attempt=run.attempt, launch_id=run.launch_id
             )
+            reports.stay_within(report, nameable(self.policies[run.model].root, run))
         except Malformed as error:
-            return replace(observed, report_error=str(error))
+            return replace(observed, report_error=clipped(str(error)))
         return replace(observed, report=report)
 
     def _started(self, run: Run, policy: Policy, now: float) -> float | None:
@@ -148,23 +175,15 @@ class Reconciler:
         if seconds_left < self.timing.least:
             return "too little time left to claim"
         owner, until = self.new_id(), now + self.timing.claim
-        # Should we die in here, a launch asked for at the last moment of the claim may show itself a grace later.
-        create_uncertain = {"create_uncertain_until": until + policy.grace} if isinstance(action, EnsureRun) else {}
-        claimed = self.store.claim(run, owner, until, **create_uncertain)
+        claimed = self.store.claim(run, owner, until, **asked(run, action, owner, until + policy.grace))
         try:
             found = self._perform(claimed, policy, action, run.create_uncertain_until, now)
-        except (Unreachable, Misconfigured) as trouble:
+        except (Impossible, Unreachable, Misconfigured) as trouble:
             pause = backoff(run.unreachable_count + 1, self.roll(), policy.backoff_base, policy.backoff_cap)
-            unanswered = isinstance(trouble, Unanswered)
-            changes = {
-                "due_at": now + pause,
-                "unreachable_count": run.unreachable_count + 1,
-                "reason": f"unreachable: {trouble}",
-                "create_uncertain_until": self.clock() + policy.grace if unanswered else run.create_uncertain_until,
-            }
+            changes = kept_of(trouble, run, policy, now, self.clock(), pause)
             self.store.release(run.id, owner, changes)
-            return f"unreachable: {trouble}"
-        self.store.release(run.id, owner, {"due_at": now, "unreachable_count": 0, **found})
+            return str(changes["reason"])
+        self.store.release(run.id, owner, {"due_at": now, "unreachable_count": 0, "denied_since": 0.0, **found})
         if isinstance(action, WriteManifest | MarkObjects):
             self.hints.look_at([run.id])
         return f"did {type(action).__name__}"
@@ -174,38 +193,55 @@ class Reconciler:
     ) -> dict[str, Any]:
         match action:
             case WriteManifest():
-                uri = f"{policy.root}/runs/{run.id}/manifest.json"
+                uri = manifest_uri(policy.root, run)
                 self.files.write(uri, manifest(run, self.intake.objects(run.model)))
                 return {"manifest": uri}
             case MarkObjects(uri):
                 return self._mark(run, uri)
             case StopRuns(kfp_ids):
-                for kfp_id in kfp_ids:
-                    self.pipelines.stop(kfp_id)
-                return {"due_at": now + policy.stop_poll}
+                self._stop(kfp_ids)
+                return {"due_at": now + policy.stop_poll, "stopping_since": run.stopping_since or now}
             case EnsureRun(order):
                 return self._ensure(run, order, create_uncertain_until, now)
 
     def _mark(self, run: Run, uri: str) -> dict[str, Any]:
         try:
             self.intake.mark(run, self.files.read(uri, MAX_VERDICTS) if uri else None)
-        except Malformed as error:
-            return {"report_error": str(error)}
+        except (Malformed, Denied) as error:
+            return {"report_error": clipped(str(error))}
         return {"marked": True}
 
+    def _stop(self, kfp_ids: tuple[str, ...]) -> None:
+        """Ask each to end; one that cannot be asked holds up none of the others."""
+        troubles = []
+        for kfp_id in kfp_ids:
+            try:
+                self.pipelines.stop(kfp_id)
+            except (Unreachable, Misconfigured) as trouble:
+                troubles.append(trouble)
+        if troubles:
+            raise troubles[0]
+
     def _ensure(self, run: Run, order: StageRequest, create_uncertain_until: float, now: float) -> dict[str, Any]:
-        kfp_runs = [
-            kfp_run for kfp_run in self.pipelines.list(order.name) if kfp_run.name == order.name and kfp_run.launch_id
-        ]
+        mine, before = run.launch_ids[-1:], run.launch_ids[:-1]
+        kfp_runs = [kfp_run for kfp_run in self._own(run, order.name) if kfp_run.name == order.name]
         if kfp_runs:
             oldest = min(kfp_runs, key=lambda kfp_run: (kfp_run.created_at, kfp_run.kfp_id))
             for twin in kfp_runs:
                 if twin is not oldest and twin.state.stoppable:
                     self.pipelines.stop(twin.kfp_id)
-            return {**_adopted(oldest, oldest.created_at or now), "create_uncertain_until": create_uncertain_until}
+            return {
+                **adopted(oldest, oldest.created_at or now),
+                "create_uncertain_until": create_uncertain_until,
+                "launch_ids": before,
+            }
         if now < create_uncertain_until:  # an earlier create may yet show itself: a GPU twin costs more than the wait
-            return {"create_uncertain_until": create_uncertain_until, "due_at": create_uncertain_until}
-        launch_id = self.new_id()
+            return {
+                "create_uncertain_until": create_uncertain_until,
+                "due_at": create_uncertain_until,
+                "launch_ids": before,
+            }
+        launch_id = mine[0] if mine else self.new_id()
         order = replace(order, launch_id=launch_id, output_uri=f"{order.output_uri}/{launch_id}")
         if run.claim is None or self.clock() >= run.claim.until:
             raise Conflict("the claim is still ours", f"{run.id}: it ran out before the launch")
@@ -213,27 +249,36 @@ class Reconciler:
             kfp_run = self.pipelines.create(order, run.pins[order.stage.value])
         except Unreachable as trouble:
             raise Unanswered(str(trouble)) from trouble
-        return {**_adopted(kfp_run, now), "create_uncertain_until": create_uncertain_until}
+        return {**adopted(kfp_run, now), "create_uncertain_until": create_uncertain_until}
 
     # -- wait ---------------------------------------------------------------------------------------------------
 
     def _wait(self, run: Run, policy: Policy, wait: Wait, now: float, started_at: float) -> str:
         long = wait.until > now + policy.poll
         said = wait.reason and wait.reason != run.reason
-        if long or said or run.unreachable_count or (started_at and not run.started_at):
+        found = {name: value for name, value in wait.found.items() if getattr(run, name) != value}
+        if long or said or run.unreachable_count or found or (started_at and not run.started_at):
             # Within the poll interval nothing is written: the next tick looks again anyway, and writes cost money.
             due_at = wait.until if long else now + policy.poll
-            self.store.defer(run, due_at, wait.reason, started_at=started_at or run.started_at)
+            self.store.defer(run, due_at, clipped(wait.reason), started_at=started_at or run.started_at, **found)
         return f"waits: {wait.reason}" if wait.reason else "waits"
 
-    def _defer(self, run: Run, policy: Policy, now: float, trouble: str) -> str:
+    def _defer(self, run: Run, policy: Policy, now: float, trouble: Unreachable | Misconfigured) -> str:
         pause = backoff(run.unreachable_count + 1, self.roll(), policy.backoff_base, policy.backoff_cap)
+        kept = kept_of(trouble, run, policy, now, now, pause)
+        if run.kfp_id and not isinstance(trouble, Denied):  # its launch may work on all the same, and report
+            kept.pop("report_error", None)
         try:
-            self.store.defer(run, now + pause, f"unreachable: {trouble}", unreachable_count=run.unreachable_count + 1)
+            self.store.defer(run, kept.pop("due_at"), kept.pop("reason"), **kept)
         except (Conflict, Unreachable):
             return f"unreachable, and so is the table: {trouble}"
         return f"unreachable: {trouble}"
 
-
-def _adopted(kfp_run: KfpRun, launched_at: float) -> dict[str, Any]:
-    return {"kfp_id": kfp_run.kfp_id, "launch_id": kfp_run.launch_id, "launched_at": launched_at, "reason": ""}
+    def _give_up(self, run: Run, policy: Policy, now: float, trouble: str) -> str:
+        """A move that can never be written: the next pass ends the attempt, and carries nothing of its report."""
+        due_at = now if not run.report_error else now + policy.backoff_cap
+        try:
+            self.store.defer(run, due_at, clipped(f"impossible: {trouble}"), report_error=clipped(trouble))
+        except (Conflict, Unreachable) as error:
+            return f"impossible, and that cannot be written now: {error}"
+        return f"impossible: {trouble}"

@@ -58,7 +58,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
         kfp_url=environment.get("FRAUDLOOP_KFP_URL", ""),
         kfp_ca=environment.get("FRAUDLOOP_KFP_CA", ""),
         kfp_namespace=environment.get("FRAUDLOOP_KFP_NAMESPACE", ""),
-        kfp_experiment=environment.get("FRAUDLOOP_KFP_EXPERIMENT", "fraudloop"),
+        kfp_experiment=_experiment(environment),
         kfp_service_account=environment.get("FRAUDLOOP_KFP_SERVICE_ACCOUNT", ""),
         kfp_token=environment.get("FRAUDLOOP_KFP_TOKEN", ""),
         kfp_token_secret=environment.get("FRAUDLOOP_KFP_TOKEN_SECRET", ""),
@@ -76,6 +76,11 @@ def _required(environment: Mapping[str, str], name: str) -> str:
             f"{name} is not set; template.yaml sets it for the Lambdas, `fraudloop up` for this machine"
         )
     return value
+
+
+def _experiment(environment: Mapping[str, str]) -> str:
+    """Two deployments in one KFP do not share an experiment unless somebody says so."""
+    return environment.get("FRAUDLOOP_KFP_EXPERIMENT") or environment.get("FRAUDLOOP_STACK_NAME") or "fraudloop"
 
 
 def _object(environment: Mapping[str, str], name: str) -> dict[str, Any]:

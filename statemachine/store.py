@@ -13,6 +13,7 @@ from statemachine.ports import SHARDS, Clause, Item, Key, Put, Table
 
 KEEP_HISTORY = 400 * 86_400
 ATTEMPTS = 8
+DEPLOYMENT = Key("DEPLOYMENT", "DEPLOYMENT")
 
 
 def run_key(run_id: str) -> Key:
@@ -145,11 +146,24 @@ class Store:
             if run:
                 yield run
 
+    def deployment(self) -> str:
+        """Who this table's runs belong to: 8 hex digits, drawn once a table. Another table is another deployment."""
+        for _ in range(ATTEMPTS):
+            if item := self.table.get(DEPLOYMENT):
+                return str(item["id"])
+            writer = self.new_id()
+            drawn = {"type": "deployment", "format": codec.FORMAT, "writer": writer, "id": writer[-8:]}
+            try:
+                self.table.write(Put(DEPLOYMENT, drawn, Clause("the deployment has no id yet")))
+            except Conflict:
+                continue
+        raise Conflict("the deployment has no id yet", f"{ATTEMPTS} tries to read or draw it")
+
     # -- writes: each bumps the version and conditions on it --------------------------------------------------
 
     def begin(self, run: Run, model: Model, entry: Transition, *more: Put) -> None:
-        """A new run, with whatever makes it so, in one transaction. `model` is the changed model."""
-        writer = self.new_id()
+        """A new run of this deployment, with whatever makes it so, in one transaction. `model` is the changed model."""
+        writer, run = self.new_id(), replace(run, deployment=self.deployment())
         puts = [put_run(run, writer), put_transition(entry, run, writer), put_index(run, writer), *more]
         self.table.write(*puts, put_model(replace(model, version=model.version + 1), writer))
 
@@ -162,8 +176,13 @@ class Store:
         self.table.write(*puts)
 
     def claim(self, run: Run, owner: str, until: float, **changes: Any) -> Run:
-        """Nobody else acts for this run until then. Raises `Conflict` if it was changed or claimed meanwhile."""
-        claimed = replace(run, version=run.version + 1, claim=Claim(owner, until), due_at=until, **changes)
+        """Nobody else acts for this run until then. Raises `Conflict` if it was changed or claimed meanwhile.
+
+        A claim that is still there belonged to a holder that died: those are counted, and what it did is not known.
+        """
+        lapsed = run.lapsed + (run.claim is not None)
+        claim = Claim(owner, until)
+        claimed = replace(run, version=run.version + 1, claim=claim, due_at=until, lapsed=lapsed, **changes)
         self.table.write(put_run(claimed, self.new_id()))
         return claimed
 
@@ -173,7 +192,7 @@ class Store:
             run = self.run(run_id)
             if run.claim is None or run.claim.owner != owner:
                 raise Conflict("the claim is still ours", f"{run_id} is claimed by {run.claim}")
-            freed = replace(run, version=run.version + 1, claim=None, **changes)
+            freed = replace(run, version=run.version + 1, claim=None, lapsed=0, **changes)
             try:
                 self.table.write(put_run(freed, self.new_id()))
             except Conflict:

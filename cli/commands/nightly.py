@@ -2,8 +2,9 @@
 
 import json
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import boto3
 import typer
@@ -12,6 +13,7 @@ from cli.connection import connect
 from cli.output import Json, console, emit
 from local.aws.schedule import scheduled_event
 from statemachine.contracts.errors import FraudloopError
+from statemachine.core.events import slot as check_slot
 
 
 def night(
@@ -25,7 +27,8 @@ def night(
     On AWS its name is FRAUDLOOP_NIGHTLY_FUNCTION (the stack's output FraudloopNightlyFunction).
     """
     connect()
-    at = datetime.fromisoformat(slot) if slot else datetime.now(UTC)
+    now = datetime.now(UTC)
+    at = datetime.fromisoformat(check_slot({"slot": slot}, now.timestamp())) if slot else now
     answer = invoke(at)
     if as_json:
         return emit(answer)
@@ -36,9 +39,13 @@ def night(
 
 def invoke(at: datetime) -> dict[str, dict[str, str]]:
     """The nightly function's answer. Raises `FraudloopError` if it failed."""
+    return invoke_with(scheduled_event("fraudloop-nightly", at))
+
+
+def invoke_with(event: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """The nightly function's answer to such an event. Raises `FraudloopError` if it failed."""
     name = os.environ.get("FRAUDLOOP_NIGHTLY_FUNCTION", "fraudloop-nightly")
-    event = json.dumps(scheduled_event("fraudloop-nightly", at)).encode()
-    answer = boto3.client("lambda").invoke(FunctionName=name, Payload=event)
+    answer = boto3.client("lambda").invoke(FunctionName=name, Payload=json.dumps(event).encode())
     payload = json.load(answer["Payload"])
     if "FunctionError" in answer:
         raise FraudloopError(f"{name} failed: {payload.get('errorType')}: {payload.get('errorMessage')}")

@@ -42,6 +42,7 @@ class Resources:
             "FRAUDLOOP_ARTIFACTS_BUCKET": ARTIFACTS,
             "FRAUDLOOP_ARRIVALS_QUEUE_URL": self.queues[ARRIVALS],
             "FRAUDLOOP_HINTS_QUEUE_URL": self.queues[HINTS],
+            "FRAUDLOOP_NIGHTLY_DLQ_URL": self.queues[ASYNC_DLQ],
             "FRAUDLOOP_EVENT_BUS": BUS,
         }
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from statemachine.contracts.errors import Unreachable
+from statemachine.contracts.errors import Denied, Unreachable
 from statemachine.core.window import Object
 
 
@@ -14,6 +14,7 @@ class MemoryFiles:
     bodies: dict[str, bytes] = field(default_factory=dict)
     listed: list[Object] = field(default_factory=list)
     down: bool = False
+    denied: set[str] = field(default_factory=set)
     reads: int = 0
     read_reports: list[str] = field(default_factory=list)
 
@@ -21,6 +22,8 @@ class MemoryFiles:
         """The file, or `None`."""
         self._up()
         self.reads += 1
+        if uri in self.denied:
+            raise Denied(f"reading {uri}: AccessDenied")
         body = self.bodies.get(uri)
         if body is not None and uri.endswith("/report.json"):
             self.read_reports.append(uri)

@@ -35,6 +35,7 @@ class MemoryPipelines:
     missing: str = ""
     calls: dict[str, int] = field(default_factory=dict)
     created: list[StageRequest] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
 
     def get(self, kfp_id: str) -> KfpRun | None:
         """One run; unlike listing, asking by id does not lag once it is there."""
@@ -43,12 +44,13 @@ class MemoryPipelines:
         job = self.jobs.get(kfp_id)
         return job.kfp_run if job and job.visible_at <= self.clock() else None
 
-    def list(self, prefix: str) -> tuple[KfpRun, ...]:
+    def list(self, prefix: str, since: float = 0.0) -> tuple[KfpRun, ...]:
         """Those that can be listed by now."""
         self._called("list")
         self._drain()
         observed = [job for job in self.jobs.values() if job.visible_at <= self.clock()]
-        return tuple(job.kfp_run for job in observed if job.kfp_run.name.startswith(prefix))
+        found = [job.kfp_run for job in observed if job.kfp_run.created_at >= since]
+        return tuple(kfp_run for kfp_run in found if kfp_run.name.startswith(prefix))
 
     def create(self, order: StageRequest, pin: PinnedVersion) -> KfpRun:
         """A new run each time; when an answer is lost, the workflow runs all the same."""
@@ -66,6 +68,7 @@ class MemoryPipelines:
     def stop(self, kfp_id: str) -> None:
         """A stopped run is CANCELING for a while, may still work, and ends as FAILED."""
         self._called("stop")
+        self.stopped.append(kfp_id)
         job = self.jobs.get(kfp_id)
         if job and job.kfp_run.state.stoppable:
             job.kfp_run = replace(job.kfp_run, state=KfpRunState.CANCELING)

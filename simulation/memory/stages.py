@@ -82,7 +82,8 @@ def honest(order: StageRequest) -> Report:
             return ok(order, {"evaluation": measured(order)}, {"evaluation": f"{here}/evaluation.json"})
         case Stage.EXPORT:
             version = f"{order.run_id}-{zlib.crc32(order.run_id.encode()):08x}"
-            return ok(order, {"version": version}, {"repository": f"{order.parameters['models_root']}/x/{version}"})
+            there = f"{order.parameters['models_root']}/{order.model}/{version}"
+            return ok(order, {"version": version}, {"repository": there})
         case Stage.DEPLOY | Stage.RESTORE:
             served = [{"pod": "triton-0", "version": order.parameters["version"]}]
             return ok(order, {"served": served, "generation": order.parameters["generation"]})
@@ -126,7 +127,7 @@ class Stages:
         """A deploy that moves the pointer, after which the new pods do not become ready."""
         if not self.applications[order.model].patch(order):
             return self.release(order)
-        return failed(order, "the pods do not become ready", permanent=True)
+        return failed(order, "the pods do not become ready", permanent=True, details={"condition": "CrashLoopBackOff"})
 
     def run(self) -> int:
         """Let every working launch finish; how many did."""

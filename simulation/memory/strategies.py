@@ -61,6 +61,7 @@ def reports(draw: st.DrawFn, stage: Stage) -> Report:
         outputs=outputs,
         metrics=draw(st.dictionaries(st.text(max_size=5), st.floats(0, 1), max_size=2)),
         details=draw(details()),
+        finished_at=draw(st.sampled_from([0.0, NOW, NOW - 1e5])),
     )
 
 
@@ -103,6 +104,11 @@ def runs(draw: st.DrawFn, state: State) -> Run:
         generation=draw(st.integers(0, 9)),
         operator_request=draw(st.sampled_from([None, *(operator_request(kind) for kind in RequestKind)])),
         claim=draw(st.sampled_from([None, Claim("o", NOW + 10)])),
+        deployment=draw(st.sampled_from(["", "0000000b"])),
+        launch_ids=draw(st.sampled_from([(), ("L1",), ("L1", "L2")])),
+        lapsed=draw(st.integers(0, 6)),
+        stopping_since=draw(st.sampled_from([0.0, NOW - 1e4, NOW])),
+        condemned=draw(st.booleans()),
     )
 
 

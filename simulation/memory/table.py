@@ -4,10 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from statemachine.contracts.errors import Conflict, Unreachable
+from statemachine.contracts.limits import check_write
 from statemachine.ports import Clause, Item, Key, Put
-
-MOST_IN_ONE = 100  # items a transaction, as in DynamoDB
-MOST_BYTES = 400 * 1024
 
 
 @dataclass
@@ -39,8 +37,8 @@ class MemoryTable:
         yield from [str(item["run_id"]) for item in sorted(found, key=lambda item: float(item["due_at"]))]
 
     def write(self, *puts: Put) -> None:
-        """All or nothing."""
-        assert len(puts) <= MOST_IN_ONE, f"{len(puts)} items in a transaction"
+        """All or nothing, within DynamoDB's limits."""
+        check_write([(put.key.pk, put.attributes) for put in puts])
         assert len({put.key for put in puts}) == len(puts), "a transaction names an item twice"
         failed = [put for put in puts if not self._holds(put.key, put.clause)]
         if any(self.items.get(put.key, {}).get("writer") == put.item["writer"] for put in failed):
@@ -50,7 +48,6 @@ class MemoryTable:
         if self.lose_answers == 0 and self.down:
             raise Unreachable("DynamoDB does not answer")
         for put in puts:
-            assert len(str(put.item)) < MOST_BYTES, f"{put.key} has {len(str(put.item))} bytes"
             self.items[put.key] = dict(put.item)
             self.stream.append(put.item)
             self.writes += 2 if len(puts) > 1 else 1

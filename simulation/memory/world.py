@@ -38,7 +38,7 @@ class World:
     policies: dict[str, Policy] = field(
         default_factory=lambda: {"fraud": Policy("fraud", "data/fraud/", root="s3://artifacts", intake=IntakePolicy())}
     )
-    now: float = 1_000_000.0
+    now: float = 1_795_586_400.0  # 2026-11-25T06:00:00Z
     ids: int = 0
 
     def __post_init__(self) -> None:

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
-from statemachine.contracts.errors import Conflict, Unreachable
+from statemachine.contracts.errors import Conflict, Impossible, Malformed, Unreachable
+from statemachine.contracts.limits import check_write
 from statemachine.ports import SHARDS, Clause, Item, Key, Put
 
 DUE_INDEX = "due"
@@ -35,6 +36,7 @@ SCHEMA: dict[str, Any] = {
 
 
 TORN = "FraudloopTorn"
+NEVER = frozenset({"ValidationException", "ValidationError", "ItemCollectionSizeLimitExceededException"})
 
 
 def _note_torn(response_dict: Mapping[str, Any], parsed_response: Any, **_: Any) -> None:
@@ -87,6 +89,7 @@ class DynamoTable:
 
     def write(self, *puts: Put) -> None:
         """All of it or nothing. A failed clause over an item with our own token is a lost answer, so success."""
+        check_write([(put.key.pk, put.attributes) for put in puts])
         try:
             if len(puts) == 1:
                 self.client.put_item(TableName=self.name, **_put(puts[0]))
@@ -100,6 +103,8 @@ class DynamoTable:
                 return
             clauses = ", ".join(put.clause.name for put, _ in failed)
             raise Conflict(clauses or "nobody else is writing this", _keys(failed)) from error
+        except ParamValidationError as error:
+            raise Impossible(f"DynamoDB cannot be asked for this write: {error}") from error
         except BotoCoreError as error:
             raise Unreachable(f"DynamoDB: {error}") from error
 
@@ -116,6 +121,8 @@ class DynamoTable:
     def _call(self, operation: str, **arguments: Any) -> Any:
         try:
             answer = getattr(self.client, operation)(TableName=self.name, **arguments)
+        except ParamValidationError as error:
+            raise Malformed(f"DynamoDB {operation} cannot be asked for: {error}") from error
         except (ClientError, BotoCoreError) as error:
             raise Unreachable(f"DynamoDB {operation}: {error}") from error
         if answer["ResponseMetadata"].get(TORN):
@@ -124,7 +131,12 @@ class DynamoTable:
 
 
 def _failed(error: ClientError, puts: tuple[Put, ...]) -> list[tuple[Put, Mapping[str, Any] | None]]:
-    """The puts whose clause did not hold, each with what lies there. Raises `Unreachable` for any other error."""
+    """The puts whose clause did not hold, each with what lies there.
+
+    Raises:
+        Impossible: DynamoDB says that this write is not valid.
+        Unreachable: any other error.
+    """
     code = error.response["Error"]["Code"]
     if code == "ConditionalCheckFailedException":
         return [(puts[0], error.response.get("Item"))]
@@ -137,13 +149,15 @@ def _failed(error: ClientError, puts: tuple[Put, ...]) -> list[tuple[Put, Mappin
         return []
     if code in ("TransactionConflictException", "TransactionInProgressException"):
         return []
-    raise Unreachable(f"DynamoDB write: {code}: {error.response['Error'].get('Message', '')}") from error
+    said = f"DynamoDB write: {code}: {error.response['Error'].get('Message', '')}"
+    if code in NEVER or (code == "TransactionCanceledException" and NEVER.intersection(codes)):
+        raise Impossible(said) from error
+    raise Unreachable(said) from error
 
 
 def _put(put: Put) -> dict[str, Any]:
-    item = {name: typed(value) for name, value in put.item.items()}
     return {
-        "Item": {**_key(put.key), **item},
+        "Item": {name: typed(value) for name, value in put.attributes.items()},
         "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         **_condition(put.clause),
     }

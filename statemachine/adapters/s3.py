@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
-from statemachine.contracts.errors import Unreachable
+from statemachine.contracts.errors import Denied, Malformed, Misconfigured, Unreachable
 from statemachine.core.window import Object
 
 GONE = frozenset({"NoSuchKey", "NoSuchBucket", "404", "NotFound"})
+DENIED = frozenset({"AccessDenied", "403", "Forbidden", "InvalidObjectState"})  # and all that KMS refuses
+NO_URI = frozenset({"InvalidBucketName", "KeyTooLongError", "InvalidURI"})
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,9 @@ class S3Files:
         except ClientError as error:
             if error.response["Error"]["Code"] in GONE:
                 return None
-            raise Unreachable(f"reading {uri}: {error}") from error
+            raise _refusal(uri, error) from error
+        except ParamValidationError as error:
+            raise Malformed(f"{uri[:300]} is no S3 URI: {error}") from error
         except (BotoCoreError, OSError) as error:
             raise Unreachable(f"reading {uri}: {error}") from error
         if len(body) < min(answer["ContentLength"], limit + 1):  # a partial read does not raise by itself
@@ -40,7 +44,11 @@ class S3Files:
         bucket, key = split(uri)
         try:
             self.client.put_object(Bucket=bucket, Key=key, Body=body)
-        except (ClientError, BotoCoreError) as error:
+        except ClientError as error:
+            code = str(error.response["Error"]["Code"])
+            ours = Misconfigured if _is_denied(code) or code == "NoSuchBucket" else Unreachable
+            raise ours(f"writing {uri}: {error}") from error
+        except BotoCoreError as error:
             raise Unreachable(f"writing {uri}: {error}") from error
 
     def list(self, bucket: str, prefix: str) -> Iterator[Object]:
@@ -57,6 +65,17 @@ class S3Files:
                     )
         except (ClientError, BotoCoreError) as error:
             raise Unreachable(f"listing s3://{bucket}/{prefix}: {error}") from error
+
+
+def _refusal(uri: str, error: ClientError) -> Denied | Malformed | Unreachable:
+    code, said = str(error.response["Error"]["Code"]), f"reading {uri[:300]}: {error}"
+    if _is_denied(code):
+        return Denied(said)
+    return Malformed(said) if code in NO_URI else Unreachable(said)
+
+
+def _is_denied(code: str) -> bool:
+    return code in DENIED or code.startswith("KMS.")
 
 
 def split(uri: str) -> tuple[str, str]:

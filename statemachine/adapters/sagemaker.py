@@ -1,8 +1,9 @@
 """SageMaker as the engine of the train stage: one training job an attempt, with the image and settings of the KFP step.
 
-A job's name is unique for ever in an account, and it follows from the attempt: a second create of the same attempt
-meets `ResourceInUse` and adopts the first, so twins cannot exist here. The container gets the order as
-hyper-parameters, writes `started.json` and `report.json` like any other stage, and never learns which engine runs it.
+A job's name is unique for ever in an account, which others may share: it ends in a hash of the launch id, so it meets
+nobody else's. A create that is repeated for the same launch meets `ResourceInUse` and finds the first. The container
+gets the order as hyper-parameters, writes `started.json` and `report.json` like any other stage, and never learns which
+engine runs it.
 """
 
 import hashlib
@@ -10,11 +11,12 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from statemachine.contracts.errors import Misconfigured, Unreachable
+from statemachine.contracts.errors import Impossible, Misconfigured, Unreachable
 from statemachine.contracts.kfp_run import KfpRun, KfpRunState, PinnedVersion
 from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import StageRequest
@@ -29,6 +31,7 @@ STATES = {
     "Stopping": KfpRunState.CANCELING,
     "Stopped": KfpRunState.CANCELED,
 }
+REFUSALS = {"ValidationException": Impossible, "AccessDeniedException": Misconfigured}
 METRICS = ("val_auc_roc", "val_average_precision")
 
 
@@ -69,21 +72,23 @@ class SageMakerTraining:
         job = self._describe(kfp_id.rsplit("/", 1)[-1])
         return _kfp_run(job) if job else None
 
-    def list(self, prefix: str) -> tuple[KfpRun, ...]:
-        """The jobs whose order's name begins with `prefix`."""
-        found = (self._describe(name) for name in self._names(_clean(prefix.rstrip("."))))
+    def list(self, prefix: str, since: float = 0.0) -> tuple[KfpRun, ...]:
+        """The jobs whose order's name begins with `prefix`, made at `since` or later."""
+        found = (self._describe(name) for name in self._names(_clean(prefix.rstrip(".")), since))
         kfp_runs = [_kfp_run(job) for job in found if job]
         return tuple(kfp_run for kfp_run in kfp_runs if kfp_run.name.startswith(prefix))
 
     def create(self, order: StageRequest, pin: PinnedVersion) -> KfpRun:
-        """Begin the attempt's job, or adopt the one that it has."""
-        name = job_name(order.name)
+        """Begin the launch's job, or find it if it has begun."""
+        name = job_name(order)
         try:
             arn = self.client.create_training_job(TrainingJobName=name, **self._request(order))["TrainingJobArn"]
         except ClientError as error:
-            if error.response["Error"]["Code"] == "ResourceInUse" and (job := self._describe(name)):
+            code = error.response["Error"]["Code"]
+            if code == "ResourceInUse" and (job := self._describe(name)):
                 return _kfp_run(job)
-            raise Unreachable(f"SageMaker CreateTrainingJob: {error}") from error
+            ours = REFUSALS.get(code, Unreachable)
+            raise ours(f"SageMaker CreateTrainingJob: {error}") from error
         except BotoCoreError as error:
             raise Unreachable(f"SageMaker CreateTrainingJob: {error}") from error
         return KfpRun(str(arn), order.name, order.launch_id, KfpRunState.PENDING)
@@ -128,10 +133,11 @@ class SageMakerTraining:
             request["VpcConfig"] = {"Subnets": list(jobs.subnets), "SecurityGroupIds": list(jobs.security_groups)}
         return request
 
-    def _names(self, contained: str) -> Iterator[str]:
+    def _names(self, contained: str, since: float) -> Iterator[str]:
         pages = self.client.get_paginator("list_training_jobs")
+        after = {"CreationTimeAfter": datetime.fromtimestamp(since, UTC)} if since > 0 else {}
         try:
-            for page in pages.paginate(NameContains=contained):
+            for page in pages.paginate(NameContains=contained, **after):
                 yield from (str(job["TrainingJobName"]) for job in page["TrainingJobSummaries"])
         except (ClientError, BotoCoreError) as error:
             raise Unreachable(f"SageMaker ListTrainingJobs: {error}") from error
@@ -160,9 +166,9 @@ class Engines:
         """By whom it belongs to: SageMaker's ids are ARNs."""
         return self._owner(kfp_id).get(kfp_id)
 
-    def list(self, prefix: str) -> tuple[KfpRun, ...]:
+    def list(self, prefix: str, since: float = 0.0) -> tuple[KfpRun, ...]:
         """What either engine has, so that a model which changed its engine leaves nothing unseen."""
-        return (*self.kfp.list(prefix), *self.sagemaker.list(prefix))
+        return (*self.kfp.list(prefix, since), *self.sagemaker.list(prefix, since))
 
     def create(self, order: StageRequest, pin: PinnedVersion) -> KfpRun:
         """On the engine of the order's model and stage."""
@@ -181,10 +187,10 @@ class Engines:
         return self.sagemaker if kfp_id.startswith("arn:") else self.kfp
 
 
-def job_name(name: str) -> str:
-    """SageMaker's form of `<run>.<stage>.<attempt>`: dashes, at most 63 characters, and a hash that keeps it unique."""
-    mark = hashlib.sha256(name.encode()).hexdigest()[:8]
-    return f"{_clean(name)[: LONGEST_NAME - len(mark) - 1].rstrip('-')}-{mark}"
+def job_name(order: StageRequest) -> str:
+    """SageMaker's form of `<run>.<stage>.<attempt>`: dashes, at most 63 characters, a hash of name and launch id."""
+    mark = hashlib.sha256(f"{order.name} {order.launch_id}".encode()).hexdigest()[:12]
+    return f"{_clean(order.name)[: LONGEST_NAME - len(mark) - 1].rstrip('-')}-{mark}"
 
 
 def hyperparameters(order: StageRequest) -> dict[str, str]:

@@ -13,6 +13,14 @@ class Unanswered(Unreachable):
     """We asked for something to be done, and the answer was lost: it may yet show itself."""
 
 
+class Impossible(FraudloopError):
+    """What we asked for was refused and always will be: too large, not allowed, not valid. Nothing was done."""
+
+
+class Denied(Unreachable):
+    """The store will not let us read it. A file of our own may be mended; one that a report names ends the run."""
+
+
 class Conflict(FraudloopError):
     """A named condition of a write did not hold: somebody else was there first."""
 

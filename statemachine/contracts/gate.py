@@ -10,8 +10,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from statemachine.contracts.errors import Malformed, Misconfigured
+from statemachine.contracts.limits import clipped
 
 FORMAT = 1
+LARGEST = 1e300
 
 
 @dataclass(frozen=True)
@@ -182,9 +184,14 @@ def _object(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _number(record: Mapping[str, Any], name: str) -> float:
     value = record.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise Malformed(f"{name} is {value!r}, not a finite number")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < LARGEST:
+        raise Malformed(f"{name} is {clipped(_text(value), 100)}, not a finite number")
     return value
+
+
+def _text(value: Any) -> str:
+    """What it is in words; Python refuses to print an integer of thousands of digits."""
+    return repr(value) if not isinstance(value, int) or abs(value) < LARGEST else "an integer beyond numbers"
 
 
 def _unit(record: Mapping[str, Any], name: str) -> float:

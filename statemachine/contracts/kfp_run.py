@@ -23,6 +23,11 @@ class KfpRunState(Enum):
         return self in OVER
 
     @property
+    def may_never_end(self) -> bool:
+        """KFP says CANCELING before it asks the workflow to end: if there is none, nothing ever ends the run."""
+        return self in (KfpRunState.CANCELING, KfpRunState.UNKNOWN)
+
+    @property
     def stoppable(self) -> bool:
         """Terminate is valid from these states only; on a CANCELING run it is an error."""
         return self in STOPPABLE

@@ -84,6 +84,7 @@ CATALOGUE = (
     _lambda("StageDuration", "Seconds", "from submission to report, successful attempts", "model", "stage"),
     _lambda("StageRetried", "Count", "attempts after the first", "model", "stage"),
     _lambda("StageOverdue", "Count", "attempts stopped at their start or run deadline", "model", "stage"),
+    _lambda("LaunchesStuck", "Count", "KFP runs that never ended when stopped, and count as over", "model", "stage"),
     _lambda("RestoreFailed", "Count", "the last good version could not be restored: the model is on hold"),
     _lambda("RunCost", "None", "marginal dollars of the run, by the price table"),
     _lambda("ModelAucRoc", "None", "AUC-ROC of the version that was deployed"),

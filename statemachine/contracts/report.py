@@ -7,17 +7,19 @@ first write and `report.json` its last.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
 
 from statemachine.contracts.errors import Malformed
+from statemachine.contracts.limits import LONGEST_TEXT, METRIC_BYTES, OUTPUT_BYTES, clipped
 
 FORMAT = 1
 READABLE = frozenset({1})
 MAX_BYTES = 256 * 1024
-MAX_NAMES, MAX_TEXT = 100, 2000  # outputs, metrics; characters: they are kept in the run's item, of at most 400 KB
+MAX_NAMES, MAX_TEXT = 100, LONGEST_TEXT  # outputs, metrics; characters
+LARGEST_NUMBER = 2**53
 STARTED = "started.json"
 REPORT = "report.json"
 
@@ -96,6 +98,26 @@ def _bounded(report: Report) -> None:
     texts = [*report.outputs, *report.metrics, *(a.uri + a.sha256 for a in report.outputs.values())]
     if any(len(text) > MAX_TEXT for text in texts):
         raise Malformed(f"report.json has a name or URI of more than {MAX_TEXT} characters")
+    outputs = {name: asdict(artifact) for name, artifact in report.outputs.items()}
+    for what, kept, most in (("outputs", outputs, OUTPUT_BYTES), ("metrics", dict(report.metrics), METRIC_BYTES)):
+        if (size := len(json.dumps(kept))) > most:  # as the record's JSON text: beyond ASCII 6 bytes a character
+            raise Malformed(f"the {what} in report.json take {size} bytes on record, more than {most}")
+
+
+def stay_within(report: Report, places: Sequence[str]) -> None:
+    """See to it that every output lies below one of `places`, URIs that end in `/`.
+
+    Raises:
+        Malformed: an output lies elsewhere.
+    """
+    for name, artifact in report.outputs.items():
+        place = next((place for place in places if artifact.uri.startswith(place)), None)
+        below = artifact.uri[len(place) :].removesuffix("/").split("/") if place else []
+        if not below or any(part in ("", ".", "..") for part in below) or not artifact.uri.isprintable():
+            raise Malformed(
+                f"report.json names {clipped(artifact.uri, 300)!r} as {name}, which is outside of what this launch "
+                f"may name: {', '.join(places)}"
+            )
 
 
 def _not_json(constant: str) -> float:
@@ -111,7 +133,7 @@ def _finite(value: Any) -> float:
 
 def _text(value: Any) -> str:
     """Prose, cut to what the record holds; a lone surrogate would not encode."""
-    return str(value)[:MAX_TEXT].encode(errors="replace").decode()
+    return clipped(str(value))
 
 
 def _report(record: dict[str, Any]) -> Report:

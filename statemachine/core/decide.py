@@ -1,12 +1,15 @@
 """`decide`: what to do about a run, given what was seen. A pass moves or acts, never both."""
 
 import logging
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from transitions import EventData, Machine
 
+from statemachine.contracts.kfp_run import KfpRun
+from statemachine.contracts.limits import clipped
 from statemachine.core.actions import Action, StopRuns, next_action
 from statemachine.core.guards import deadline
 from statemachine.core.model import Model
@@ -42,10 +45,11 @@ class Look:
 
 @dataclass(frozen=True)
 class Wait:
-    """Nothing to do before `until`."""
+    """Nothing to do before `until`; `found` is what the record should keep of it."""
 
     until: float
     reason: str = ""
+    found: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -113,20 +117,30 @@ def drained(snapshot: Snapshot) -> bool:
 
     The adopted launch that left its report has done its last act, so it need not be seen to end.
     """
-    if not snapshot.run.attempts:
+    run = snapshot.run
+    if not run.attempts or (run.deployment and not run.launch_ids):
         return True
     return (
-        snapshot.observed.duplicates is not None
-        and not _live(snapshot)
-        and snapshot.now >= snapshot.run.create_uncertain_until
+        snapshot.observed.duplicates is not None and not _live(snapshot) and snapshot.now >= run.create_uncertain_until
     )
 
 
-def _live(snapshot: Snapshot) -> tuple[Any, ...]:
+def _live(snapshot: Snapshot) -> tuple[KfpRun, ...]:
     done = snapshot.run.launch_id if snapshot.observed.report is not None else ""
+    stuck = stuck_launches(snapshot)
     return tuple(
-        s for s in snapshot.observed.duplicates or () if not s.state.over and not (done and s.launch_id == done)
+        s
+        for s in snapshot.observed.duplicates or ()
+        if not s.state.over and s not in stuck and not (done and s.launch_id == done)
     )
+
+
+def stuck_launches(snapshot: Snapshot) -> tuple[KfpRun, ...]:
+    """The launches that have been stopping for longer than `cancel_deadline`: they count as over."""
+    since = snapshot.run.stopping_since
+    if not since or snapshot.now < since + snapshot.policy.cancel_deadline:
+        return ()
+    return tuple(kfp_run for kfp_run in snapshot.observed.duplicates or () if kfp_run.state.may_never_end)
 
 
 def _drain(snapshot: Snapshot) -> Decision:
@@ -135,17 +149,21 @@ def _drain(snapshot: Snapshot) -> Decision:
     stoppable = tuple(kfp_run.kfp_id for kfp_run in _live(snapshot) if kfp_run.state.stoppable)
     if stoppable:
         return Act(StopRuns(stoppable))
-    pause = snapshot.now + snapshot.policy.stop_poll
+    pause, live = snapshot.now + snapshot.policy.stop_poll, _live(snapshot)
+    found = {"stopping_since": snapshot.run.stopping_since or snapshot.now} if live else {}
     return Wait(
-        max(pause, snapshot.run.create_uncertain_until) if not _live(snapshot) else pause,
-        "waiting for earlier launches to end",
+        pause if live else max(pause, snapshot.run.create_uncertain_until), "waiting for earlier launches to end", found
     )
 
 
 def _move(snapshot: Snapshot, row: Row) -> Move:
     run, model = row.effect(snapshot, row.dest)
-    run = replace(run, version=snapshot.run.version + 1, claim=None)
-    operator_request = snapshot.run.operator_request
+    run = replace(run, version=snapshot.run.version + 1, claim=None, reason=clipped(run.reason))
+    operator_request, stuck = (
+        snapshot.run.operator_request,
+        [kfp_run.kfp_id for kfp_run in stuck_launches(snapshot)] if row.requires_drain else [],
+    )
+    given_up = f"; KFP never ended {', '.join(stuck)}, which counts as over" if stuck else ""
     entry = Transition(
         run_id=run.id,
         version=run.version,
@@ -153,13 +171,18 @@ def _move(snapshot: Snapshot, row: Row) -> Move:
         source=row.source.value,
         dest=row.dest.value,
         row=row.name,
-        reason=run.stop or run.reason,
+        reason=clipped((run.stop or run.reason) + given_up),
         attempt=snapshot.run.attempt,
         who=operator_request.who if operator_request else "",
         kfp_id=snapshot.run.kfp_id,
-        details={"metrics": dict(snapshot.observed.report.metrics)} if snapshot.observed.report else {},
+        details=_told(snapshot, stuck),
     )
     return Move(run, model, entry)
+
+
+def _told(snapshot: Snapshot, stuck: list[str]) -> dict[str, Any]:
+    metrics = {"metrics": dict(snapshot.observed.report.metrics)} if snapshot.observed.report else {}
+    return metrics | ({"stuck": stuck} if stuck else {})
 
 
 def _until(snapshot: Snapshot) -> float:

@@ -1,9 +1,12 @@
 """What a move changes beside the state: pure functions from a case to the new run and model."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
+from statemachine.contracts.gate import GateCheck, Verdict
+from statemachine.contracts.limits import VERDICT_BYTES, clipped
 from statemachine.contracts.stage import Stage
 from statemachine.core.backoff import backoff
 from statemachine.core.failure import failure
@@ -15,6 +18,7 @@ from statemachine.core.snapshot import Snapshot
 from statemachine.core.states import State
 
 KEEP_REFUSED = 50
+LEAST_ROOM = 16 * 1024  # of the verdict's bytes, for its reason beyond ASCII
 OURSELVES = "fraudloop"  # who put a model on hold when a restore failed
 
 Effect = Callable[[Snapshot, State], tuple[Run, Model]]
@@ -56,6 +60,9 @@ def _no_launch(run: Run) -> Run:
         stop="",
         report_error="",
         unreachable_count=0,
+        lapsed=0,
+        stopping_since=0.0,
+        denied_since=0.0,
     )
 
 
@@ -67,7 +74,7 @@ def carry(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
 
 def _with_report(snapshot: Snapshot, run: Run) -> Run:
     report, stage = snapshot.observed.report, snapshot.run.stage
-    if report is None or stage is None:
+    if report is None or stage is None or snapshot.run.report_error:
         return run
     return replace(
         run,
@@ -79,11 +86,31 @@ def _with_report(snapshot: Snapshot, run: Run) -> Run:
 def judge(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
     """Keep the verdict."""
     run, model = carry(snapshot, dest)
-    return replace(run, verdict=_plain(asdict(verdict(snapshot)))), model
+    return replace(run, verdict=_on_record(verdict(snapshot))), model
 
 
-def _plain(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {key: list(part) if isinstance(part, tuple) else part for key, part in value.items()}
+def _on_record(judged: Verdict) -> Mapping[str, Any]:
+    """The verdict as the record can hold it: texts are cut, and what failed comes first if there is too much."""
+    checks = [_short(check) for check in judged.checks]
+    kept = {"passed": judged.passed, "checks": checks, "reason": clipped(judged.reason)}
+    if len(json.dumps(kept)) > VERDICT_BYTES:
+        kept["checks"] = _worst(checks, VERDICT_BYTES - LEAST_ROOM)
+    return kept
+
+
+def _worst(checks: list[dict[str, Any]], room: int) -> list[dict[str, Any]]:
+    """As many checks as there is room for, those that failed first."""
+    kept = []
+    for check in sorted(checks, key=lambda one: bool(one["passed"])):
+        room -= len(json.dumps(check))
+        if room < 0:
+            break
+        kept.append(check)
+    return kept
+
+
+def _short(check: GateCheck) -> dict[str, Any]:
+    return {**asdict(check), "name": clipped(check.name, 200), "note": clipped(check.note, 500)}
 
 
 def take_slot(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
@@ -112,7 +139,14 @@ def start_rollback(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
     run, model = enter(snapshot, dest)
     generation = max(model.generation, live) + 1
     return (
-        replace(run, generation=generation, target=champion(snapshot), reason=reason, fault=reason),
+        replace(
+            run,
+            generation=generation,
+            target=champion(snapshot),
+            reason=reason,
+            fault=reason,
+            condemned=trouble is not None and trouble.candidate,
+        ),
         model.deployed_by(run.id, generation),
     )
 
@@ -175,7 +209,7 @@ def reject(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
 def reject_by_gate(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
     """End because the gate said no, with every figure and limit on record."""
     run, model = _rest(snapshot, dest, verdict(snapshot).reason)
-    return replace(run, verdict=_plain(asdict(verdict(snapshot)))), model
+    return replace(run, verdict=_on_record(verdict(snapshot))), model
 
 
 def disapprove(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
@@ -199,7 +233,8 @@ def fail(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
     """End because the stage failed for good."""
     trouble = failure(snapshot)
     reason = trouble.reason if trouble else ""
-    run, model = _rest(snapshot, dest, f"{snapshot.run.state.value.lower()}, attempt {snapshot.run.attempt}: {reason}")
+    attempt = f", attempt {snapshot.run.attempt}" if snapshot.run.attempt else ""
+    run, model = _rest(snapshot, dest, f"{snapshot.run.state.value.lower()}{attempt}: {reason}")
     # The data was not learned from, so the next night has something to do even if nothing new comes.
     return run, replace(model, fingerprint="")
 
@@ -211,9 +246,9 @@ def hold(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
 
 
 def refuse_version(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
-    """End with the last good version serving; the content of the bad one is not promoted again by itself."""
+    """End with the last good version serving; a candidate that was seen to fail is not promoted again by itself."""
     run, model = _rest(snapshot, dest, snapshot.run.fault)
-    return run, _refuse(model, run.candidate)
+    return run, _refuse(model, run.candidate) if snapshot.run.condemned else model
 
 
 def _refuse(model: Model, version: str) -> Model:

@@ -2,12 +2,16 @@
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from statemachine.contracts.errors import Malformed
+from statemachine.contracts.limits import clipped
 from statemachine.core.window import Object
 
+LONGEST_RUN = 200  # characters; a longer one is no key of our table
+LONGEST_KEY = 1024  # bytes; S3 takes no longer one, and neither would our record
+SLOT_AHEAD = 900.0  # seconds that the clock of whoever planned a night may be ahead of ours
 PROBE = "fraudloop.doctor"  # the `source` of an event by which the doctor asks the step function whether KFP answers
 
 
@@ -24,7 +28,9 @@ def object_created(body: str) -> Object:
         raise Malformed(f"an event of type {envelope.get('detail-type')!r}, not 'Object Created'")
     try:
         bucket, thing = envelope["detail"]["bucket"]["name"], envelope["detail"]["object"]
-        str(thing["key"]).encode()  # a lone surrogate is no key
+        _short("key", str(thing["key"]))  # also: a lone surrogate is no key
+        for name in ("etag", "version-id", "sequencer"):
+            _short(name, str(thing.get(name, "")))
         return Object(
             bucket=str(bucket),
             key=str(thing["key"]),
@@ -43,17 +49,44 @@ def hinted_run(body: str) -> str:
     message = _json(body)
     detail = message.get("detail")
     run_id = (detail if isinstance(detail, Mapping) else message).get("run_id")
-    if not isinstance(run_id, str) or not run_id:
+    if not isinstance(run_id, str) or not run_id or len(run_id) > LONGEST_RUN or not run_id.isascii():
         raise Malformed("a hint that names no run")
     return run_id
 
 
-def slot(event: Mapping[str, Any]) -> str:
-    """The scheduled time of a night, by which it counts once: Scheduler's input, or a scheduled rule's `time`."""
+def slot(event: Mapping[str, Any], now: float) -> str:
+    """The scheduled time of a night, by which it counts once: Scheduler's input, or a scheduled rule's `time`.
+
+    In UTC and to the second, so that slots compare as times do. Raises `Malformed`: it is no time, or lies ahead.
+    """
     found = event.get("slot") or event.get("time")
     if not isinstance(found, str) or not found:
         raise Malformed("a nightly event with neither 'slot' nor 'time'")
-    return found
+    at = _time(found)
+    if at is None:
+        raise Malformed(f"a night at {clipped(found, 100)!r}, which is no time as in 2026-11-24T02:00:00Z")
+    if at.timestamp() > now + SLOT_AHEAD:
+        raise Malformed(f"a night at {found!r}, which lies ahead: all nights before it would count as done")
+    return at.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
+
+
+def counted(last_slot: str, now: float) -> str:
+    """The last night that was counted; "" for a marker that is no time or lies ahead: it must not stop the nights."""
+    at = _time(last_slot)
+    return last_slot if at is not None and at.timestamp() <= now + SLOT_AHEAD else ""
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(text)
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _short(name: str, text: str) -> None:
+    if (size := len(text.encode())) > LONGEST_KEY:
+        raise ValueError(f"its {name} has {size} bytes, more than {LONGEST_KEY}")
 
 
 def _json(body: str) -> dict[str, Any]:

@@ -46,7 +46,12 @@ class Serving:
 
 @dataclass(frozen=True)
 class Policy:
-    """Everything `decide` may know about a model beyond the run itself. `root` is `s3://<artifacts bucket>`."""
+    """Everything `decide` may know about a model beyond the run itself. `root` is `s3://<artifacts bucket>`.
+
+    Seconds: a launch that stays CANCELING for `cancel_deadline` counts as over; a run that KFP or S3 refuses for
+    `denied_deadline` fails. It fails, too, after `max_lapsed` claims in succession whose holder died. A deploy's proof
+    counts for `proof_age`.
+    """
 
     model: str
     prefix: str
@@ -59,6 +64,10 @@ class Policy:
     poll: float = 60
     stop_poll: float = 10
     grace: float = 150
+    cancel_deadline: float = 3600
+    denied_deadline: float = 21_600
+    max_lapsed: int = 5
+    proof_age: float = 21_600
     require_approval: bool = False
     approval_deadline: float = 172_800
     keep_versions: int = 5

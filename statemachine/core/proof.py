@@ -33,9 +33,17 @@ def unproven(snapshot: Snapshot) -> str:
     served = report.details.get("served")
     if not isinstance(served, list) or not served:
         return "no pod was asked"
+    if stale(snapshot):
+        return f"it is of {(snapshot.now - report.finished_at) / 3600:.1f} h ago, and others may have deployed since"
     versions = [pod.get("version") if isinstance(pod, dict) else None for pod in served]
     wanted = wanted_version(snapshot)
     return "" if all(version == wanted for version in versions) else f"pods serve {versions}, wanted {wanted}"
+
+
+def stale(snapshot: Snapshot) -> bool:
+    """Nobody looked for so long that the proof says nothing of now: an outage, or a table restored from a backup."""
+    report = snapshot.observed.report
+    return bool(report and report.finished_at and snapshot.now - report.finished_at > snapshot.policy.proof_age)
 
 
 def proven(snapshot: Snapshot) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import StageRequest
 from statemachine.core.proof import anchor, wanted_version
+from statemachine.core.run_paths import attempt_folder
 from statemachine.core.snapshot import Snapshot
 
 
@@ -21,7 +22,7 @@ def build_request(snapshot: Snapshot) -> StageRequest:
         stage=stage,
         attempt=run.attempt,
         launch_id="",
-        output_uri=f"{snapshot.policy.root}/runs/{run.id}/{stage.value}/{run.attempt}",
+        output_uri=attempt_folder(snapshot.policy.root, run, stage),
         inputs=inputs,
         parameters={**run.parameters.get(stage.value, {}), **PARAMETERS[stage](snapshot)},
     )

@@ -60,8 +60,13 @@ class Run:
     `attempts` holds the last attempt number used per stage, so that a name never repeats; `attempt` is the
     present one. `kfp_id` and `launch_id` are the adopted launch; `started_at` is kept once a deadline depends on
     it. `create_uncertain_until`: until then a CreateRun whose answer was lost may appear in KFP. `stop` says why the
-    present attempt is being stopped, `fault` why the deploy is being rolled back; `reason` is what people should
-    know now. `champion` is whom the candidate was measured against.
+    present attempt is being stopped, `fault` why the deploy is being rolled back, `condemned` that the candidate itself
+    was seen to fail; `report_error` why this attempt can never succeed; `reason` is what people should know now.
+    `champion` is whom the candidate was measured against.
+
+    `deployment` is who began the run, and `launch_ids` are the ids of all launches that were asked for: whatever else
+    bears the run's name in KFP is not its own. `lapsed` counts claims in succession whose holder died; `stopping_since`
+    is when launches were first seen being stopped, `denied_since` since when we are not let do what is due.
     """
 
     id: str
@@ -85,6 +90,11 @@ class Run:
     launched_at: float = 0.0
     started_at: float = 0.0
     create_uncertain_until: float = 0.0
+    deployment: str = ""
+    launch_ids: tuple[str, ...] = ()
+    lapsed: int = 0
+    stopping_since: float = 0.0
+    denied_since: float = 0.0
     retry_at: float = 0.0
     stop: str = ""
     report_error: str = ""
@@ -106,6 +116,7 @@ class Run:
     claim: Claim | None = None
     reason: str = ""
     fault: str = ""
+    condemned: bool = False
 
     @property
     def stage(self) -> Stage | None:
@@ -116,6 +127,10 @@ class Run:
         """The URI of an earlier stage's output; "" if that stage has not reported it."""
         artifact = self.outputs.get(stage.value, {}).get(name)
         return artifact.uri if artifact else ""
+
+    def owns(self, launch_id: str) -> bool:
+        """This run asked for that launch. A run of a release that kept no `launches` takes any launch of its name."""
+        return launch_id in self.launch_ids if self.deployment else bool(launch_id)
 
     def asks(self, kind: RequestKind) -> bool:
         """A person wishes this."""

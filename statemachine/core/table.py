@@ -39,6 +39,7 @@ S = State
 TABLE = (
     #   source               dest                 when                        then                  drain first
     Row(S.QUEUED,            S.CANCELLED,         when.cancelled,             then.finish,          DRAIN),
+    Row(S.QUEUED,            S.FAILED,            when.failed,                then.fail,            DRAIN),
     Row(S.QUEUED,            S.ROLLING_BACK,      when.to_restore,            then.take_slot),
     Row(S.QUEUED,            S.PREPROCESSING,     when.from_preprocess,       then.enter),
     Row(S.QUEUED,            S.TRAINING,          when.from_train,            then.enter),

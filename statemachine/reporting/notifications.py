@@ -76,6 +76,8 @@ def _of_stage(entry: Transition, dimensions: Mapping[str, str]) -> Iterator[Metr
         yield MetricSample("StageRetried", 1, dimensions)
     if entry.row == "overdue":
         yield MetricSample("StageOverdue", 1, dimensions)
+    if stuck := entry.details.get("stuck"):
+        yield MetricSample("LaunchesStuck", len(stuck), dimensions)
 
 
 def _spent(run: Run, history: Iterable[Transition], prices: Prices) -> float:

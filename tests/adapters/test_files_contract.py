@@ -1,8 +1,9 @@
 """What any `Files` must do, the fake and S3 (moto) alike."""
 
 import pytest
+from botocore.exceptions import ClientError
 
-from statemachine.contracts.errors import Unreachable
+from statemachine.contracts.errors import Denied, Malformed, Misconfigured, Unreachable
 
 
 def uri(name, files, key):
@@ -39,11 +40,42 @@ def test_a_listing_strips_the_quotes_of_the_etag(files, name):
 @pytest.mark.parametrize("files", ["s3"], indirect=True)
 def test_a_bucket_that_refuses_is_unreachable(files, name, monkeypatch):
     """A refusal is not an absence."""
-    from botocore.exceptions import ClientError
-
-    def refuse(**_):
-        raise ClientError({"Error": {"Code": "SlowDown", "Message": "slow"}}, "GetObject")
-
-    monkeypatch.setattr(files.client, "get_object", refuse)
+    monkeypatch.setattr(files.client, "get_object", refusing("SlowDown"))
     with pytest.raises(Unreachable, match="SlowDown"):
         files.read(uri(name, files, "a"), 10)
+
+
+def refusing(code):
+    def refuse(**_):
+        raise ClientError({"Error": {"Code": code, "Message": "no"}}, "GetObject")
+
+    return refuse
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "InvalidObjectState", "KMS.DisabledException"])
+@pytest.mark.parametrize("files", ["s3"], indirect=True)
+def test_a_file_that_may_not_be_read_is_told_from_an_outage(files, name, monkeypatch, code):
+    """No right, a key that is disabled, an object in Glacier: waiting does not mend it."""
+    monkeypatch.setattr(files.client, "get_object", refusing(code))
+    with pytest.raises(Denied, match=code):
+        files.read(uri(name, files, "a"), 10)
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "NoSuchBucket", "KMS.DisabledException"])
+@pytest.mark.parametrize("files", ["s3"], indirect=True)
+def test_a_file_that_may_not_be_written_is_told_from_an_outage(files, name, monkeypatch, code):
+    """Somebody has to give the right; a write that failed otherwise is tried again."""
+    monkeypatch.setattr(files.client, "put_object", refusing(code))
+    with pytest.raises(Misconfigured, match=code):
+        files.write(uri(name, files, "a"), b"x")
+    monkeypatch.setattr(files.client, "put_object", refusing("SlowDown"))
+    with pytest.raises(Unreachable, match="SlowDown"):
+        files.write(uri(name, files, "a"), b"x")
+
+
+@pytest.mark.parametrize("address", ["s3://", "s3://a b/c", "nonsense", "s3://bucket/"])
+@pytest.mark.parametrize("files", ["s3"], indirect=True)
+def test_what_is_no_uri_is_malformed(files, address):
+    """botocore refuses it before anything is sent, each time again."""
+    with pytest.raises(Malformed):
+        files.read(address, 10)

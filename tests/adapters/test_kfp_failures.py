@@ -4,12 +4,13 @@ import json
 import threading
 from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from statemachine.adapters import kfp as adapter
 from statemachine.adapters.kfp import KfpPipelines
-from statemachine.contracts.errors import Misconfigured, Unreachable
+from statemachine.contracts.errors import Impossible, Misconfigured, Unreachable
 from statemachine.contracts.kfp_run import KfpRunState, PinnedVersion
 from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import StageRequest
@@ -20,6 +21,16 @@ ORDER = StageRequest(
 PIN = PinnedVersion("p1", "v1", "hash")
 EXPERIMENTS = (200, {"experiments": [{"experiment_id": "e1", "display_name": "fraudloop"}]})
 DROP, HANG = "drop", "hang"
+PROXY = (404, b"<html><h1>404 Not Found</h1><hr>nginx</html>")
+
+
+def said(status, code, message="cannot"):
+    """An error as grpc-gateway writes KFP's: upstream backend/src/common/util/error.go, ToGRPCError."""
+    return status, {"error": message, "code": code, "message": message, "details": []}
+
+
+NOT_FOUND = said(404, 5, "Run k1 not found")
+INTERNAL = said(500, 13, "Failed to create a run due to error fetching manifest")
 
 
 def run(kfp_id="k1", name="fraud-1.train.1", launch_id="abc", state="RUNNING", **more):
@@ -111,17 +122,30 @@ def test_a_run_is_seen_as_it_is(script, kfp):
 
 def test_a_404_is_an_absence(script, kfp):
     """We looked, and it is gone."""
-    script.answers.append((404, {"message": "run not found"}))
+    script.answers.append(NOT_FOUND)
     assert kfp.get("k1") is None
 
 
 @pytest.mark.parametrize(
-    "answer", [(500, {"message": "boom"}), (503, b"<html>"), (429, {}), (403, {}), DROP, (200, b"{half")]
+    "answer",
+    [
+        *((500, {"message": "boom"}), (503, b"<html>"), (429, {}), DROP, (200, b"{half")),
+        *(PROXY, (404, {}), (404, {"message": "no such route"}), (404, {"code": "5", "message": "x"})),
+        *((200, b""), (200, b"{}"), (200, b"null"), (200, b"[]"), (200, b'"ok"'), (200, {"run_id": "k1"})),
+    ],
 )
 def test_failing_to_look_is_not_an_absence(script, kfp, answer):
-    """5xx, throttling, refusals, a dropped connection, half an answer: all say nothing about the run."""
+    """5xx, throttling, a proxy's 404, half an answer, an answer without a run: all say nothing about the run."""
     script.answers.append(answer)
     with pytest.raises(Unreachable):
+        kfp.get("k1")
+
+
+@pytest.mark.parametrize("answer", [(403, b"<html>Forbidden</html>"), said(403, 7, "User is not authorized")])
+def test_a_refusal_names_what_is_missing(script, kfp, answer):
+    """Rights can be given: neither an absence nor an outage."""
+    script.answers.append(answer)
+    with pytest.raises(Misconfigured, match="403"):
         kfp.get("k1")
 
 
@@ -160,23 +184,114 @@ def test_listing_takes_every_page_and_only_true_prefixes(script, kfp):
     assert all("experiment_id=e1" in path for _, path, _, _ in script.asked)
 
 
-@pytest.mark.parametrize("status", [400, 404, 409, 412])
-def test_stopping_what_is_over_or_gone_is_no_error(script, kfp, status):
-    """Terminating a CANCELING or ended run is an error in KFP, and none for us."""
-    script.answers.append((status, {"message": "cannot"}))
+@pytest.mark.parametrize("answer", [NOT_FOUND, said(400, 3, "Failed to terminate a run k1. Row not found")])
+def test_stopping_what_is_over_or_gone_is_no_error(script, kfp, answer):
+    """Terminating a CANCELING or ended run is InvalidArgument in KFP (run_store.go, TerminateRun), and none for us."""
+    script.answers.append(answer)
     kfp.stop("k1")
 
 
-def test_stopping_that_failed_is_told(script, kfp):
-    """A 500 is not a stop."""
-    script.answers.append((500, {}))
+@pytest.mark.parametrize("answer", [(500, {}), PROXY, (400, b"<html>Bad Request</html>"), (200, b"")])
+def test_stopping_that_failed_is_told(script, kfp, answer):
+    """A 500 is not a stop, and neither is what a proxy says."""
+    script.answers.append(answer)
     with pytest.raises(Unreachable):
         kfp.stop("k1")
 
 
+# -- create ---------------------------------------------------------------------------------------------------------
+
+VERSION = (200, {"pipeline_id": "p1", "pipeline_version_id": "v1", "display_name": "hash"})
+PIPELINE = (200, {"pipeline_id": "p2", "display_name": "fraudloop-train"})
+VERSIONS = (200, {"pipeline_versions": [{"pipeline_version_id": "v2", "display_name": "hash"}]})
+
+
+def test_an_order_that_kfp_calls_invalid_is_impossible(script, kfp):
+    """It stays invalid however often it is sent, and nothing was launched."""
+    script.answers.extend([said(400, 3, "Unrecognized input parameter: x"), VERSION])
+    with pytest.raises(Impossible, match="Unrecognized input parameter"):
+        kfp.create(ORDER, PIN)
+
+
+UNKNOWN = [[INTERNAL, VERSION], [(400, b"<html>")], [(502, b"<html>")], [(200, b"{}")], [(200, b"")], [DROP], [PROXY]]
+
+
+@pytest.mark.parametrize("answers", UNKNOWN)
+def test_a_create_of_which_nothing_is_known_is_unreachable(script, kfp, answers):
+    """It may have launched: KFP makes the workflow before its own row. A proxy's 400 tells as little as its 502."""
+    script.answers.extend(answers)
+    with pytest.raises(Unreachable):
+        kfp.create(ORDER, PIN)
+
+
+@pytest.mark.parametrize("answer", [(403, b"<html>"), said(403, 7, "not authorized")])
+def test_a_create_that_is_not_allowed_is_misconfigured(script, kfp, answer):
+    """Somebody can give the right."""
+    script.answers.append(answer)
+    with pytest.raises(Misconfigured, match="403"):
+        kfp.create(ORDER, PIN)
+
+
+def test_a_version_that_was_deleted_and_published_anew_is_found_by_its_content(script, kfp):
+    """KFP says 500 of a pinned version that is gone (resource_manager.go, CreateRun); the content has new ids."""
+    script.answers.extend([INTERNAL, said(404, 5), PIPELINE, VERSIONS, (200, run())])
+    assert kfp.create(ORDER, PIN).kfp_id == "k1"
+    assert script.asked[-1][2]["pipeline_version_reference"] == {"pipeline_id": "p2", "pipeline_version_id": "v2"}
+
+
+def test_a_version_that_was_deleted_and_is_gone_is_a_clear_reason(script, kfp):
+    """Which one, and what to do."""
+    script.answers.extend([INTERNAL, said(404, 5), said(404, 5)])
+    with pytest.raises(Misconfigured, match=r"fraudloop-train@hash.*fraudloop publish"):
+        kfp.create(ORDER, PIN)
+
+
+def test_a_deleted_experiment_is_noticed_by_whoever_kept_its_id(script, kfp):
+    """A Lambda lives for hours; the experiment was deleted and is made again under the same name."""
+    found = (200, {"experiments": [{"experiment_id": "e2", "display_name": "fraudloop"}]})
+    script.answers.extend([said(404, 5, "Experiment e1 not found"), found, (200, run())])
+    kfp.create(ORDER, PIN)
+    assert script.asked[-1][2]["experiment_id"] == "e2"
+    script.answers.append((200, {}))
+    assert kfp.list("fraud-1.") == ()
+    assert "experiment_id=e2" in script.asked[-1][1]
+
+
+def test_a_listing_asks_for_the_newest_since_the_run_began(script, kfp):
+    """Unbounded, KFP 2.15 reads the manifest of every run of the experiment."""
+    script.answers.append((200, {"runs": [run()]}))
+    kfp.list("fraud-1.", 1795485600.7)
+    query = parse_qs(urlsplit(script.asked[0][1]).query)
+    assert query["sort_by"] == ["created_at desc"]
+    bound = {"operation": "GREATER_THAN_EQUALS", "key": "created_at", "timestampValue": "2026-11-24T02:00:00Z"}
+    assert bound in json.loads(query["filter"][0])["predicates"]
+
+
+TASKS = [
+    {"display_name": "driver", "state": "SUCCEEDED"},
+    {"display_name": "train", "state": "FAILED", "state_history": [{"state": "FAILED", "error": {"message": "OOM"}}]},
+]
+HISTORY = [{"state": "FAILED", "error": {"message": "workflow shutdown with strategy: Terminate"}}]
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (run(state="FAILED"), ""),
+        (run(state="FAILED", run_details={"task_details": TASKS}), "train failed: OOM"),
+        (run(state="FAILED", state_history=HISTORY), "workflow shutdown with strategy: Terminate"),
+        (run(state="FAILED", error={"code": 13, "message": "cannot be read back"}), "cannot be read back"),
+    ],
+)
+def test_why_a_run_failed_is_said_by_its_tasks_or_states(script, kfp, answer, why):
+    """KFP sets `error` only of a run that it cannot convert (api_converter.go, toApiRun)."""
+    script.answers.append((200, answer))
+    assert kfp.get("k1").error == why
+
+
 def test_an_unpublished_version_is_a_clear_reason(script, kfp):
     """Which version is missing, and what to do."""
-    script.answers.append((404, {}))
+    script.answers.append(said(404, 5))
     pins = kfp.pins([Stage.TRAIN, Stage.EXPORT])
     assert "fraudloop-train@hash" in pins.missing
     assert "fraudloop-export@?" in pins.missing

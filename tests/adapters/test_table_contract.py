@@ -3,9 +3,10 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from botocore.exceptions import ConnectionClosedError
+from botocore.exceptions import ClientError, ConnectionClosedError
 
-from statemachine.contracts.errors import Conflict, Unreachable
+from statemachine.contracts.errors import Conflict, Impossible, Unreachable
+from statemachine.contracts.limits import ITEM_BYTES, item_bytes
 from statemachine.ports import Clause, Key, Put
 
 ABSENT = Clause("it is new")
@@ -138,6 +139,72 @@ def test_of_many_writers_one_wins(table):
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(increment, range(4)))
     assert table.get(KEY)["count"] == 40
+
+
+# "Service, account, and table quotas in Amazon DynamoDB": 400 KB an item with its names; 100 items and 4 MB a
+# transaction. moto holds transactions to none of them.
+
+
+def filled(size, number=0):
+    """A put whose item has exactly `size` bytes."""
+    empty = put(Key("RUN#a", f"{number:03d}"), text="")
+    return put(empty.key, text="x" * (size - item_bytes(empty.attributes)))
+
+
+def test_the_largest_item_is_taken(table):
+    """Names and keys counted. DynamoDB's limit is 409,600 bytes, moto's 405,000."""
+    table.write(*(filled(405_000, number) for number in range(10)))
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_an_item_beyond_the_limit_is_impossible(table, alone):
+    """A byte more, in a transaction or not: nothing is written, and trying again would not help."""
+    puts = [filled(ITEM_BYTES + 1), *([] if alone else [put(Key("RUN#b", "RUN"))])]
+    with pytest.raises(Impossible, match="409601 bytes"):
+        table.write(*puts)
+    assert table.get(Key("RUN#b", "RUN")) is None
+
+
+def test_bytes_count_and_not_characters(table):
+    """200,000 umlauts are 400,000 bytes; 205,000 are too many."""
+    table.write(put(text="ü" * 200_000))
+    with pytest.raises(Impossible):
+        table.write(put(Key("RUN#b", "RUN"), text="ü" * 205_000))
+
+
+def test_a_transaction_beyond_the_limits_is_impossible(table):
+    """101 items, or more than 4 MB."""
+    with pytest.raises(Impossible, match="101 items"):
+        table.write(*(put(Key("RUN#a", str(number))) for number in range(101)))
+    with pytest.raises(Impossible, match="a transaction of"):
+        table.write(*(filled(ITEM_BYTES, number) for number in range(11)))
+
+
+def test_text_that_is_not_unicode_is_impossible(table):
+    """A lone surrogate has no bytes."""
+    with pytest.raises(Impossible, match="not Unicode"):
+        table.write(put(text="\ud800"))
+
+
+@pytest.mark.parametrize("code", ["ValidationException", "TransactionCanceledException"])
+@pytest.mark.parametrize("table", ["dynamodb"], indirect=True)
+def test_a_write_that_dynamodb_calls_invalid_is_impossible(table, monkeypatch, code):
+    """Whatever limit it is that we do not know of: it is never tried again as an outage would be."""
+    cancelled = {"CancellationReasons": [{"Code": "ValidationError"}, {"Code": "None"}]}
+
+    def refuse(**_):
+        raise ClientError({"Error": {"Code": code, "Message": "Item size exceeded"}, **cancelled}, "TransactWriteItems")
+
+    monkeypatch.setattr(table.client, "transact_write_items", refuse)
+    with pytest.raises(Impossible, match="Item size exceeded"):
+        table.write(put(), put(Key("RUN#b", "RUN")))
+
+
+@pytest.mark.parametrize("table", ["dynamodb"], indirect=True)
+def test_a_write_that_botocore_refuses_is_impossible(table):
+    """ParamValidationError: nothing is sent."""
+    with pytest.raises(Impossible):
+        table.write(Put(KEY, {"version": 1, "writer": b"bytes"}, ABSENT))
 
 
 @pytest.mark.parametrize("table", ["dynamodb"], indirect=True)

@@ -1,3 +1,6 @@
+import json
+import os
+
 import pytest
 from played_runs import HAPPY, played, read
 
@@ -83,5 +86,54 @@ def test_dead_letters_are_listed_and_put_back(system, fraudloop):
     sqs.send_message(QueueUrl=dead, MessageBody="three")
     assert read(fraudloop("dlq", "replay", "--queue", "hints", "--json")) == {"hints": 1}
     assert [m["Body"] for m in sqs.receive_message(QueueUrl=alive)["Messages"]] == ["three"]
-    assert read(fraudloop("dlq", "replay", "--json")) == {"arrivals": 0, "hints": 0}
+    assert read(fraudloop("dlq", "replay", "--json")) == {"arrivals": 0, "hints": 0, "nightly": 0}
     assert fraudloop("dlq", "list", "--queue", "hnits").exit_code == 1
+
+
+LAMBDA_SAID = {
+    "requestContext": {"condition": "RetriesExhausted", "approximateInvokeCount": 3},
+    "requestPayload": {"slot": "test"},
+    "responsePayload": {"errorType": "Malformed", "errorMessage": "a night at 'test', which is no time"},
+}
+SCHEDULER_SAID = {
+    "ERROR_CODE": {"DataType": "String", "StringValue": "AccessDeniedException"},
+    "ERROR_MESSAGE": {"DataType": "String", "StringValue": "not allowed to invoke"},
+}
+
+
+def test_every_dead_letter_queue_is_shown_with_its_reasons(system, fraudloop, monkeypatch):
+    """The night's too, and those that only the stack's output names; a message is data, never markup or a command."""
+    sqs = system.client("sqs")
+    events = sqs.create_queue(QueueName="prod-EventsDlq-1X2Y")["QueueUrl"]
+    night = os.environ["FRAUDLOOP_NIGHTLY_DLQ_URL"]
+    monkeypatch.setenv("DEAD_LETTER_QUEUES", f"{night},{events}")
+    dead = {name: sqs.get_queue_url(QueueName=f"{name}-dlq")["QueueUrl"] for name in (resources.ARRIVALS,)}
+    sqs.send_message(QueueUrl=night, MessageBody=json.dumps(LAMBDA_SAID))
+    sqs.send_message(QueueUrl=events, MessageBody="{}", MessageAttributes=SCHEDULER_SAID)
+    sqs.send_message(QueueUrl=dead[resources.ARRIVALS], MessageBody='{"detail-type": "[red]\\u001b]8;;x"}')
+    told = {m["queue"]: m["reason"] for m in read(fraudloop("dlq", "list", "--json"))}
+    assert told["nightly"] == "Malformed: a night at 'test', which is no time"
+    assert told["events"] == "AccessDeniedException: not allowed to invoke"
+    assert told["arrivals"].startswith("an event of type")
+    sqs.send_message(QueueUrl=dead[resources.ARRIVALS], MessageBody="[red]\x1b[31mnot JSON")
+    shown = fraudloop("dlq", "list").stdout
+    assert "[red]" in shown
+    assert "\x1b" not in shown
+
+
+def test_a_night_is_put_back_by_invoking_it_with_what_it_was_given(system, fraudloop, monkeypatch):
+    """Lambda's destination wraps the event; what is refused again stays in the queue."""
+    sqs, given = system.client("sqs"), []
+    night = os.environ["FRAUDLOOP_NIGHTLY_DLQ_URL"]
+    sqs.send_message(QueueUrl=night, MessageBody=json.dumps(LAMBDA_SAID))
+    monkeypatch.setattr("cli.commands.dlq.invoke_with", given.append)
+    assert read(fraudloop("dlq", "replay", "--queue", "nightly", "--json")) == {"nightly": 1}
+    assert given == [{"slot": "test"}]
+
+
+@pytest.mark.parametrize("slot", ["test", "2099-01-01T02:00:00Z"])
+def test_a_night_that_is_no_time_or_lies_ahead_is_refused_by_the_command(system, fraudloop, slot):
+    """Before anything is invoked."""
+    result = fraudloop("night", "--slot", slot)
+    assert result.exit_code == 1
+    assert "a night at" in result.stderr

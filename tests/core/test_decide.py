@@ -66,12 +66,18 @@ def it_goes_by_the_table(about: Snapshot, move: Move) -> None:
 
 
 def it_ends_nothing_that_works(about: Snapshot, move: Move) -> None:
-    """Rest, and another attempt of a stage, come only once every launch is seen over and none can still appear."""
-    if about.run.attempts and (move.run.state.terminal or move.run.failures > about.run.failures):
+    """Rest, and another attempt of a stage, come only once every launch is seen over and none can still appear.
+
+    But for what KFP has not ended for longer than `cancel_deadline`, and for a run that never asked for a launch.
+    """
+    run, never = about.run, about.run.deployment and not about.run.launch_ids
+    if run.attempts and not never and (move.run.state.terminal or move.run.failures > run.failures):
         assert about.observed.duplicates is not None
-        assert about.now >= about.run.create_uncertain_until
-        reporter = about.run.launch_id if about.observed.report else None
-        assert all(s.state.over or s.launch_id == reporter for s in about.observed.duplicates)
+        assert about.now >= run.create_uncertain_until
+        reporter = run.launch_id if about.observed.report else None
+        late = run.stopping_since and about.now >= run.stopping_since + about.policy.cancel_deadline
+        given_up = (KfpRunState.CANCELING, KfpRunState.UNKNOWN) if late else ()
+        assert all(s.state.over or s.launch_id == reporter or s.state in given_up for s in about.observed.duplicates)
 
 
 def it_crowns_by_proof(about: Snapshot, move: Move) -> None:
@@ -83,6 +89,7 @@ def it_crowns_by_proof(about: Snapshot, move: Move) -> None:
         assert report.details["served"]
         assert {pod["version"] for pod in report.details["served"]} == {move.model.champion.version}
         assert report.details["generation"] == about.run.generation
+        assert not report.finished_at or about.now - report.finished_at <= about.policy.proof_age
 
 
 def it_keeps_slots(about: Snapshot, move: Move) -> None:
@@ -187,7 +194,7 @@ def test_before_rest_launches_are_looked_for_then_stopped_then_awaited() -> None
     listed = replace(about, observed=replace(about.observed, duplicates=(running, ending)))
     assert decided(listed) == Act(StopRuns(("kfp-1",)))
     stopping = replace(about, observed=replace(about.observed, duplicates=(ending,)))
-    assert decided(stopping) == Wait(NOW + 10, "waiting for earlier launches to end")
+    assert decided(stopping) == Wait(NOW + 10, "waiting for earlier launches to end", {"stopping_since": NOW})
     over = replace(about, observed=replace(about.observed, duplicates=(kfp_run(KfpRunState.FAILED),)))
     assert isinstance(decided(over), Move)
 

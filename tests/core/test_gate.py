@@ -183,3 +183,13 @@ def test_a_wrong_setting_is_named(table: dict[str, Any], said: str) -> None:
     """A typo in fraudloop.toml must not silently leave a limit at its default."""
     with pytest.raises(Misconfigured, match=said):
         GatePolicy.from_dict(table)
+
+
+@pytest.mark.parametrize(
+    "number", [10**400, -(10**400), 1e300, float("inf"), float("nan")], ids=["huge", "low", "1e300", "inf", "nan"]
+)
+def test_a_number_beyond_numbers_is_malformed(number: float) -> None:
+    """JSON has integers of any length; one of 400 digits is no float, and printing it raised in each pass."""
+    verdict = gate(evaluation(metrics={"auc_roc": number, "average_precision": 0.6}), POLICY)
+    assert failed(verdict) == ["evaluation"]
+    assert not gate(evaluation(frauds=number), POLICY).passed

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from simulation.memory.strategies import JSON
 from statemachine.contracts.errors import Malformed
-from statemachine.core.events import hinted_run, object_created, slot
+from statemachine.core.events import counted, hinted_run, object_created, slot
 from statemachine.notifier import history_record
+
+NOW = 1_795_485_600.0  # 2026-11-24T02:00:00Z
 
 EVENTS = Path(__file__).parents[1] / "handlers" / "events"
 
@@ -124,10 +126,47 @@ def test_a_hint_that_names_none_is_malformed(body: str) -> None:
 
 def test_a_night_is_its_scheduled_time() -> None:
     """EventBridge Scheduler's input, or a scheduled rule's time; the time at which it came plays no part."""
-    assert slot(recorded("nightly_scheduler"))
-    assert slot(recorded("nightly_rule")) == recorded("nightly_rule")["time"]
+    assert slot(recorded("nightly_scheduler"), NOW) == "2026-11-24T02:00:00Z"
+    assert slot(recorded("nightly_rule"), NOW) == recorded("nightly_rule")["time"]
+    assert slot({"slot": "2026-11-24T03:00:00+01:00"}, NOW) == "2026-11-24T02:00:00Z"
     with pytest.raises(Malformed, match="neither"):
-        slot({"id": "x"})
+        slot({"id": "x"}, NOW)
+
+
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        ({"slot": "test"}, "no time"),  # cases/events/night_slot_not_a_time.json
+        ({"time": "2027-11-27T02:00:00Z"}, "lies ahead"),  # cases/events/night_slot_a_year_ahead.json
+        ({"slot": "9999-12-31T23:59:59-23:59"}, "no time"),
+        ({"slot": "2026-11-24T02:15:01Z"}, "lies ahead"),
+    ],
+)
+def test_a_slot_that_is_no_time_or_lies_ahead_is_malformed(event: dict[str, str], said: str) -> None:
+    """It would become the marker behind which all nights count as done."""
+    with pytest.raises(Malformed, match=said):
+        slot(event, NOW)
+
+
+def test_a_slot_may_be_as_far_ahead_as_clocks_differ() -> None:
+    """A scheduler whose clock is a quarter of an hour fast is believed."""
+    assert slot({"slot": "2026-11-24T02:15:00Z"}, NOW) == "2026-11-24T02:15:00Z"
+
+
+@pytest.mark.parametrize("marker", ["", "test", "2027-11-27T02:00:00Z", "zzz"])
+def test_a_poisoned_marker_counts_nothing(marker: str) -> None:
+    """It was written before slots were checked: the next night heals it."""
+    assert counted(marker, NOW) == ""
+    assert counted("2026-11-23T02:00:00Z", NOW) == "2026-11-23T02:00:00Z"
+
+
+@pytest.mark.parametrize("name", ["key", "etag", "version-id", "sequencer"])
+def test_an_object_that_no_record_could_hold_is_malformed(name: str) -> None:
+    """S3 has no key beyond 1,024 bytes; a forged event must not cost the batch it comes in."""
+    event = recorded("object_created")
+    event["detail"]["object"][name] = "ü" * 513
+    with pytest.raises(Malformed, match=f"its {name} has 1026 bytes"):
+        object_created(json.dumps(event))
 
 
 def test_a_stream_record_is_a_line_of_history_or_nothing() -> None:

@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 
 from simulation.memory.strategies import JSON, reports
 from statemachine.contracts.errors import Malformed
-from statemachine.contracts.report import MAX_BYTES, MAX_NAMES, MAX_TEXT, Artifact, Outcome, Report, parse
+from statemachine.contracts.limits import METRIC_BYTES, OUTPUT_BYTES, check_write, clipped, item_bytes
+from statemachine.contracts.report import (
+    MAX_BYTES,
+    MAX_NAMES,
+    MAX_TEXT,
+    Artifact,
+    Outcome,
+    Report,
+    parse,
+    stay_within,
+)
 from statemachine.contracts.stage import Stage
 
 GOOD = Report("fraud-7", "train", 1, "L1", Outcome.OK, outputs={"model": Artifact("s3://a/m", "00")}, metrics={"x": 1})
@@ -62,6 +72,8 @@ LIES = {
     "too many metrics": changed(metrics={f"m{n}": 0 for n in range(MAX_NAMES + 1)}),
     "too many outputs": changed(outputs={f"o{n}": {"uri": "s3://x"} for n in range(MAX_NAMES + 1)}),
     "a URI without end": changed(outputs={"model": {"uri": "s" * (MAX_TEXT + 1)}}),
+    "outputs that no record holds": changed(outputs={f"o{n}": {"uri": "ü" * 1900} for n in range(20)}),
+    "metrics that no record holds": changed(metrics={f"{n}{'ü' * 900}": 0.5 for n in range(20)}),
     "too large": changed(reason="x" * MAX_BYTES),
 }
 
@@ -86,3 +98,47 @@ def test_a_long_reason_is_cut_and_can_be_encoded() -> None:
     report = read(changed(reason="\ud800" + "x" * 5000))
     assert len(report.reason) == MAX_TEXT
     report.reason.encode()
+
+
+PLACES = ("s3://a/runs/fraud-7/train/1/L1/", "s3://a/models/fraud/")
+
+
+@pytest.mark.parametrize(
+    "uri", ["s3://a/runs/fraud-7/train/1/L1/model", "s3://a/models/fraud/v1/", "s3://a/models/fraud/v/x.json"]
+)
+def test_an_output_below_its_places_may_be_named(uri: str) -> None:
+    """A file or a folder of the launch's own, or of what it may share."""
+    stay_within(Report("fraud-7", "train", 1, "L1", Outcome.OK, outputs={"model": Artifact(uri)}), PLACES)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        *("s3://a/runs/fraud-7/train/1/L1", "s3://a/runs/fraud-7/train/1/L1/", "s3://a/runs/fraud-7/train/1/L10/x"),
+        *(
+            "s3://b/models/fraud/v1",
+            "s3://a/models/fraud/../other/v1",
+            "s3://a/models/fraud//v1",
+            "s3://a/models/fraud/./v",
+        ),
+        *("", "/etc/passwd", "s3://a/models/fraud/v1\n", "S3://a/models/fraud/v1"),
+    ],
+)
+def test_an_output_anywhere_else_is_a_misreport(uri: str) -> None:
+    """The message names it and where it may lie."""
+    with pytest.raises(Malformed, match="outside of what this launch may name"):
+        stay_within(Report("fraud-7", "train", 1, "L1", Outcome.OK, outputs={"model": Artifact(uri)}), PLACES)
+
+
+def test_what_a_record_holds_is_counted_as_dynamodb_does() -> None:
+    """ "DynamoDB item sizes and formats": names and text in UTF-8; a number a byte for two digits, and one."""
+    assert item_bytes({"ab": "ü€"}) == 2 + 5
+    assert [item_bytes({"a": n}) for n in (0, 7, 1200, 123, -5, 0.25)] == [2, 3, 3, 4, 4, 3]
+    check_write([("x", {"a": "b"})])
+    assert OUTPUT_BYTES * 6 + METRIC_BYTES * 12 < 300 * 1024
+
+
+def test_a_clipped_text_says_so_and_encodes() -> None:
+    """An ellipsis in place of the rest; a lone surrogate becomes a question mark."""
+    assert clipped("abcdef", 4) == "abc…"
+    assert clipped("ab\ud800") == "ab?"

@@ -51,6 +51,7 @@ def elsewhere(state: State, play: Any = None, **more: Any) -> Snapshot:
 # source, dest, guard → the case that fires the row
 CASES: dict[tuple[State, State, str], Snapshot] = {
     (S.QUEUED, S.CANCELLED, "cancelled"): snapshot(S.QUEUED, of_run=CANCEL),
+    (S.QUEUED, S.FAILED, "failed"): snapshot(S.QUEUED, of_run={"report_error": "its manifest cannot be written"}),
     (S.QUEUED, S.ROLLING_BACK, "to_restore"): begun(RunKind.RESTORE),
     (S.QUEUED, S.PREPROCESSING, "from_preprocess"): begun(),
     (S.QUEUED, S.TRAINING, "from_train"): begun(at=Stage.TRAIN),
@@ -264,11 +265,22 @@ def test_rolling_back_takes_a_higher_generation_and_keeps_the_reason() -> None:
 
 def test_a_content_that_was_rolled_back_is_refused_from_then_on() -> None:
     """The next night must not promote it again; a person who redrives it may."""
-    _, item = moved(done(S.ROLLING_BACK, of_run={"target": OLD}))
+    _, item = moved(done(S.ROLLING_BACK, of_run={"target": OLD, "condemned": True}))
     assert item.refused == ("00000007",)
     again = CASES[S.EXPORTING, S.REJECTED, "exported_refused"]
     by_a_person = replace(again, run=replace(again.run, trigger=Trigger("redrive", "ann")))
     assert moved(by_a_person)[0].state is S.DEPLOYING
+
+
+def test_an_outage_condemns_no_candidate() -> None:
+    """Nobody looked at the candidate: the deploy was evicted, or Argo CD did not answer. The next night may try it."""
+    observed = {"condition": "CrashLoopBackOff"}
+    bad = snapshot(S.DEPLOYING, lambda o: failed(o, "it does not load", permanent=True, details=observed))
+    unreachable_count = snapshot(S.DEPLOYING, lambda o: failed(o, "no service account", permanent=True))
+    evicted = snapshot(S.DEPLOYING, lambda o: failed(o, "evicted", details=observed), of_run={"failures": 2})
+    assert [moved(one)[0].condemned for one in (bad, unreachable_count, evicted)] == [True, False, False]
+    _, item = moved(done(S.ROLLING_BACK, of_run={"target": OLD, "condemned": False}))
+    assert item.refused == ()
 
 
 def test_what_a_person_left_is_refused_and_what_they_chose_is_not() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import boto3
 import pytest
 
-from statemachine.contracts.errors import Unreachable
+from statemachine.contracts.errors import Malformed, Unreachable
 from statemachine.core.model import Model
 from statemachine.ports import Clause
 from statemachine.store import put_model
@@ -48,6 +48,15 @@ def test_a_night_without_a_time_is_malformed(invoke):
     """It could not be counted once."""
     with pytest.raises(Exception, match="slot"):
         invoke("nightly", {})
+
+
+@pytest.mark.parametrize("event", [{"slot": "test"}, {"time": "2099-11-27T02:00:00Z"}])
+def test_a_night_that_is_no_time_or_lies_ahead_moves_no_marker(invoke, landed, event):
+    """It is refused, so Lambda puts it into the night's dead-letter queue; the real night counts all the same."""
+    with pytest.raises(Malformed, match="a night at"):
+        invoke("nightly", event)
+    assert invoke.app().intake.window("fraud").last_slot == ""
+    assert invoke("nightly", "nightly_scheduler")["began"] == {"fraud": "fraud-1"}
 
 
 class Unlisted:

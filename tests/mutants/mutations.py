@@ -42,8 +42,8 @@ MUTANTS = (
         "act without claiming",
         "whoever acts has claimed the run first",
         "statemachine/reconciler.py",
-        "claimed = self.store.claim(run, owner, until, **create_uncertain)",
-        "claimed = self.store.claim(run, owner, now - 1, **create_uncertain)",
+        "claimed = self.store.claim(run, owner, until, **asked(",
+        "claimed = self.store.claim(run, owner, now - 1, **asked(",
     ),
     Mutant(
         "release another's claim",
@@ -78,8 +78,8 @@ MUTANTS = (
         "no grace before rest",
         "nothing rests while a lost launch may still show itself",
         f"{CORE}/decide.py",
-        "        and not _live(snapshot)\n        and snapshot.now >= snapshot.run.create_uncertain_until",
-        "        and not _live(snapshot)",
+        "and not _live(snapshot) and snapshot.now >= run.create_uncertain_until",
+        "and not _live(snapshot)",
     ),
     Mutant(
         "twins go on",
@@ -156,8 +156,8 @@ MUTANTS = (
         "no new generation to roll back",
         "a generation fences whoever deployed before",
         f"{CORE}/effects.py",
-        "generation = max(model.generation, live) + 1\n    return (\n        replace(run, generation=generation, tar",
-        "generation = max(model.generation, live)\n    return (\n        replace(run, generation=generation, tar",
+        "generation = max(model.generation, live) + 1\n    return (\n        replace(\n            run,\n",
+        "generation = max(model.generation, live)\n    return (\n        replace(\n            run,\n",
     ),
     Mutant(
         "cancel a deploy and walk away",
@@ -177,7 +177,7 @@ MUTANTS = (
         "forget what was rolled back",
         "a version that was rolled back is not promoted again by a night",
         f"{CORE}/effects.py",
-        "    return run, _refuse(model, run.candidate)\n",
+        "    return run, _refuse(model, run.candidate) if snapshot.run.condemned else model\n",
         "    return run, model\n",
     ),
     Mutant(
@@ -212,8 +212,8 @@ MUTANTS = (
         "forget the night",
         "the same night counts once",
         "statemachine/intake.py",
-        "asked=trigger, last_slot=slot or window.last_slot)",
-        "asked=trigger, last_slot=window.last_slot)",
+        "asked=asked, last_slot=slot or last)",
+        "asked=asked, last_slot=last)",
     ),
     Mutant(
         "two train at once",

@@ -175,6 +175,7 @@ YES = [
     (installation.CHECKS, "credentials", "arn:aws"),
     (installation.CHECKS, "stack says", "table fraudloop"),
     (installation.CHECKS, "the table", "ACTIVE"),
+    (installation.CHECKS, "deployment's id", "none yet|[0-9a-f]{8}, KFP experiment"),
     (installation.CHECKS, "queues", "no dead letter"),
     (installation.CHECKS, "KFP answers", "KFP answers"),
     (installation.CHECKS, "cluster answers", r"v1.33\+.*there are pods in kubeflow"),
@@ -381,7 +382,7 @@ def test_every_check_is_seen_to_fail_or_says_here_why_not():
     elsewhere = {"a hello-world pipeline", "an artifact flows between two steps", "inference answers as it did offline",
                  "a run came through from end to end", "the gate blocks a bad model", "a run preprocessed and trained",
                  "kubectl, git and sam are here", "credentials", "the stack says where everything is", "the table",
-                 "the data bucket", "the queues", "KFP answers from here"}  # fmt: skip
+                 "the data bucket", "the queues", "KFP answers from here", "the deployment's id"}  # fmt: skip
     seen = {named(checks, part).name for checks, part, _, _ in NO}
     every = {c.name for _, checks in table.PHASES.values() for c in checks} | {c.name for c in installation.CHECKS}
     assert every - seen == elsewhere
@@ -393,7 +394,8 @@ def test_nothing_there_is_no_for_all_the_others(aws, monkeypatch):
         monkeypatch.setenv(name, value)
     named_only = dict.fromkeys(installation.NEEDED, "nothing") | {"FRAUDLOOP_KFP_URL": "http://127.0.0.1:9"}
     world = Environment(environment=named_only, wait=0.3)
-    for part in ("the table", "the data bucket", "the queues", "KFP answers"):
+    monkeypatch.setenv("FRAUDLOOP_HOME", "/nowhere")
+    for part in ("the table", "the data bucket", "the queues", "KFP answers", "deployment's id"):
         assert not ask(named(installation.CHECKS, part), world).ok, part
     for part in ("came through", "gate blocks"):
         assert not ask(named(release.CHECKS, part), world).ok, part

@@ -11,7 +11,7 @@ from moto import mock_aws
 from simulation.memory.kfp import MemoryPipelines
 from statemachine.adapters.sagemaker import Engines, Jobs, SageMakerTraining, hyperparameters, job_name
 from statemachine.bootstrap import App
-from statemachine.contracts.errors import Misconfigured, Unreachable
+from statemachine.contracts.errors import Impossible, Misconfigured, Unreachable
 from statemachine.contracts.kfp_run import KfpRunState, PinnedVersion
 from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import StageRequest
@@ -86,10 +86,11 @@ def test_a_job_that_is_gone_is_none(engine):
 
 
 def test_names_fit_and_stay_apart():
-    """At most 63 characters; two orders never share a name."""
-    long = f"{'m' * 31}-{10**9}.train.12"
+    """At most 63 characters; two launches never share a name, and neither do two deployments in one account."""
+    long = StageRequest(f"{'m' * 31}-{10**9}", "m" * 31, Stage.TRAIN, 12, "0000000b-00000000000b", "s3://a/x")
     assert len(job_name(long)) <= 63
-    assert job_name("a-1.train.1") != job_name("a.1-train-1")
+    ours, theirs = (an_order(launch=f"{deployment}-00000000000b") for deployment in ("0000000b", "0000000c"))
+    assert job_name(ours) != job_name(theirs)
 
 
 def test_an_order_that_sagemaker_cannot_take_is_refused_with_its_name():
@@ -123,13 +124,29 @@ def scripted():
         yield stub, SageMakerTraining(client, JOBS)
 
 
-def test_a_second_create_adopts_the_first(scripted):
-    """The answer of the first was lost; its job runs, so there is no twin."""
+def test_a_create_that_is_repeated_finds_its_own_job(scripted):
+    """The answer of the first was lost, and botocore asked again: the name is of this very launch."""
     stub, engine = scripted
     stub.add_client_error("create_training_job", "ResourceInUse", http_status_code=400)
     stub.add_response("describe_training_job", job())
-    launch = engine.create(an_order(launch="secondsecond"), PIN)
+    launch = engine.create(an_order(launch="firstfirst00"), PIN)
     assert (launch.launch_id, launch.state) == ("firstfirst00", KfpRunState.RUNNING)
+
+
+@pytest.mark.parametrize(
+    ("code", "ours"),
+    [
+        ("ValidationException", Impossible),
+        ("AccessDeniedException", Misconfigured),
+        ("ThrottlingException", Unreachable),
+    ],
+)
+def test_a_job_that_sagemaker_refuses_is_told_from_one_that_it_may_have_taken(scripted, code, ours):
+    """What is not valid never will be; what is not allowed somebody may mend; of the rest nothing is known."""
+    stub, engine = scripted
+    stub.add_client_error("create_training_job", code, http_status_code=400)
+    with pytest.raises(ours, match=code):
+        engine.create(an_order(), PIN)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 
 from simulation.memory.driver import CrashDriver
+from simulation.memory.kfp import PIN
 from simulation.memory.stages import failed, honest, measured, ok, refused
 from simulation.memory.world import World
 from statemachine.contracts.kfp_run import KfpRunState
@@ -39,6 +40,8 @@ class Ending:
     hold: bool = False
     kfp_runs: Mapping[str, int] = field(default_factory=dict)  # attempts of a stage, where there is more than one
     refused: tuple[str, ...] = ()
+    never_ended: int = 0  # launches that KFP leaves CANCELING for ever
+    foreign: int = 0  # launches of another stack, which work on
 
 
 @dataclass(frozen=True)
@@ -238,6 +241,32 @@ def fenced(drive: CrashDriver) -> None:
     one_run(drive)
 
 
+def too_much_to_write(drive: CrashDriver) -> None:
+    """The train stage's report is more than a record holds of one."""
+    wide = {f"part {n}": f"{'ü' * 1500}" for n in range(5)}
+
+    def big(order: StageRequest) -> Report:
+        return ok(order, outputs={name: f"{order.output_uri}/{rest}" for name, rest in wide.items()})
+
+    drive.world.stages.every(Stage.TRAIN, lambda order: big(order) if order.run_id == "fraud-2" else honest(order))
+    second_run(drive)
+
+
+def stopped_for_ever(drive: CrashDriver) -> None:
+    """Ann cancels; KFP shows CANCELING from then on, and nothing ever ends it."""
+    drive.world.pipelines.stopping = 1e12
+    cancelled_in(State.TRAINING)(drive)
+
+
+def beside_another_stack(drive: CrashDriver) -> None:
+    """Another stack in the same KFP has a `fraud-2`, too, whose launches hang under every name that ours will use."""
+    pipelines = drive.world.pipelines
+    for stage in (Stage.PREPROCESS, Stage.TRAIN, Stage.DEPLOY):
+        order = StageRequest("fraud-2", "fraud", stage, 1, "ffffffff-00000000000b", "s3://artifacts/another-stacks")
+        drive.world.stages.hanging.add(pipelines.create(order, PIN).kfp_id)
+    second_run(drive)
+
+
 # -- endings -----------------------------------------------------------------------------------------------------
 
 S = State
@@ -386,6 +415,14 @@ SCENARIOS = (
             {**C, "d.csv": (3, "ACCEPTED")},
         ),
     ),
+    Scenario("a report that cannot be written", too_much_to_write, second(S.FAILED, *BEGUN, "learned", "failed")),
+    Scenario(
+        "a stop that never ends",
+        stopped_for_ever,
+        second(S.CANCELLED, *BEGUN, "learned", "cancelled", never_ended=1),
+        replace(POLICY, cancel_deadline=300),
+    ),
+    Scenario("beside another stack", beside_another_stack, second(S.SUCCEEDED, *PROVEN, serves=V2, foreign=3)),
     Scenario(
         "a deploy that is fenced",
         fenced,

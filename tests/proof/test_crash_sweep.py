@@ -10,6 +10,7 @@ from crash_scenarios import SCENARIOS, Ending, Scenario, played
 
 from simulation.memory.crash_injection import CrashPoint
 from simulation.memory.driver import CrashDriver
+from statemachine.contracts.kfp_run import KfpRunState
 from statemachine.intake import Intake
 from statemachine.store import Store
 
@@ -82,7 +83,12 @@ def _release(drive: CrashDriver, ending: Ending) -> list[str]:
 
 def _launches(drive: CrashDriver, ending: Ending) -> list[str]:
     pipelines, found = drive.world.pipelines, []
-    found += [f"{job.kfp_run.name} still works" for job in pipelines.working()]
+    working = pipelines.working()
+    foreign = [job for job in working if job.order.launch_id.startswith("ffffffff")]
+    endless = [job for job in working if job.kfp_run.state is KfpRunState.CANCELING]
+    left = {"another stack's": (len(foreign), ending.foreign), "never ended": (len(endless), ending.never_ended)}
+    found += [f"{name}: {is_}, not {should} work on" for name, (is_, should) in left.items() if is_ != should]
+    found += [f"{job.kfp_run.name} still works" for job in working if job not in foreign and job not in endless]
     read: dict[str, set[str]] = {}
     for uri in drive.world.files.read_reports:
         *_, run_id, stage, attempt, launch_id, _name = uri.split("/")

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from simulation.memory.interleaving import MOST_LAG, InterleavedWorld
+from simulation.memory.kfp import PIN
 from statemachine.contracts.kfp_run import KfpRunState
 from statemachine.contracts.stage import Stage
+from statemachine.contracts.stage_request import StageRequest
 from statemachine.core.model import Model
 from statemachine.core.policy import IntakePolicy, Policy, StagePolicy
 from statemachine.core.run import RequestKind, Run, RunKind
@@ -50,6 +52,7 @@ class Interleavings(RuleBasedStateMachine):
         self.epochs: dict[str, int] = {}
         self.model = Model("fraud")
         self.broken = False  # a restore failed: what serves is not known
+        self.foreign: set[str] = set()
 
     @initialize(approval=st.booleans(), champion=st.booleans(), under_way=st.integers(0, 20))
     def begin(self, approval: bool, champion: bool, under_way: int) -> None:
@@ -209,6 +212,20 @@ class Interleavings(RuleBasedStateMachine):
         else:
             self.world.pipelines.end(job.kfp_run.kfp_id, KfpRunState.FAILED, "terminated")
 
+    @rule(data=st.data(), attempt=st.integers(1, 2))
+    def another_stack_launches_something(self, data: st.DataObject, attempt: int) -> None:
+        """Under the name that a run of ours uses, or will use."""
+        runs = [run.id for run in self.world.all_runs() if not run.state.terminal] or ["fraud-1"]
+        run_id = data.draw(st.sampled_from(runs))
+        number = len(self.foreign)
+        order = StageRequest(
+            run_id, "fraud", Stage.TRAIN, attempt, f"ffffffff-{number:012x}", f"s3://artifacts/other/{number}"
+        )
+        losing, self.world.pipelines.lose_answers = self.world.pipelines.lose_answers, 0
+        if not self.world.pipelines.down:
+            self.foreign.add(self.world.pipelines.create(order, PIN).kfp_id)
+        self.world.pipelines.lose_answers = losing
+
     # -- people -------------------------------------------------------------------------------------------------
 
     @rule(data=st.data(), kind=st.sampled_from(RequestKind), calls=st.integers(0, 4))
@@ -315,8 +332,17 @@ class Interleavings(RuleBasedStateMachine):
         """But the launch whose report was its last act, and what a worker launched that should have been dead."""
         for run in self.resting.values():
             for job in self.world.pipelines.working(f"{run.id}."):
+                if job.kfp_run.kfp_id in self.foreign:
+                    continue
                 reported = f"{job.order.output_uri}/report.json" in self.world.files.bodies
                 assert reported or job.order.launch_id in self.world.undead, f"{job.kfp_run.name} works on"
+
+    @invariant()
+    def what_another_stack_launched_is_left_alone(self) -> None:
+        """Neither adopted nor stopped, nor is its report read."""
+        assert not self.foreign & set(self.world.pipelines.stopped)
+        assert not self.foreign & {run.kfp_id for run in self.world.all_runs()}
+        assert not [uri for uri in self.world.files.read_reports if "/other/" in uri]
 
     @invariant()
     def history_tells_every_step(self) -> None:

@@ -66,7 +66,7 @@ def test_a_burst_of_ten_thousand_objects_is_one_run() -> None:
     assert run.state is State.SUCCEEDED
     assert len(on_record(world)) == 10_000
     assert {status for _, status in on_record(world).values()} == {"ACCEPTED"}
-    manifest = world.files.bodies["s3://artifacts/runs/fraud-1/manifest.json"]
+    manifest = world.files.bodies[world.store.run("fraud-1").manifest]
     assert manifest.count(b'"new": true') == 10_000
     assert max(len(str(item)) for item in world.table.items.values()) < 20_000
 
@@ -160,7 +160,7 @@ def test_odd_keys_are_learned_from(key: str) -> None:
     world = World()
     world.land(key)
     assert world.until_rest("fraud-1").state is State.SUCCEEDED
-    assert key in world.files.bodies["s3://artifacts/runs/fraud-1/manifest.json"].decode()
+    assert key in world.files.bodies[world.store.run("fraud-1").manifest].decode()
 
 
 # -- closing ------------------------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ def test_arrivals_during_a_run_wait_in_the_open_window() -> None:
         assert world.store.load("fraud-2") is None
     world.until_rest("fraud-2")
     assert on_record(world) == {"a.csv": (1, "ACCEPTED"), "b.csv": (2, "ACCEPTED")}
-    second = world.files.bodies["s3://artifacts/runs/fraud-2/manifest.json"].decode()
+    second = world.files.bodies[world.store.run("fraud-2").manifest].decode()
     assert second.count('"new": true') == 1
     assert second.count('"new": false') == 1
 
@@ -379,7 +379,7 @@ def test_a_file_that_was_overwritten_is_superseded_and_says_by_what() -> None:
     assert found["new"].status is Status.ACCEPTED
     assert found["old"].status is Status.SUPERSEDED
     assert "overwritten by the write with etag new" in found["old"].reason
-    manifest = world.files.bodies["s3://artifacts/runs/fraud-1/manifest.json"]
+    manifest = world.files.bodies[world.store.run("fraud-1").manifest]
     assert b'"old"' not in manifest
 
 
@@ -404,7 +404,7 @@ def test_a_person_quarantines_an_object() -> None:
     world.operations.quarantine("fraud", "data/fraud/a.csv", "ann", "test cards")
     world.land("c.csv")
     world.until_rest("fraud-2")
-    assert b"a.csv" not in world.files.bodies["s3://artifacts/runs/fraud-2/manifest.json"]
+    assert b"a.csv" not in world.files.bodies[world.store.run("fraud-2").manifest]
     assert [t.reason for t in world.intake.objects("fraud") if t.key.endswith("a.csv")] == ["by ann: test cards"]
     with pytest.raises(Unknown, match="no object"):
         world.operations.quarantine("fraud", "data/fraud/x.csv", "ann", "why")

@@ -101,9 +101,9 @@ def test_a_worker_that_comes_back_after_its_claim_ran_out_launches_nothing() -> 
         def __getattr__(self, name: str) -> Any:
             return getattr(world.pipelines, name)
 
-        def list(self, prefix: str) -> tuple[KfpRun, ...]:
+        def list(self, *given: Any) -> tuple[KfpRun, ...]:
             world.now += 200
-            return world.pipelines.list(prefix)
+            return world.pipelines.list(*given)
 
     world.wire(world.table, Slow(), world.files, world.hints)
     assert world.reconciler.look_at("fraud-1") == "overtaken: the claim is still ours"
@@ -263,7 +263,8 @@ def test_of_twins_the_oldest_is_adopted_and_the_others_are_stopped() -> None:
     world = begun()
     while world.store.run("fraud-1").state is State.QUEUED:
         world.reconciler.look_at("fraud-1")
-    run = world.store.run("fraud-1")
+    run = replace(world.store.run("fraud-1"), launch_ids=("L1", "L2", "L3", "L9"))
+    world.table.items[run_key("fraud-1")] = put_run(run, "test").item
     for n, age in ((1, 5), (2, 50), (3, 20)):
         order = StageRequest(
             "fraud-1", "fraud", Stage.PREPROCESS, 1, f"L{n}", f"s3://artifacts/runs/fraud-1/preprocess/1/L{n}"

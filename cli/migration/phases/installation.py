@@ -15,6 +15,7 @@ from cli.migration.phases.core import published
 from cli.migration.phases.environment import PATIENCE, Environment
 from cli.stack import variable
 from statemachine.core.events import PROBE
+from statemachine.store import DEPLOYMENT
 from training.deployment.cluster import GROUP, PLURAL
 
 NEEDED = (
@@ -67,6 +68,15 @@ def table(world: Environment) -> str:
     if "due" not in indexes or not found.get("StreamSpecification", {}).get("StreamEnabled"):
         raise CheckFailed(f"it has indexes {indexes} and stream {found.get('StreamSpecification')}: not our table")
     return f"{found['TableName']} is {found['TableStatus']}"
+
+
+def deployment(world: Environment) -> str:
+    """Whose runs these are: the id that the table's runs, launches and folders carry."""
+    found = world.app.store.table.get(DEPLOYMENT)
+    experiment = world.app.settings.kfp_experiment
+    if found is None:
+        return f"none yet: it is drawn with the first run; KFP experiment {experiment}"
+    return f"{found['id']}, KFP experiment {experiment}"
 
 
 def data(world: Environment) -> str:
@@ -170,6 +180,7 @@ CHECKS = (
         table,
         "is it the right account and region (AWS_REGION)? attach OperatorPolicyArn to yourself",
     ),
+    PhaseCheck("aws", "the deployment's id", deployment, "attach OperatorPolicyArn to yourself"),
     PhaseCheck(
         "aws",
         "the data bucket",
