@@ -63,7 +63,7 @@ def test_the_build_context_holds_code_and_locks_only():
         "!docker/*.lock",
         "!fraudloop.toml",
         "!pipelines.toml",
-        *(f"!{package}/**" for package in ("cli", "local", "statemachine", "training")),
+        *(f"!{package}/**" for package in ("cli", "clients", "local", "statemachine", "training")),
     }
 
 

@@ -13,6 +13,7 @@ import pytest
 import tritonclient.http as triton
 from serving_cases import Cluster, Trained, deploy_order, export_order
 from test_request_lines import LINE
+from training.release.waiting import Patience
 
 from statemachine.contracts.stage import Stage
 from training.deployment.argocd import POINTER
@@ -183,9 +184,9 @@ def test_an_unreachable_api_is_transient(
 
 
 def test_an_application_that_is_not_there_is_permanent(cluster: Cluster, exported: StageResult) -> None:
-    """A wrong name will not become right."""
+    """A wrong name will not become right, however long one waits."""
     goal = deploy_request(deploy_order(exported, 60))
     nobody = Kubernetes("triton-other", "argocd", "triton", "triton-fraud-pods")
     with pytest.raises(Permanent, match="404"):
-        Deployment(goal, nobody).run()
+        Deployment(goal, nobody, patience=Patience(denied=1)).run()
     assert POINTER in cluster.argocd.record.get()["spec"]["source"]["kustomize"]["commonAnnotations"]
