@@ -142,8 +142,8 @@ def test_a_stale_resource_version_is_a_conflict(argocd: ArgoCD) -> None:
 
 
 def test_a_change_of_nothing_keeps_the_resource_version(argocd: ArgoCD) -> None:
-    """Only a real change makes a new version of the object; only a change of spec a new generation."""
-    first = until(argocd, lambda live: "status" in live)["metadata"]
+    """Only a real change makes a new version of the object."""
+    first = until(argocd, lambda live: "reconciledAt" in live.get("status", {}))["metadata"]
     call(argocd, APPLICATION, {"metadata": {"annotations": {"fraudloop.io/owner": "controller"}}})
     assert call(argocd, APPLICATION)[1]["metadata"] == first
     changed = call(argocd, APPLICATION, {"spec": {"source": {"targetRevision": "main"}}})[1]["metadata"]
@@ -151,12 +151,12 @@ def test_a_change_of_nothing_keeps_the_resource_version(argocd: ArgoCD) -> None:
 
 
 def test_unknown_fields_are_pruned_or_refused(argocd: ArgoCD) -> None:
-    """An API server drops what the CRD does not know, and answers 400 under fieldValidation=Strict."""
+    """An API server drops what the CRD does not know, and answers 422 to a patch under fieldValidation=Strict."""
     patch = {"spec": {"sourec": {}, "source": {"kustomise": {}}}}
     assert call(argocd, APPLICATION, patch)[0] == 200
     assert "sourec" not in call(argocd, APPLICATION)[1]["spec"]
     code, answer = call(argocd, f"{APPLICATION}?fieldValidation=Strict", patch)
-    assert code == 400
+    assert code == 422
     assert 'unknown field "spec.sourec"' in answer["message"]
     assert 'unknown field "spec.source.kustomise"' in answer["message"]
 
@@ -169,9 +169,9 @@ def test_a_wrong_type_is_invalid(argocd: ArgoCD) -> None:
 
 
 def test_what_is_not_there_and_what_is_not_a_merge_patch(argocd: ArgoCD) -> None:
-    """404 for another name, 415 for another patch type, an empty list for another service."""
+    """404 for another name, 415 for a patch that no custom resource takes, an empty list for another service."""
     assert call(argocd, APPLICATION + "-other")[0] == 404
-    assert call(argocd, APPLICATION, [], "application/json-patch+json")[0] == 415
+    assert call(argocd, APPLICATION, {}, "application/strategic-merge-patch+json")[0] == 415
     assert call(argocd, SLICES.replace("pods", "others"))[1]["items"] == []
 
 
