@@ -1,4 +1,4 @@
-"""What the loop wrote into the Application survives an ordinary `kubectl apply`: kubectl itself, against the stand-in."""
+"""What the loop wrote into the Application survives an ordinary `kubectl apply`: kubectl itself, on the stand-in."""
 
 import copy
 import json
