@@ -104,7 +104,11 @@ def application(
     @app.errorhandler(HTTPException)
     def misunderstand(error: HTTPException) -> tuple[Response, int]:
         code = error.code or 500
-        return refuse(ApiError(code, error.name.replace(" ", ""), str(error.description)))
+        words = {
+            404: "the server could not find the requested resource",
+            405: "the server does not allow this method on the requested resource",
+        }
+        return refuse(ApiError(code, error.name.replace(" ", ""), words.get(code, str(error.description))))
 
     return app
 

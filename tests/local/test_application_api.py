@@ -254,7 +254,10 @@ def test_what_is_not_there_to_be_made_is_said(api):
     """One Application, which exists."""
     code, status, _ = api.ask("POST", NAMESPACE, {**HEAD}, "application/json")
     assert (code, status["reason"]) == (409, "AlreadyExists")
-    assert api.ask("DELETE")[0] == 405
+    code, status, _ = api.ask("DELETE")
+    assert (code, status["reason"]) == (405, "MethodNotAllowed")
+    code, status, _ = api.ask("GET", "/apis/nothing/v1/things")
+    assert (code, status["message"]) == (404, "the server could not find the requested resource")
 
 
 def test_a_service_account_may_what_its_role_says(api):

@@ -12,7 +12,7 @@ from botocore.config import Config
 from kubernetes import client
 
 from cli import stack
-from clients import kubernetes
+from clients import kfp, kubernetes
 from statemachine.bootstrap import App, bootstrap
 from statemachine.contracts.errors import Misconfigured
 
@@ -79,11 +79,7 @@ class Environment:
     @cached_property
     def kfp(self) -> kfp_server_api.ApiClient:
         """KFP's API, with the loop's token if it has one."""
-        configuration = kfp_server_api.Configuration(host=self.setting("FRAUDLOOP_KFP_URL").rstrip("/"))
-        made = kfp_server_api.ApiClient(configuration)
-        if token := self.settings.get("FRAUDLOOP_KFP_TOKEN"):
-            made.default_headers["Authorization"] = f"Bearer {token}"
-        return made
+        return kfp.connect(self.setting("FRAUDLOOP_KFP_URL"), self.settings.get("FRAUDLOOP_KFP_TOKEN", ""))
 
     @property
     def namespace(self) -> str:

@@ -9,6 +9,7 @@ import kfp_server_api as kfp
 from cli.commands.schedule import NIGHTLY
 from cli.migration.phases.check import CheckFailed, PhaseCheck
 from cli.migration.phases.environment import PATIENCE, Environment
+from clients.kfp import every
 
 DAY = 86_400
 JOB = "fraud-detection-daily"
@@ -53,11 +54,9 @@ def schedules(world: Environment) -> list[tuple[str, str, str]]:
 
 def recurring_runs(world: Environment) -> list[kfp.V2beta1RecurringRun]:
     """KFP's recurring runs of the nightly pipeline."""
-    api = kfp.RecurringRunServiceApi(world.kfp)
-    found = api.recurring_run_service_list_recurring_runs(
-        namespace=world.namespace, page_size=200, _request_timeout=PATIENCE
-    )
-    return [run for run in found.recurring_runs or () if run.display_name.startswith(JOB)]
+    call = kfp.RecurringRunServiceApi(world.kfp).recurring_run_service_list_recurring_runs
+    found = every(call, "recurring_runs", namespace=world.namespace)
+    return [run for run in found if run.display_name.startswith(JOB)]
 
 
 def triggers(world: Environment) -> str:

@@ -11,6 +11,7 @@ from cli.migration.phases import by_hand
 from cli.migration.phases.environment import PATIENCE, Environment
 from cli.migration.phases.production import recurring_runs, schedules
 from clients import scheduler
+from clients.kfp import every, experiment
 
 
 @dataclass(frozen=True)
@@ -89,21 +90,10 @@ def _hold(world: Environment, request: UndoRequest) -> None:
 def _failed_runs(world: Environment) -> list[str]:
     """KFP runs of the loop's experiment that ended FAILED."""
     name = world.settings.get("FRAUDLOOP_KFP_EXPERIMENT") or "fraudloop"
-    experiments = kfp.ExperimentServiceApi(world.kfp).experiment_service_list_experiments(
-        namespace=world.namespace, page_size=200, _request_timeout=PATIENCE
-    )
-    ids = [e.experiment_id for e in experiments.experiments or () if e.display_name == name]
-    runs = kfp.RunServiceApi(world.kfp)
-    found, page = [], ""
-    while ids:
-        answer = runs.run_service_list_runs(
-            experiment_id=ids[0], page_size=200, page_token=page, _request_timeout=PATIENCE
-        )
-        found += [str(run.run_id) for run in answer.runs or () if str(run.state) == "FAILED"]
-        page = answer.next_page_token or ""
-        if not page:
-            break
-    return found
+    if not (found := experiment(world.kfp, name, world.namespace)):
+        return []
+    runs = every(kfp.RunServiceApi(world.kfp).run_service_list_runs, "runs", experiment_id=found)
+    return [str(run.run_id) for run in runs if str(run.state) == "FAILED"]
 
 
 def _no_failed(world: Environment, request: UndoRequest) -> bool:
