@@ -26,6 +26,9 @@ def problems(metadata: Mapping[str, Any], old: Mapping[str, Any]) -> Iterator[Ca
     """What ObjectMeta forbids."""
     if metadata.get("uid") and metadata["uid"] != old["uid"]:
         yield INVALID, f'metadata.uid: Invalid value: "{metadata["uid"]}": field is immutable', "metadata.uid"
+    if metadata.get("deletionTimestamp") != old.get("deletionTimestamp"):
+        words = "metadata.deletionTimestamp: Invalid value: field is immutable; may only be changed via deletion"
+        yield INVALID, words, "metadata.deletionTimestamp"
     for field in ("annotations", "labels"):
         for key in metadata.get(field, {}):
             prefix, slash, name = key.lower().rpartition("/") if field == "annotations" else key.rpartition("/")

@@ -6,6 +6,7 @@ from local.argocd.errors import invalid
 from local.argocd.fields import REQUIRED, UNSUPPORTED, Cause
 from local.argocd.record import Asked
 
+MANAGER_LIMIT = 128  # bytes
 VALIDATIONS = ("Ignore", "Strict", "Warn")
 
 
@@ -23,6 +24,9 @@ def asked(user: str, duplicates: list[str] | None = None, *, apply: bool = False
         known = ", ".join(f'"{name}"' for name in ("", *VALIDATIONS))
         words = f'fieldValidation: Unsupported value: "{validation}": supported values: {known}'
         wrong.append((UNSUPPORTED, words, "fieldValidation"))
+    if len(manager.encode()) > MANAGER_LIMIT:
+        words = f"fieldManager: Too long: may not be more than {MANAGER_LIMIT} bytes"
+        wrong.append(("FieldValueTooLong", words, "fieldManager"))
     if apply and not manager:
         wrong.append((REQUIRED, "fieldManager: Required value: is required for apply patch", "fieldManager"))
     if not apply and "force" in arguments:

@@ -22,6 +22,10 @@ class _Object(dict[str, Any]):
     twice: tuple[str, ...] = ()
 
 
+def _no_number(text: str) -> None:
+    raise ValueError(f"invalid character in {text}: JSON has no such number")
+
+
 def _object(pairs: list[tuple[str, Any]]) -> _Object:
     made = _Object(pairs)
     names = [name for name, _ in pairs]
@@ -32,8 +36,8 @@ def _object(pairs: list[tuple[str, Any]]) -> _Object:
 def json_of(body: bytes, expected: type, prefix: str = "") -> tuple[Any, list[str]]:
     """A JSON body and its strict errors, `duplicate field "…"`. Raises ApiError (400)."""
     try:
-        found = json.loads(body, object_pairs_hook=_object)
-    except ValueError as error:
+        found = json.loads(body, object_pairs_hook=_object, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
         raise bad_request(f"error decoding patch: {error}") from error
     if not isinstance(found, expected):
         wanted = "map[string]interface {}" if expected is dict else "[]handlers.jsonPatchOp"

@@ -95,6 +95,10 @@ class ApplicationRecord:
             metadata.names_match(told, self._live["metadata"]["namespace"], self._name)
             if told.get("resourceVersion", self._version) != self._version:
                 raise stale(self._name)
+            if strange := next(unknown_fields(configuration), ""):
+                what = f"{told.get('namespace', '')}/{self._name}; {API_VERSION}, Kind={KIND}"
+                words = f"failed to create typed patch object ({what}): .{strange}: field not declared in schema"
+                raise StatusError(500, "", words)  # structuredmerge.go: an error without a status
             configuration = _decoded(configuration, asked, "")
             merged, owners = managed.applied(self._live, configuration, asked.manager, now(), force=force)
             return self._update(merged, asked, owners)

@@ -91,6 +91,7 @@ REFUSED = [
     ({"metadata": {"labels": {"a": "b c"}}}, "", 422, "a valid label must be"),
     (LARGE, "", 422, "metadata.annotations: Too long: may not be more than 262144 bytes"),
     ({"metadata": {"uid": "other"}}, "", 422, 'metadata.uid: Invalid value: "other": field is immutable'),
+    ({"metadata": {"deletionTimestamp": "2026-11-27T00:00:00Z"}}, "", 422, "may only be changed via deletion"),
     ({"metadata": {"name": "other"}}, "", 400, "the name of the object (other) does not match the name on the URL"),
     ({"metadata": {"namespace": "other"}}, "", 400, "does not match the namespace sent on the request"),
     ({"metadata": None}, "", 400, "the name of the object"),
@@ -104,7 +105,11 @@ REFUSED = [
     ({"metadata": {"resourceVersion": "99"}}, "", 409, "the object has been modified"),
     # the request itself
     (b"{", "", 400, "error decoding patch"),
+    (b"", "", 400, "error decoding patch"),
+    (b'{"spec": NaN}', "", 400, "error decoding patch"),
+    (b'{"a":' * 100_000, "", 400, "error decoding patch"),
     ([], "", 400, "error decoding patch"),
+    ({}, "?fieldManager=" + "x" * 129, 422, "fieldManager: Too long: may not be more than 128 bytes"),
     ({}, "?dryRun=Some", 422, 'dryRun: Unsupported value: "Some"'),
     ({}, "?fieldValidation=Maybe", 422, "fieldValidation: Unsupported value"),
     ({}, "?force=true", 422, "force: Forbidden: may not be specified for non-apply patch"),
@@ -248,6 +253,9 @@ def test_a_server_side_apply_owns_what_it_names_and_conflicts_with_others(api):
         == "9"
     )
     assert api.patch({**HEAD, "kind": "AppProject"}, "?fieldManager=person", APPLY)[0] == 400
+    code, status, _ = api.patch({**HEAD, "spec": {"sourec": {}}}, "?fieldManager=person", APPLY)
+    assert (code, "reason" in status) == (500, False)
+    assert ".spec.sourec: field not declared in schema" in status["message"]
 
 
 def test_what_is_not_there_to_be_made_is_said(api):

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from local.argocd import ArgoCD, ArgoCDSettings
-from local.argocd.fields import merge_patch
+from local.argocd.fields import merge_patch, problems, unknown_fields
 from local.argocd.rollout import Server
 from local.triton import Killed, TritonFailed
 
@@ -184,6 +184,8 @@ def test_a_sync_rolls_the_version_out(argocd: ArgoCD) -> None:
     live = until(argocd, lambda live: health(live) == "Healthy")
     assert live["status"]["sync"]["status"] == "Synced"
     assert [entry["id"] for entry in live["status"]["history"]] == [0]
+    assert list(problems(live)) == [], "what the controller writes is valid by upstream's CRD"
+    assert list(unknown_fields(live)) == []
     assert ask(argocd) == b"v1"
     (only,) = call(argocd, SLICES)[1]["items"]
     assert only["endpoints"][0]["conditions"] == {"ready": True, "serving": True, "terminating": False}

@@ -17,6 +17,7 @@ from phase_cluster import Cluster, serving
 from typer.testing import CliRunner
 
 from cli.migration import phase
+from cli.migration.phases import by_hand as by_hand_module
 from cli.migration.phases import core, foundation, installation, production, release, table, trials, undo
 from cli.migration.phases.check import CheckFailed, PhaseCheck, as_json, as_markdown, holds, run, tally
 from cli.migration.phases.environment import Environment
@@ -560,6 +561,30 @@ def test_undo_3_is_not_ended_by_a_conflict_or_a_restart(world, cluster, record, 
     assert live["operation"]["info"][0]["value"] == "by-hand-5"
     assert len(seen) == 6
     assert ["operation" in patch for patch in seen] == [False, False, False, False, True, True]
+
+
+def test_undo_3_waits_for_another_operation_and_then_forgives_a_conflict(world, record, monkeypatch):
+    """The time that the other took does not count as trouble with the API."""
+    monkeypatch.setattr(by_hand_module, "PATIENCE", 0.2)
+    record.patch({"operation": {"info": [{"name": "correlationId", "value": "other"}], "sync": {}}})
+    reads, conflicts = [], []
+
+    class Busy(release.kubernetes.Applications):
+        def read(self):
+            reads.append(1)
+            if len(reads) == 40:
+                synced(record)
+            return super().read()
+
+        def patch(self, patch):
+            if "operation" in patch and not conflicts:
+                conflicts.append(record.patch({"metadata": {"labels": {"touched": "yes"}}}))
+            super().patch(patch)
+
+    monkeypatch.setattr(release.kubernetes, "Applications", Busy)
+    assert carried(3, world, undo.UndoRequest("me", "worse", to="fraud-0-ffffffff"))[1].startswith("done")
+    assert conflicts
+    assert record.get()["operation"]["info"][0]["value"] == "by-hand-5"
 
 
 def test_undo_3_gives_up_on_what_stays_denied(world, cluster):

@@ -35,28 +35,31 @@ def deploy(world: Environment, version: str) -> None:
         Unreachable, Conflict: the API was silent, denied or kept changing for too long.
     """
     there = applications(world)
-    until = time.monotonic() + world.wait
-    patience = time.monotonic() + min(world.wait, PATIENCE)
-    while not _stepped(there, version, patience):
+    until, troubled = time.monotonic() + world.wait, None
+    while True:
+        try:
+            if _stepped(there, version):
+                return
+            troubled = None
+        except (Conflict, Unreachable):  # somebody was faster, or we do not know: the next reading tells
+            troubled = time.monotonic() if troubled is None else troubled
+            if time.monotonic() - troubled > min(world.wait, PATIENCE):
+                raise
         if time.monotonic() > until:
             raise Misconfigured("another operation of Argo CD does not end: `argocd app terminate-op triton-fraud`")
         time.sleep(world.pause)
 
 
-def _stepped(there: Applications, version: str, patience: float) -> bool:
+def _stepped(there: Applications, version: str) -> bool:
     """One reading and at most one write on condition of it; True once our sync is asked for."""
-    try:
-        live = Application(there.read())
-        if not _pointed(live, version):
-            there.patch(_pointing(live, version))
-        elif live.operation_id == _operation(live):
-            return True
-        elif not live.operating:
-            there.patch(live.syncing(_operation(live)))
-            return True
-    except (Conflict, Unreachable):  # somebody was faster, or we do not know: the next reading tells
-        if time.monotonic() > patience:
-            raise
+    live = Application(there.read())
+    if not _pointed(live, version):
+        there.patch(_pointing(live, version))
+    elif live.operation_id == _operation(live):
+        return True
+    elif not live.operating:
+        there.patch(live.syncing(_operation(live)))
+        return True
     return False
 
 
