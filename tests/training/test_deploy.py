@@ -403,7 +403,7 @@ def test_a_denial_that_persists_is_permanent(deployment: Make) -> None:
             raise Denied("the Kubernetes API answers 403 Forbidden")
 
     cluster = FakeCluster(application(operation={"info": []}), [deny])
-    made = deployment(cluster)
+    made = deployment(cluster, end_others=True)
     made.goal = replace(made.goal, timeout_seconds=600)
     with pytest.raises(Permanent, match=r"403 Forbidden \(for 120 s\)"):
         made.run()
