@@ -33,7 +33,7 @@ test: $(SETUP) build  ## all tests
 check: $(SETUP)  ## lint, types, layers: what CI checks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy handlers statemachine training local cli
+	$(BIN)/mypy handlers statemachine training clients local cli
 	$(BIN)/lint-imports
 
 bench: $(SETUP) build  ## speed, memory and cost against named peers, into benchmarks/results.json

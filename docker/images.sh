@@ -9,7 +9,7 @@ registry=${1:?the registry, for instance 111111111111.dkr.ecr.eu-central-1.amazo
 version=${2:?the version, for instance 0.1.0}
 cd "$(dirname "$0")/.."
 
-if [ -n "$(git status --porcelain -- training statemachine cli local docker fraudloop.toml pipelines.toml)" ]; then
+if [ -n "$(git status --porcelain -- training statemachine clients cli local docker fraudloop.toml pipelines.toml)" ]; then
   echo "what the images are made of has changes that are not committed: an image must be what a commit says" >&2
   exit 1
 fi

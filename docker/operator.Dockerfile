@@ -22,6 +22,7 @@ ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1
 COPY --from=build /opt/venv /opt/venv
 COPY fraudloop.toml pipelines.toml /app/
 COPY statemachine /app/statemachine
+COPY clients /app/clients
 COPY training /app/training
 # The command line knows of the local system, which it does not start here.
 COPY local /app/local

@@ -26,6 +26,7 @@ RUN pip uninstall --yes pip setuptools && useradd --uid 1000 --create-home fraud
 ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 OMP_WAIT_POLICY=passive FRAUDLOOP_CODE_VERSION=${REVISION}
 COPY --from=build /opt/venv /opt/venv
 COPY statemachine /app/statemachine
+COPY clients /app/clients
 COPY training /app/training
 USER 1000:1000
 WORKDIR /tmp

@@ -12,9 +12,8 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from statemachine.contracts.errors import Malformed, OperationRefused, Unknown, Unreachable
+from clients import scheduler
+from statemachine.contracts.errors import Malformed, OperationRefused, Unknown
 
 NAME = "fraud-detection-daily"
 PIPELINE = "fraud-detection-end-to-end"
@@ -53,35 +52,11 @@ class EventBridge:
 
     def enabled(self) -> bool:
         """Raises `Unknown`, `Unreachable`."""
-        return str(self._get()["State"]) == "ENABLED"
+        return str(scheduler.get(self.client, self.name)["State"]) == "ENABLED"
 
     def switch(self, on: bool) -> None:
-        """Update takes the whole schedule, so what is there is read and written back."""
-        kept = self._get()
-        names = (
-            "GroupName",
-            "ScheduleExpression",
-            "ScheduleExpressionTimezone",
-            "FlexibleTimeWindow",
-            "Target",
-            "Description",
-        )
-        told = {name: kept[name] for name in names if name in kept}
-        try:
-            self.client.update_schedule(Name=self.name, State="ENABLED" if on else "DISABLED", **told)
-        except (ClientError, BotoCoreError) as error:
-            raise Unreachable(f"EventBridge Scheduler: {error}") from error
-
-    def _get(self) -> Mapping[str, Any]:
-        try:
-            found: Mapping[str, Any] = self.client.get_schedule(Name=self.name)
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "ResourceNotFoundException":
-                raise Unknown(f"there is no EventBridge schedule {self.name!r}; name yours by --nightly") from error
-            raise Unreachable(f"EventBridge Scheduler: {error}") from error
-        except BotoCoreError as error:
-            raise Unreachable(f"EventBridge Scheduler: {error}") from error
-        return found
+        """Everything else of the schedule stays. Raises `Unknown`, `Unreachable`."""
+        scheduler.switch(self.client, self.name, on)
 
 
 @dataclass(frozen=True)

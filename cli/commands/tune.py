@@ -140,15 +140,9 @@ def _kubernetes() -> Any:
     """By KUBERNETES_API_URL (plain HTTP), else by the caller's kubeconfig."""
     import os
 
-    from kubernetes import client, config
+    from clients import kubernetes
 
-    configuration = client.Configuration()
-    if url := os.environ.get("KUBERNETES_API_URL"):
-        configuration.host = url
-    else:
-        config.load_kube_config(client_configuration=configuration)
-    configuration.retries = False
-    return client.ApiClient(configuration)
+    return kubernetes.connect(os.environ.get("KUBERNETES_API_URL", ""))
 
 
 def _adopt(app: App, model: str, found: Mapping[str, Any], result: Mapping[str, Any], why: str) -> dict[str, Any]:

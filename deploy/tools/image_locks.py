@@ -10,7 +10,7 @@ from pathlib import Path
 
 from closure import ROOT, closure, distributions, foreign
 
-OURS = ("training", "statemachine", "cli", "local")
+OURS = ("training", "statemachine", "clients", "cli", "local")
 # Components name their stage as text ("training.model.train:train"), to import it late; KFP's executor runs them.
 STAGE = re.compile(r'"(training\.[a-z_.]+):[a-z_]+"')
 COMPONENTS = (ROOT / "training/pipelines/components.py").read_text()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from werkzeug.serving import make_server
 
+from local.argocd.access import Access
 from local.argocd.api import application
 from local.argocd.front import LOOPBACK, Front
 from local.argocd.record import ApplicationRecord
@@ -25,12 +26,13 @@ class ArgoCD:
     def __init__(self, state: Path, settings: ArgoCDSettings, make: MakePod | None = None) -> None:
         self._settings = settings
         self._ports = _ports(state / "ports.json", settings)
+        self.access = Access()
         self.record = ApplicationRecord(state / "application.json", settings.manifest())
         self.front = Front(self._ports["service"])
         self.rollout = Rollout(self.front, state / "pods", make or self._triton, settings.startup_seconds)
         self.syncer = Syncer(self.record, self.rollout)
         logging.getLogger("werkzeug").setLevel(logging.WARNING)
-        app = application(settings, self.record, self._slices)
+        app = application(settings, self.record, self._slices, self.access)
         self._api = make_server(LOOPBACK, self._ports["api"], app, threaded=True)
         self._thread = threading.Thread(target=self._api.serve_forever, name="argocd-api", daemon=True)
 

@@ -1,93 +1,26 @@
-"""The part of the Application's CRD schema that we imitate, and what an API server does with it."""
+"""What an API server does with a custom resource by its schema: prune, warn of what it prunes, validate.
 
+From k8s.io/apiextensions-apiserver: `schema/pruning`, `schema/defaulting/prune.go` (null), `apiserver/validation`.
+"""
+
+import re
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
-ANY_NAME = "*"
-_STRINGS = {ANY_NAME: str}
-_SOURCE = {
-    "repoURL": str,
-    "path": str,
-    "targetRevision": str,
-    "kustomize": {
-        "commonAnnotations": _STRINGS,
-        "commonLabels": _STRINGS,
-        "images": [str],
-        "namePrefix": str,
-        "version": str,
-    },
+from local.argocd.crd import application
+
+PRESERVED = "x-kubernetes-preserve-unknown-fields"
+TYPES: dict[str, type | tuple[type, ...]] = {
+    "object": dict,
+    "array": list,
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
 }
-_RETRY = {"limit": int, "backoff": {"duration": str, "factor": int, "maxDuration": str}}
-_INITIATED_BY = {"username": str, "automated": bool}
-_INFO = [{"name": str, "value": str}]
-_OPERATION = {
-    "initiatedBy": _INITIATED_BY,
-    "info": _INFO,
-    "retry": _RETRY,
-    "sync": {
-        "revision": str,
-        "prune": bool,
-        "dryRun": bool,
-        "syncStrategy": {"apply": {"force": bool}, "hook": {"force": bool}},
-        "syncOptions": [str],
-        "source": _SOURCE,
-    },
-}
-_STATUS = {
-    "sync": {"status": str, "revision": str},
-    "health": {"status": str, "message": str, "lastTransitionTime": str},
-    "operationState": {
-        "operation": _OPERATION,
-        "phase": str,
-        "message": str,
-        "startedAt": str,
-        "finishedAt": str,
-        "retryCount": int,
-        "syncResult": {"revision": str, "source": _SOURCE},
-    },
-    "history": [
-        {
-            "id": int,
-            "revision": str,
-            "deployStartedAt": str,
-            "deployedAt": str,
-            "source": _SOURCE,
-            "initiatedBy": _INITIATED_BY,
-        }
-    ],
-    "reconciledAt": str,
-    "conditions": [{"type": str, "message": str, "lastTransitionTime": str}],
-}
-APPLICATION: dict[str, Any] = {
-    "apiVersion": str,
-    "kind": str,
-    "metadata": {
-        "name": str,
-        "namespace": str,
-        "uid": str,
-        "creationTimestamp": str,
-        "resourceVersion": str,
-        "generation": int,
-        "annotations": _STRINGS,
-        "labels": _STRINGS,
-        "finalizers": [str],
-    },
-    "spec": {
-        "project": str,
-        "destination": {"server": str, "name": str, "namespace": str},
-        "source": _SOURCE,
-        "syncPolicy": {
-            "automated": {"prune": bool, "selfHeal": bool, "allowEmpty": bool},
-            "syncOptions": [str],
-            "retry": _RETRY,
-        },
-        "ignoreDifferences": [{"group": str, "kind": str, "name": str, "jsonPointers": [str]}],
-        "revisionHistoryLimit": int,
-        "info": _INFO,
-    },
-    "operation": _OPERATION,
-    "status": _STATUS,
-}
+INVALID, REQUIRED, UNSUPPORTED = "FieldValueInvalid", "FieldValueRequired", "FieldValueNotSupported"
+Cause = tuple[str, str, str]  # reason, message, field: as in a Status' details
 
 
 def merge_patch(target: Any, patch: Any) -> Any:
@@ -103,42 +36,102 @@ def merge_patch(target: Any, patch: Any) -> Any:
     return merged
 
 
-def pruned(value: Any, schema: Any = APPLICATION) -> Any:
-    """`value` without the fields that the schema does not know."""
-    if isinstance(schema, list) and isinstance(value, list):
-        return [pruned(item, schema[0]) for item in value]
-    if not isinstance(schema, dict) or not isinstance(value, Mapping):
+def pruned(value: Any, schema: Mapping[str, Any] | None = None) -> Any:
+    """`value` without the fields that the schema does not know, and without null where it is not allowed."""
+    schema = application() if schema is None else schema
+    if isinstance(value, list) and "items" in schema:
+        return [pruned(item, schema["items"]) for item in value]
+    if not isinstance(value, Mapping) or schema.get("type") != "object":
         return value
-    return {name: pruned(item, _field(schema, name)) for name, item in value.items() if _field(schema, name)}
+    kept = {}
+    for name, item in value.items():
+        known = _field(schema, name)
+        if known is not None and item is not None:
+            kept[name] = pruned(item, known)
+    return kept
 
 
-def unknown_fields(value: Any, schema: Any = APPLICATION, path: str = "") -> Iterator[str]:
-    """The paths of the fields that `pruned` would drop."""
-    if isinstance(schema, list) and isinstance(value, list):
+def unknown_fields(value: Any, schema: Mapping[str, Any] | None = None, path: str = "") -> Iterator[str]:
+    """The paths of the fields that `pruned` drops for being unknown."""
+    schema = application() if schema is None else schema
+    if isinstance(value, list) and "items" in schema:
         for position, item in enumerate(value):
-            yield from unknown_fields(item, schema[0], f"{path}[{position}]")
-    elif isinstance(schema, dict) and isinstance(value, Mapping):
+            yield from unknown_fields(item, schema["items"], f"{path}[{position}]")
+    elif isinstance(value, Mapping) and schema.get("type") == "object":
         for name, item in value.items():
-            known = _field(schema, name)
-            at = f"{path}.{name}".lstrip(".")
-            yield from unknown_fields(item, known, at) if known else [at]
+            known, at = _field(schema, name), f"{path}.{name}".lstrip(".")
+            yield from [at] if known is None else unknown_fields(item, known, at)
 
 
-def wrong_types(value: Any, schema: Any = APPLICATION, path: str = "") -> Iterator[str]:
-    """What is of another type than the schema says, each as one sentence. Null stands for absent."""
-    kind: type = schema if isinstance(schema, type) else type(schema)
-    if value is None:
+def problems(value: Any, schema: Mapping[str, Any] | None = None, path: str = "") -> Iterator[Cause]:
+    """What the schema forbids, in the words of kube-openapi's validator."""
+    schema = application() if schema is None else schema
+    kind = schema.get("type")
+    if kind is None:
         return
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
-        yield f"{path}: Invalid value: {type(value).__name__!r}: must be of type {kind.__name__}"
-    elif isinstance(schema, list) and isinstance(value, list):
+    if not _is_a(value, kind):
+        yield _invalid(path, _go_type(value), f"must be of type {kind}: {_quoted(_go_type(value))}")
+        return
+    if kind == "string":
+        yield from _string(value, schema, path)
+    elif kind == "array":
         for position, item in enumerate(value):
-            yield from wrong_types(item, schema[0], f"{path}[{position}]")
-    elif isinstance(schema, dict) and isinstance(value, Mapping):
+            yield from problems(item, schema.get("items", {}), f"{path}[{position}]")
+    elif kind == "object":
+        for name in schema.get("required", ()):
+            if name not in value:
+                at = f"{path}.{name}".lstrip(".")
+                yield REQUIRED, f"{at}: Required value", at
         for name, item in value.items():
-            if known := _field(schema, name):
-                yield from wrong_types(item, known, f"{path}.{name}".lstrip("."))
+            yield from problems(item, _field(schema, name) or {}, f"{path}.{name}".lstrip("."))
 
 
-def _field(schema: dict[str, Any], name: str) -> Any:
-    return schema.get(name, schema.get(ANY_NAME))
+def _is_a(value: Any, kind: str) -> bool:
+    return isinstance(value, TYPES[kind]) and not (isinstance(value, bool) and kind in ("integer", "number"))
+
+
+def _string(value: str, schema: Mapping[str, Any], path: str) -> Iterator[Cause]:
+    if schema.get("format") == "date-time" and not _is_time(value):
+        yield _invalid(path, value, f"must be of type date-time: {_quoted(value)}")
+    if "enum" in schema and value not in schema["enum"]:
+        known = ", ".join(map(_quoted, schema["enum"]))
+        yield UNSUPPORTED, f"{path}: Unsupported value: {_quoted(value)}: supported values: {known}", path
+    if "pattern" in schema and not re.search(schema["pattern"], value):
+        yield _invalid(path, value, f"should match '{schema['pattern']}'")
+    if len(value) < schema.get("minLength", 0):
+        yield _invalid(path, value, f"should be at least {schema['minLength']} chars long")
+
+
+def _invalid(path: str, value: str, rule: str) -> Cause:
+    return INVALID, f"{path}: Invalid value: {_quoted(value)}: {path} in body {rule}", path
+
+
+def _is_time(text: str) -> bool:
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", text):
+        return False
+    try:
+        datetime.fromisoformat(text.upper().replace("Z", "+00:00"))
+    except ValueError:
+        return False
+    return True
+
+
+def _go_type(value: Any) -> str:
+    if isinstance(value, bool):
+        return "boolean"
+    named = {type(None): "null", str: "string", int: "integer", float: "number", list: "array"}
+    return named.get(type(value), "object")
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '\\"') + '"'
+
+
+def _field(schema: Mapping[str, Any], name: str) -> Any:
+    """The schema of a field; None for one that is not known, {} for one that may be anything."""
+    known = schema.get("properties", {}).get(name)
+    if known is None:
+        known = schema.get("additionalProperties")
+    if known is None and (schema.get(PRESERVED) or not {"properties", "additionalProperties"} & set(schema)):
+        return {} if schema.get(PRESERVED) else None
+    return known

@@ -1,45 +1,56 @@
-"""The Application as an API server keeps it: every change gives it a new resourceVersion, and it survives a restart."""
+"""The Application as an API server keeps it: every change gives it a new resourceVersion, and it survives a restart.
+
+The order of the rules is that of k8s.io/apiserver (`endpoints/handlers/patch.go`, `registry/generic/registry/store.go`)
+and of k8s.io/apiextensions-apiserver (`registry/customresource/strategy.go`).
+"""
 
 import copy
 import json
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from local.argocd.fields import merge_patch, pruned, unknown_fields, wrong_types
+from local.argocd import managed, metadata
+from local.argocd.crd import METADATA
+from local.argocd.errors import GROUP, KIND, StatusError, bad_request, conflict, denied, invalid, stale
+from local.argocd.fields import INVALID, Cause, merge_patch, problems, pruned, unknown_fields
+from local.argocd.patches import json_patched
 
 Json = dict[str, Any]
-IMMUTABLE = ("name", "namespace", "uid", "creationTimestamp", "generation", "resourceVersion")
+API_VERSION = f"{GROUP}/v1alpha1"
+CONTROLLER = "argocd-application-controller"
 
 
-class StatusError(Exception):
-    """An answer other than 200, in the words of an API server."""
+@dataclass
+class Asked:
+    """How a change is asked for: query parameters, by whom; `warnings` are what the answer's headers say."""
 
-    def __init__(self, code: int, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.code, self.reason, self.message = code, reason, message
+    manager: str = "unknown"
+    user: str = ""
+    validation: str = "Warn"  # fieldValidation: Ignore, Warn, Strict
+    dry_run: bool = False
+    duplicates: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
-    def status(self) -> Json:
-        """The `Status` object that a client gets."""
-        return {
-            "kind": "Status",
-            "apiVersion": "v1",
-            "metadata": {},
-            "status": "Failure",
-            "message": self.message,
-            "reason": self.reason,
-            "code": self.code,
-        }
+
+Admit = Callable[[Json, Json, str], str]  # old, new, user → why not, "" if admitted
+
+
+def admit_all(_old: Json, _new: Json, _user: str) -> str:
+    """The default: no admission policy."""
+    return ""
 
 
 class ApplicationRecord:
     """One Application in one file."""
 
-    def __init__(self, file: Path, manifest: Mapping[str, Any]) -> None:
+    def __init__(self, file: Path, manifest: Mapping[str, Any], admit: Admit = admit_all) -> None:
         self._file = file
+        self._admit = admit
         self._lock = threading.RLock()
         self._live: Json = json.loads(file.read_text()) if file.exists() else _created(manifest)
         self._save()
@@ -49,44 +60,108 @@ class ApplicationRecord:
         with self._lock:
             return copy.deepcopy(self._live)
 
-    def patch(self, patch: Mapping[str, Any], *, strict: bool = False) -> Json:
-        """A client's merge patch.
-
-        Raises:
-            StatusError: 409 for a stale resourceVersion, 422 for a wrong type, 400 for an unknown field if `strict`.
-        """
+    def patch(self, patch: Mapping[str, Any], asked: Asked | None = None) -> Json:
+        """A client's merge patch. Raises StatusError, as do all changes."""
         with self._lock:
-            self._refuse(patch, strict)
-            merged = merge_patch(self._live, pruned(patch))
-            merged["metadata"] |= {name: self._live["metadata"][name] for name in IMMUTABLE}
-            return self._replace(merged)
+            asked = asked or Asked()
+            return self._update(_decoded(merge_patch(self._live, patch), asked, "patch"), asked)
+
+    def json_patch(self, operations: list[Any], asked: Asked) -> Json:
+        """A client's JSON patch (RFC 6902)."""
+        with self._lock:
+            return self._update(_decoded(json_patched(self._live, operations), asked, "patch"), asked)
+
+    def put(self, body: Mapping[str, Any], asked: Asked) -> Json:
+        """The whole Application anew; what `body` does not say is gone."""
+        with self._lock:
+            new = _decoded(body, asked, "")
+            uid = new.get("metadata", {}).get("uid", "")
+            if uid and uid != self._live["metadata"]["uid"]:
+                live = self._live["metadata"]["uid"]
+                words = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {live}"
+                raise conflict(
+                    self._name, f'Operation cannot be fulfilled on applications.{GROUP} "{self._name}": {words}'
+                )
+            return self._update(new, asked)
+
+    def apply(self, configuration: Json, asked: Asked, *, force: bool) -> Json:
+        """A server-side apply."""
+        with self._lock:
+            if configuration.get("metadata", {}).get("managedFields"):
+                raise bad_request("metadata.managedFields must be nil")
+            if (configuration.get("apiVersion"), configuration.get("kind")) != (API_VERSION, KIND):
+                raise bad_request(f"the patch is of {configuration.get('kind')}, not of {KIND} in {API_VERSION}")
+            told = configuration.get("metadata", {})
+            metadata.names_match(told, self._live["metadata"]["namespace"], self._name)
+            if told.get("resourceVersion", self._version) != self._version:
+                raise stale(self._name)
+            if strange := next(unknown_fields(configuration), ""):
+                what = f"{told.get('namespace', '')}/{self._name}; {API_VERSION}, Kind={KIND}"
+                words = f"failed to create typed patch object ({what}): .{strange}: field not declared in schema"
+                raise StatusError(500, "", words)  # structuredmerge.go: an error without a status
+            configuration = _decoded(configuration, asked, "")
+            merged, owners = managed.applied(self._live, configuration, asked.manager, now(), force=force)
+            return self._update(merged, asked, owners)
 
     def update(self, patch: Mapping[str, Any]) -> Json:
         """The controller's own merge patch, without a condition."""
         with self._lock:
-            return self._replace(merge_patch(self._live, patch))
+            return self._replace(self._finished(merge_patch(self._live, patch), CONTROLLER, None))
 
-    def _refuse(self, patch: Mapping[str, Any], strict: bool) -> None:
-        name = self._live["metadata"]["name"]
-        if strict and (unknown := list(unknown_fields(patch))):
-            words = ", ".join(f'unknown field "{field}"' for field in unknown)
-            raise StatusError(400, "BadRequest", f"strict decoding error: {words}")
-        if wrong := list(wrong_types(patch)):
-            words = f'Application.argoproj.io "{name}" is invalid: {"; ".join(wrong)}'
-            raise StatusError(422, "Invalid", words)
-        version = (patch.get("metadata") or {}).get("resourceVersion")
-        if version is not None and version != self._live["metadata"]["resourceVersion"]:
-            words = (
-                f'Operation cannot be fulfilled on applications.argoproj.io "{name}": the object has been modified; '
-                "please apply your changes to the latest version and try again"
+    @property
+    def _name(self) -> str:
+        return str(self._live["metadata"]["name"])
+
+    @property
+    def _version(self) -> str:
+        return str(self._live["metadata"]["resourceVersion"])
+
+    def _update(self, new: Json, asked: Asked, owners: list[Json] | None = None) -> Json:
+        live = self._live
+        metadata.names_match(new.get("metadata", {}), live["metadata"]["namespace"], self._name)
+        self._condition(str(new["metadata"].get("resourceVersion", "")))
+        if wrong := list(_wrong(new, live)):
+            raise invalid(f"{KIND}.{GROUP}", self._name, wrong)
+        new = self._finished(new, asked.manager, owners)
+        if reason := self._admit(copy.deepcopy(live), copy.deepcopy(new), asked.user):
+            raise denied(self._name, reason)
+        return copy.deepcopy(new) if asked.dry_run else self._replace(new)
+
+    def _condition(self, version: str) -> None:
+        """An update without a version is refused (AllowUnconditionalUpdate is false for custom resources)."""
+        try:
+            number = int(version or "0")
+            if number < 0 or not version.isascii():
+                raise ValueError
+        except ValueError:
+            words = f'strconv.ParseUint: parsing "{version}": invalid syntax'
+            raise StatusError(500, "", words) from None
+        if not number:
+            at = "metadata.resourceVersion"
+            raise invalid(
+                f"applications.{GROUP}",
+                self._name,
+                [(INVALID, f"{at}: Invalid value: 0x0: must be specified for an update", at)],
             )
-            raise StatusError(409, "Conflict", words)
+        if version != self._version:
+            raise stale(self._name)
+
+    def _finished(self, new: Json, manager: str, owners: list[Json] | None) -> Json:
+        """What the server itself keeps in metadata; the generation rises with every change outside of metadata."""
+        live, new = self._live, copy.deepcopy(new)
+        kept = {name: live["metadata"][name] for name in ("uid", "namespace", "creationTimestamp", "generation")}
+        new["metadata"] |= kept
+        new["metadata"]["resourceVersion"] = self._version
+        # No status subresource (the CRD's `subresources: {}`), so status counts as well.
+        new["metadata"]["generation"] += _content(new) != _content(live)
+        fields = managed.updated(live, new, manager, now()) if owners is None else owners
+        if fields:
+            new["metadata"]["managedFields"] = fields
+        return new
 
     def _replace(self, merged: Json) -> Json:
         if merged != self._live:
-            metadata = merged["metadata"]
-            metadata["resourceVersion"] = str(int(metadata["resourceVersion"]) + 1)
-            metadata["generation"] += merged.get("spec") != self._live.get("spec")
+            merged["metadata"]["resourceVersion"] = str(int(self._version) + 1)
             self._live = merged
             self._save()
         return copy.deepcopy(self._live)
@@ -107,3 +182,34 @@ def _created(manifest: Mapping[str, Any]) -> Json:
     made = {"uid": str(uuid.uuid4()), "creationTimestamp": now(), "resourceVersion": "1", "generation": 1}
     created: Json = merge_patch(pruned(manifest), {"metadata": made})
     return created
+
+
+def _content(body: Json) -> Json:
+    return {name: value for name, value in body.items() if name != "metadata"}
+
+
+def _decoded(body: Any, asked: Asked, path: str) -> Json:
+    """The object without what is not known; under Strict that is an error, 422 for a patch and 400 for an object."""
+    malformed = list(problems(body, {"type": "object", "properties": {"metadata": METADATA}}))
+    if malformed:
+        raise _undecodable(body, malformed[0][1], path)
+    strict = [*asked.duplicates, *(f'unknown field "{name}"' for name in unknown_fields(body))]
+    if strict and asked.validation == "Strict":
+        raise _undecodable(body, f"strict decoding error: {', '.join(strict)}", path)
+    if asked.validation == "Warn":
+        asked.warnings += strict
+    found: Json = pruned(body)
+    return found
+
+
+def _undecodable(body: Any, words: str, path: str) -> StatusError:
+    if not path:
+        return bad_request(words)
+    return invalid("", "", [(INVALID, f'{path}: Invalid value: "{json.dumps(body)}": {words}', path)])
+
+
+def _wrong(new: Json, live: Json) -> list[Cause]:
+    for name, expected in (("kind", KIND), ("apiVersion", API_VERSION)):
+        if new.get(name) != expected:
+            return [(INVALID, f'{name}: Invalid value: "{new.get(name, "")}": must be {expected}', name)]
+    return [*metadata.problems(new["metadata"], live["metadata"]), *problems(new)]

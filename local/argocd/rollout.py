@@ -179,22 +179,32 @@ class Rollout:
 
 
 def endpoint_slices(pods: list[TritonPod], service: str, namespace: str) -> list[dict[str, Any]]:
-    """One EndpointSlice a pod: on loopback pods differ in their port, which belongs to the slice."""
-    return [_slice(pod, service, namespace) for pod in pods]
+    """One EndpointSlice a pod: on loopback pods differ in their port, which belongs to the slice.
+
+    As the EndpointSlice controller writes them: without a pod one that says `null`; with publishNotReadyAddresses every
+    pod is `ready`, while `serving` is its readiness and `terminating` its end.
+    """
+    return [_slice(pod, service, namespace) for pod in pods] or [_empty(service, namespace)]
 
 
 def _slice(pod: TritonPod, service: str, namespace: str) -> dict[str, Any]:
-    conditions = {"ready": pod.ready, "serving": pod.ready or pod.terminating, "terminating": pod.terminating}
+    serving = pod.ready or (pod.terminating and pod.server.alive)
+    conditions = {"ready": True, "serving": serving, "terminating": pod.terminating}
     reference = {"kind": "TritonPod", "name": pod.name, "namespace": namespace}
+    return {
+        **_empty(service, namespace, pod.name),
+        "endpoints": [{"addresses": ["127.0.0.1"], "conditions": conditions, "targetRef": reference}],
+        "ports": [{"name": "http", "port": pod.server.http_port, "protocol": "TCP"}],
+    }
+
+
+def _empty(service: str, namespace: str, suffix: str = "empty") -> dict[str, Any]:
+    labels = {"kubernetes.io/service-name": service}
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
-        "metadata": {
-            "name": f"{service}-{pod.name}",
-            "namespace": namespace,
-            "labels": {"kubernetes.io/service-name": service},
-        },
+        "metadata": {"name": f"{service}-{suffix}", "namespace": namespace, "labels": labels},
         "addressType": "IPv4",
-        "endpoints": [{"addresses": ["127.0.0.1"], "conditions": conditions, "targetRef": reference}],
-        "ports": [{"name": "http", "port": pod.server.http_port, "protocol": "TCP"}],
+        "endpoints": None,
+        "ports": None,
     }

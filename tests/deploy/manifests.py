@@ -14,6 +14,7 @@ SCHEMAS = ROOT / "deploy/schemas"
 FOLDERS = (
     "triton/overlays/dev",
     "triton/overlays/prod",
+    "triton/namespace",
     "kfp/overlays/dev",
     "kfp/overlays/prod",
     "kfp/token-rotation",

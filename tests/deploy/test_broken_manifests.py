@@ -92,7 +92,28 @@ def a_pointer_in_the_selector(rendered):
     selector["matchLabels"][POINTER] = "fraud-1-0a1b2c3d"
 
 
+def a_metric_that_nobody_serves(rendered):
+    scaler = of_kind(rendered["triton/overlays/prod"], "HorizontalPodAutoscaler")
+    scaler["spec"]["metrics"].insert(0, {"type": "Pods"})
+
+
+def a_generation_that_is_applied(rendered):
+    of_kind(rendered["argocd"], "Application", "triton-fraud")["metadata"]["annotations"]["fraudloop.io/generation"] = (
+        "0"
+    )
+
+
+def a_project_that_admits_rights(rendered):
+    project = of_kind(rendered["argocd"], "AppProject", "fraudloop-serving")
+    project["spec"]["namespaceResourceWhitelist"].append({"group": "rbac.authorization.k8s.io", "kind": "RoleBinding"})
+
+
 BROKEN = [
+    (checks.test_pointer_and_generation_stand_in_no_applied_manifest, a_generation_that_is_applied),
+    (
+        checks.test_the_project_of_serving_admits_what_is_deployed_and_nothing_that_gives_rights,
+        a_project_that_admits_rights,
+    ),
     (SERVING, no_startup_probe),
     (SERVING, ready_by_the_server_alone),
     (SERVING, one_pod_less_meanwhile),
@@ -150,6 +171,14 @@ def test_an_application_that_is_patched_elsewhere_is_noticed(rendered, tmp_path)
     """The deploy stage patches the annotation that its code names; another name in the manifest stays as it was."""
     copied = copy.deepcopy(rendered)
     source = of_kind(copied["argocd"], "Application", "triton-fraud")["spec"]["source"]
-    source["kustomize"]["commonAnnotations"] = {"fraudloop.io/version": "none"}
+    source["kustomize"] = {"commonAnnotations": {"fraudloop.io/version": "none"}}
     with pytest.raises(AssertionError):
         checks.pointed_at(copied, ROOT, tmp_path)
+
+
+def test_an_autoscaler_that_asks_for_what_nobody_serves_is_noticed(rendered, tmp_path):
+    """The default install of last year."""
+    copied = copy.deepcopy(rendered)
+    a_metric_that_nobody_serves(copied)
+    with pytest.raises(AssertionError):
+        checks.test_the_autoscaler_asks_for_no_metric_that_a_default_install_does_not_serve(copied, tmp_path)

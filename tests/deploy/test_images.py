@@ -7,6 +7,11 @@ import sys
 import pytest
 from manifests import ROOT, TOOLS
 
+sys.path.insert(0, str(ROOT / "deploy/tools"))
+
+from closure import closure
+from image_imports import entry_points
+
 DOCKERFILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
 
 
@@ -21,6 +26,17 @@ def test_every_entry_point_imports_with_nothing_but_the_images_lock(image):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("imported") >= 1
+
+
+@pytest.mark.parametrize("image", ["stage", "training", "operator"])
+def test_every_package_of_ours_that_an_entry_point_needs_is_copied(image):
+    """Here they all lie side by side; in the image only what its Dockerfile copies."""
+    ours = ("handlers", "statemachine", "training", "clients", "local", "cli", "monitoring")
+    roots = entry_points("stage" if image == "training" else image)
+    needed = {file.relative_to(ROOT).parts[0] for file in closure([r for r in roots if r.split(".")[0] in ours], ours)}
+    copied = set(re.findall(r"^COPY (\w+) /app/\1$", (ROOT / f"docker/{image}.Dockerfile").read_text(), re.MULTILINE))
+    assert needed <= copied
+    assert "clients" in needed or image == "operator"
 
 
 def test_a_package_that_the_lock_lacks_is_noticed(tmp_path):
@@ -63,7 +79,7 @@ def test_the_build_context_holds_code_and_locks_only():
         "!docker/*.lock",
         "!fraudloop.toml",
         "!pipelines.toml",
-        *(f"!{package}/**" for package in ("cli", "local", "statemachine", "training")),
+        *(f"!{package}/**" for package in ("cli", "clients", "local", "statemachine", "training")),
     }
 
 

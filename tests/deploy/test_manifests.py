@@ -20,6 +20,7 @@ BUILT_IN = {
     "autoscaling/v2",
     "networking.k8s.io/v1",
     "rbac.authorization.k8s.io/v1",
+    "admissionregistration.k8s.io/v1",
 }
 
 
@@ -114,6 +115,55 @@ def test_the_loops_application_is_synced_by_the_loop_alone(rendered):
     assert "automated" not in application["spec"]["syncPolicy"]
     others = [o for o in rendered["argocd"] if o["kind"] == "Application" and o is not application]
     assert all(o["spec"]["source"]["path"] not in ("deploy/argocd", "deploy/triton") for o in others)
+
+
+def test_pointer_and_generation_stand_in_no_applied_manifest(rendered):
+    """What is applied again would be reset; the loop writes both, and tests/deploy/test_reapply.py applies again."""
+    for folder in FOLDERS:
+        for o in rendered[folder]:
+            if o["kind"] == "Application":
+                assert GENERATION not in o["metadata"].get("annotations", {})
+                assert "kustomize" not in o["spec"]["source"]
+
+
+def test_the_autoscaler_asks_for_no_metric_that_a_default_install_does_not_serve(rendered, tmp_path):
+    """metrics-server serves `resource` alone; with a metric that nobody serves it never scales down and is Degraded."""
+    for folder in ("triton/overlays/dev", "triton/overlays/prod"):
+        scaler = of_kind(rendered[folder], "HorizontalPodAutoscaler")
+        assert [metric["type"] for metric in scaler["spec"]["metrics"]] == ["Resource"]
+        containers = of_kind(rendered[folder], "Deployment")["spec"]["template"]["spec"]["containers"]
+        assert all("cpu" in container["resources"]["requests"] for container in containers), (
+            "utilization needs a request"
+        )
+        # gitops-engine `health_hpa.go`: FailedGetResourceMetric, which a first pod has for a minute, is Degraded.
+        assert scaler["metadata"]["annotations"]["argocd.argoproj.io/ignore-healthcheck"] == "true"
+    overlay = tmp_path / "overlay"
+    overlay.mkdir()
+    lines = [
+        f"resources: [{relative(ROOT / 'deploy/triton/overlays/prod', overlay)}]",
+        f"components: [{relative(ROOT / 'deploy/triton/components/queue', overlay)}]",
+    ]
+    (overlay / "kustomization.yaml").write_text("\n".join(lines) + "\n")
+    objects = render(overlay)
+    metrics = of_kind(objects, "HorizontalPodAutoscaler")["spec"]["metrics"]
+    assert [metric["type"] for metric in metrics] == ["Pods", "Resource"]
+    assert core_problems(objects, tmp_path) == []
+
+
+def test_the_project_of_serving_admits_what_is_deployed_and_nothing_that_gives_rights(rendered):
+    """One repository, one namespace, and just the kinds that the overlays render."""
+    application = of_kind(rendered["argocd"], "Application", "triton-fraud")["spec"]
+    project = of_kind(rendered["argocd"], "AppProject", application["project"])["spec"]
+    assert project["sourceRepos"] == [application["source"]["repoURL"]]
+    assert project["destinations"] == [application["destination"]]
+    kinds = {(o["apiVersion"].rpartition("/")[0], o["kind"]) for o in rendered["triton/overlays/prod"]}
+    allowed = {(k["group"], k["kind"]) for k in project["namespaceResourceWhitelist"]}
+    assert kinds == allowed | {("", "Namespace")}
+    assert [k["kind"] for k in project["clusterResourceWhitelist"]] == ["Namespace"]
+    users = [
+        o for o in rendered["argocd"] if o["kind"] == "Application" and o["spec"]["project"] == application["project"]
+    ]
+    assert len(users) == 1
 
 
 def test_the_old_version_answers_until_the_new_one_is_ready(rendered):

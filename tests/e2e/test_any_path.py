@@ -20,7 +20,7 @@ from local import quick_stages
 from local.home import Home
 from local.resources import DATA, client
 from local.system import ROOT, Options, System
-from training.release.proof import served_version
+from training.deployment.verification import served_version
 
 options = Options(Path(sys.argv[2]), 2.0, environment=quick_stages.environment())
 with System(Home(Path(sys.argv[1])), options, say=print) as system:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from local.argocd import ArgoCD, ArgoCDSettings
-from local.argocd.fields import merge_patch
+from local.argocd.fields import merge_patch, problems, unknown_fields
 from local.argocd.rollout import Server
 from local.triton import Killed, TritonFailed
 
@@ -142,8 +142,8 @@ def test_a_stale_resource_version_is_a_conflict(argocd: ArgoCD) -> None:
 
 
 def test_a_change_of_nothing_keeps_the_resource_version(argocd: ArgoCD) -> None:
-    """Only a real change makes a new version of the object; only a change of spec a new generation."""
-    first = until(argocd, lambda live: "status" in live)["metadata"]
+    """Only a real change makes a new version of the object."""
+    first = until(argocd, lambda live: "reconciledAt" in live.get("status", {}))["metadata"]
     call(argocd, APPLICATION, {"metadata": {"annotations": {"fraudloop.io/owner": "controller"}}})
     assert call(argocd, APPLICATION)[1]["metadata"] == first
     changed = call(argocd, APPLICATION, {"spec": {"source": {"targetRevision": "main"}}})[1]["metadata"]
@@ -151,12 +151,12 @@ def test_a_change_of_nothing_keeps_the_resource_version(argocd: ArgoCD) -> None:
 
 
 def test_unknown_fields_are_pruned_or_refused(argocd: ArgoCD) -> None:
-    """An API server drops what the CRD does not know, and answers 400 under fieldValidation=Strict."""
+    """An API server drops what the CRD does not know, and answers 422 to a patch under fieldValidation=Strict."""
     patch = {"spec": {"sourec": {}, "source": {"kustomise": {}}}}
     assert call(argocd, APPLICATION, patch)[0] == 200
     assert "sourec" not in call(argocd, APPLICATION)[1]["spec"]
     code, answer = call(argocd, f"{APPLICATION}?fieldValidation=Strict", patch)
-    assert code == 400
+    assert code == 422
     assert 'unknown field "spec.sourec"' in answer["message"]
     assert 'unknown field "spec.source.kustomise"' in answer["message"]
 
@@ -169,9 +169,9 @@ def test_a_wrong_type_is_invalid(argocd: ArgoCD) -> None:
 
 
 def test_what_is_not_there_and_what_is_not_a_merge_patch(argocd: ArgoCD) -> None:
-    """404 for another name, 415 for another patch type, an empty list for another service."""
+    """404 for another name, 415 for a patch that no custom resource takes, an empty list for another service."""
     assert call(argocd, APPLICATION + "-other")[0] == 404
-    assert call(argocd, APPLICATION, [], "application/json-patch+json")[0] == 415
+    assert call(argocd, APPLICATION, {}, "application/strategic-merge-patch+json")[0] == 415
     assert call(argocd, SLICES.replace("pods", "others"))[1]["items"] == []
 
 
@@ -184,6 +184,8 @@ def test_a_sync_rolls_the_version_out(argocd: ArgoCD) -> None:
     live = until(argocd, lambda live: health(live) == "Healthy")
     assert live["status"]["sync"]["status"] == "Synced"
     assert [entry["id"] for entry in live["status"]["history"]] == [0]
+    assert list(problems(live)) == [], "what the controller writes is valid by upstream's CRD"
+    assert list(unknown_fields(live)) == []
     assert ask(argocd) == b"v1"
     (only,) = call(argocd, SLICES)[1]["items"]
     assert only["endpoints"][0]["conditions"] == {"ready": True, "serving": True, "terminating": False}

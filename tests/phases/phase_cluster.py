@@ -12,6 +12,7 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 from werkzeug.serving import make_server
 
+from clients.kubernetes import Right
 from local.argocd.api import application
 from local.argocd.record import ApplicationRecord
 from local.argocd.settings import ArgoCDSettings
@@ -34,9 +35,15 @@ class Cluster:
     denied: set[str] = field(default_factory=set)
     broken: dict[str, int] = field(default_factory=dict)
     started: list[dict[str, Any]] = field(default_factory=list)
+    asked: set[Right] = field(default_factory=set)
 
     def app(self, record: ApplicationRecord) -> Flask:
         app = application(ArgoCDSettings("s3://artifacts/models/fraud"), record, lambda: self.slices)
+
+        @app.before_request
+        def note() -> None:
+            if asked := right_of(request.method, request.path):
+                self.asked.add(asked)
 
         @app.before_request
         def fail() -> Response | None:
@@ -124,6 +131,20 @@ class Cluster:
 
     def _pod(self, namespace: str, name: str) -> dict[str, Any]:
         return next(pod for pod in self.pods[namespace] if pod["metadata"]["name"] == name)
+
+
+def right_of(method: str, path: str) -> Right | None:
+    """The right that an API server checks for a request (RequestInfo); None for what is no object's path."""
+    parts = path.strip("/").split("/")
+    if parts[0] not in ("api", "apis") or "selfsubjectaccessreviews" in parts:
+        return None
+    group, rest = ("", parts[2:]) if parts[0] == "api" else (parts[1], parts[3:])
+    namespace = ""
+    if rest[0] == "namespaces" and len(rest) > 2:
+        namespace, rest = rest[1], rest[2:]
+    resource, name, subresource = (*rest, "", "")[:3]
+    verbs = {"GET": "get" if name else "list", "POST": "create", "PATCH": "patch", "DELETE": "delete"}
+    return Right(verbs[method], resource, namespace, group, subresource, name)
 
 
 def serving(app: Flask) -> AbstractContextManager[str]:

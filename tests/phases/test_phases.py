@@ -17,14 +17,18 @@ from phase_cluster import Cluster, serving
 from typer.testing import CliRunner
 
 from cli.migration import phase
+from cli.migration.phases import by_hand as by_hand_module
 from cli.migration.phases import core, foundation, installation, production, release, table, trials, undo
 from cli.migration.phases.check import CheckFailed, PhaseCheck, as_json, as_markdown, holds, run, tally
 from cli.migration.phases.environment import Environment
+from cli.migration.phases.rights import rights
 from cli.stack import variable
+from clients.kubernetes import Denied
 from local.argocd.record import ApplicationRecord
 from local.argocd.settings import ArgoCDSettings
 from local.aws import resources, server
 from local.kfp import EmbeddedKFP
+from statemachine.contracts.errors import Unreachable
 from statemachine.contracts.report import Artifact
 from statemachine.core.model import Release
 from statemachine.core.run import Run, Trigger
@@ -136,7 +140,7 @@ def well(world, folder):
     }
     world.aws("scheduler").create_schedule(
         Name="fraudloop-night", ScheduleExpression="cron(0 2 * * ? *)", State="ENABLED",
-        FlexibleTimeWindow={"Mode": "OFF"}, Target=target,
+        FlexibleTimeWindow={"Mode": "OFF"}, Target=target, Description="The night",
     )  # fmt: skip
     topic = world.aws("sns").create_topic(Name="alarms")["TopicArn"]
     world.aws("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint="arn:aws:sqs:us-east-1:123456789012:x")
@@ -179,7 +183,7 @@ YES = [
     (installation.CHECKS, "queues", "no dead letter"),
     (installation.CHECKS, "KFP answers", "KFP answers"),
     (installation.CHECKS, "cluster answers", r"v1.33\+.*there are pods in kubeflow"),
-    (installation.CHECKS, "your rights", "5 rights are there"),
+    (installation.CHECKS, "your rights", "14 rights are there"),
 ]
 
 
@@ -311,7 +315,7 @@ NO = [
     (installation.CHECKS, "pipelines are published", None, "not published"),
     (installation.CHECKS, "cluster answers", refused, "403"),
     (installation.CHECKS, "cluster answers", old, "v1.29; it must be 1.30 or newer"),
-    (installation.CHECKS, "your rights", forbidden, "not allowed: patch applications in argocd"),
+    (installation.CHECKS, "your rights", forbidden, "not allowed: patch applications triton-fraud in argocd"),
 ]
 
 
@@ -423,6 +427,50 @@ def test_a_check_leaves_no_pod_behind(world, cluster):
     assert s3["spec"]["serviceAccountName"] == "fraudloop-stage"
 
 
+def test_the_pod_of_a_check_is_one_that_a_restricted_namespace_admits(world, cluster):
+    """The rules of the PodSecurity standard `restricted` (kubernetes.io, Pod Security Standards), one by one."""
+    for part in ("GPU node", "S3 from a pod"):
+        ask(named(foundation.CHECKS, part), world)
+    assert len(cluster.started) == 2
+    for spec in (pod["spec"] for pod in cluster.started):
+        assert not {"hostNetwork", "hostPID", "hostIPC", "volumes"} & set(spec)
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["runAsUser"] != 0
+        assert spec["securityContext"]["seccompProfile"]["type"] in ("RuntimeDefault", "Localhost")
+        for container in spec["containers"]:
+            assert container["securityContext"]["allowPrivilegeEscalation"] is False
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+            assert not container["securityContext"].get("privileged")
+
+
+def test_the_doctor_asks_for_every_right_that_checks_and_undo_use_and_for_no_other(world, cluster, record, monkeypatch):
+    """What they really send is recorded and compared, both ways."""
+    monkeypatch.delenv("TRITON_URL")
+    cluster.slices = [{"endpoints": None, "ports": None}]
+    everything = [check for _, checks in table.PHASES.values() for check in checks if check.name not in PIPELINES]
+    run([*everything, *installation.CHECKS], replace(world, wait=0.1))
+    requests = [(number, undo.UndoRequest("me", "test", to="fraud-0-ffffffff")) for number in undo.STEPS]
+    for number, request in requests:
+        carried(number, world, request)
+    sent = {
+        asked if asked.resource != "pods" and asked.resource != "nodes" else replace(asked, name="")
+        for asked in cluster.asked
+    }
+    assert sent == set(rights(world))
+
+
+PIPELINES = {"a hello-world pipeline", "an artifact flows between two steps"}  # of KFP alone, and slow
+
+
+def test_an_answer_through_the_api_server_is_read_as_it_was_sent(world, cluster):
+    """Quotes of both kinds in a target's error: the client's own reading made a Python repr of it."""
+    error = 'Get "http://10.0.0.7:8002": can\'t connect'
+    targets = [{"labels": {"job": "triton"}, "health": "down", "lastError": error}]
+    cluster.pages["prometheus:9090"] = json.dumps({"status": "success", "data": {"activeTargets": targets}})
+    finding = ask(named(production.CHECKS, "Prometheus"), world)
+    assert finding.said == "down: triton"
+
+
 def test_undo_1_deletes_the_namespace_and_the_roles_and_keeps_the_data(world, cluster):
     """Twice: the second time there is nothing to do."""
     world.aws("cloudformation").create_stack(
@@ -469,8 +517,83 @@ def test_undo_3_deploys_the_named_version_by_hand(world, record):
     assert live["metadata"]["annotations"] == {"fraudloop.io/owner": "person", "fraudloop.io/generation": "5"}
     assert live["operation"]["sync"] is not None
     assert world.app.store.model("fraud").hold.why == "it is worse"
-    record.patch({"operation": None})
+    synced(record)
     assert all(line.startswith("already so") for line in carried(3, world, request))
+
+
+def synced(record, phase="Succeeded"):
+    """Argo CD has done the operation that is asked for."""
+    done = {"operation": record.get()["operation"], "phase": phase, "startedAt": "2026-11-24T02:00:00Z"}
+    record.patch({"operation": None, "status": {"operationState": {**done, "finishedAt": "2026-11-24T02:00:05Z"}}})
+
+
+def test_undo_3_repeated_after_a_death_syncs_what_was_only_pointed_at(world, record):
+    """The pointer alone serves nothing: a repetition that finds it moved still asks for the sync, once."""
+    request = undo.UndoRequest("me", "it is worse", to="fraud-0-ffffffff")
+    pointer = {"source": {"kustomize": {"commonAnnotations": {"fraudloop.io/model-version": request.to}}}}
+    annotations = {"fraudloop.io/owner": "person", "fraudloop.io/generation": "5"}
+    record.patch({"metadata": {"annotations": annotations}, "spec": pointer})  # as it was left by a death
+    assert carried(3, world, request)[1].startswith("done")
+    live = record.get()
+    assert live["operation"]["info"] == [{"name": "correlationId", "value": "by-hand-5"}]
+    assert live["metadata"]["annotations"]["fraudloop.io/generation"] == "5", "nothing was to be raised again"
+    synced(record, "Failed")
+    assert carried(3, world, request)[1].startswith("done"), "a sync that failed has deployed nothing"
+    synced(record)
+    assert carried(3, world, request)[1].startswith("already so")
+
+
+def test_undo_3_is_not_ended_by_a_conflict_or_a_restart(world, cluster, record, monkeypatch):
+    """409 at either write, 503 and 403 in between: it reads again, and each write is made once."""
+    seen = []
+
+    class Busy(release.kubernetes.Applications):
+        def patch(self, patch):
+            seen.append(patch)
+            if len(seen) in (1, 3):
+                record.patch({"metadata": {"labels": {"touched": str(len(seen))}}})
+            if len(seen) in (2, 5):
+                raise (Denied if len(seen) == 2 else Unreachable)("the API server was restarted")
+            super().patch(patch)
+
+    monkeypatch.setattr(release.kubernetes, "Applications", Busy)
+    assert carried(3, world, undo.UndoRequest("me", "worse", to="fraud-0-ffffffff"))[1].startswith("done")
+    live = record.get()
+    assert live["metadata"]["annotations"]["fraudloop.io/generation"] == "5"
+    assert live["operation"]["info"][0]["value"] == "by-hand-5"
+    assert len(seen) == 6
+    assert ["operation" in patch for patch in seen] == [False, False, False, False, True, True]
+
+
+def test_undo_3_waits_for_another_operation_and_then_forgives_a_conflict(world, record, monkeypatch):
+    """The time that the other took does not count as trouble with the API."""
+    monkeypatch.setattr(by_hand_module, "PATIENCE", 0.2)
+    record.patch({"operation": {"info": [{"name": "correlationId", "value": "other"}], "sync": {}}})
+    reads, conflicts = [], []
+
+    class Busy(release.kubernetes.Applications):
+        def read(self):
+            reads.append(1)
+            if len(reads) == 40:
+                synced(record)
+            return super().read()
+
+        def patch(self, patch):
+            if "operation" in patch and not conflicts:
+                conflicts.append(record.patch({"metadata": {"labels": {"touched": "yes"}}}))
+            super().patch(patch)
+
+    monkeypatch.setattr(release.kubernetes, "Applications", Busy)
+    assert carried(3, world, undo.UndoRequest("me", "worse", to="fraud-0-ffffffff"))[1].startswith("done")
+    assert conflicts
+    assert record.get()["operation"]["info"][0]["value"] == "by-hand-5"
+
+
+def test_undo_3_gives_up_on_what_stays_denied(world, cluster):
+    """In the API's own words, after a bounded time."""
+    cluster.broken["/applications/"] = 403
+    with pytest.raises(Denied, match="403"):
+        carried(3, world, undo.UndoRequest("me", "worse", to="fraud-0-ffffffff"))
 
 
 def test_undo_3_without_a_version_changes_nothing(world, record):
@@ -486,6 +609,7 @@ def test_undo_4_pauses_the_schedule(world):
     undo.carry_out(undo.STEPS[4][:2], world, request, lambda line: None)
     found = world.aws("scheduler").get_schedule(Name="fraudloop-night")
     assert found["State"] == "DISABLED"
+    assert found["Description"] == "The night"
     assert found["Target"]["Arn"].endswith("function:night")
 
 

@@ -20,6 +20,7 @@ from training.deployment.cluster import Kubernetes
 from training.deployment.deploy import Deployment, deploy, deploy_unless_owned, restore
 from training.deployment.deploy_request import deploy_request, golden_of
 from training.deployment.verification import ask
+from training.deployment.waiting import Patience
 from training.export.export import export
 from training.export.golden import Exchange, Golden
 from training.integrity import write_manifest
@@ -183,9 +184,9 @@ def test_an_unreachable_api_is_transient(
 
 
 def test_an_application_that_is_not_there_is_permanent(cluster: Cluster, exported: StageResult) -> None:
-    """A wrong name will not become right."""
+    """A wrong name will not become right, however long one waits."""
     goal = deploy_request(deploy_order(exported, 60))
     nobody = Kubernetes("triton-other", "argocd", "triton", "triton-fraud-pods")
     with pytest.raises(Permanent, match="404"):
-        Deployment(goal, nobody).run()
+        Deployment(goal, nobody, patience=Patience(denied=1)).run()
     assert POINTER in cluster.argocd.record.get()["spec"]["source"]["kustomize"]["commonAnnotations"]

@@ -1,7 +1,7 @@
 """Every way a deployment can end, against a fake cluster whose time is an argument."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import StageRequest
 from training.deployment.argocd import GENERATION, OWNER, POINTER, Application
-from training.deployment.cluster import ClusterUnreachable, Pod, StaleResourceVersion
+from training.deployment.cluster import ClusterUnreachable, Denied, Pod, StaleResourceVersion
 from training.deployment.deploy import Deployment, Patience, deploy_unless_owned
 from training.deployment.deploy_request import deploy_request
 from training.deployment.verification import Mismatch
@@ -373,6 +373,57 @@ def test_an_api_that_stops_answering_is_waited_for_but_not_for_ever(deployment: 
     with pytest.raises(Transient, match="unreachable"):
         deployment(cluster).run()
     assert 60 < cluster.clock < 70
+
+
+def test_a_restart_of_the_api_server_ends_no_deployment(deployment: Make) -> None:
+    """503, then refused connections, then 403 and 404 while its caches fill; then it knows us again."""
+
+    def restart(cluster: FakeCluster) -> None:
+        if 2 <= cluster.clock < 30:
+            raise ClusterUnreachable("503 Service Unavailable")
+        if 30 <= cluster.clock < 75:
+            raise Denied("403 Forbidden")
+        if 75 <= cluster.clock < 90:
+            raise Denied("404 Not Found")
+
+    def slowly(cluster: FakeCluster) -> None:
+        if cluster.clock > 1:
+            argo(cluster)
+
+    made = deployment(FakeCluster(application(), [restart, slowly]))
+    made.goal = replace(made.goal, timeout_seconds=600)
+    assert made.run().details["generation"] == 2
+
+
+def test_a_denial_that_persists_is_permanent(deployment: Make) -> None:
+    """Rights that are not there do not come by waiting: after two minutes without a break the stage says so."""
+
+    def deny(cluster: FakeCluster) -> None:
+        if cluster.clock != 60:
+            raise Denied("the Kubernetes API answers 403 Forbidden")
+
+    cluster = FakeCluster(application(operation={"info": []}), [deny])
+    made = deployment(cluster, end_others=True)
+    made.goal = replace(made.goal, timeout_seconds=600)
+    with pytest.raises(Permanent, match=r"403 Forbidden \(for 120 s\)"):
+        made.run()
+    assert 180 < cluster.clock < 190, "one answer in between begins the two minutes anew"
+    assert cluster.patches == []
+
+
+def test_the_pipelines_own_deploy_step_waits_out_a_restart_too(tmp_path: Path) -> None:
+    """Its first reading is no exception."""
+    cluster = FakeCluster(application(), [lambda cluster: deny_until(cluster, 60)])
+    patience = Patience(first_pause=1, longest_pause=1, clock=lambda: cluster.clock, sleep=cluster.sleep)
+    with pytest.raises(Refused, match="belongs to the controller"):
+        deploy_unless_owned(order(tmp_path), cluster, patience)
+    assert cluster.clock == 60
+
+
+def deny_until(cluster: FakeCluster, end: float) -> None:
+    """As an API server whose rights are not loaded yet."""
+    if cluster.clock < end:
+        raise Denied("403 Forbidden")
 
 
 def test_a_generation_that_is_no_number_is_permanent(deployment: Make) -> None:

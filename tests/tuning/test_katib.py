@@ -2,9 +2,11 @@
 
 import math
 import re
+import time
 
 import pytest
 from kubernetes import client
+from kubernetes.client.exceptions import ApiException
 
 from simulation import katib as standin
 from statemachine.contracts.errors import Misconfigured, OperationRefused, Unreachable
@@ -87,6 +89,33 @@ def test_a_cluster_that_is_away_is_not_an_answer(manifest):
     katib.api.configuration.retries = False
     with pytest.raises(Unreachable):
         katib.submit(manifest)
+
+
+def test_a_search_of_hours_is_not_given_up_for_a_restart_of_the_api_server(manifest):
+    """Silence and denials in between are waited out; those that persist are told as what they are."""
+    with standin.serving(invented) as url:
+        katib, waited = connected(url), []
+        name = katib.submit(manifest)
+        read = katib.api.call_api
+
+        def call_api(*arguments, **more):
+            if 1 <= len(waited) <= 10:
+                raise ApiException(status=503 if len(waited) < 5 else 403)
+            return read(*arguments, **more)
+
+        katib.api.call_api = call_api
+        assert list(katib.follow(name, pause=10, sleep=lambda _: waited.append(1) or time.sleep(0.01)))[-1].over
+        assert len(waited) > 10
+        for status, kind in ((403, OperationRefused), (503, Unreachable)):
+            katib.api.call_api = lambda *_, status=status, **__: raising(ApiException(status=status))
+            waited.clear()
+            with pytest.raises(kind, match=str(status)):
+                list(katib.follow(name, pause=10, sleep=waited.append))
+            assert sum(waited) == 120
+
+
+def raising(error):
+    raise error
 
 
 @pytest.mark.xdist_group("tuning")

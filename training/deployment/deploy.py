@@ -4,7 +4,6 @@ A deployment is fenced by its generation: the pointer and the generation change 
 generation is refused, and so is an equal one with another version. A fenced stage reports the live generation.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
@@ -12,9 +11,10 @@ from typing import Any, Protocol, TypeVar
 from statemachine.contracts.stage_request import StageRequest
 from training.deployment import verification
 from training.deployment.argocd import CONTROLLER, Application
-from training.deployment.cluster import Cluster, ClusterUnreachable, Kubernetes, Pod, StaleResourceVersion
+from training.deployment.cluster import Cluster, Kubernetes, Pod
 from training.deployment.deploy_request import DeployRequest, deploy_request, golden_of, parameter
 from training.deployment.verification import Mismatch
+from training.deployment.waiting import Patience, until
 from training.export.golden import Golden
 from training.outcome import Permanent, Refused, StageResult, Transient
 
@@ -29,23 +29,12 @@ class Prover(Protocol):
     def replay(self, address: str, golden: Golden) -> float: ...
 
 
-@dataclass(frozen=True)
-class Patience:
-    """Times in seconds. A health of Degraded must last `degraded`: right after a sync it can be the old pods'."""
-
-    first_pause: float = 0.2
-    longest_pause: float = 3.0
-    degraded: float = 3.0
-    unanswered: float = 60.0
-    clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
-
-
 def deploy(order: StageRequest, cluster: Cluster | None = None) -> StageResult:
     """The deploy stage.
 
     Raises:
         Permanent: fenced, or the candidate is broken: it does not get healthy, or answers otherwise than offline.
+            So it is when the API denies for as long as `Patience.denied` (401, 403, 404).
         Transient: the API or the pods could not be reached, or the time was up.
     """
     return Deployment(deploy_request(order), cluster or cluster_of(order)).run()
@@ -56,18 +45,21 @@ def restore(order: StageRequest, cluster: Cluster | None = None) -> StageResult:
     return Deployment(deploy_request(order), cluster or cluster_of(order), end_others=True).run()
 
 
-def deploy_unless_owned(order: StageRequest, cluster: Cluster | None = None) -> StageResult:
+def deploy_unless_owned(
+    order: StageRequest, cluster: Cluster | None = None, patience: Patience | None = None
+) -> StageResult:
     """The end-to-end pipeline's deploy step, one generation above the live one.
 
     Raises:
         Refused: the Application says that the controller owns it; there is never a second deployer.
     """
-    cluster = cluster or cluster_of(order)
-    live = cluster.application()
+    cluster, patience = cluster or cluster_of(order), patience or Patience()
+    deadline = patience.clock() + float(parameter(order, "timeout_seconds"))
+    live = until(cluster.application, patience, deadline, lambda trouble: Transient(f"the Application: {trouble}"))
     if live.owner == CONTROLLER:
         raise Refused("the Application belongs to the controller (fraudloop.io/owner): let the controller deploy")
     parameters = {**order.parameters, "generation": _generation(live) + 1}
-    return Deployment(deploy_request(replace(order, parameters=parameters)), cluster).run()
+    return Deployment(deploy_request(replace(order, parameters=parameters)), cluster, patience=patience).run()
 
 
 @dataclass
@@ -168,23 +160,9 @@ class Deployment:
         self.details["golden"] = {"requests": len(golden.exchanges) * len(pods), "max_difference": max(differences)}
 
     def _until(self, look: Callable[[], T | None], otherwise: str) -> T:
-        """What `look` finally returns; a lost race and silence are no answer, so it looks again until the deadline."""
-        pause, trouble = self.patience.first_pause, ""
-        self._degraded_since = heard = self.patience.clock()
-        while (now := self.patience.clock()) < self._deadline:
-            try:
-                if found := look():
-                    return found
-                heard, trouble = now, ""
-            except StaleResourceVersion:
-                heard, trouble = now, "the Application was changed meanwhile"
-            except ClusterUnreachable as error:
-                trouble = error.reason
-                if now - heard > self.patience.unanswered:
-                    raise
-            self.patience.sleep(pause)
-            pause = min(pause * 1.5, self.patience.longest_pause)
-        raise self._late(otherwise, trouble)
+        """What `look` finally returns, before the deadline."""
+        self._degraded_since = self.patience.clock()
+        return until(look, self.patience, self._deadline, lambda trouble: self._late(otherwise, trouble))
 
     def _late(self, otherwise: str, trouble: str) -> Exception:
         reason = f"{otherwise} within {self.goal.timeout_seconds:.0f} s"

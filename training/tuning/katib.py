@@ -5,16 +5,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import urllib3
 from kubernetes import client
-from kubernetes.client.exceptions import ApiException
 
-from statemachine.contracts.errors import OperationRefused, Unreachable
+from clients.kubernetes import Denied, translated
+from statemachine.contracts.errors import Conflict, OperationRefused, Unreachable
 from training.tuning.experiment import GROUP, PLURAL, VERSION
 from training.tuning.katib_validation import admit
 from training.tuning.space import OBJECTIVE, Optimum, read_assignments
 
 TIMEOUT = (5.0, 15.0)
+SILENCE = 120.0  # seconds in which an API server that was restarted answers again, and knows its rights
 
 
 @dataclass(frozen=True)
@@ -47,21 +47,44 @@ class Katib:
             Unreachable: the answer was lost, or the API is away.
         """
         admit(manifest)
-        body = self._call(
-            "create", lambda objects, where: objects.create_namespaced_custom_object(*where, dict(manifest))
-        )
+        try:
+            body = self._call(
+                "create", lambda objects, where: objects.create_namespaced_custom_object(*where, dict(manifest))
+            )
+        except Denied as error:
+            raise OperationRefused(str(error)) from error
         return str(body["metadata"]["name"])
 
     def standing(self, name: str) -> Standing:
-        """How far it is."""
+        """How far it is. Raises OperationRefused, Unreachable."""
+        try:
+            return self._standing(name)
+        except Denied as error:
+            raise OperationRefused(str(error)) from error
+
+    def _standing(self, name: str) -> Standing:
         body = self._call("read", lambda objects, where: objects.get_namespaced_custom_object(*where, name))
         return _standing(body.get("status") or {})
 
     def follow(self, name: str, pause: float = 10.0, sleep: Callable[[float], None] = time.sleep) -> Iterator[Standing]:
-        """Its standing each time that it changes, until it is over."""
-        last = None
+        """Its standing each time that it changes, until it is over; a restart of the API server does not end it.
+
+        Raises:
+            OperationRefused, Unreachable: the API has denied, or not answered, for two minutes.
+        """
+        last, silent = None, 0.0
         while True:
-            now = self.standing(name)
+            try:
+                now = self._standing(name)
+            except Unreachable as error:
+                silent += pause
+                if silent > SILENCE:
+                    if isinstance(error, Denied):
+                        raise OperationRefused(str(error)) from error
+                    raise
+                sleep(pause)
+                continue
+            silent = 0.0
             if now != last:
                 yield now
             if now.over:
@@ -72,15 +95,10 @@ class Katib:
     def _call(self, doing: str, call: Callable[[client.CustomObjectsApi, tuple[str, ...]], Any]) -> Any:
         objects = client.CustomObjectsApi(self.api)
         try:
-            return call(objects, (GROUP, VERSION, self.namespace, PLURAL))
-        except ApiException as error:
-            if error.status in (400, 403, 404, 409, 422):
-                raise OperationRefused(
-                    f"Kubernetes will not {doing} the Experiment: {error.status} {error.body}"[:800]
-                ) from error
-            raise Unreachable(f"Kubernetes cannot {doing} the Experiment: {error.status} {error.reason}") from error
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise Unreachable(f"the Kubernetes API is unreachable: {error}") from error
+            with translated(f"to {doing} the Experiment"):
+                return call(objects, (GROUP, VERSION, self.namespace, PLURAL))
+        except Conflict as error:
+            raise OperationRefused(str(error)) from error
 
 
 def optimum(name: str, standing: Standing) -> Optimum:

@@ -9,9 +9,10 @@ from typing import Any
 import boto3
 import kfp_server_api
 from botocore.config import Config
-from kubernetes import client, config
+from kubernetes import client
 
 from cli import stack
+from clients import kfp, kubernetes
 from statemachine.bootstrap import App, bootstrap
 from statemachine.contracts.errors import Misconfigured
 
@@ -59,13 +60,7 @@ class Environment:
     @cached_property
     def api(self) -> client.ApiClient:
         """The Kubernetes API: KUBERNETES_API_URL, else the kubeconfig of the person who asks."""
-        configuration = client.Configuration()
-        if url := self.environment.get("KUBERNETES_API_URL"):
-            configuration.host = url
-        else:
-            config.load_kube_config(client_configuration=configuration)
-        configuration.retries = False
-        return client.ApiClient(configuration)
+        return kubernetes.connect(self.environment.get("KUBERNETES_API_URL", ""))
 
     @property
     def core(self) -> client.CoreV1Api:
@@ -84,12 +79,11 @@ class Environment:
     @cached_property
     def kfp(self) -> kfp_server_api.ApiClient:
         """KFP's API, with the loop's token if it has one."""
-        configuration = kfp_server_api.Configuration(host=self.setting("FRAUDLOOP_KFP_URL").rstrip("/"))
-        configuration.ssl_ca_cert = self.settings.get("FRAUDLOOP_KFP_CA") or None
-        made = kfp_server_api.ApiClient(configuration)
-        if token := self.settings.get("FRAUDLOOP_KFP_TOKEN"):
-            made.default_headers["Authorization"] = f"Bearer {token}"
-        return made
+        return kfp.connect(
+            self.setting("FRAUDLOOP_KFP_URL"),
+            self.settings.get("FRAUDLOOP_KFP_TOKEN", ""),
+            self.settings.get("FRAUDLOOP_KFP_CA", ""),
+        )
 
     @property
     def namespace(self) -> str:
@@ -103,5 +97,7 @@ class Environment:
 
     def proxied(self, namespace: str, service: str, path: str) -> str:
         """What a Service in the cluster answers, through the API server: what a port-forward would show."""
-        answer: Callable[..., Any] = self.core.connect_get_namespaced_service_proxy_with_path
-        return str(answer(service, namespace, path, _request_timeout=PATIENCE))
+        ask: Callable[..., Any] = self.core.connect_get_namespaced_service_proxy_with_path
+        # Not the client's own reading of the answer: it makes JSON a Python object, and str() of that is no JSON.
+        answer = ask(service, namespace, path, _preload_content=False, _request_timeout=PATIENCE)
+        return str(answer.data.decode("utf-8", "replace"))

@@ -10,13 +10,14 @@ from pathlib import Path
 import kfp_server_api as kfp
 from kubernetes import client
 
+from cli.migration.phases import rights as needed
 from cli.migration.phases.check import CheckFailed, PhaseCheck
 from cli.migration.phases.core import published
 from cli.migration.phases.environment import PATIENCE, Environment
 from cli.stack import variable
+from clients import kubernetes
 from statemachine.core.events import PROBE
 from statemachine.store import DEPLOYMENT
-from training.deployment.cluster import GROUP, PLURAL
 
 NEEDED = (
     "FRAUDLOOP_TABLE",
@@ -155,14 +156,8 @@ def cluster(world: Environment) -> str:
 
 def rights(world: Environment) -> str:
     """The person who asks may do in the cluster what `phase check` and `phase undo` do, as its API server says."""
-    api, denied = client.AuthorizationV1Api(world.api), []
-    wanted = [(verb, "", "pods", world.namespace) for verb in ("list", "create", "delete")]
-    wanted += [(verb, GROUP, PLURAL, "argocd") for verb in ("get", "patch")]
-    for verb, group, resource, namespace in wanted:
-        asked = {"verb": verb, "group": group, "resource": resource, "namespace": namespace}
-        review = {"spec": {"resourceAttributes": asked}}
-        if not api.create_self_subject_access_review(review, _request_timeout=PATIENCE).status.allowed:
-            denied.append(f"{verb} {resource} in {namespace}")
+    wanted = needed.rights(world)
+    denied = [str(right) for right in wanted if not kubernetes.allowed(world.api, right)]
     if denied:
         raise CheckFailed(f"not allowed: {', '.join(denied)}")
     return f"{len(wanted)} rights are there"
@@ -210,7 +205,7 @@ CHECKS = (
         "k8s",
         "your rights in the cluster",
         rights,
-        "an EKS access entry with a role for namespaces kubeflow and argocd (deploy/kfp/base/rbac.yaml is the pods')",
+        "an EKS access entry with a role for what is named (deploy/kfp/base/rbac.yaml is the pods')",
         needs="a cluster",
     ),
 )

@@ -58,10 +58,21 @@ def _why(pod: Any) -> str:
 
 
 def _manifest(world: Environment, image: str, command: Sequence[str], *, gpu: bool, account: str) -> dict[str, Any]:
+    """A pod that the PodSecurity standard `restricted` admits."""
     limits = {"cpu": "500m", "memory": "512Mi", **({"nvidia.com/gpu": "1"} if gpu else {})}
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
-        "containers": [{"name": "check", "image": image, "command": [*command], "resources": {"limits": limits}}],
+        "securityContext": {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [
+            {
+                "name": "check",
+                "image": image,
+                "command": [*command],
+                "env": [{"name": "HOME", "value": "/tmp"}],
+                "resources": {"limits": limits},
+                "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+            }
+        ],
     }
     if account:
         spec["serviceAccountName"] = account

@@ -9,6 +9,7 @@ import kfp_server_api as kfp
 from cli.commands.schedule import NIGHTLY
 from cli.migration.phases.check import CheckFailed, PhaseCheck
 from cli.migration.phases.environment import PATIENCE, Environment
+from clients.kfp import every
 
 DAY = 86_400
 JOB = "fraud-detection-daily"
@@ -36,7 +37,7 @@ def tuned(world: Environment) -> str:
 
 def scheduled(world: Environment) -> str:
     """Exactly one of EventBridge Scheduler and a KFP recurring run is enabled."""
-    nightly = [name for name, state in schedules(world) if state == "ENABLED"]
+    nightly = [name for name, state, _ in schedules(world) if state == "ENABLED"]
     recurring = [run.display_name for run in recurring_runs(world) if run.status == "ENABLED"]
     if bool(nightly) == bool(recurring):
         both = ", ".join([*nightly, *recurring])
@@ -44,20 +45,18 @@ def scheduled(world: Environment) -> str:
     return f"{(nightly or recurring)[0]} is enabled, and nothing else"
 
 
-def schedules(world: Environment) -> list[tuple[str, str]]:
-    """The stack's nightly schedule: name and state."""
+def schedules(world: Environment) -> list[tuple[str, str, str]]:
+    """The stack's nightly schedule: name, state and group."""
     night = world.settings.get("FRAUDLOOP_NIGHTLY_SCHEDULE") or NIGHTLY
     found = world.aws("scheduler").list_schedules(NamePrefix=night)["Schedules"]
-    return [(s["Name"], s["State"]) for s in found if s["Name"] == night]
+    return [(s["Name"], s["State"], s.get("GroupName", "default")) for s in found if s["Name"] == night]
 
 
 def recurring_runs(world: Environment) -> list[kfp.V2beta1RecurringRun]:
     """KFP's recurring runs of the nightly pipeline."""
-    api = kfp.RecurringRunServiceApi(world.kfp)
-    found = api.recurring_run_service_list_recurring_runs(
-        namespace=world.namespace, page_size=200, _request_timeout=PATIENCE
-    )
-    return [run for run in found.recurring_runs or () if run.display_name.startswith(JOB)]
+    call = kfp.RecurringRunServiceApi(world.kfp).recurring_run_service_list_recurring_runs
+    found = every(call, "recurring_runs", namespace=world.namespace)
+    return [run for run in found if run.display_name.startswith(JOB)]
 
 
 def triggers(world: Environment) -> str:
@@ -94,7 +93,7 @@ def _confirmed(world: Environment, topic: str) -> bool:
 
 def measured(world: Environment) -> str:
     """Prometheus answers, and what it scrapes is up."""
-    answer = json.loads(world.proxied(world.monitoring, "prometheus:9090", "api/v1/targets").replace("'", '"'))
+    answer = json.loads(world.proxied(world.monitoring, "prometheus:9090", "api/v1/targets"))
     targets = answer["data"]["activeTargets"]
     down = sorted({t["labels"]["job"] for t in targets if t["health"] != "up"})
     if down or not targets:

@@ -4,13 +4,13 @@ import os
 from typing import Any
 
 from cli.migration.phases.check import CheckFailed, PhaseCheck
-from cli.migration.phases.environment import PATIENCE, Environment
+from cli.migration.phases.environment import Environment
+from clients import kubernetes
 from statemachine.contracts.gate import gate
 from statemachine.core.policy import Policy
 from statemachine.core.states import State
 from training.deployment import verification
 from training.deployment.argocd import CONTROLLER, Application
-from training.deployment.cluster import GROUP, PLURAL, SERVICE_LABEL, VERSION
 from training.deployment.deploy import SERVED_MODEL
 from training.deployment.deploy_request import golden_of
 
@@ -71,7 +71,7 @@ def serving(world: Environment) -> str:
     for name, address in addresses(world):
         served[name] = verification.served_version(address, SERVED_MODEL)
     if not served:
-        raise CheckFailed("no pod is ready")
+        raise CheckFailed("no pod serves")
     if wrong := {name: version for name, version in served.items() if version != champion}:
         raise CheckFailed(f"the champion is {champion}, but {wrong}")
     return f"{len(served)} pods serve {champion}"
@@ -83,36 +83,27 @@ def answers(world: Environment) -> str:
     for _, address in addresses(world)[:1]:
         difference = verification.replay(address, golden_of(f"{policy.root}/models/{world.model}/{champion}"))
         return f"the golden requests are answered, at most {difference:.1e} apart"
-    raise CheckFailed("no pod is ready")
+    raise CheckFailed("no pod serves")
 
 
 def addresses(world: Environment) -> list[tuple[str, str]]:
-    """Name and `host:port` of each ready pod. Outside of the cluster TRITON_URL, a port-forward, stands for all."""
+    """Name and `host:port` of each pod that serves. Outside the cluster TRITON_URL, a port-forward, stands for all."""
     if url := os.environ.get("TRITON_URL"):
         return [("TRITON_URL", url.removeprefix("http://"))]
-    from kubernetes import client
-
     serving = _policy(world).serving
-    slices = client.DiscoveryV1Api(world.api).list_namespaced_endpoint_slice(
-        serving.namespace, label_selector=f"{SERVICE_LABEL}={serving.service}", _request_timeout=PATIENCE
-    )
-    found = []
-    for entry in slices.items:
-        port = next((p.port for p in entry.ports or () if p.name == "http"), None)
-        for end in entry.endpoints or ():
-            if port and end.conditions.ready is not False:
-                name = end.target_ref.name if end.target_ref else end.addresses[0]
-                found.append((name, f"{end.addresses[0]}:{port}"))
-    return found
+    pods = kubernetes.pods_of(world.api, serving.namespace, serving.service)
+    return [(pod.name, pod.address) for pod in pods]
+
+
+def applications(world: Environment) -> kubernetes.Applications:
+    """The model's Application in the cluster."""
+    serving = _policy(world).serving
+    return kubernetes.Applications(world.api, serving.application_namespace, serving.application)
 
 
 def read_application(world: Environment) -> Application:
     """The Application now."""
-    serving = _policy(world).serving
-    body = world.objects.get_namespaced_custom_object(
-        GROUP, VERSION, serving.application_namespace, PLURAL, serving.application, _request_timeout=PATIENCE
-    )
-    return Application(body)
+    return Application(applications(world).read())
 
 
 def _policy(world: Environment) -> Policy:

@@ -11,6 +11,7 @@ from kfp import compiler, dsl
 
 from cli.migration.phases.check import CheckFailed
 from cli.migration.phases.environment import PATIENCE, Environment
+from clients.kfp import every, experiment
 
 WORD = "fraudloop"
 
@@ -101,22 +102,17 @@ def _failed(run: Any) -> list[str]:
 
 
 def _experiment(world: Environment) -> str:
-    experiments = kfp.ExperimentServiceApi(world.kfp)
-    found = experiments.experiment_service_list_experiments(
-        namespace=world.namespace, page_size=200, _request_timeout=PATIENCE
-    )
-    for one in found.experiments or ():
-        if one.display_name == "fraudloop-checks":
-            return str(one.experiment_id)
+    if found := experiment(world.kfp, "fraudloop-checks", world.namespace):
+        return found
     body = kfp.V2beta1Experiment(display_name="fraudloop-checks", namespace=world.namespace)
-    made = experiments.experiment_service_create_experiment(body, _request_timeout=PATIENCE)
-    return str(made.experiment_id)
+    experiments = kfp.ExperimentServiceApi(world.kfp)
+    return str(experiments.experiment_service_create_experiment(body, _request_timeout=PATIENCE).experiment_id)
 
 
 def _remove(world: Environment, pipeline_id: str) -> None:
     api = kfp.PipelineServiceApi(world.kfp)
-    found = api.pipeline_service_list_pipeline_versions(pipeline_id, _request_timeout=PATIENCE)
-    for version in found.pipeline_versions or ():
+    versions = list(every(api.pipeline_service_list_pipeline_versions, "pipeline_versions", pipeline_id))
+    for version in versions:
         api.pipeline_service_delete_pipeline_version(
             pipeline_id, version.pipeline_version_id, _request_timeout=PATIENCE
         )

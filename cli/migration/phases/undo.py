@@ -1,6 +1,5 @@
 """The plan's rollbacks as steps: each says what it will do, knows whether it is done already, and keeps the data."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -8,14 +7,11 @@ import kfp_server_api as kfp
 from botocore.exceptions import ClientError
 from kubernetes.client.exceptions import ApiException
 
+from cli.migration.phases import by_hand
 from cli.migration.phases.environment import PATIENCE, Environment
 from cli.migration.phases.production import recurring_runs, schedules
-from cli.migration.phases.release import read_application
-from statemachine.contracts.errors import Misconfigured
-from training.deployment.argocd import GENERATION, OWNER, POINTER
-from training.deployment.cluster import GROUP, PLURAL, VERSION
-
-PERSON = "person"  # the owner while somebody deploys by hand
+from clients import scheduler
+from clients.kfp import every, experiment
 
 
 @dataclass(frozen=True)
@@ -94,21 +90,10 @@ def _hold(world: Environment, request: UndoRequest) -> None:
 def _failed_runs(world: Environment) -> list[str]:
     """KFP runs of the loop's experiment that ended FAILED."""
     name = world.settings.get("FRAUDLOOP_KFP_EXPERIMENT") or "fraudloop"
-    experiments = kfp.ExperimentServiceApi(world.kfp).experiment_service_list_experiments(
-        namespace=world.namespace, page_size=200, _request_timeout=PATIENCE
-    )
-    ids = [e.experiment_id for e in experiments.experiments or () if e.display_name == name]
-    runs = kfp.RunServiceApi(world.kfp)
-    found, page = [], ""
-    while ids:
-        answer = runs.run_service_list_runs(
-            experiment_id=ids[0], page_size=200, page_token=page, _request_timeout=PATIENCE
-        )
-        found += [str(run.run_id) for run in answer.runs or () if str(run.state) == "FAILED"]
-        page = answer.next_page_token or ""
-        if not page:
-            break
-    return found
+    if not (found := experiment(world.kfp, name, world.namespace)):
+        return []
+    runs = every(kfp.RunServiceApi(world.kfp).run_service_list_runs, "runs", experiment_id=found)
+    return [str(run.run_id) for run in runs if str(run.state) == "FAILED"]
 
 
 def _no_failed(world: Environment, request: UndoRequest) -> bool:
@@ -124,46 +109,22 @@ def _delete_failed(world: Environment, request: UndoRequest) -> None:
 
 
 def _at_version(world: Environment, request: UndoRequest) -> bool:
-    if not request.to:
-        raise Misconfigured("say which version to go back to: --to VERSION (`fraudloop runs` lists them)")
-    live = read_application(world)
-    return live.version == request.to and live.owner == PERSON and not live.operating
+    return by_hand.deployed(world, request.to)
 
 
 def _deploy_by_hand(world: Environment, request: UndoRequest) -> None:
-    """Pointer, generation and owner in one conditional write, then a sync: the loop's own deploys are fenced off."""
-    live = read_application(world)
-    serving = world.app.policies[world.model].serving
-    where = (GROUP, VERSION, serving.application_namespace, PLURAL, serving.application)
-    annotations = {GENERATION: str(live.generation + 1), OWNER: PERSON}
-    pointer = {"source": {"kustomize": {"commonAnnotations": {POINTER: request.to}}}}
-    patch = {"metadata": {"resourceVersion": live.resource_version, "annotations": annotations}, "spec": pointer}
-    world.objects.patch_namespaced_custom_object(*where, patch, _request_timeout=PATIENCE)
-    _wait_for_no_operation(world)
-    sync = read_application(world).syncing(f"by-hand-{int(time.time())}")
-    world.objects.patch_namespaced_custom_object(*where, dict(sync), _request_timeout=PATIENCE)
-
-
-def _wait_for_no_operation(world: Environment) -> None:
-    until = time.monotonic() + world.wait
-    while read_application(world).operating:
-        if time.monotonic() > until:
-            raise Misconfigured("another operation of Argo CD does not end: `argocd app terminate-op triton-fraud`")
-        time.sleep(world.pause)
+    by_hand.deploy(world, request.to)
 
 
 def _nothing_scheduled(world: Environment, request: UndoRequest) -> bool:
-    on = [name for name, state in schedules(world) if state == "ENABLED"]
+    on = [name for name, state, _ in schedules(world) if state == "ENABLED"]
     return not on and all(run.status != "ENABLED" for run in recurring_runs(world))
 
 
 def _pause_schedules(world: Environment, request: UndoRequest) -> None:
-    scheduler = world.aws("scheduler")
-    for name, state in schedules(world):
+    for name, state, group in schedules(world):
         if state == "ENABLED":
-            found = scheduler.get_schedule(Name=name)
-            kept = ("Name", "ScheduleExpression", "ScheduleExpressionTimezone", "FlexibleTimeWindow", "Target")
-            scheduler.update_schedule(**{key: found[key] for key in kept if key in found}, State="DISABLED")
+            scheduler.switch(world.aws("scheduler"), name, on=False, group=group)
     for run in recurring_runs(world):
         if run.status == "ENABLED":
             api = kfp.RecurringRunServiceApi(world.kfp)

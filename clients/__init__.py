@@ -1,0 +1,1 @@
+"""Other people's APIs, one client each, for stages and commands alike. The Lambdas have adapters of their own."""

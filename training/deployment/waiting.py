@@ -1,0 +1,58 @@
+"""Looking again until there is an answer: what silence, a lost race and a denial mean to a stage that waits."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from training.deployment.cluster import ClusterUnreachable, Denied, StaleResourceVersion
+from training.outcome import Permanent
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Times in seconds. A health of Degraded must last `degraded`: right after a sync it can be the old pods'.
+
+    401, 403 and 404 must last `denied`: for minutes after a restart an API server knows neither rights nor kinds.
+    """
+
+    first_pause: float = 0.2
+    longest_pause: float = 3.0
+    degraded: float = 3.0
+    unanswered: float = 60.0
+    denied: float = 120.0
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+
+def until(look: Callable[[], T | None], patience: Patience, deadline: float, late: Callable[[str], Exception]) -> T:
+    """What `look` finally returns; a lost race, silence and a denial are no answer, so it looks again.
+
+    Raises:
+        Permanent: the API has denied for `patience.denied` seconds without a break.
+        ClusterUnreachable: it has been silent for `patience.unanswered` seconds.
+        Exception: what `late` makes of the last trouble, at the deadline.
+    """
+    pause, trouble = patience.first_pause, ""
+    heard, denied_since = patience.clock(), None
+    while (now := patience.clock()) < deadline:
+        try:
+            if found := look():
+                return found
+            heard, denied_since, trouble = now, None, ""
+        except StaleResourceVersion:
+            heard, denied_since, trouble = now, None, "the Application was changed meanwhile"
+        except Denied as error:
+            heard, trouble = now, error.reason
+            denied_since = now if denied_since is None else denied_since
+            if now - denied_since > patience.denied:
+                raise Permanent(f"{error.reason} (for {patience.denied:.0f} s)") from error
+        except ClusterUnreachable as error:
+            denied_since, trouble = None, error.reason
+            if now - heard > patience.unanswered:
+                raise
+        patience.sleep(pause)
+        pause = min(pause * 1.5, patience.longest_pause)
+    raise late(trouble)
