@@ -18,7 +18,7 @@ import polars as pl
 from benchmarks.blueprint import differences, our_way, pandas_way
 from benchmarks.results import Figure, figure, record
 from training.data.preprocess import PreprocessConfig, prepare
-from training.synthetic import simulate, write_csv
+from training.synthetic import generate, simulate, write_csv
 
 FULL = 24_386_900
 SIZES = (1_000_000, 10_000_000, FULL)
@@ -45,6 +45,7 @@ def run(sizes: Sequence[int] = SIZES) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="fraudloop-bench-") as folder:
         figures += _generated(Path(folder), min(sizes))
         figures += _beside_pandas(_file(Path(folder), min(sizes)), min(sizes))
+        figures += tiny_objects(Path(folder))
         for rows in sizes:
             path = _file(Path(folder), rows)
             figures += _beside_parsing(path, rows)
@@ -89,6 +90,28 @@ def _beside_parsing(path: Path, rows: int) -> list[Figure]:
         figure(f"preprocess.rows_per_s_{label}", rows / ours[0], "rows/s", "parsing the CSV file", rows / parse[0]),
         figure(f"preprocess.peak_rss_{label}", ours[1], "GB", "parsing the CSV file", parse[1]),
     ]
+
+
+TINY = (1_000, 4_000)
+TINY_ROWS = 20
+
+
+def tiny_objects(folder: Path, counts: Sequence[int] = TINY) -> list[Figure]:
+    """Seconds for so many objects of 20 rows that overlap their neighbours, and how they grow: 4 times for 4 times."""
+    seconds = {}
+    for count in counts:
+        rows = generate(count * TINY_ROWS, SEED).sort("Year", "Month", "Day", "Time")
+        paths = [folder / f"{count}-{number:05}.csv" for number in range(count)]
+        for number, path in enumerate(paths):
+            rows.slice(number * TINY_ROWS, TINY_ROWS + 2).write_csv(path)
+        began = time.perf_counter()
+        prepare(paths, folder / f"of-{count}", PreprocessConfig(min_frauds=0), today=date(2026, 1, 1))
+        seconds[count] = time.perf_counter() - began
+        print(f"   {count:,} objects of {TINY_ROWS} rows: {seconds[count]:.2f} s")
+    few, many = min(counts), max(counts)
+    growth, expected = seconds[many] / seconds[few], many / few
+    print(f"   {expected:g} times as many objects take {growth:.1f} times as long")
+    return [figure("preprocess.tiny_objects_growth", growth, "x", "growth in proportion", expected)]
 
 
 def _label(rows: int) -> str:

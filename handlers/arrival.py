@@ -1,5 +1,6 @@
 """S3 `Object Created` events, through SQS in batches: each object joins the open window of its model."""
 
+from dataclasses import asdict
 from typing import Any
 
 from handlers.runtime import Event, app, logger, metrics, process_batch
@@ -14,6 +15,6 @@ def handler(event: Event, context: Any) -> dict[str, Any]:
     things: list[Object] = []
     answer = process_batch(event["Records"], lambda record: things.append(object_created(record["body"])))
     taken = app().intake.arrive(things)
-    logger.info("arrivals", extra={"joined": taken.joined, "known": taken.known, "set_aside": taken.quarantined})
+    logger.info("arrivals", extra=asdict(taken))
     metrics.add_metric(name="ObjectsQuarantined", unit="Count", value=taken.quarantined)
     return answer

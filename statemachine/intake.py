@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from statemachine.core.model import Model
 from statemachine.core.policy import Policy
 from statemachine.core.run import Run, Transition, Trigger, queued
 from statemachine.core.states import State
-from statemachine.core.window import Object, Status, Window, admit, closing, judged
+from statemachine.core.window import Object, Status, Window, admit, closing, is_news, judged, rewritten
 from statemachine.ports import Clause, Key, Put
 from statemachine.store import ATTEMPTS, Store
 
@@ -24,11 +25,12 @@ NOWHERE = "-"  # the "model" of objects that belong to none
 
 @dataclass(frozen=True)
 class IngestResult:
-    """What became of a batch: joined, already known, set aside."""
+    """What became of a batch: joined, already known, set aside, ignored as side files of other programs."""
 
     joined: int = 0
     known: int = 0
     quarantined: int = 0
+    ignored: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,14 +57,16 @@ class Intake:
             if admission.marker:
                 markers.append((admission.model, thing))
             elif admission.reason:
-                aside.append((admission.model or NOWHERE, replace(thing, reason=admission.reason)))
+                status = Status.IGNORED if admission.ignored else Status.QUARANTINED
+                aside.append((admission.model or NOWHERE, replace(thing, reason=admission.reason, status=status)))
             else:
                 joining.setdefault(admission.model, []).append(thing)
         taken = [self._join_all(model, batch) for model, batch in joining.items()]
-        quarantined = sum(self._set_aside(model, thing) for model, thing in aside)
+        put = [thing.status for model, thing in aside if self._set_aside(model, thing)]
         for model, marker in markers:
             self._close_by(model, marker)
-        return IngestResult(sum(t.joined for t in taken), sum(t.known for t in taken), quarantined)
+        quarantined, ignored = put.count(Status.QUARANTINED), put.count(Status.IGNORED)
+        return IngestResult(sum(t.joined for t in taken), sum(t.known for t in taken), quarantined, ignored)
 
     def _join_all(self, model: str, things: Sequence[Object]) -> IngestResult:
         distinct = {thing.identity: thing for thing in things}
@@ -76,12 +80,16 @@ class Intake:
         """Objects of `batch` that were not known before: they are in the open epoch now, all or none."""
         left = list(batch)
         for attempt in range(ATTEMPTS * 4):
-            left = [thing for thing in left if self.object(model, thing.identity) is None]
+            known = {thing.identity: self.object(model, thing.identity) for thing in left}
+            self._rewrite(model, (rewritten(thing, known[thing.identity]) for thing in left))
+            left = [thing for thing in left if is_news(thing, known[thing.identity])]
             if not left:
                 return 0
             window, writer = self.window(model), self.new_id()
             grown = _grown(window, len(left), self.clock())
-            puts = [_put_object(model, replace(t, epoch=window.epoch, version=1), writer) for t in left]
+            versions = {identity: found.version + 1 if found else 1 for identity, found in known.items()}
+            joined = [replace(t, epoch=window.epoch, version=versions[t.identity]) for t in left]
+            puts = [_put_object(model, t, writer) for t in joined]
             try:
                 self.store.table.write(_put_window(grown, writer), *puts)
             except Conflict:
@@ -90,8 +98,15 @@ class Intake:
             return len(left)
         raise Conflict("the window was not changed meanwhile", f"{model}: {ATTEMPTS * 4} tries")
 
+    def _rewrite(self, model: str, things: Iterable[Object | None]) -> None:
+        for thing in things:
+            if thing is not None:
+                with suppress(Conflict):  # somebody else saw it too
+                    self.store.table.write(_put_object(model, thing, self.new_id()))
+
     def _known(self, model: str) -> set[str]:
-        return {thing.identity for thing in self.objects(model)}
+        """Identities that need not be looked at; what was overwritten may have returned."""
+        return {thing.identity for thing in self.objects(model) if thing.status is not Status.SUPERSEDED}
 
     def _close_by(self, model: str, marker: Object) -> None:
         """A success marker asks once a write of it, so by its sequencer; one that a night lists asks nothing."""
@@ -112,13 +127,12 @@ class Intake:
             return
         raise Conflict("the window was not changed meanwhile", f"{model}: {ATTEMPTS} tries")
 
-    def _set_aside(self, model: str, thing: Object) -> int:
-        aside = replace(thing, status=Status.QUARANTINED, version=1)
+    def _set_aside(self, model: str, thing: Object) -> bool:
         try:
-            self.store.table.write(_put_object(model, aside, self.new_id()))
+            self.store.table.write(_put_object(model, replace(thing, version=1), self.new_id()))
         except Conflict:
-            return 0
-        return 1
+            return False
+        return True
 
     # -- closing ------------------------------------------------------------------------------------------------
 

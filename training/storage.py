@@ -5,19 +5,25 @@ anything else is a local path. What is not there raises `FileNotFoundError`; fai
 vendor raised, so "not there" is never confused with "could not look".
 """
 
+import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
 
 ABSENT_CODES = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NoSuchVersion", "NotFound"})
 TAKEN_CODES = frozenset({"412", "PreconditionFailed", "409", "ConditionalRequestConflict"})
+PIECE = 1 << 20
+READS = 3  # of one object, if the connection breaks in the middle of its body
 
 
 def join(uri: str, *parts: str) -> str:
@@ -109,6 +115,45 @@ def download(uri: str, path: str | Path, version_id: str | None = None) -> Path:
     return target
 
 
+@dataclass(frozen=True)
+class Fetched:
+    """One object's bytes as they were read, in the local file `path`; `sha256` is of these bytes."""
+
+    path: Path
+    etag: str
+    version_id: str
+    sha256: str
+
+
+def fetch(uri: str, path: str | Path, version_id: str | None = None, etag: str = "") -> Fetched:
+    """Exactly that version, or that content, of one S3 object as a local file, by one GetObject.
+
+    Raises:
+        ClientError: S3 says no, among others 412 if the object's etag is another by now.
+    """
+    bucket, key = split(uri)
+    asked = _version(version_id) | ({"IfMatch": f'"{etag}"'} if etag else {})
+    for _ in range(READS - 1):
+        with suppress(IncompleteReadError, ReadTimeoutError, ResponseStreamingError):
+            return _read(_s3().get_object(Bucket=bucket, Key=key, **asked), Path(path))
+    return _read(_s3().get_object(Bucket=bucket, Key=key, **asked), Path(path))
+
+
+def _read(answer: dict[str, Any], path: Path) -> Fetched:
+    digest = hashlib.sha256()
+    with path.open("wb") as file:
+        for piece in answer["Body"].iter_chunks(PIECE):
+            digest.update(piece)
+            file.write(piece)
+    return Fetched(path, answer["ETag"].strip('"'), answer.get("VersionId") or "", digest.hexdigest())
+
+
+def touch(uri: str, version_id: str | None = None) -> None:
+    """Reads at most one byte of one S3 object: may we, and is it there? Raises `ClientError`."""
+    bucket, key = split(uri)
+    _s3().get_object(Bucket=bucket, Key=key, Range="bytes=0-0", **_version(version_id))["Body"].close()
+
+
 def upload(path: str | Path, uri: str) -> None:
     """One local file as a file or object."""
     if is_s3(uri):
@@ -123,13 +168,21 @@ def download_folder(uri: str, path: str | Path) -> Path:
 
     Raises:
         FileNotFoundError: nothing lies below `uri`.
+        ValueError: a name below it would lead out of the folder, or to a file that another name has too.
     """
     sources = list_uris(uri)
     if not sources:
         raise FileNotFoundError(f"nothing lies under {uri}")
-    for source in sources:
-        download(source, Path(path) / source.removeprefix(uri.rstrip("/") + "/"))
+    names = {source: _inside(source.removeprefix(uri.rstrip("/") + "/"), source) for source in sources}
+    for source, name in names.items():
+        download(source, Path(path) / name)
     return Path(path)
+
+
+def _inside(name: str, uri: str) -> str:
+    if {"", ".", ".."} & set(name.split("/")) or "\0" in name:
+        raise ValueError(f"{uri} is no name for a file in a folder: it has an empty, '.' or '..' segment")
+    return name
 
 
 def upload_folder(path: str | Path, uri: str, *, last: str = "MANIFEST.json") -> None:

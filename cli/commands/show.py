@@ -36,6 +36,9 @@ def _parts(run: Run, story: RunSummary) -> Iterator[RenderableType]:
         yield table(
             f"The {len(story.objects)} objects that it brought in", ["object", "status", "why"], _objects(story)
         )
+    corrected, repeated = (run.metrics.get(name, 0) for name in ("corrected", "duplicates"))
+    if corrected or repeated:
+        yield Text(f"\nDelivered again: {corrected:,.0f} rows were corrected, {repeated:,.0f} repeated.")
     yield Text.from_markup("\n[bold]Next[/] ") + Text(story.following)
     for what, where in story.links.items():
         yield Text.from_markup(f"[dim]{what:<10}[/] ") + Text(where, style="dim")

@@ -19,6 +19,8 @@ def manifest(run: Run, objects: Iterable[Object]) -> bytes:
             "version_id": thing.version_id,
             "size": thing.size,
             "new": thing.status is Status.PENDING,
+            "epoch": thing.epoch,
+            "arrived_at": thing.arrived_at,
         }
         for thing in data_set(objects, run.epoch)
     ]

@@ -12,15 +12,21 @@ from enum import Enum
 from statemachine.core.policy import IntakePolicy, Policy
 from statemachine.core.run import Trigger
 
+SIDE_FILES = ("._COPYING_", ".crc", "_$folder$")
+
 
 class Status(Enum):
-    """PENDING until a run has checked it; QUARANTINED and SUPERSEDED (overwritten) teach no more; MARKER never did."""
+    """PENDING until a run has checked it; QUARANTINED and SUPERSEDED (overwritten) teach no more.
+
+    MARKER and IGNORED (another program's side file) never did.
+    """
 
     PENDING = "PENDING"
     ACCEPTED = "ACCEPTED"
     QUARANTINED = "QUARANTINED"
     SUPERSEDED = "SUPERSEDED"
     MARKER = "MARKER"
+    IGNORED = "IGNORED"
 
     @property
     def teaches(self) -> bool:
@@ -81,11 +87,15 @@ def closing(window: Window, policy: IntakePolicy, now: float) -> Trigger | None:
 
 @dataclass(frozen=True)
 class Admission:
-    """What becomes of an arriving object: the model whose window it joins, or the reason why it is set aside."""
+    """What becomes of an arriving object: the model whose window it joins, or the reason why it is set aside.
+
+    `ignored` if it was never meant to be data: then nobody is alarmed.
+    """
 
     model: str
     reason: str = ""
     marker: bool = False
+    ignored: bool = False
 
 
 def admit(thing: Object, bucket: str, policies: Mapping[str, Policy]) -> Admission:
@@ -97,6 +107,10 @@ def admit(thing: Object, bucket: str, policies: Mapping[str, Policy]) -> Admissi
         return Admission("", f"no model has a prefix of {thing.key!r}")
     if ".." in thing.key.split("/"):
         return Admission(policy.model, "the key has a '..' segment")
+    hidden = side_file(thing.key, policy.prefix, policy.intake.success_marker)
+    if hidden:
+        said = f"{hidden!r} in the key: a side file of Spark, Hive, Databricks or the like, never data"
+        return Admission(policy.model, said, ignored=True)
     if thing.key.rsplit("/", 1)[-1] == policy.intake.success_marker:
         return Admission(policy.model, marker=True)
     if thing.key.endswith("/"):
@@ -108,6 +122,41 @@ def admit(thing: Object, bucket: str, policies: Mapping[str, Policy]) -> Admissi
             policy.model, f"{thing.size} bytes, more than max_object_bytes = {policy.intake.max_object_bytes}"
         )
     return Admission(policy.model)
+
+
+def side_file(key: str, prefix: str, marker: str = "") -> str:
+    """The part of a key below `prefix` by which it is no data but another program's side file; "" if it is data.
+
+    The rule is Spark's own for what it does not read (`HadoopFSUtils.shouldFilterOutPathName`): names that begin with
+    `.`, or with `_` unless they hold a `=` (a partition), or end in `._COPYING_`. Checksums and EMR's folder markers
+    are added. A name that is all of `marker` is no side file, unless it lies in a hidden folder.
+    """
+    names = key.split("/")[prefix.count("/") + (0 if prefix.endswith("/") or not prefix else 1) :]
+    if names and names[-1] == marker:
+        names.pop()
+    return next((name for name in names if _hidden(name)), "")
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or (name.startswith("_") and "=" not in name) or name.endswith(SIDE_FILES)
+
+
+def is_news(thing: Object, known: Object | None) -> bool:
+    """An arriving object is not on record yet, or was overwritten and has returned under its key."""
+    return known is None or (known.status is Status.SUPERSEDED and later(thing, known))
+
+
+def rewritten(thing: Object, known: Object | None) -> Object | None:
+    """What is on record, as the newest write of its key, if content that still teaches was written once more."""
+    if known is None or not known.status.teaches or not later(thing, known):
+        return None
+    return replace(
+        known,
+        version_id=thing.version_id,
+        sequencer=thing.sequencer,
+        arrived_at=thing.arrived_at,
+        version=known.version + 1,
+    )
 
 
 def data_set(objects: Iterable[Object], epoch: int) -> tuple[Object, ...]:

@@ -1,8 +1,11 @@
 from dataclasses import replace
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
 from cli.commands.run_summary import tell, visits
+from cli.commands.show import render
 from statemachine.contracts.stage import Stage
 from statemachine.core.model import Hold, Model, Release
 from statemachine.core.policy import Policy, StagePolicy
@@ -111,3 +114,12 @@ def test_links_lead_to_kfp_and_to_the_files():
     links = story(replace(RUN, kfp_id="1234", trigger=Trigger("nightly", "2026"))).links
     assert links["KFP run"] == "https://kfp.example/#/runs/details/1234"
     assert links["files"] == "s3://artifacts/runs/fraud-2/"
+
+
+def test_corrections_are_shown():
+    """How many rows a later delivery replaced, if any."""
+    metrics = {"corrected": 40.0, "duplicates": 5330.0}
+    for run, told in [(replace(RUN, metrics=metrics), True), (RUN, False)]:
+        screen = Console(width=120, record=True, file=StringIO())
+        screen.print(render(run, story(run)))
+        assert ("Delivered again: 40 rows were corrected, 5,330 repeated." in screen.export_text()) is told

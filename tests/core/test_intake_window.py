@@ -8,7 +8,19 @@ from hypothesis import strategies as st
 
 from statemachine.core.policy import IntakePolicy, Policy
 from statemachine.core.run import Trigger
-from statemachine.core.window import Object, Status, Window, admit, closing, data_set, judged, later
+from statemachine.core.window import (
+    Object,
+    Status,
+    Window,
+    admit,
+    closing,
+    data_set,
+    is_news,
+    judged,
+    later,
+    rewritten,
+    side_file,
+)
 
 POLICY = IntakePolicy(quiet_period=300, max_wait=1800, max_objects=5, max_object_bytes=100)
 POLICIES = {
@@ -73,6 +85,75 @@ def test_each_key_is_taken_or_set_aside_with_a_reason(
 def test_a_marker_closes_and_teaches_nothing(key: str) -> None:
     """It may be empty."""
     assert admit(Object("data", key, "e"), "data", POLICIES).marker
+
+
+SIDE_FILES = [
+    ("_temporary/0/_temporary/attempt_202611/part-0000.csv", "_temporary"),
+    ("_temporary/0/part-0000.csv", "_temporary"),
+    ("dt=2026-11-27/_temporary/part-0000.csv", "_temporary"),
+    ("_started_8541", "_started_8541"),
+    ("_committed_8541", "_committed_8541"),
+    ("_delta_log/00000000000000000000.json", "_delta_log"),
+    ("_metadata", "_metadata"),
+    (".hive-staging_hive_2026-11-27/x.csv", ".hive-staging_hive_2026-11-27"),
+    (".part-0000.csv.crc", ".part-0000.csv.crc"),
+    ("part-0000.csv.crc", "part-0000.csv.crc"),
+    (".hidden", ".hidden"),
+    ("part-0000.csv._COPYING_", "part-0000.csv._COPYING_"),
+    ("2026_$folder$", "2026_$folder$"),
+    ("_temporary/_SUCCESS", "_temporary"),
+    ("dt=2026-11-27/part-0000.csv", ""),
+    ("_dt=2026-11-27/part-0000.csv", ""),
+    ("a_b.csv", ""),
+    ("a.b_/c.csv", ""),
+]
+
+
+@pytest.mark.parametrize(("name", "hidden"), SIDE_FILES)
+def test_side_files_are_ignored_by_rule(name: str, hidden: str) -> None:
+    """Spark's own rule for what it does not read (HadoopFSUtils.shouldFilterOutPathName, Spark 3.5).
+
+    "We filter follow paths: 1. everything that starts with _ and ., except _common_metadata and _metadata … 2.
+    everything that ends with `._COPYING_`": `(pathName.startsWith("_") && !pathName.contains("=")) || …`. The summary
+    files are kept there for Parquet's sake and hold no rows, so here they are ignored too.
+    """
+    admission = admit(Object("data", f"data/fraud/{name}", "e", size=10), "data", POLICIES)
+    assert (admission.ignored, admission.marker) == (bool(hidden), False)
+    assert repr(hidden) in admission.reason if hidden else admission.reason == ""
+
+
+def test_only_what_lies_below_the_prefix_can_be_hidden() -> None:
+    """The prefix itself is the user's choice, whether it ends in a slash or amid a name."""
+    for prefix, key, hidden in [
+        ("_raw/.in/", "_raw/.in/a.csv", ""),
+        ("_raw/.in/", "_raw/.in/_tmp/a.csv", "_tmp"),
+        ("data/_fraud", "data/_fraud_2026/a.csv", ""),
+        ("data/_fraud", "data/_fraud_2026/_tmp", "_tmp"),
+        ("", "_tmp/a.csv", "_tmp"),
+    ]:
+        assert side_file(key, prefix) == hidden
+
+
+def test_content_that_was_overwritten_and_returns_is_news() -> None:
+    """A, B, A: known content is not news, nor is a late event of its first write; a later write of it is."""
+    first = thing(etag="a", sequencer="1", version=3, status=Status.SUPERSEDED)
+    assert is_news(thing(etag="b", sequencer="2"), None)
+    assert is_news(thing(etag="a", sequencer="3"), first)
+    assert not is_news(thing(etag="a", sequencer="1"), first)
+    for status in (Status.PENDING, Status.ACCEPTED, Status.QUARANTINED, Status.IGNORED):
+        assert not is_news(thing(etag="a", sequencer="3"), replace(first, status=status))
+
+
+def test_content_that_is_written_again_is_the_newest_write_from_then_on() -> None:
+    """A, B, A before a run has seen B: the data set holds A. What is set aside stays so."""
+    first = thing(etag="a", sequencer="1", version=3, status=Status.ACCEPTED, epoch=1)
+    other = thing(etag="b", sequencer="2", epoch=2)
+    again = rewritten(thing(etag="a", sequencer="3", version_id="v3"), first)
+    assert again == replace(first, sequencer="3", version_id="v3", version=4)
+    assert data_set([first, other], 2) == (other,)
+    assert data_set([again, other], 2) == (again,)
+    assert rewritten(thing(etag="a", sequencer="1"), first) is None
+    assert rewritten(thing(etag="a", sequencer="3"), replace(first, status=Status.QUARANTINED)) is None
 
 
 def test_an_object_is_its_bucket_key_and_etag() -> None:

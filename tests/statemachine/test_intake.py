@@ -383,6 +383,63 @@ def test_a_file_that_was_overwritten_is_superseded_and_says_by_what() -> None:
     assert b'"old"' not in manifest
 
 
+@pytest.mark.parametrize("listed", [False, True])
+def test_content_that_returns_under_its_key_is_learned_from(listed: bool) -> None:
+    """A, B, A over three runs, told by events or by a night's listing: the third run brings A in as new."""
+    world = World()
+
+    def write(etag: str, sequencer: str, run_id: str) -> dict[str, tuple[int, str]]:
+        world.now += 10_000
+        thing = world.object("data/fraud/a.csv", etag=etag, sequencer="" if listed else sequencer)
+        assert world.intake.arrive([thing]).joined == 1
+        assert world.intake.arrive([thing]).joined == 0
+        world.until_rest(run_id)
+        return {t.etag: (t.epoch, t.status.value) for t in world.intake.objects("fraud")}
+
+    assert write("A", "01", "fraud-1") == {"A": (1, "ACCEPTED")}
+    assert write("B", "02", "fraud-2") == {"A": (1, "SUPERSEDED"), "B": (2, "ACCEPTED")}
+    assert write("A", "03", "fraud-3") == {"A": (3, "ACCEPTED"), "B": (2, "SUPERSEDED")}
+    (entry,) = json.loads(world.files.bodies["s3://artifacts/runs/fraud-3/manifest.json"])["objects"]
+    assert (entry["etag"], entry["new"], entry["epoch"]) == ("A", True, 3)
+
+
+def test_content_that_returns_in_a_long_listing_is_learned_from() -> None:
+    """More objects than a transaction takes: what was overwritten is still looked at."""
+    world = World()
+    world.intake.arrive([world.object("data/fraud/a.csv", etag="A", sequencer="01")])
+    world.until_rest("fraud-1")
+    world.intake.arrive([world.object("data/fraud/a.csv", etag="B", sequencer="02")])
+    world.until_rest("fraud-2")
+    world.now += 10_000
+    many = [world.object(f"data/fraud/{number}.csv", sequencer="") for number in range(BATCH + 5)]
+    back = world.object("data/fraud/a.csv", etag="A", sequencer="")
+    assert world.intake.arrive([*many, back]).joined == BATCH + 6
+
+
+def test_content_that_returns_before_the_run_joins_nothing_but_is_the_newest() -> None:
+    """A learned from, B arrives, A again before B's run: the run learns from A; the window counts one object."""
+    world = World()
+    world.intake.arrive([world.object("data/fraud/a.csv", etag="A", sequencer="01")])
+    world.until_rest("fraud-1")
+    world.intake.arrive([world.object("data/fraud/a.csv", etag="B", sequencer="02")])
+    taken = world.intake.arrive([world.object("data/fraud/a.csv", etag="A", sequencer="03")])
+    assert (taken.joined, world.intake.window("fraud").count) == (0, 1)
+    world.until_rest("fraud-2")
+    assert {t.etag: t.status.value for t in world.intake.objects("fraud")} == {"A": "ACCEPTED", "B": "SUPERSEDED"}
+
+
+def test_side_files_are_on_record_as_ignored_and_alarm_nobody() -> None:
+    """Spark's `_temporary/` and its like join no window, close none, and are not quarantined."""
+    world = World()
+    names = ("_temporary/0/part-0.csv", "_started_1", "_committed_1", ".part-0.csv.crc", "_temporary/_SUCCESS")
+    taken = world.intake.arrive([world.object(f"data/fraud/{name}") for name in names])
+    assert (taken.joined, taken.quarantined, taken.ignored) == (0, 0, 5)
+    assert {status for _, status in on_record(world).values()} == {"IGNORED"}
+    assert all("a side file of Spark" in thing.reason for thing in world.intake.objects("fraud"))
+    window = world.intake.window("fraud")
+    assert (window.count, window.asked) == (0, None)
+
+
 def test_a_quarantined_object_that_is_released_is_in_the_next_run() -> None:
     """It joins the open window, so it needs no other arrival; releasing what is not quarantined is refused."""
     world = World()

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from training.data import parser, validation
-from training.data.checks import Limits
+from training.data.checks import Limits, Problem
 from training.data.file_reader import Unreadable
 from training.synthetic import generate
 
@@ -236,3 +236,11 @@ def test_quotes_around_everything(tmp_path, style):
 def test_windows_line_ends_and_a_byte_order_mark(tmp_path):
     """Exports from other systems are read."""
     assert judged(tmp_path, b"\xef\xbb\xbf" + lines(GOOD).replace("\n", "\r\n").encode()) == []
+
+
+def test_what_a_file_says_is_cut_and_printable():
+    """Control characters, escape sequences and lone surrogates reach no terminal and no report; the rest stays."""
+    told = Problem(3, "\x1b[31mred\x01", "a" * 400, "ü\udc80\n").cut(20)
+    assert told == Problem(3, "\\x1b[31mred\\x01", "a" * 19 + "…", "ü\\udc80\\n")
+    assert Problem(1, "Amount", "n/a", "dollars").cut(20) == Problem(1, "Amount", "n/a", "dollars")
+    assert len(Problem(1, "\x01" * 99, "", "").cut(10).column) == 10

@@ -250,6 +250,14 @@ def test_unknown_settings_are_permanent_failures():
         split.boundaries(pl.Series([0, 1]), "random", 0.7, 0.15, 30)
 
 
+@pytest.mark.parametrize(("name", "value"), [("max_downloads", 0), ("max_unpack_ratio", -1), ("max_problems", "20")])
+def test_limits_that_nothing_can_keep_are_permanent_failures(name, value):
+    """It is the configuration's fault and not the data's: 0 downloads would hang, a text cannot be compared."""
+    with pytest.raises(Permanent, match=f"{name} = {value!r}: a limit is a number above 0"):
+        configured({name: value})
+    assert configured({"max_scratch_bytes": 0, "conversion_memory_bytes": 0}) == PreprocessConfig()
+
+
 @pytest.mark.skipif(not REAL.exists(), reason=f"{REAL} is not here: the 5,000 real rows")
 def test_the_real_rows_go_through(tmp_path):
     """5,000 rows of the real file are all read as what they say; one user's 13 frauds in one month cannot be split."""

@@ -2,6 +2,7 @@
 
 import json
 from datetime import date
+from pathlib import Path
 
 import boto3
 import polars as pl
@@ -11,12 +12,14 @@ from moto import mock_aws
 from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import StageRequest
 from training import integrity, storage
-from training.data import file_reader
+from training.data import conversion
+from training.data.collection import write_manifest
 from training.data.preprocess import preprocess
 from training.outcome import Refused
 from training.synthetic import slices
 
 TODAY = date(2026, 1, 1)
+CASES = Path(__file__).parents[1] / "cases/data"
 RUN = "s3://artifacts/runs/fraud-1"
 
 
@@ -81,6 +84,18 @@ def test_the_bad_object_is_quarantined_alone(s3, parts):
     assert entry["problems"][1] | {"expected": ""} == {"row": 1, "column": "Amount", "found": "n/a", "expected": ""}
 
 
+def test_labels_that_come_later_are_counted(s3):
+    """The same transactions again, 40 of them reported as fraud by now: the report says so, the later labels count."""
+    first, later = ((CASES / f"labels_{name}.csv").read_bytes() for name in ("first", "later"))
+    order = ordered(landed(s3, "z-first.csv", first, new=False), landed(s3, "a-later.csv", later))
+    order.parameters.update(min_rows=100, label_maturity_days=1)
+    result = preprocess(order, TODAY)
+    for told in (result.details, result.metrics):
+        assert (told["corrected"], told["duplicates"]) == (40, 533)
+    assert result.metrics["rows"] == 573
+    assert sum(part["frauds"] for part in result.details["splits"].values()) >= 45  # 10 by the first labels
+
+
 def test_nothing_new_is_refused_with_the_evidence(s3, parts):
     """Old objects are good, the only new one is bad: refused, and objects.json is there all the same."""
     order = ordered(landed(s3, "old.csv", parts[0], new=False), landed(s3, "new.csv", b"nonsense"))
@@ -94,7 +109,8 @@ def test_nothing_new_is_refused_with_the_evidence(s3, parts):
 def test_a_run_without_new_objects_learns_again(s3, parts):
     """The night, or a person, may ask for a run over what there is; with nothing at all it is refused."""
     result = preprocess(ordered(landed(s3, "old.csv", parts[0], new=False)), TODAY)
-    assert result.details | {"splits": None} == {"accepted": 0, "quarantined": 0, "splits": None}
+    told = {"accepted": 0, "quarantined": 0, "corrected": 0, "duplicates": 0, "splits": None}
+    assert result.details | {"splits": None} == told
     with pytest.raises(Refused, match="nothing new was accepted"):
         preprocess(ordered(), TODAY)
 
@@ -105,11 +121,8 @@ def test_an_old_object_is_not_read_again(s3, parts, monkeypatch):
     first = preprocess(ordered(old), TODAY)
     s3.delete_object(Bucket="data", Key="old.csv")
     opened = []
-    monkeypatch.setattr(
-        file_reader,
-        "open_raw",
-        lambda path, scratch, real=file_reader.open_raw: opened.append(path) or real(path, scratch),
-    )
+    real = conversion.Converter.convert
+    monkeypatch.setattr(conversion.Converter, "convert", lambda *given: opened.append(given[1]) or real(*given))
     both = [old | {"new": False}, landed(s3, "night.csv", parts[1])]
     second = preprocess(ordered(*both, launch="ba9876543210"), TODAY)
     assert len(opened) == 1
@@ -162,3 +175,14 @@ def test_drift_is_of_the_new_rows_against_the_champion(s3, parts):
     assert {name: value for name, value in shifted.items() if name != "amount"} == {
         name: value for name, value in calm.items() if name != "amount"
     }
+
+
+def test_a_prefix_is_collected_without_side_files(s3, parts):
+    """What no controller has kept is listed by the same rule; when each object came goes along."""
+    landed(s3, "in/part-0000.csv", parts[0])
+    for name in ("_temporary/0/part-0000.csv", "_committed_1", ".part-0000.csv.crc", "_SUCCESS"):
+        s3.put_object(Bucket="data", Key=f"in/{name}", Body=b"x")
+    uri = write_manifest("nightly", "fraud", "0123456789ab", "s3://data/in/", "s3://artifacts")
+    (entry,) = storage.read_json(uri)["objects"]
+    assert entry["key"] == "in/part-0000.csv"
+    assert entry["arrived_at"] > 1.7e9

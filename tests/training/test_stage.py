@@ -196,3 +196,32 @@ def test_the_manifest_stands_for_a_folder(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "x").write_text("x")
     assert stage.sha256_of(str(tmp_path / "folder")) == ""
+
+
+def test_a_panic_of_native_code_leaves_its_reason(run, order):
+    """polars' PanicException is a BaseException: without a report the run would say nothing about it."""
+
+    class PanicException(BaseException):
+        pass
+
+    def work(told):
+        raise PanicException("assertion failed: offset + length <= self.length")
+
+    with pytest.raises(PanicException):
+        run(work)
+    report = report_of(order)
+    assert (report.outcome, report.permanent) == (Outcome.FAILED, False)
+    assert report.reason == "PanicException: assertion failed: offset + length <= self.length"
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
+def test_who_ends_the_process_is_not_held_up(run, order, end):
+    """An order to stop is no result."""
+
+    def work(told):
+        raise end
+
+    with pytest.raises(end):
+        run(work)
+    with pytest.raises(FileNotFoundError):
+        report_of(order)

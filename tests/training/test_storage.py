@@ -1,7 +1,11 @@
 """One API over S3 and local folders; what is absent is told from what failed; manifests notice any change."""
 
+import io
+
 import boto3
 import pytest
+from botocore.exceptions import ClientError, IncompleteReadError
+from botocore.response import StreamingBody
 from moto import mock_aws
 
 from training import integrity, storage
@@ -63,6 +67,73 @@ def test_a_folder_travels_whole(root, tmp_path):
     storage.upload_folder(folder, f"{root}/there")
     back = storage.download_folder(f"{root}/there", tmp_path / "back")
     assert set(integrity.verify_manifest(back)) == {"aa", "zz/weights"}
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "a/../../b", "a//b", "/etc/passwd", "./a", ".."])
+def test_a_name_that_leads_out_of_the_folder_is_refused(monkeypatch, tmp_path, name):
+    """S3 takes any key; a folder on disk does not. Nothing is written, not even the good files."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with mock_aws():
+        client = boto3.client("s3")
+        client.create_bucket(Bucket="bucket")
+        for key in ("root/good", f"root/{name}"):
+            client.put_object(Bucket="bucket", Key=key, Body=b"x")
+        with pytest.raises(ValueError, match="no name for a file in a folder"):
+            storage.download_folder("s3://bucket/root", tmp_path / "inside")
+        assert list(tmp_path.rglob("*")) == []
+
+
+class Breaking:
+    """S3 whose first answers break in the middle of the body."""
+
+    def __init__(self, client, times: int) -> None:
+        self.client, self.times = client, times
+
+    def get_object(self, **asked):
+        answer = self.client.get_object(**asked)
+        if self.times:
+            self.times -= 1
+            short = StreamingBody(io.BytesIO(answer["Body"].read()[:2]), content_length=answer["ContentLength"])
+            return answer | {"Body": short}
+        return answer
+
+
+@pytest.fixture
+def versions(monkeypatch):
+    """A bucket with two versions of `k`: the client, and the version ids."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with mock_aws():
+        client = boto3.client("s3")
+        client.create_bucket(Bucket="bucket")
+        client.put_bucket_versioning(Bucket="bucket", VersioningConfiguration={"Status": "Enabled"})
+        yield client, [client.put_object(Bucket="bucket", Key="k", Body=body) for body in (b"one", b"two")]
+
+
+def test_bytes_are_fetched_by_version_or_by_etag(versions, tmp_path):
+    """What was read is said: etag, version and digest. Another content than the etag's is refused by S3 itself."""
+    _, (first, second) = versions
+    etags = [put["ETag"].strip('"') for put in (first, second)]
+    found = storage.fetch("s3://bucket/k", tmp_path / "k", first["VersionId"], etags[0])
+    assert (found.path.read_bytes(), found.etag, found.version_id) == (b"one", etags[0], first["VersionId"])
+    assert found.sha256 == integrity.sha256_bytes(b"one")
+    assert storage.fetch("s3://bucket/k", tmp_path / "k", "", etags[1]).path.read_bytes() == b"two"
+    with pytest.raises(ClientError, match="PreconditionFailed"):
+        storage.fetch("s3://bucket/k", tmp_path / "k", "", etags[0])
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_a_body_that_breaks_off_is_read_again(versions, tmp_path, monkeypatch, times):
+    """A few times; then it is an outage, which says nothing about the object."""
+    client, _ = versions
+    breaking = Breaking(client, times)
+    monkeypatch.setattr(storage, "_s3", lambda: breaking)
+    if times < storage.READS:
+        assert storage.fetch("s3://bucket/k", tmp_path / "k").path.read_bytes() == b"two"
+    else:
+        with pytest.raises(IncompleteReadError):
+            storage.fetch("s3://bucket/k", tmp_path / "k")
 
 
 def test_the_manifest_is_uploaded_last(tmp_path, monkeypatch):

@@ -31,12 +31,21 @@ class Problem:
         """As it stands in `objects.json`."""
         return asdict(self)
 
+    def cut(self, length: int) -> "Problem":
+        """The same with texts of at most `length` printable characters: a file's own text stands in them."""
+        return Problem(self.row, *(_cut(text, length) for text in (self.column, self.found, self.expected)))
+
     def sentence(self) -> str:
         """As a person reads it."""
         place = f"row {self.row}" if self.row else "the file"
         return (
             f"{place}{f', column {self.column}' if self.column else ''}: found {self.found}, expected {self.expected}"
         )
+
+
+def _cut(text: str, length: int) -> str:
+    text = "".join(one if one.isprintable() else repr(one)[1:-1] for one in text[: length + 1])
+    return text if len(text) <= length else f"{text[: max(0, length - 1)]}…"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import boto3
 
+from statemachine.core.window import side_file
 from training import storage
 from training.outcome import Permanent
 
@@ -9,7 +10,7 @@ FORMAT = 1
 
 
 def write_manifest(run_id: str, model: str, launch_id: str, data_uri: str, output_uri: str) -> str:
-    """Write `manifest.json` for everything under `data_uri` (s3://…), each object being new; returns its URI.
+    """Write `manifest.json` for everything under `data_uri` (s3://…) but side files, each being new; returns its URI.
 
     Raises:
         Permanent: `data_uri` is not in S3, or nothing lies under it.
@@ -26,10 +27,11 @@ def write_manifest(run_id: str, model: str, launch_id: str, data_uri: str, outpu
             "version_id": "",
             "size": entry["Size"],
             "new": True,
+            "arrived_at": entry["LastModified"].timestamp(),
         }
         for page in pages
         for entry in page.get("Contents", [])
-        if entry["Size"]
+        if entry["Size"] and not side_file(entry["Key"], prefix)
     ]
     if not objects:
         raise Permanent(f"nothing lies under {data_uri}")

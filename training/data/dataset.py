@@ -1,14 +1,14 @@
 """The data set's rows: all accepted objects sorted by time, split, coded as a graph's nodes, and featurised."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
 
-from training.data import checks, schema, split
+from training.data import schema, split
+from training.data.corrections import Again, newest
+from training.data.judging import Verdict, scan
 from training.data.schema import FeatureSchema
-from training.data.validation import ValidationResult, scan
 
 KEYS = ("time", "card", "merchant", "card_key", "merchant_key", "label", "split")
 SOURCE = ("cents", "channel", "state", "zip", "mcc", "errors")  # what row features are made of, besides the time
@@ -16,24 +16,14 @@ CLEAN = ("time", "card_key", "merchant_key", *SOURCE, "label")
 UNKNOWN_LABEL = -1
 
 
-def gathered(clean: Sequence[Path], verdicts: Sequence[ValidationResult]) -> pl.DataFrame:
-    """The clean rows of all objects, sorted by time; rows of one minute stay in the order they came in."""
-    frame = scan(list(clean)) if not overlap(verdicts) else _once(clean)
-    rows = frame.select(CLEAN).with_columns(pl.col("state").cast(pl.Categorical)).collect(engine="streaming")
-    return rows if rows["time"].is_sorted() else rows.sort("time", maintain_order=True)
+def gathered(clean: Sequence[Path], verdicts: Sequence[Verdict]) -> tuple[pl.DataFrame, Again]:
+    """The clean rows of all objects, sorted by time, each transaction once; rows of one minute stay in their order.
 
-
-def overlap(verdicts: Sequence[ValidationResult]) -> bool:
-    """Whether two objects cover the same time, so that one may repeat rows of another."""
-    spans = sorted((verdict.first, verdict.last) for verdict in verdicts)
-    return any(later[0] <= earlier[1] for earlier, later in pairwise(spans))
-
-
-def _once(clean: Sequence[Path]) -> pl.LazyFrame:
-    """Rows that an earlier object has already brought are left out: a file delivered again under another name, say."""
-    parts = [scan([path]).with_columns(object=pl.lit(number, dtype=pl.Int32)) for number, path in enumerate(clean)]
-    rows = pl.concat(parts).with_columns(identity=checks.identity())
-    return rows.filter(pl.col("object") == pl.col("object").min().over("identity"))
+    The objects come in the order of their delivery: of a transaction that several hold, the newest delivery counts.
+    """
+    frame = scan(list(clean)).select(CLEAN).with_columns(pl.col("state").cast(pl.Categorical))
+    rows, again = newest(frame.collect(engine="streaming"), verdicts)
+    return rows if rows["time"].is_sorted() else rows.sort("time", maintain_order=True), again
 
 
 def parted(rows: pl.DataFrame, bounds: split.Boundaries) -> pl.LazyFrame:

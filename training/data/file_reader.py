@@ -1,28 +1,29 @@
 """One raw file, whatever it is: CSV, gzipped CSV or Parquet, recognised by its contents and never by its name."""
 
-import gzip
-import shutil
-import zlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
-from training.data.checks import Problem
+from training.data.bounds import Bounds
 from training.data.parser import RAW_SCHEMA
+from training.data.unpacking import GZIP, Unreadable, unpack
 
-GZIP, PARQUET = b"\x1f\x8b", b"PAR1"
+PARQUET = b"PAR1"
+FOREIGN = {
+    b"PK\x03\x04": "a zip archive",
+    b"BZh": "a bzip2 file",
+    b"\xfd7zX": "an xz file",
+    b"\x28\xb5\x2f\xfd": "a zstd file",
+    b"ORC": "an ORC file",
+    b"Obj\x01": "an Avro file",
+}
 HEADER_BYTES = 65_536
+ROW_BYTES = 40  # what one row takes at least, once it is unpacked
 REQUIRED = tuple(RAW_SCHEMA)
 
-
-class Unreadable(Exception):
-    """The file as a whole, or a row of it, cannot be read; says which and what was expected."""
-
-    def __init__(self, row: int, column: str, found: str, expected: str) -> None:
-        self.problem = Problem(row, column, found, expected)
-        super().__init__(str(self.problem))
+__all__ = ["RawFile", "Unreadable", "explain", "open_raw"]
 
 
 @dataclass(frozen=True)
@@ -36,47 +37,48 @@ class RawFile:
     typed: pl.LazyFrame
     text: pl.LazyFrame
     missing: tuple[str, ...] = ()
+    parquet: bool = False
 
 
-def open_raw(path: Path, scratch: Path) -> RawFile:
+def open_raw(path: Path, scratch: Path, bounds: Bounds | None = None) -> RawFile:
     """The file behind `path`; a gzipped one is unpacked into `scratch` first, since polars would unpack it into memory.
 
     Raises:
-        Unreadable: it is empty, cut short, not text in UTF-8, or has none of our columns.
+        Unreadable: it is empty, cut short, not text in UTF-8, has none of our columns, or unpacks beyond `bounds`.
     """
     with path.open("rb") as file:
         magic = file.read(4)
     if not magic:
         raise Unreadable(0, "", "an empty file", "a header and rows")
     if magic[:2] == GZIP:
-        return open_raw(_unpacked(path, scratch), scratch)
-    return _parquet(path) if magic == PARQUET else _csv(path)
+        path = unpack(path, scratch, bounds or Bounds())
+        with path.open("rb") as file:
+            magic = file.read(4)
+    foreign = next((words for start, words in FOREIGN.items() if magic.startswith(start)), None)
+    if foreign:
+        raise Unreadable(0, "", foreign, "CSV, gzipped CSV or Parquet")
+    return _parquet(path, bounds or Bounds()) if magic == PARQUET else _csv(path)
 
 
-def _unpacked(path: Path, scratch: Path) -> Path:
-    target = scratch / f"{path.name}.unpacked"
-    try:
-        with gzip.open(path) as packed, target.open("wb") as plain:
-            shutil.copyfileobj(packed, plain, 1 << 20)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise Unreadable(
-            0, "", f"broken gzip after {target.stat().st_size} bytes: {error}", "a complete gzip file"
-        ) from error
-    return target
-
-
-def _parquet(path: Path) -> RawFile:
+def _parquet(path: Path, bounds: Bounds) -> RawFile:
     try:
         frame = pl.scan_parquet(path)
         names = frame.collect_schema().names()
+        rows = frame.select(pl.len()).collect().item()  # of the footer alone
     except (pl.exceptions.PolarsError, OSError) as error:
         raise Unreadable(0, "", f"broken Parquet: {_first_line(error)}", "a complete Parquet file") from error
-    return _table(path, names, frame, frame.select(pl.all().cast(pl.String)))
+    if rows * ROW_BYTES > bounds.max_unpacked_bytes:
+        limit = f"at most {bounds.max_unpacked_bytes // ROW_BYTES:,} rows (max_unpacked_bytes, {ROW_BYTES} a row)"
+        raise Unreadable(0, "", f"{path.stat().st_size:,} bytes of Parquet with {rows:,} rows", limit)
+    return replace(_table(path, names, frame, frame.select(pl.all().cast(pl.String))), parquet=True)
 
 
 def _csv(path: Path) -> RawFile:
     with path.open("rb") as file:
-        line = file.read(HEADER_BYTES).partition(b"\n")[0].removeprefix(b"\xef\xbb\xbf")
+        line, end, _ = file.read(HEADER_BYTES + 1).partition(b"\n")
+    if not end and len(line) > HEADER_BYTES:
+        raise Unreadable(0, "", f"a first line of more than {HEADER_BYTES:,} bytes", "a header and rows")
+    line = line.removeprefix(b"\xef\xbb\xbf")
     try:
         names = [name.strip().strip('"') for name in line.decode().split(",")]
     except UnicodeDecodeError as error:
@@ -99,8 +101,10 @@ def _table(path: Path, names: list[str], typed: pl.LazyFrame, text: pl.LazyFrame
     return RawFile(path, typed.select(there).with_columns(**empty), text, missing)
 
 
-def explain(file: RawFile) -> Unreadable:
-    """Why polars cannot read a CSV file even as text: the first line that is not UTF-8 or has too many fields."""
+def explain(file: RawFile, error: Exception) -> Unreadable:
+    """Why polars cannot read a file even as text: a CSV's first line that is not UTF-8 or has too many fields."""
+    if file.parquet:
+        return Unreadable(0, "", f"broken Parquet: {_first_line(error)}", "a complete Parquet file")
     with file.path.open("rb") as lines:
         columns = next(lines).count(b",") + 1
         for row, line in enumerate(lines, 1):

@@ -4,17 +4,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from training import integrity
-from training.data.validation import Source, ValidationResult
+from training.data.judging import Verdict
+from training.data.source import Source
 
 
 def source(entry: Mapping[str, Any]) -> Source:
     """An object is bucket + key + etag; the version id is how to fetch it."""
     name = f"s3://{entry['bucket']}/{entry['key']}"
     identity = integrity.sha256_bytes(f"{name}\n{entry['etag']}".encode())[:32]
-    return Source(name, identity, name, entry.get("version_id"), entry["etag"])
+    order = (float(entry.get("epoch", 0)), float(entry.get("arrived_at", 0)), float(bool(entry["new"])))
+    return Source(name, identity, name, entry.get("version_id"), entry["etag"].strip('"'), int(entry["size"]), order)
 
 
-def told(entry: Mapping[str, Any], verdict: ValidationResult) -> dict[str, Any]:
+def told(entry: Mapping[str, Any], verdict: Verdict) -> dict[str, Any]:
     """One object's line in `objects.json`: its status and, if it is quarantined, why."""
     return {
         **{name: entry[name] for name in ("bucket", "key", "etag")},

@@ -22,17 +22,22 @@ import polars as pl
 
 from statemachine.contracts.stage_request import StageRequest
 from training import integrity, storage
-from training.data import dataset, manifest, profile, schema, split
+from training.data import corrections, dataset, manifest, profile, schema, split
+from training.data.bounds import Bounds
 from training.data.checks import Limits
 from training.data.validation import Source, ValidationResult, scan, take_in
 from training.outcome import Permanent, Refused, StageResult
+from training.runtime.stage import REASON_LENGTH
 
 FORMAT = 1
 
 
 @dataclass(frozen=True)
-class PreprocessConfig:
-    """The stage's settings. `train` and `validate` are shares of the mature rows; `min_frauds` holds for each split."""
+class PreprocessConfig(Bounds):
+    """The stage's settings. `train` and `validate` are shares of the mature rows; `min_frauds` holds for each split.
+
+    Those that begin with `max_` or `conversion_` limit what is read from outside (docs/data.md).
+    """
 
     split: str = "quantiles"
     train: float = 0.7
@@ -49,18 +54,25 @@ class PreprocessConfig:
         """What is tolerated in one file; a day ahead of us may be today elsewhere."""
         return Limits(self.min_file_rows, self.max_duplicate_share, self.order, today + timedelta(days=1))
 
+    def bounds(self) -> Bounds:
+        """How much an object, and all of them, may ask for."""
+        return Bounds(**{field.name: getattr(self, field.name) for field in fields(Bounds)})
+
 
 def configured(parameters: Mapping[str, Any]) -> PreprocessConfig:
     """The settings from plain values.
 
     Raises:
-        Permanent: a name that is no setting.
+        Permanent: a name that is no setting, or a limit that nothing can keep.
     """
     known = {field.name for field in fields(PreprocessConfig)}
     unknown = sorted(parameters.keys() - known)
     if unknown:
         raise Permanent(f"preprocess has no settings {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-    return PreprocessConfig(**parameters)
+    config = PreprocessConfig(**parameters)
+    if senseless := config.bounds().senseless():
+        raise Permanent(f"preprocess cannot work with {', '.join(senseless)}: a limit is a number above 0")
+    return config
 
 
 @dataclass(frozen=True)
@@ -99,12 +111,17 @@ def prepare(
 def admit(
     sources: Sequence[Source], config: PreprocessConfig, *, today: date, scratch: Path, cache: str | None = None
 ) -> Admitted:
-    """Judges each object by itself: a bad one does not reject its good neighbours."""
-    taken = {source.identity: take_in(source, config.limits(today), cache, scratch) for source in sources}
+    """Judges each object by itself: a bad one does not reject its good neighbours. Kept in the order of delivery."""
+    verdicts = take_in(sources, config.limits(today), config.bounds(), cache, scratch)
+    delivered = sorted(sources, key=lambda source: source.order)
     return Admitted(
         names={source.identity: source.name for source in sources},
-        verdicts={identity: verdict for identity, (verdict, _) in taken.items()},
-        clean={identity: path for identity, (verdict, path) in taken.items() if verdict.accepted},
+        verdicts=verdicts,
+        clean={
+            source.identity: scratch / f"{source.identity}.parquet"
+            for source in delivered
+            if verdicts[source.identity].accepted
+        },
     )
 
 
@@ -128,7 +145,7 @@ def build(
     fresh = [identity for identity in admitted.verdicts if new is None or identity in new]
     _refuse_admission(admitted, fresh, config)
     accepted = [admitted.verdicts[identity] for identity in admitted.clean]
-    rows = dataset.gathered(list(admitted.clean.values()), accepted)
+    rows, delivered_again = dataset.gathered(list(admitted.clean.values()), accepted)
     bounds = split.boundaries(rows["time"], config.split, config.train, config.validate, config.label_maturity_days)
     parted = dataset.parted(rows, bounds)
     counts = dataset.counts(parted)
@@ -146,6 +163,7 @@ def build(
         "config": asdict(config),
         "schema_sha256": fitted.sha256,
         "data_sha256": _data_sha256(accepted),
+        **asdict(delivered_again),
     }
     storage.write_bytes(str(folder / "schema.json"), fitted.dumps())
     storage.write_json(str(folder / "profile.json"), profiled)
@@ -167,10 +185,10 @@ def _refuse_admission(admitted: Admitted, fresh: Sequence[str], config: Preproce
         if not admitted.verdicts[identity].accepted
     ]
     if bad and config.strict:
-        raise Refused(f"a file is bad and the model is strict: {bad[0]}")
+        raise Refused(f"a file is bad and the model is strict: {bad[0]}"[:REASON_LENGTH])
     # A run without new objects was asked for by a person or by the night: it learns again from what there is.
     if not admitted.clean or (fresh and len(bad) == len(fresh)):
-        raise Refused(f"nothing new was accepted ({len(bad)} objects): {'; '.join(bad[:3])}")
+        raise Refused(f"nothing new was accepted ({len(bad)} objects): {'; '.join(bad[:3])}"[:REASON_LENGTH])
 
 
 def _refuse_unlearnable(counts: Mapping[str, Mapping[str, int]], config: PreprocessConfig) -> None:
@@ -194,8 +212,11 @@ def _profiled(rows: pl.LazyFrame, fresh: Sequence[Path], reference: Mapping[str,
 
 
 def _data_sha256(verdicts: Sequence[ValidationResult]) -> str:
-    """One digest for the accepted contents, whatever order they came in."""
-    return integrity.sha256_bytes("\n".join(sorted(verdict.sha256 for verdict in verdicts)).encode())
+    """One digest for the accepted contents, whatever order they came in, unless the order decides which row counts."""
+    digests = [verdict.sha256 for verdict in verdicts]
+    if not corrections.contested(verdicts):
+        digests.sort()
+    return integrity.sha256_bytes("\n".join(digests).encode())
 
 
 def preprocess(order: StageRequest, today: date | None = None) -> StageResult:
@@ -220,7 +241,8 @@ def preprocess(order: StageRequest, today: date | None = None) -> StageResult:
         storage.upload_folder(made.folder, uri)
     outputs = {"dataset": uri, "profile": storage.join(uri, "profile.json"), "objects": objects}
     tally = _tally(admitted, new)
-    return StageResult(outputs, _metrics(made) | _counted(tally), tally | {"splits": made.dataset["splits"]})
+    details = tally | {name: made.dataset[name] for name in ("splits", "corrected", "duplicates")}
+    return StageResult(outputs, _metrics(made) | _counted(tally), details)
 
 
 def _cache(order: StageRequest) -> str | None:
@@ -246,4 +268,5 @@ def _counted(tally: Mapping[str, int]) -> dict[str, float]:
 
 def _metrics(made: Prepared) -> dict[str, float]:
     parts = {f"{name}_frauds": float(part["frauds"]) for name, part in made.dataset["splits"].items()}
-    return {"rows": float(made.dataset["rows"]), **parts, "max_drift": max(made.profile["drift"].values(), default=0.0)}
+    counts = {name: float(made.dataset[name]) for name in ("rows", "corrected", "duplicates")}
+    return {**counts, **parts, "max_drift": max(made.profile["drift"].values(), default=0.0)}

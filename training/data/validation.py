@@ -1,122 +1,196 @@
-"""One object of the training window: converted once into clean Parquet, judged once, and cached under its identity.
+"""The objects of a run: each converted once into clean Parquet, judged once, and cached under what was read.
 
 The cache holds `<identity>.parquet` and, written after it, `<identity>.json`: the verdict, with the Parquet file's
-sha256. So a new night's file costs nothing for the old ones, and a cache that was cut short or changed is made anew.
+sha256, and what was read. So a new file costs nothing for the old ones, and a cache that was cut short or changed is
+made anew. Downloads run ahead of the conversion, bounded in number and in scratch space.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import shutil
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import polars as pl
+from botocore.exceptions import ClientError
 
 from training import integrity, storage
-from training.data import checks, file_reader, parser
-from training.data.checks import Counts, Limits, Problem
+from training.data import judging
+from training.data.bounds import Bounds
+from training.data.checks import Limits
+from training.data.conversion import Converter
+from training.data.fetching import Denied, Lost, fetch, is_denied, refuse_if_nothing_is_readable
+from training.data.judging import ValidationResult, judge, scan
+from training.data.source import Source
+from training.outcome import Permanent
 
-FORMAT = 1
+__all__ = ["Source", "ValidationResult", "judge", "scan", "take_in"]
+
+FORMAT = 2
+DISK_SHARE = 0.9
+
+Obtained = ValidationResult | storage.Fetched | Lost
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where one object is and what it is called; `identity` is a file name that only equal contents share."""
+@dataclass
+class Scratch:
+    """The run's local folder and how many bytes of it are taken: clean rows, and raw files in flight."""
 
-    uri: str
-    identity: str
-    name: str
-    version_id: str | None = None
-    etag: str = ""
-
-
-@dataclass(frozen=True)
-class ValidationResult:
-    """One object's judgement. `sha256` is of the clean Parquet file; accepted if there is no problem."""
-
-    rows: int
-    problems: tuple[Problem, ...]
-    sha256: str = ""
-    frauds: int = 0
-    first: int = 0
-    last: int = 0
-    unordered: int = 0
-    duplicates: int = 0
+    folder: Path
+    most: int
+    kept: int = 0
+    in_flight: int = 0
 
     @property
-    def accepted(self) -> bool:
-        """Whether a model may learn from it."""
-        return not self.problems
+    def room(self) -> int:
+        """Bytes that are left."""
+        return self.most - self.kept - self.in_flight
+
+    @property
+    def share(self) -> int:
+        """Bytes that one object may take; one that needs more is bad alone, for a person may never enlarge the disk."""
+        return self.most // 2
+
+    def needed(self, source: Source) -> int:
+        """Bytes that its raw file will take; none if it is too large to be fetched at all."""
+        return source.size if source.size <= self.share else 0
+
+    def clean(self, source: Source) -> Path:
+        """Where the clean rows of a source are."""
+        return self.folder / f"{source.identity}.parquet"
+
+    def raw(self, source: Source) -> Path:
+        """Where its bytes are until they are converted."""
+        return self.folder / f"{source.identity}.raw"
+
+    def keep(self, path: Path) -> None:
+        """Counts clean rows. Raises `Permanent` if they are too many."""
+        self.kept += path.stat().st_size
+        if self.room < 0:
+            raise self.too_small(path.name)
+
+    def too_small(self, what: str) -> Permanent:
+        """The error that says so."""
+        return Permanent(
+            f"max_scratch_bytes = {self.most:,} is not enough: {self.kept:,} bytes are clean rows and {what} needs "
+            "more; raise it, or the pod's ephemeral storage"
+        )
 
 
-def take_in(source: Source, limits: Limits, cache: str | None, scratch: Path) -> tuple[ValidationResult, Path]:
-    """The verdict on an object and where its clean rows are: from the cache, or converted and put there."""
-    clean = scratch / f"{source.identity}.parquet"
-    known = _from_cache(source, limits, cache, clean) if cache else None
-    if known is not None:
-        return known, clean
-    verdict = _judged(source, clean, limits, scratch)
-    if not cache:
-        return verdict, clean
-    if verdict.accepted:
-        storage.upload(clean, storage.join(cache, clean.name))
-    storage.write_json(storage.join(cache, f"{source.identity}.json"), _record(verdict, limits))
-    return verdict, clean
+@dataclass(frozen=True)
+class Taken:
+    """What was obtained in one way or another, and what to say of it."""
+
+    limits: Limits
+    bounds: Bounds
+    cache: str | None
+    scratch: Scratch
 
 
-def _judged(source: Source, clean: Path, limits: Limits, scratch: Path) -> ValidationResult:
-    try:
-        return judge(_fetched(source, scratch), clean, limits, scratch)
-    except file_reader.Unreadable as error:
-        return ValidationResult(0, (error.problem,))
-
-
-def judge(raw: Path, clean: Path, limits: Limits, scratch: Path) -> ValidationResult:
-    """Converts one raw file into clean columns at `clean`, and judges it.
+def take_in(
+    sources: Sequence[Source], limits: Limits, bounds: Bounds, cache: str | None, folder: Path
+) -> dict[str, ValidationResult]:
+    """Each object's verdict by its identity; the accepted ones' clean rows are in `folder`.
 
     Raises:
-        Unreadable: it is no table at all.
+        Permanent: too many objects, too little scratch space, or a bucket of which nothing can be read.
     """
-    file = file_reader.open_raw(raw, scratch)
-    _convert(file, clean)
-    frame = scan([clean])
-    counts = checks.count(frame, limits)
-    found = checks.problems(frame, file.text, file.missing, counts, limits)
-    return _verdict(counts, found, clean)
+    sources = list({source.identity: source for source in sources}.values())
+    if len(sources) > bounds.max_files:
+        raise Permanent(f"{len(sources):,} objects are more than max_files = {bounds.max_files:,}")
+    most = bounds.max_scratch_bytes or int(shutil.disk_usage(folder).free * DISK_SHARE)
+    scratch = Scratch(folder, most)
+    bounds = replace(bounds, max_unpacked_bytes=min(bounds.max_unpacked_bytes, scratch.share))
+    taken = Taken(limits, bounds, cache, scratch)
+    with Converter(bounds, folder) as converter, ThreadPoolExecutor(bounds.max_downloads) as pool:
+        return _judged(sources, taken, converter, pool)
 
 
-def scan(clean: list[Path]) -> pl.LazyFrame:
-    """The clean columns of many objects, one after the other, with `time` and `card_key`."""
-    return pl.scan_parquet(clean).with_columns(**parser.keyed())
+def _judged(
+    sources: Sequence[Source], taken: Taken, converter: Converter, pool: ThreadPoolExecutor
+) -> dict[str, ValidationResult]:
+    verdicts: dict[str, ValidationResult] = {}
+    denied: list[tuple[Source, Denied]] = []
+    readable: set[str] = set()
+    writing: list[Future[None]] = []
+    for source, obtained in _obtained_ahead(sources, taken, pool, converter):
+        match obtained:
+            case ValidationResult():
+                verdicts[source.identity] = obtained
+            case Lost():
+                verdicts[source.identity] = ValidationResult(0, (obtained.problem,)).cut(taken.bounds)
+                denied += [(source, obtained)] if isinstance(obtained, Denied) else []
+            case _:
+                readable.add(storage.split(source.uri)[0])
+                verdicts[source.identity] = verdict = _converted(source, obtained, taken, converter)
+                writing.append(pool.submit(_to_cache, source, verdict, obtained, taken))
+        if verdicts[source.identity].accepted:
+            taken.scratch.keep(taken.scratch.clean(source))
+    if denied:
+        refused = {source.identity for source, _ in denied}
+        refuse_if_nothing_is_readable(denied, readable, (each for each in sources if each.identity not in refused))
+    for written in writing:
+        written.result()
+    return verdicts
 
 
-def _convert(file: file_reader.RawFile, clean: Path) -> None:
-    """As typed columns, because they parse fastest; if a value has a wrong type, as text, so that it can be told."""
-    for frame in (file.typed, file.text):
-        try:
-            frame.select(**parser.canonical()).sink_parquet(clean, compression="lz4", statistics=False)
-        except pl.exceptions.PolarsError:
-            continue
+def _obtained_ahead(
+    sources: Sequence[Source], taken: Taken, pool: ThreadPoolExecutor, converter: Converter
+) -> Iterator[tuple[Source, Obtained]]:
+    """Every source in its order, with what was obtained; those that follow are being obtained meanwhile."""
+    scratch, ahead = taken.scratch, deque[tuple[Source, Future[Obtained]]]()
+
+    def oldest() -> Iterator[tuple[Source, Obtained]]:
+        source, obtained = ahead.popleft()
+        yield source, obtained.result()
+        scratch.in_flight -= scratch.needed(source)
+
+    for source in sources:
+        needed = scratch.needed(source)
+        while ahead and (len(ahead) >= taken.bounds.max_downloads or needed > scratch.room):
+            yield from oldest()
+        if needed > scratch.room:
+            raise scratch.too_small(source.name)
+        scratch.in_flight += needed
+        ahead.append((source, pool.submit(_obtained, source, taken, converter)))
+    while ahead:
+        yield from oldest()
+
+
+def _obtained(source: Source, taken: Taken, converter: Converter) -> Obtained:
+    """The cached verdict, or the object's own bytes, or why there are none. Runs in a thread."""
+    known = _from_cache(source, taken) if taken.cache else None
+    if known is not None:
+        return known
+    if source.size > taken.scratch.share:
+        limit = f"at most {taken.scratch.share:,} bytes, half of the scratch space (max_scratch_bytes)"
+        return Lost(f"{source.size:,} bytes", limit)
+    converter.start()
+    try:
+        return fetch(source, taken.scratch.raw(source))
+    except Lost as lost:
+        return lost
+
+
+def _converted(source: Source, found: storage.Fetched, taken: Taken, converter: Converter) -> ValidationResult:
+    clean = taken.scratch.clean(source)
+    verdict = converter.convert(found.path, clean, taken.limits, taken.scratch.room)
+    taken.scratch.raw(source).unlink(missing_ok=True)
+    if not verdict.accepted:
+        clean.unlink(missing_ok=True)
+    return verdict
+
+
+def _to_cache(source: Source, verdict: ValidationResult, found: storage.Fetched, taken: Taken) -> None:
+    if taken.cache is None:
         return
-    raise file_reader.explain(file)
-
-
-def _verdict(counts: Counts, found: list[Problem], clean: Path) -> ValidationResult:
-    told = asdict(counts)
-    kept = {name: told[name] for name in ("rows", "frauds", "first", "last", "unordered", "duplicates")}
-    return ValidationResult(problems=tuple(found), sha256="" if found else integrity.sha256_file(clean), **kept)
-
-
-def _fetched(source: Source, scratch: Path) -> Path:
-    if not storage.is_s3(source.uri):
-        return Path(source.uri)
-    found = storage.etag(source.uri, source.version_id)
-    if source.etag and found != source.etag.strip('"'):
-        raise file_reader.Unreadable(0, "", f"etag {found}: overwritten since", f"the object with etag {source.etag}")
-    return storage.download(source.uri, scratch / f"{source.identity}.raw", source.version_id)
-
-
-def _record(verdict: ValidationResult, limits: Limits) -> dict[str, Any]:
-    return {"format": FORMAT, "limits": _limits(limits), "verdict": asdict(verdict)}
+    if verdict.accepted:
+        clean = taken.scratch.clean(source)
+        storage.upload(clean, storage.join(taken.cache, clean.name))
+    read = {"etag": found.etag, "version_id": found.version_id, "sha256": found.sha256}
+    record = {"format": FORMAT, "limits": _limits(taken.limits), "read": read, "verdict": asdict(verdict)}
+    storage.write_json(storage.join(taken.cache, f"{source.identity}.json"), record)
 
 
 def _limits(limits: Limits) -> dict[str, Any]:
@@ -124,20 +198,22 @@ def _limits(limits: Limits) -> dict[str, Any]:
     return {name: value for name, value in asdict(limits).items() if name != "latest"}
 
 
-def _from_cache(source: Source, limits: Limits, cache: str, clean: Path) -> ValidationResult | None:
-    """The cached verdict, if it was made under the same limits and its rows are still what they were."""
+def _from_cache(source: Source, taken: Taken) -> ValidationResult | None:
+    """The cached verdict, if it was made of this very content, under the same limits, and its rows are unchanged."""
+    cache, clean = str(taken.cache), taken.scratch.clean(source)
     try:
-        record = storage.read_json(storage.join(cache, f"{source.identity}.json"))
-        if record["format"] != FORMAT or record["limits"] != _limits(limits):
+        record: Mapping[str, Any] = storage.read_json(storage.join(cache, f"{source.identity}.json"))
+        made = (record["format"], record["limits"], record["read"]["etag"])
+        if made != (FORMAT, _limits(taken.limits), source.etag):
             return None
-        verdict = _parsed(record["verdict"])
+        verdict = judging.parsed(record["verdict"])
         if not verdict.accepted:
             return None  # it may have failed by a date that has come since; judging it again is rare and cheap
         storage.download(storage.join(cache, clean.name), clean)
     except (FileNotFoundError, KeyError, TypeError, ValueError):
         return None
+    except ClientError as error:
+        if not is_denied(error):
+            raise
+        return None  # without the right to list the bucket, S3 says 403 of what is not there
     return verdict if integrity.sha256_file(clean) == verdict.sha256 else None
-
-
-def _parsed(record: Mapping[str, Any]) -> ValidationResult:
-    return ValidationResult(**{**record, "problems": tuple(Problem(**problem) for problem in record["problems"])})

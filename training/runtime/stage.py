@@ -40,10 +40,12 @@ def run_stage(
     the controller then sees a failed run without a report, which is transient.
     """
     started = _begin(order, clock())
-    failure: Exception | None = None
+    failure: BaseException | None = None
     try:
         report = _answer(order, work, started)
-    except Exception as error:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # polars' PanicException is no Exception, and leaves its reason too
         LOG.exception("stage failed", extra={"launch": order.name})
         failure, report = error, _failed(started, error)
     report = _ended(report, clock())
@@ -101,7 +103,7 @@ def _checked(report: Report) -> Report:
     return report
 
 
-def _failed(started: Report, error: Exception) -> Report:
+def _failed(started: Report, error: BaseException) -> Report:
     failed = replace(started, outcome=Outcome.FAILED, permanent=isinstance(error, Permanent))
     if not isinstance(error, StageError):
         return replace(failed, reason=f"{type(error).__name__}: {error}"[:REASON_LENGTH])
