@@ -13,7 +13,6 @@ from statemachine.contracts.stage_request import StageRequest
 from statemachine.core.actions import Action, EnsureRun, MarkObjects, StopRuns, WriteManifest
 from statemachine.core.backoff import backoff
 from statemachine.core.decide import Act, Look, Move, Wait, decide
-from statemachine.core.manifest import manifest
 from statemachine.core.policy import Policy
 from statemachine.core.run import Run
 from statemachine.core.snapshot import Observation
@@ -175,10 +174,10 @@ class Reconciler:
         match action:
             case WriteManifest():
                 uri = f"{policy.root}/runs/{run.id}/manifest.json"
-                self.files.write(uri, manifest(run, self.intake.objects(run.model)))
+                self.files.write(uri, self.intake.manifest(run))
                 return {"manifest": uri}
-            case MarkObjects(uri):
-                return self._mark(run, uri)
+            case MarkObjects(uri, index):
+                return self._mark(run, uri, index)
             case StopRuns(kfp_ids):
                 for kfp_id in kfp_ids:
                     self.pipelines.stop(kfp_id)
@@ -186,9 +185,9 @@ class Reconciler:
             case EnsureRun(order):
                 return self._ensure(run, order, create_uncertain_until, now)
 
-    def _mark(self, run: Run, uri: str) -> dict[str, Any]:
+    def _mark(self, run: Run, uri: str, index: reports.Artifact | None) -> dict[str, Any]:
         try:
-            self.intake.mark(run, self.files.read(uri, MAX_VERDICTS) if uri else None)
+            self.intake.mark(run, self.files.read(uri, MAX_VERDICTS) if uri else None, index)
         except Malformed as error:
             return {"report_error": str(error)}
         return {"marked": True}
