@@ -1,12 +1,15 @@
 """The nightly schedule: list the prefix, take in objects whose event never came, ask that the window closes."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from handlers.runtime import Event, app, each_model, logger, metrics
 from statemachine.contracts.errors import Malformed
 from statemachine.core.events import slot
 from statemachine.core.run import Trigger
+
+RESERVE = 45  # seconds: a page of new keys, and then the closing of the window
 
 
 @logger.inject_lambda_context
@@ -15,24 +18,38 @@ def handler(event: Event, context: Any) -> dict[str, Any]:
     """Once a slot and model, however often the schedule fires; one model's trouble stops nobody else's night.
 
     A slot that is no time or lies ahead is refused, and ends in the night's dead-letter queue.
+    What does not fit into one invocation goes on in the next one, which this one asks for, where it stopped.
     """
-    night, began = _slot(event), {}
-    failed = each_model(lambda model: began.update({model: _night(model, night)}))
-    if failed:  # an outage, say: Lambda tries again, and whoever has had this night does not have it twice
+    night, began, left = _slot(event), {}, []
+
+    def enough() -> bool:
+        return bool(context.get_remaining_time_in_millis() < RESERVE * 1000)
+
+    def one(model: str) -> None:
+        run = _night(model, night, enough)
+        began.update({model: run or ""})
+        left.extend([] if run is not None else [model])
+
+    failed = each_model(one)
+    if left:
+        app().again(context.invoked_function_arn, dict(event))
+    elif failed:  # an outage, say: Lambda tries again, and whoever has had this night does not have it twice
         raise failed[0]
-    return {"slot": night, "began": began}
+    return {"slot": night, "began": began, "unfinished": left}
 
 
-def _night(model: str, night: str) -> str:
-    """The run that this night began; "" if none."""
-    intake, prefix = app().intake, app().policies[model].prefix
-    taken = intake.arrive(app().files.list(app().settings.data_bucket, prefix))
+def _night(model: str, night: str, enough: Callable[[], bool]) -> str | None:
+    """The run that this night began; "" if none, `None` while the prefix is not listed to its end."""
+    intake = app().intake
+    place, taken = app().listing.go_on(model, night, enough)
+    metrics.add_metric(name="ObjectsQuarantined", unit="Count", value=taken.quarantined)
+    logger.info("listed", extra={"model": model, "slot": night, "done": place.done, "late_objects": taken.joined})
+    if not place.done:
+        return None
     first = intake.ask(model, Trigger("nightly", night, f"the night of {night}"), slot=night)
     run = intake.close_due(model) if first else None
     if run is not None:
         app().hints.look_at([run.id])
-    metrics.add_metric(name="ObjectsQuarantined", unit="Count", value=taken.quarantined)
-    logger.info("night", extra={"model": model, "slot": night, "first": first, "late_objects": taken.joined})
     return run.id if run else ""
 
 

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session, get_session
 
 from statemachine import settings as configuration
@@ -20,8 +21,10 @@ from statemachine.adapters.s3 import S3Files
 from statemachine.adapters.secrets import Secret
 from statemachine.adapters.slack import SlackWebhook
 from statemachine.adapters.sqs import SqsHints
+from statemachine.contracts.errors import Unreachable
 from statemachine.core.policy import Policy
 from statemachine.intake import Intake
+from statemachine.listing import Listing
 from statemachine.notifier import Notifier
 from statemachine.operations import Operations
 from statemachine.ports import Pipelines
@@ -82,6 +85,19 @@ class App:
         """Windows and objects."""
         code = hashlib.sha256(json.dumps(dict(self.settings.definitions), sort_keys=True).encode()).hexdigest()
         return Intake(self.store, self.policies, self.settings.data_bucket, time.time, new_id, pause, code)
+
+    @property
+    def listing(self) -> Listing:
+        """The night's listing."""
+        return Listing(self.intake, self.files, time.time)
+
+    def again(self, function: str, event: Mapping[str, Any]) -> None:
+        """Have the function invoked once more, soon. Raises `Unreachable`."""
+        try:
+            payload = json.dumps(event).encode()
+            self.client("lambda").invoke(FunctionName=function, InvocationType="Event", Payload=payload)
+        except (BotoCoreError, ClientError) as error:
+            raise Unreachable(f"asking {function} to go on: {error}") from error
 
     @cached_property
     def pipelines(self) -> Pipelines:

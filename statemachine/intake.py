@@ -3,23 +3,26 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import reduce
 from typing import Any
 
-from statemachine.contracts.errors import Conflict, Malformed
-from statemachine.contracts.limits import clipped
+from statemachine.contracts.errors import Conflict
+from statemachine.contracts.report import Artifact
 from statemachine.core import codec
 from statemachine.core.events import counted
+from statemachine.core.head import Head, advanced, joined, moved
 from statemachine.core.model import Model
 from statemachine.core.policy import Policy
 from statemachine.core.run import Run, Transition, Trigger, queued
 from statemachine.core.states import State
-from statemachine.core.window import Object, Status, Window, admit, closing, is_news, judged, rewritten
+from statemachine.core.window import Object, Status, Window, admit, closing, later
+from statemachine.dataset import DataSet
+from statemachine.objects import Objects, put_head, put_removed
 from statemachine.ports import Clause, Key, Put
 from statemachine.store import ATTEMPTS, Store
 
-BATCH = 90  # objects a transaction: DynamoDB takes 100 items, and the header is one
+BATCH = 49  # objects a transaction: DynamoDB takes 100 items, two an object, and the header is one
 NOWHERE = "-"  # the "model" of objects that belong to none
 
 
@@ -31,6 +34,9 @@ class IngestResult:
     known: int = 0
     quarantined: int = 0
     ignored: int = 0
+
+    def __add__(self, more: "IngestResult") -> "IngestResult":
+        return IngestResult(*(getattr(self, part.name) + getattr(more, part.name) for part in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -45,10 +51,23 @@ class Intake:
     pause: Callable[[int], None]
     code: str = ""
 
+    @property
+    def kept(self) -> Objects:
+        """Where the objects are."""
+        return Objects(self.store.table)
+
+    @property
+    def data_set(self) -> DataSet:
+        """What runs learn from."""
+        return DataSet(self.store, self.kept, self.new_id)
+
     # -- arrivals -----------------------------------------------------------------------------------------------
 
-    def arrive(self, things: Iterable[Object]) -> IngestResult:
-        """Put each object on record: in the open window of its model, or set aside with the reason."""
+    def arrive(self, things: Iterable[Object], listed_at: float = 0.0) -> IngestResult:
+        """Put each object on record: in the open window of its model, or set aside with the reason.
+
+        With `listed_at` they are a page of a listing that was asked for then: what their keys hold now.
+        """
         joining: dict[str, list[Object]] = {}
         aside: list[tuple[str, Object]] = []
         markers: list[tuple[str, Object]] = []
@@ -61,52 +80,53 @@ class Intake:
                 aside.append((admission.model or NOWHERE, replace(thing, reason=admission.reason, status=status)))
             else:
                 joining.setdefault(admission.model, []).append(thing)
-        taken = [self._join_all(model, batch) for model, batch in joining.items()]
+        taken = [self._join_all(model, batch, listed_at) for model, batch in joining.items()]
         put = [thing.status for model, thing in aside if self._set_aside(model, thing)]
         for model, marker in markers:
             self._close_by(model, marker)
         quarantined, ignored = put.count(Status.QUARANTINED), put.count(Status.IGNORED)
         return IngestResult(sum(t.joined for t in taken), sum(t.known for t in taken), quarantined, ignored)
 
-    def _join_all(self, model: str, things: Sequence[Object]) -> IngestResult:
-        distinct = {thing.identity: thing for thing in things}
-        if len(distinct) > BATCH:  # a whole prefix was listed: one query costs less than a read for each
-            distinct = {identity: distinct[identity] for identity in distinct.keys() - self._known(model)}
-        left = sorted(distinct.values(), key=lambda thing: thing.key)
-        joined = sum(self._join(model, left[at : at + BATCH]) for at in range(0, len(left), BATCH))
-        return IngestResult(joined, len(things) - joined)
+    def _join_all(self, model: str, things: Sequence[Object], listed_at: float) -> IngestResult:
+        left, total, heads = _in_order(things), 0, {}
+        if listed_at:  # one query over the page costs less than a read for each
+            heads = self.kept.heads(model, {thing.key for thing in left})
+            left = [thing for thing in left if joined(heads[thing.key], thing, 0, listed_at)]
+        while left:
+            batch, left = _one_of_each_key(left)
+            total += self._join(model, batch, heads, listed_at)
+        return IngestResult(total, len(things) - total)
 
-    def _join(self, model: str, batch: Sequence[Object]) -> int:
+    def _join(self, model: str, batch: Sequence[Object], heads: Mapping[str, Head], listed_at: float) -> int:
         """Objects of `batch` that were not known before: they are in the open epoch now, all or none."""
         left = list(batch)
         for attempt in range(ATTEMPTS * 4):
-            known = {thing.identity: self.object(model, thing.identity) for thing in left}
-            self._rewrite(model, (rewritten(thing, known[thing.identity]) for thing in left))
-            left = [thing for thing in left if is_news(thing, known[thing.identity])]
+            window, writer = self.window(model), self.new_id()
+            if attempt or not heads:
+                heads = {thing.key: self.kept.head(model, thing.key) for thing in left}
+            pairs = [joined(heads[thing.key], thing, window.epoch, listed_at) for thing in left]
+            fresh = [pair for pair in pairs if pair and not self._old(window, pair[1])]
+            again = [(head, thing) for thing in left if (head := advanced(heads[thing.key], thing))]
+            left = [thing for _, thing in (*fresh, *again)]
             if not left:
                 return 0
-            window, writer = self.window(model), self.new_id()
-            grown = _grown(window, len(left), self.clock())
-            versions = {identity: found.version + 1 if found else 1 for identity, found in known.items()}
-            joined = [replace(t, epoch=window.epoch, version=versions[t.identity]) for t in left]
-            puts = [_put_object(model, t, writer) for t in joined]
+            grown = _grown(window, len(fresh), self.clock()) if fresh else replace(window, version=window.version + 1)
+            puts = [put for pair in fresh for put in self._puts(model, *pair, writer)]
+            puts += [put_head(model, head, writer) for head, _ in again]
             try:
                 self.store.table.write(_put_window(grown, writer), *puts)
             except Conflict:
                 self.pause(attempt)
                 continue
-            return len(left)
+            return len(fresh)
         raise Conflict("the window was not changed meanwhile", f"{model}: {ATTEMPTS * 4} tries")
 
-    def _rewrite(self, model: str, things: Iterable[Object | None]) -> None:
-        for thing in things:
-            if thing is not None:
-                with suppress(Conflict):  # somebody else saw it too
-                    self.store.table.write(_put_object(model, thing, self.new_id()))
+    def _puts(self, model: str, head: Head, thing: Object, writer: str) -> list[Put]:
+        return [put_head(model, head, writer), *self.kept.new(model, thing, writer)]
 
-    def _known(self, model: str) -> set[str]:
-        """Identities that need not be looked at; what was overwritten may have returned."""
-        return {thing.identity for thing in self.objects(model) if thing.status is not Status.SUPERSEDED}
+    def _old(self, window: Window, thing: Object) -> bool:
+        """An earlier release took it in, and its key was not written since."""
+        return window.old_layout and not thing.over and self.kept.at(window.model, thing.content) is not None
 
     def _close_by(self, model: str, marker: Object) -> None:
         """A success marker asks once a write of it, so by its sequencer; one that a night lists asks nothing."""
@@ -115,12 +135,12 @@ class Intake:
         once = replace(marker, etag=f"{marker.etag}@{marker.sequencer}", status=Status.MARKER, version=1)
         trigger = Trigger("arrival", marker.etag, f"{marker.key} arrived")
         for attempt in range(ATTEMPTS):
-            if self.object(model, once.identity) is not None:
-                return
             window, writer = self.window(model), self.new_id()
+            if self.kept.at(model, once.place) is not None or self._old(window, once):
+                return
             wished = replace(window, version=window.version + 1, asked=window.asked or trigger)
             try:
-                self.store.table.write(_put_window(wished, writer), _put_object(model, once, writer))
+                self.store.table.write(_put_window(wished, writer), *self.kept.new(model, once, writer))
             except Conflict:
                 self.pause(attempt)
                 continue
@@ -128,8 +148,17 @@ class Intake:
         raise Conflict("the window was not changed meanwhile", f"{model}: {ATTEMPTS} tries")
 
     def _set_aside(self, model: str, thing: Object) -> bool:
+        """True if it was not on record. What belongs to no model has no head: nobody asks for it by its key."""
+        head = Head(thing.key) if model == NOWHERE else self.kept.head(model, thing.key)
+        status = Status.QUARANTINED if thing.status is Status.PENDING else thing.status
+        pair = joined(head, replace(thing, status=status), 0)
+        if pair is None or self._old(self.window(model), pair[1]):
+            return False
+        head, aside = pair
+        writer = self.new_id()
+        puts = self.kept.new(model, aside, writer)
         try:
-            self.store.table.write(_put_object(model, replace(thing, version=1), self.new_id()))
+            self.store.table.write(*puts, *([] if model == NOWHERE else [put_head(model, head, writer)]))
         except Conflict:
             return False
         return True
@@ -153,16 +182,19 @@ class Intake:
             return True
         raise Conflict("the window was not changed meanwhile", f"{model}: {ATTEMPTS} tries")
 
-    def close_due(self, model: str) -> Run | None:
-        """Close the model's window if it is time and nobody trains; the new run, if there is one."""
-        window, now = self.window(model), self.clock()
+    def close_due(self, model: str, window: Window | None = None) -> Run | None:
+        """Close the model's window if it is time and nobody trains; the new run, if there is one.
+
+        `window` saves a read: if it was changed meanwhile, closing it fails.
+        """
+        window, now = window or self.window(model), self.clock()
         trigger = closing(window, self.policies[model].intake, now)
         if trigger is None:
             return None
         before = self.store.model(model)
         if before.training or before.hold is not None:
             return None  # the window simply stays open: that is the queue
-        if not window.count and self._nothing_new(model, before, trigger):
+        if not window.count and self._nothing_new(window, before, trigger):
             self._skip(window, trigger, now)
             return None
         return self._close(window, before, trigger, now)
@@ -172,7 +204,9 @@ class Intake:
         parameters = self.parameters(model, before)
         run = queued(f"{model}-{window.epoch}", model, window.epoch, now, trigger=trigger, parameters=parameters)
         entry = Transition(run.id, 1, now, "", State.QUEUED.value, trigger.kind, trigger.why, who=trigger.by)
-        following = Window(model, window.epoch + 1, window.version + 1, last_slot=window.last_slot)
+        following = Window(
+            model, window.epoch + 1, window.version + 1, last_slot=window.last_slot, old_layout=window.old_layout
+        )
         after = replace(before, training=run.id, fingerprint=self.fingerprint(model, before))
         try:
             self.store.begin(run, after, entry, _put_window(following, writer))
@@ -180,16 +214,18 @@ class Intake:
             return None  # an arrival or another closer came first; the next tick looks again
         return run
 
-    def _nothing_new(self, model: str, before: Model, trigger: Trigger) -> bool:
-        """Nobody joined the window: is there a reason to train all the same?"""
-        found = {thing.status for thing in self.objects(model)}
+    def _nothing_new(self, window: Window, before: Model, trigger: Trigger) -> bool:
+        """Nobody joined the window: is there a reason to train all the same? Reads what no index covers yet."""
+        model, epochs = window.model, range(before.indexed + 1, window.epoch + 1)
+        found = {thing.status for thing in self.data_set.unindexed(model, before, epochs)}
         if Status.PENDING in found:  # a run failed or was cancelled before it had checked them
             return False
-        if Status.ACCEPTED not in found:
+        if Status.ACCEPTED not in found and before.index is None:
             return True
         if trigger.kind == "nightly":
             unchanged = before.fingerprint == self.fingerprint(model, before)
-            return unchanged and self.policies[model].skip_unchanged_night
+            same = unchanged and not any(self.kept.removed(model, epochs))
+            return same and self.policies[model].skip_unchanged_night
         return trigger.kind != "person"
 
     def _skip(self, window: Window, trigger: Trigger, now: float) -> None:
@@ -217,12 +253,17 @@ class Intake:
 
     def free_slots(self, model: str) -> str:
         """Release slots whose holder is at rest or gone; the ids of such holders."""
+        return self.tend_slots(model)[0]
+
+    def tend_slots(self, model: str) -> tuple[str, list[Run]]:
+        """As `free_slots`; and the runs that hold a slot and go on, which are all runs in flight."""
         found = self.store.model(model)
         holders = {found.training, found.deploying.run_id if found.deploying else ""} - {""}
-        gone = {holder for holder in holders if (run := self.store.load(holder)) is None or run.state.terminal}
+        runs = {holder: self.store.load(holder) for holder in sorted(holders)}
+        gone = {holder for holder, run in runs.items() if run is None or run.state.terminal}
         if gone:
             self.store.change_model(model, lambda now: _without(now, gone))
-        return ", ".join(sorted(gone))
+        return ", ".join(sorted(gone)), [run for run in runs.values() if run is not None and not run.state.terminal]
 
     def parameters(self, model: str, item: Model) -> dict[str, dict[str, Any]]:
         """What the next run's stages are told: the configuration, then what was adopted from tuning."""
@@ -240,35 +281,102 @@ class Intake:
     def window(self, model: str) -> Window:
         """The open window."""
         item = self.store.table.get(Key(f"MODEL#{model}", "WINDOW"))
-        return codec.loads(Window, str(item["body"]), int(item.get("format", 0))) if item else Window(model)
-
-    def object(self, model: str, identity: str) -> Object | None:
-        """One object."""
-        item = self.store.table.get(Key(f"OBJECTS#{model}", identity))
-        return _read_object(item) if item else None
+        if item is None:
+            return Window(model, old_layout=model == NOWHERE)
+        return codec.loads(Window, str(item["body"]), int(item.get("format", 0)))
 
     def objects(self, model: str) -> Iterator[Object]:
-        """All objects of a model (or of `-`, those that belong to none)."""
-        return (_read_object(item) for item in self.store.table.query(f"OBJECTS#{model}"))
+        """All objects of a model (or of `-`, those that belong to none): for people, never for a pass."""
+        window = self.window(model)
+        if window.old_layout:
+            yield from self.kept.of_old_layout(model)
+        for epoch in range(window.epoch + 1):
+            yield from self.kept.of_epoch(model, epoch)
 
-    def mark(self, run: Run, verdicts: bytes | None) -> None:
-        """Put the stage's verdicts on record: ACCEPTED, or QUARANTINED with the first problems. Safe to repeat."""
-        said = {verdict.identity: verdict for verdict in _verdicts(verdicts)}
-        changed = list(judged(self.objects(run.model), said, run.id, run.epoch))
-        for at in range(0, len(changed), BATCH):
-            writer = self.new_id()
-            self.store.table.write(*[_rewritten(run.model, thing, writer) for thing in changed[at : at + BATCH]])
+    def of_epoch(self, model: str, epoch: int) -> list[Object]:
+        """The objects of one epoch."""
+        old = self.kept.of_old_layout(model) if self.window(model).old_layout else ()
+        return [*(thing for thing in old if thing.epoch == epoch), *self.kept.of_epoch(model, epoch)]
+
+    def quarantined(self, model: str) -> list[Object]:
+        """What is set aside, from a list of just those."""
+        old = self.kept.of_old_layout(model) if self.window(model).old_layout else ()
+        early = {thing.identity: thing for thing in old if thing.status is Status.QUARANTINED}
+        return list((early | {thing.identity: thing for thing in self.kept.aside(model)}).values())
+
+    def newest(self, model: str, key: str) -> Object | None:
+        """The newest write of a key."""
+        head = self.kept.head(model, key)
+        if head.writes:
+            return self.kept.at(model, head.writes[0].place)
+        old = self.kept.of_old_layout(model) if self.window(model).old_layout else ()
+        writes = [thing for thing in old if thing.key == key]
+        return reduce(lambda one, other: other if later(other, one) else one, writes) if writes else None
+
+    def manifest(self, run: Run) -> bytes:
+        """What `run` learns from."""
+        return self.data_set.manifest(run)
+
+    def mark(self, run: Run, verdicts: bytes | None, index: Artifact | None = None) -> None:
+        """Put the stage's verdicts and its index on record. Safe to repeat."""
+        self.data_set.mark(run, verdicts, index)
 
     def set_aside(self, model: str, thing: Object, reason: str) -> None:
-        """A person quarantines an object."""
-        aside = replace(thing, status=Status.QUARANTINED, reason=reason)
-        self.store.table.write(_rewritten(model, aside, self.new_id()))
+        """A person quarantines an object; the open epoch notes it, so the next manifest takes it out of the index."""
+
+        def puts(window: Window, now: Object, writer: str) -> list[Put]:
+            noted = replace(window, version=window.version + 1)
+            aside = replace(now, status=Status.QUARANTINED, reason=reason)
+            removed = put_removed(model, now, window.epoch, noted.version, writer)
+            return [_put_window(noted, writer), removed, *self.kept.changed(model, aside, writer)]
+
+        self._by_a_person(model, thing, puts)
 
     def rejoin(self, model: str, thing: Object, reason: str) -> None:
         """A person released an object: it joins the open window, as if it had just arrived."""
-        window, now, writer = self.window(model), self.clock(), self.new_id()
-        again = replace(thing, status=Status.PENDING, reason=reason, epoch=window.epoch)
-        self.store.table.write(_put_window(_grown(window, 1, now), writer), _rewritten(model, again, writer))
+
+        def puts(window: Window, now: Object, writer: str) -> list[Put]:
+            again = replace(now, status=Status.PENDING, reason=reason, epoch=window.epoch, old=False)
+            grown = _put_window(_grown(window, 1, self.clock()), writer)
+            return [grown, *self._moved(model, now, again, writer)]
+
+        self._by_a_person(model, thing, puts)
+
+    def _moved(self, model: str, thing: Object, again: Object, writer: str) -> list[Put]:
+        """The object in the epoch that it joins again, and what is left of it where it was."""
+        if again.place == thing.place:
+            return self.kept.changed(model, again, writer)
+        left = replace(thing, status=Status.SUPERSEDED, reason=f"{again.reason}; it is in epoch {again.epoch}")
+        head = self.kept.head(model, thing.key)
+        heads = [put_head(model, moved(head, thing.place, again), writer)] if head.writes else []
+        return [*self.kept.new(model, replace(again, version=1), writer), self.kept.left(model, left, writer), *heads]
+
+    def _by_a_person(self, model: str, thing: Object, puts: Callable[[Window, Object, str], list[Put]]) -> None:
+        for attempt in range(ATTEMPTS):
+            now = self.kept.at(model, thing.place) or thing
+            try:
+                self.store.table.write(*puts(self.window(model), now, self.new_id()))
+            except Conflict:
+                self.pause(attempt)
+                continue
+            return
+        raise Conflict("the object was not changed meanwhile", f"{thing.key}: {ATTEMPTS} tries")
+
+
+def _in_order(things: Iterable[Object]) -> list[Object]:
+    """Each write once, those of one key in the order in which they were made."""
+    distinct = {(thing.key, thing.etag, thing.sequencer): thing for thing in things}
+    return sorted(distinct.values(), key=lambda t: (t.key, t.sequencer.rjust(40, "0").lower(), t.arrived_at))
+
+
+def _one_of_each_key(things: Sequence[Object]) -> tuple[list[Object], list[Object]]:
+    """At most `BATCH` of them, no two of one key; and the others."""
+    batch: dict[str, Object] = {}
+    for thing in things:
+        if len(batch) < BATCH:
+            batch.setdefault(thing.key, thing)
+    taken = {id(thing) for thing in batch.values()}
+    return list(batch.values()), [thing for thing in things if id(thing) not in taken]
 
 
 def _grown(window: Window, more: int, now: float) -> Window:
@@ -281,51 +389,6 @@ def _without(model: Model, gone: set[str]) -> Model:
     if freed.deploying is not None and freed.deploying.run_id in gone:
         freed = replace(freed, deploying=None)
     return freed
-
-
-def _verdicts(body: bytes | None) -> Iterator[Object]:
-    try:
-        for verdict in json.loads(body or b"[]"):
-            problems = verdict.get("problems", [])
-            yield Object(
-                bucket=str(verdict["bucket"]),
-                key=str(verdict["key"]),
-                etag=str(verdict["etag"]),
-                status=Status(verdict["status"]),
-                reason=clipped("; ".join(_problem(problem) for problem in problems[:3]), 1000),
-            )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise Malformed(f"the stage's verdicts on objects cannot be read: {error}") from error
-
-
-def _problem(problem: Mapping[str, Any]) -> str:
-    where = f"row {problem['row']}, " if problem.get("row") is not None else ""
-    return f"{where}column {problem.get('column')}: found {problem.get('found')!r}, expected {problem.get('expected')}"
-
-
-def _read_object(item: Mapping[str, Any]) -> Object:
-    return codec.loads(Object, str(item["body"]), int(item.get("format", 0)))
-
-
-def _rewritten(model: str, thing: Object, writer: str) -> Put:
-    return _put_object(model, replace(thing, version=thing.version + 1), writer)
-
-
-def _put_object(model: str, thing: Object, writer: str) -> Put:
-    item = {
-        "type": "object",
-        "format": codec.FORMAT,
-        "version": thing.version,
-        "writer": writer,
-        "model": model,
-        "object_key": thing.key,
-        "status": thing.status.value,
-        "reason": thing.reason,
-        "body": codec.dumps(thing),
-    }
-    new = Clause("the object is new")
-    changed = Clause("the object was not changed meanwhile", "version", thing.version - 1)
-    return Put(Key(f"OBJECTS#{model}", thing.identity), item, new if thing.version == 1 else changed)
 
 
 def _put_window(window: Window, writer: str) -> Put:

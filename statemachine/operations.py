@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import reduce
 
 from statemachine.contracts.errors import Conflict, OperationRefused, Unknown
 from statemachine.contracts.limits import clipped
@@ -13,7 +12,7 @@ from statemachine.core.model import Hold, Model
 from statemachine.core.policy import Policy
 from statemachine.core.run import OperatorRequest, RequestKind, Run, RunKind, Transition, Trigger, queued
 from statemachine.core.states import State
-from statemachine.core.window import Object, Status, later
+from statemachine.core.window import Object, Status
 from statemachine.intake import Intake
 from statemachine.ports import Files, Hints
 from statemachine.store import ATTEMPTS, AuditEntry, Store
@@ -180,6 +179,12 @@ class Operations:
             model, lambda item: replace(item, parameters=parameters, parameters_from=provenance)
         )
 
+    def reindex(self, model: str, who: str, why: str) -> Model:
+        """The next run's manifest names every object on record, and its preprocess builds the index anew."""
+        self._policy(model)
+        told = AuditEntry("reindex", who, why, self.clock())
+        return self.store.change_model(model, lambda item: replace(item, index=None, indexed=-1), told)
+
     # -- objects ------------------------------------------------------------------------------------------------
 
     def quarantine(self, model: str, key: str, who: str, why: str) -> Object:
@@ -199,10 +204,10 @@ class Operations:
 
     def _newest(self, model: str, key: str) -> Object:
         self._policy(model)
-        found = [thing for thing in self.intake.objects(model) if thing.key == key]
-        if not found:
+        found = self.intake.newest(model, key)
+        if found is None:
             raise Unknown(f"{model} has no object {key!r} on record; `fraudloop quarantine list` shows what it has")
-        return reduce(lambda one, other: other if later(other, one) else one, found)
+        return found
 
     def _policy(self, model: str) -> Policy:
         if model not in self.policies:

@@ -59,6 +59,9 @@ class Table(Protocol):
     def query(self, pk: str, prefix: str = "", *, newest_first: bool = False) -> Iterator[Item]:
         """The items of a partition whose sort key begins with `prefix`, in its order, read consistently."""
 
+    def between(self, pk: str, first: str, last: str) -> Iterator[Item]:
+        """The items of a partition whose sort keys are from `first` to `last`, in the order of their UTF-8 bytes."""
+
     def due(self, now: float) -> Iterator[str]:
         """The ids of runs that are due (eventually consistent: a late one comes with the next tick)."""
 
@@ -114,8 +117,8 @@ class Files(Protocol):
     def write(self, uri: str, body: bytes) -> None:
         """Write it whole. Raises `Misconfigured` where we may not."""
 
-    def list(self, bucket: str, prefix: str) -> Iterator[Object]:
-        """The present objects under a prefix."""
+    def list(self, bucket: str, prefix: str, after: str = "") -> Iterator[Object]:
+        """The present objects under a prefix whose keys come after `after`, in the order of their UTF-8 bytes."""
 
 
 class Hints(Protocol):

@@ -23,7 +23,6 @@ from statemachine.core.action_records import adopted, asked, kept_of
 from statemachine.core.actions import Action, EnsureRun, MarkObjects, StopRuns, WriteManifest
 from statemachine.core.backoff import backoff
 from statemachine.core.decide import Act, Look, Move, Wait, decide
-from statemachine.core.manifest import manifest
 from statemachine.core.policy import Policy
 from statemachine.core.run import RequestKind, Run
 from statemachine.core.run_paths import launch_folder, manifest_uri, nameable
@@ -194,19 +193,19 @@ class Reconciler:
         match action:
             case WriteManifest():
                 uri = manifest_uri(policy.root, run)
-                self.files.write(uri, manifest(run, self.intake.objects(run.model)))
+                self.files.write(uri, self.intake.manifest(run))
                 return {"manifest": uri}
-            case MarkObjects(uri):
-                return self._mark(run, uri)
+            case MarkObjects(uri, index):
+                return self._mark(run, uri, index)
             case StopRuns(kfp_ids):
                 self._stop(kfp_ids)
                 return {"due_at": now + policy.stop_poll, "stopping_since": run.stopping_since or now}
             case EnsureRun(order):
                 return self._ensure(run, order, create_uncertain_until, now)
 
-    def _mark(self, run: Run, uri: str) -> dict[str, Any]:
+    def _mark(self, run: Run, uri: str, index: reports.Artifact | None) -> dict[str, Any]:
         try:
-            self.intake.mark(run, self.files.read(uri, MAX_VERDICTS) if uri else None)
+            self.intake.mark(run, self.files.read(uri, MAX_VERDICTS) if uri else None, index)
         except (Malformed, Denied) as error:
             return {"report_error": clipped(str(error))}
         return {"marked": True}

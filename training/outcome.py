@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+REASON_LENGTH = 2000  # characters
+
 
 @dataclass(frozen=True)
 class StageResult:

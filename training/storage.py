@@ -21,6 +21,7 @@ from botocore.config import Config
 from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
 
 ABSENT_CODES = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NoSuchVersion", "NotFound"})
+INTERMEDIATE = "fraudloop=intermediate"  # the tag that the lifecycle rule of template.yaml asks for
 TAKEN_CODES = frozenset({"412", "PreconditionFailed", "409", "ConditionalRequestConflict"})
 PIECE = 1 << 20
 READS = 3  # of one object, if the connection breaks in the middle of its body
@@ -40,8 +41,8 @@ def read_bytes(uri: str, version_id: str | None = None) -> bytes:
         return bytes(_s3().get_object(Bucket=bucket, Key=key, **_version(version_id))["Body"].read())
 
 
-def write_bytes(uri: str, body: bytes, *, only_if_absent: bool = False) -> None:
-    """Writes one file or object.
+def write_bytes(uri: str, body: bytes, *, only_if_absent: bool = False, intermediate: bool = False) -> None:
+    """Writes one file or object; an `intermediate` one may be taken by the bucket's lifecycle.
 
     Raises:
         FileExistsError: `only_if_absent`, and somebody else wrote it first.
@@ -53,7 +54,9 @@ def write_bytes(uri: str, body: bytes, *, only_if_absent: bool = False) -> None:
         return
     bucket, key = split(uri)
     with _taken_is_exists(uri):
-        _s3().put_object(Bucket=bucket, Key=key, Body=body, **({"IfNoneMatch": "*"} if only_if_absent else {}))
+        condition = {"IfNoneMatch": "*"} if only_if_absent else {}
+        tagged = {"Tagging": INTERMEDIATE} if intermediate else {}
+        _s3().put_object(Bucket=bucket, Key=key, Body=body, **condition, **tagged)
 
 
 def read_json(uri: str) -> Any:
@@ -155,10 +158,11 @@ def touch(uri: str, version_id: str | None = None) -> None:
 
 
 def upload(path: str | Path, uri: str) -> None:
-    """One local file as a file or object."""
+    """One local file as a file or object; under `runs/` it is an intermediate, which the lifecycle may take."""
     if is_s3(uri):
         bucket, key = split(uri)
-        _s3().upload_file(str(path), bucket, key)
+        tagged = {"Tagging": INTERMEDIATE} if key.startswith("runs/") else {}
+        _s3().upload_file(str(path), bucket, key, ExtraArgs=tagged)
         return
     download(str(path), uri)
 

@@ -1,4 +1,4 @@
-"""`land`: put files where a model's data arrive."""
+"""`land`: put files where a model's data arrive. `reindex`: build the index of what was learned anew."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import boto3
 import typer
 
-from cli.connection import application
+from cli.connection import application, whoami
 from cli.output import Json, console, emit
 from statemachine.contracts.errors import Unknown
 
@@ -42,6 +42,24 @@ def land(
     return None
 
 
+def reindex(
+    model: Annotated[str, typer.Argument(help="A model of fraudloop.toml.")],
+    why: Annotated[str, typer.Option("--why", prompt="Why", help="The reason, for the record.")],
+    as_json: Json = False,
+) -> None:
+    """Have the next run build the model's index from the table: for an index that is gone or was changed.
+
+    Its manifest names every object on record once more, so that one run costs what there is and not what is new.
+    """
+    app = application()
+    item = app.operations.reindex(model, whoami(app), why)
+    if as_json:
+        return emit({"model": item.name, "index": None})
+    console.print(f"the next run of {model} builds its index anew; `fraudloop start {model}` begins one now")
+    return None
+
+
 def register(app: typer.Typer) -> None:
-    """Add this command."""
-    app.command(rich_help_panel="Runs")(land)
+    """Add these commands."""
+    for command in (land, reindex):
+        app.command(rich_help_panel="Runs")(command)

@@ -34,6 +34,8 @@ def night(
         return emit(answer)
     began = [run for run in answer["began"].values() if run]
     console.print(f"the night of {answer['slot']}: {', '.join(began) or 'no run begins now'}")
+    if left := answer.get("unfinished"):
+        console.print(f"{', '.join(left)}: the prefix is not listed to its end yet; the function goes on by itself")
     return None
 
 

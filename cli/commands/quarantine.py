@@ -6,7 +6,7 @@ import typer
 
 from cli.connection import application, whoami
 from cli.output import Json, clock, console, emit, plain, table
-from statemachine.core.window import Object, Status
+from statemachine.core.window import Object
 from statemachine.intake import NOWHERE
 
 quarantine = typer.Typer(help="Objects that teach no run, and why.", no_args_is_help=True)
@@ -20,7 +20,7 @@ def listed(model: Model = "", as_json: Json = False) -> None:
     """List what is set aside: by a check, by a person, or because it belongs to no model."""
     app = application()
     models = [model] if model else [*app.policies, NOWHERE]
-    found = [(name, o) for name in models for o in app.intake.objects(name) if o.status is Status.QUARANTINED]
+    found = [(name, thing) for name in models for thing in app.intake.quarantined(name)]
     if as_json:
         return emit([plain(thing) | {"model": name} for name, thing in found])
     rows = [[name, thing.key, clock(thing.arrived_at), thing.reason] for name, thing in found]

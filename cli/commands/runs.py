@@ -42,7 +42,7 @@ def start(
     if manifest is not None:
         app.intake.arrive(_objects(manifest))
     elif model in app.policies:
-        app.intake.arrive(app.files.list(app.settings.data_bucket, app.policies[model].prefix))
+        app.listing.whole(model)
     run_id = app.operations.start(model, whoami(app), why)
     if as_json:
         return emit({"run_id": run_id or None})
@@ -155,7 +155,7 @@ def story(app: App, run: Run) -> RunSummary:
         app.store.history(run.id),
         app.store.model(run.model),
         app.policies[run.model],
-        app.intake.objects(run.model),
+        app.intake.of_epoch(run.model, run.epoch) if run.epoch else (),
         time.time(),
         app.settings.kfp_ui_url,
     )

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from simulation.memory.crash_injection import Crash, Crashing, CrashPoint
-from simulation.memory.world import BUCKET, World
+from simulation.memory.world import World
 from statemachine.contracts.errors import OperationRefused
-from statemachine.core.run import Run, Trigger
+from statemachine.core.run import Run
 from statemachine.core.states import State
 from statemachine.core.window import Object
 from statemachine.store import Store
@@ -59,13 +59,7 @@ class CrashDriver:
     def night(self, slot: str) -> None:
         """What `handlers.nightly` does."""
 
-        def come() -> None:
-            w = self.world
-            w.intake.arrive(w.files.list(BUCKET, "data/fraud/"))
-            if w.intake.ask("fraud", Trigger("nightly", slot, f"the night of {slot}"), slot=slot):
-                w.intake.close_due("fraud")
-
-        self.deliver(come)
+        self.deliver(lambda: self.world.night(slot))
 
     def minute(self) -> None:
         """A minute: pods work, the tick ticks, and due runs are looked at. What dies is not repeated."""

@@ -1,10 +1,10 @@
 """S3 in memory."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from statemachine.contracts.errors import Denied, Unreachable
-from statemachine.core.window import Object
+from statemachine.core.window import Object, later
 
 
 @dataclass
@@ -34,10 +34,21 @@ class MemoryFiles:
         self._up()
         self.bodies[uri] = body
 
-    def list(self, bucket: str, prefix: str) -> Iterator[Object]:
-        """The present objects under a prefix."""
+    def list(self, bucket: str, prefix: str, after: str = "") -> Iterator[Object]:
+        """The present objects under a prefix in the order of their keys: of each key the newest write.
+
+        As ListObjectsV2 answers: UTF-8 binary order, no version ids, no sequencers, whole seconds.
+        """
         self._up()
-        yield from [thing for thing in self.listed if thing.bucket == bucket and thing.key.startswith(prefix)]
+        present: dict[str, Object] = {}
+        for thing in self.listed:
+            known = present.get(thing.key)
+            if thing.bucket == bucket and thing.key.startswith(prefix) and (not known or later(thing, known)):
+                present[thing.key] = thing
+        for key in sorted(present, key=str.encode):
+            if key.encode() > after.encode():
+                thing = present[key]
+                yield replace(thing, version_id="", sequencer="", arrived_at=float(int(thing.arrived_at)))
 
     def _up(self) -> None:
         if self.down:

@@ -8,12 +8,12 @@ from typing import Any
 from simulation.memory.kfp import Job
 from simulation.memory.stages import Play, failed, honest, measured, ok, refused
 from simulation.memory.workers import Worker, Yielding, current
-from simulation.memory.world import BUCKET, World
+from simulation.memory.world import World
 from statemachine.contracts.kfp_run import KfpRun, KfpRunState
 from statemachine.contracts.report import Report
 from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import StageRequest
-from statemachine.core.run import Run, Trigger
+from statemachine.core.run import Run
 from statemachine.core.window import Object
 from statemachine.store import Store
 
@@ -93,12 +93,7 @@ class InterleavedWorld(World):
     def nightly(self, slot: str) -> Callable[[], Any]:
         """The nightly handler."""
 
-        def job() -> None:
-            self.intake.arrive(self.files.list(BUCKET, "data/fraud/"))
-            if self.intake.ask("fraud", Trigger("nightly", slot, "the night"), slot=slot):
-                self.intake.close_due("fraud")
-
-        return job
+        return lambda: self.night(slot)
 
     def quiet_minute(self, seconds: float = 60) -> None:
         """A minute in which nobody is overtaken, though those who stand somewhere still stand there."""

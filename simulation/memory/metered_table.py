@@ -1,7 +1,6 @@
 """A table in memory that is fast with many runs, and counts what DynamoDB would bill."""
 
 import math
-from bisect import bisect_left, insort
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -21,7 +20,6 @@ class MeteredTable(MemoryTable):
 
     read_units: float = 0.0
     write_units: float = 0.0
-    partitions: dict[str, list[str]] = field(default_factory=dict)
     waiting: dict[str, float] = field(default_factory=dict)
 
     def get(self, key: Key) -> Item | None:
@@ -30,14 +28,10 @@ class MeteredTable(MemoryTable):
         self.read_units += _units(_size(item) if item else 0, READ_KB)
         return item
 
-    def query(self, pk: str, prefix: str = "", *, newest_first: bool = False) -> Iterator[Item]:
-        """The items of a partition; what a page reads is rounded as a whole."""
-        self.reads += 1
-        known = self.partitions.get(pk, [])
-        first, last = bisect_left(known, prefix), bisect_left(known, prefix + "\U0010ffff")
-        found = [self.items[Key(pk, sk)] for sk in known[first:last]]
-        self.read_units += _units(sum(map(_size, found)), READ_KB)
-        yield from reversed(found) if newest_first else found
+    def _range(self, pk: str, first: str, last: str) -> list[Item]:
+        found = super()._range(pk, first, last)
+        self.read_units += _units(sum(map(_size, found)), READ_KB)  # what a page reads is rounded as a whole
+        return found
 
     def due(self, now: float) -> Iterator[str]:
         """Runs that are due: one eventually consistent query a shard."""
@@ -55,8 +49,6 @@ class MeteredTable(MemoryTable):
 
     def _bill(self, put: Put, old: Item | None, times: int) -> None:
         self.write_units += times * _units(_size(put.item), WRITE_KB)
-        if old is None:
-            insort(self.partitions.setdefault(put.key.pk, []), put.key.sk)
         if put.item.get("type") != "run":
             return
         was, is_ = (old or {}).get("due_at"), put.item.get("due_at")

@@ -16,6 +16,7 @@ from statemachine.contracts.stage_request import StageRequest
 
 Play = Callable[[StageRequest], Report | bytes | None]
 MADE = b"what the stage made"
+WRITE = ("bucket", "key", "etag")
 GOOD = {"auc_roc": 0.97, "average_precision": 0.6, "f1": 0.6}
 
 
@@ -74,7 +75,7 @@ def honest(order: StageRequest) -> Report:
     here = order.output_uri
     match order.stage:
         case Stage.PREPROCESS:
-            names = ("dataset", "profile", "objects")
+            names = ("dataset", "profile", "objects", "index")
             return ok(order, outputs={name: f"{here}/{name}" for name in names})
         case Stage.TRAIN:
             return ok(order, outputs={"model": f"{here}/model"})
@@ -152,6 +153,8 @@ class Stages:
             return
         if isinstance(said, Report) and order.stage is Stage.PREPROCESS and "objects" in said.outputs:
             self.files.bodies.setdefault(said.outputs["objects"].uri, self._verdicts(order, said))
+            if "index" in said.outputs:
+                self.files.bodies.setdefault(said.outputs["index"].uri, self._index(order, said))
         for artifact in said.outputs.values() if isinstance(said, Report) else ():
             self.files.bodies.setdefault(artifact.uri, MADE)
         self.files.bodies[f"{order.output_uri}/{REPORT}"] = said.dumps() if isinstance(said, Report) else said
@@ -161,5 +164,19 @@ class Stages:
     def _verdicts(self, order: StageRequest, report: Report) -> bytes:
         new = [thing for thing in json.loads(self.files.bodies[order.inputs["manifest"]])["objects"] if thing["new"]]
         status = "ACCEPTED" if report.outcome is Outcome.OK else "QUARANTINED"
-        keys = ("bucket", "key", "etag")
-        return json.dumps([{**{k: thing[k] for k in keys}, "status": status, "problems": []} for thing in new]).encode()
+        verdicts = [{**{k: thing[k] for k in WRITE}, "status": status, "problems": []} for thing in new]
+        return json.dumps(verdicts).encode()
+
+    def _index(self, order: StageRequest, report: Report) -> bytes:
+        """The former index without what was removed, with what is accepted now: of each key the newest write."""
+        manifest = json.loads(self.files.bodies[order.inputs["manifest"]])
+        before = json.loads(self.files.bodies[manifest["index"]]) if manifest["index"] else []
+        gone = [tuple(thing[name] for name in WRITE) for thing in manifest["removed"]]
+        try:
+            said = json.loads(self.files.bodies[report.outputs["objects"].uri])
+            bad = [tuple(verdict[name] for name in WRITE) for verdict in said if verdict["status"] != "ACCEPTED"]
+        except (ValueError, KeyError, TypeError, RecursionError):  # a test had it write nonsense
+            return MADE
+        kept = {thing["key"]: thing for thing in before if tuple(thing[name] for name in WRITE) not in {*gone, *bad}}
+        new = {thing["key"]: thing for thing in manifest["objects"] if tuple(thing[n] for n in WRITE) not in bad}
+        return json.dumps([{name: thing[name] for name in WRITE} for thing in (kept | new).values()]).encode()

@@ -1,5 +1,6 @@
 """The table in memory: conditional, transactional, with its index of due runs."""
 
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -18,6 +19,7 @@ class MemoryTable:
     lose_answers: int = 0
     reads: int = 0
     writes: int = 0
+    partitions: dict[str, list[str]] = field(default_factory=dict)
 
     def get(self, key: Key) -> Item | None:
         """The item."""
@@ -27,8 +29,17 @@ class MemoryTable:
     def query(self, pk: str, prefix: str = "", *, newest_first: bool = False) -> Iterator[Item]:
         """The items of a partition."""
         self.reads += 1
-        keys = sorted((key for key in self.items if key.pk == pk and key.sk.startswith(prefix)), key=lambda key: key.sk)
-        yield from [self.items[key] for key in (reversed(keys) if newest_first else keys)]
+        found = self._range(pk, prefix, prefix + "\U0010ffff")
+        yield from reversed(found) if newest_first else found
+
+    def between(self, pk: str, first: str, last: str) -> Iterator[Item]:
+        """The items of a range."""
+        self.reads += 1
+        yield from self._range(pk, first, last)
+
+    def _range(self, pk: str, first: str, last: str) -> list[Item]:
+        known = self.partitions.get(pk, [])
+        return [self.items[Key(pk, sk)] for sk in known[bisect_left(known, first) : bisect_right(known, last)]]
 
     def due(self, now: float) -> Iterator[str]:
         """Runs that are due."""
@@ -48,6 +59,8 @@ class MemoryTable:
         if self.lose_answers == 0 and self.down:
             raise Unreachable("DynamoDB does not answer")
         for put in puts:
+            if put.key not in self.items:
+                insort(self.partitions.setdefault(put.key.pk, []), put.key.sk)
             self.items[put.key] = dict(put.item)
             self.stream.append(put.item)
             self.writes += 2 if len(puts) > 1 else 1

@@ -10,9 +10,10 @@ from simulation.memory.kfp import MemoryPipelines
 from simulation.memory.stages import Stages
 from simulation.memory.table import MemoryTable
 from statemachine.core.policy import IntakePolicy, Policy
-from statemachine.core.run import Run
+from statemachine.core.run import Run, Trigger
 from statemachine.core.window import Object
 from statemachine.intake import Intake
+from statemachine.listing import Listing
 from statemachine.operations import Operations
 from statemachine.reconciler import Reconciler
 from statemachine.store import Store
@@ -53,6 +54,7 @@ class World:
         """Build the controller on these ports, which a test may have wrapped."""
         self.store = Store(table, self.new_id)
         self.intake = Intake(self.store, self.policies, BUCKET, self.clock, self.new_id, lambda attempt: None, "code")
+        self.listing = Listing(self.intake, files, self.clock)
         self.reconciler = Reconciler(
             self.store, self.intake, pipelines, files, hints, self.policies, self.clock, lambda: 0.5, self.new_id
         )
@@ -82,13 +84,23 @@ class World:
         given = {"etag": f"etag-{key}", "size": 10, "sequencer": f"{self.ids:x}", "arrived_at": self.now}
         return Object(bucket=BUCKET, key=key, **{**given, **more})
 
-    def tick(self) -> None:
-        """The minute's tick: what `handlers.tick` does."""
+    def night(self, slot: str) -> None:
+        """What `handlers.nightly` does, in one invocation."""
         for model in self.policies:
-            self.intake.free_slots(model)
-            self.intake.close_due(model)
-            self.intake.window(model)  # whose age is a metric
+            self.listing.go_on(model, slot)
+            if self.intake.ask(model, Trigger("nightly", slot, f"the night of {slot}"), slot=slot):
+                self.intake.close_due(model)
+
+    def tick(self) -> int:
+        """The minute's tick: what `handlers.tick` does; returns its metric `UnreachableRuns`."""
         self.hints.look_at(list(self.store.table.due(self.now)))
+        unreachable = 0
+        for model in self.policies:
+            _, runs = self.intake.tend_slots(model)
+            if run := self.intake.close_due(model, self.intake.window(model)):
+                self.hints.look_at([run.id])
+            unreachable += sum(bool(run.unreachable_count) for run in runs)
+        return unreachable
 
     def deliver(self, limit: int = 1000) -> None:
         """Look at every run that is hinted at."""

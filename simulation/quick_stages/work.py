@@ -36,10 +36,14 @@ class TritonPythonModel:
 def preprocess(order: StageRequest) -> StageResult:
     """Accepts every new object of the manifest."""
     _wait(order)
-    new = [thing for thing in storage.read_json(order.inputs["manifest"])["objects"] if thing["new"]]
-    keys = ("bucket", "key", "etag")
-    verdicts = [{**{key: thing[key] for key in keys}, "status": "ACCEPTED", "problems": []} for thing in new]
-    return StageResult({"objects": _left(order, "objects", verdicts), **_nothing(order, "dataset", "profile")})
+    manifest = storage.read_json(order.inputs["manifest"])
+    new = [{key: thing[key] for key in ("bucket", "key", "etag")} for thing in manifest["objects"]]
+    known = storage.read_json(manifest["index"]) if manifest["index"] else []
+    index = {thing["key"]: thing for thing in (*known, *new) if thing not in manifest["removed"]}
+    left = {"objects": [thing | {"status": "ACCEPTED", "problems": []} for thing in new], "index": [*index.values()]}
+    return StageResult(
+        {**{name: _left(order, name, value) for name, value in left.items()}, **_nothing(order, "dataset", "profile")}
+    )
 
 
 def train(order: StageRequest) -> StageResult:

@@ -77,6 +77,14 @@ class DynamoTable:
             ConsistentRead=True,
         )
 
+    def between(self, pk: str, first: str, last: str) -> Iterator[Item]:
+        """The items of a range of sort keys, page by page."""
+        yield from self._pages(
+            KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",
+            ExpressionAttributeValues={":pk": {"S": pk}, ":first": {"S": first}, ":last": {"S": last}},
+            ConsistentRead=True,
+        )
+
     def due(self, now: float) -> Iterator[str]:
         """The ids of due runs, from the sparse index: runs at rest are not in it."""
         for shard in range(SHARDS):

@@ -51,10 +51,11 @@ class S3Files:
         except BotoCoreError as error:
             raise Unreachable(f"writing {uri}: {error}") from error
 
-    def list(self, bucket: str, prefix: str) -> Iterator[Object]:
-        """The present objects under a prefix; a listing has no version ids and no sequencers."""
+    def list(self, bucket: str, prefix: str, after: str = "") -> Iterator[Object]:
+        """The present objects under a prefix, page by page; a listing has no version ids and no sequencers."""
+        begin = {"StartAfter": after} if after else {}
         try:
-            for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, **begin):
                 for found in page.get("Contents", []):
                     yield Object(
                         bucket=bucket,

@@ -94,6 +94,8 @@ CATALOGUE = (
     _lambda("ObjectsQuarantined", "Count", "data objects that were put aside"),
     _lambda("IntakeOldestAge", "Seconds", "age of the oldest object in the open window"),
     _lambda("TickDueRuns", "Count", "runs found due by a tick; silence means that nothing moves", "service"),
+    _lambda("ModelsNotTended", "Count", "models for which a tick had no time left", "service"),
+    _lambda("UnreachableRuns", "Count", "runs in flight that could not be looked at the last time", "service"),
     _lambda("WorldUnreachable", "Count", "passes that ended because KFP, S3 or DynamoDB did not answer", "service"),
     _lambda("MessagesMalformed", "Count", "messages that cannot be understood", "service"),
     _lambda("SlackFailed", "Count", "announcements that Slack did not take", "service"),

@@ -3,6 +3,7 @@ so a crash between "saved" and "done" loses nothing: the next pass derives the s
 
 from dataclasses import dataclass
 
+from statemachine.contracts.report import Artifact
 from statemachine.contracts.stage_request import StageRequest
 from statemachine.core.failure import failure
 from statemachine.core.request_builder import build_request
@@ -13,14 +14,15 @@ from statemachine.core.states import State
 
 @dataclass(frozen=True)
 class WriteManifest:
-    """Write the frozen epoch and the objects accepted before it to S3."""
+    """Write the frozen epoch, and the index of the objects accepted before it, to S3."""
 
 
 @dataclass(frozen=True)
 class MarkObjects:
-    """Put each new object's acceptance or quarantine on record, from the stage's verdicts at `uri`."""
+    """Put each new object's acceptance or quarantine on record, from the verdicts at `uri`; then the stage's index."""
 
     uri: str
+    index: Artifact | None = None
 
 
 @dataclass(frozen=True)
@@ -64,4 +66,4 @@ def _mark(snapshot: Snapshot) -> Action | None:
     ):
         return None
     verdicts = report.outputs.get("objects")
-    return MarkObjects(verdicts.uri if verdicts else "")
+    return MarkObjects(verdicts.uri if verdicts else "", report.outputs.get("index"))

@@ -1,28 +1,44 @@
-"""`manifest.json`: the objects that one run learns from, written once from the frozen epoch."""
+"""`manifest.json`: what one run learns from: the index of all that was learned so far, and what is new since."""
 
 import json
 from collections.abc import Iterable
+from typing import Any
 
+from statemachine.contracts.report import Artifact
 from statemachine.core.run import Run
-from statemachine.core.window import Object, Status, data_set
+from statemachine.core.window import Object, Status
 
-FORMAT = 1
+FORMAT = 2
 
 
-def manifest(run: Run, objects: Iterable[Object]) -> bytes:
-    """The manifest of `run` as bytes: equal objects, equal bytes."""
-    entries = [
-        {
-            "bucket": thing.bucket,
-            "key": thing.key,
-            "etag": thing.etag,
-            "version_id": thing.version_id,
-            "size": thing.size,
-            "new": thing.status is Status.PENDING,
-            "epoch": thing.epoch,
-            "arrived_at": thing.arrived_at,
-        }
-        for thing in data_set(objects, run.epoch)
-    ]
-    body = {"format": FORMAT, "run_id": run.id, "model": run.model, "epoch": run.epoch, "objects": entries}
+def manifest(
+    run: Run, objects: Iterable[Object], removed: Iterable[Object] = (), index: Artifact | None = None
+) -> bytes:
+    """The manifest of `run` as bytes: equal objects, equal bytes.
+
+    `objects` are those that `index` may not hold yet; `removed` are writes that it may hold and that teach no more.
+    """
+    body = {
+        "format": FORMAT,
+        "run_id": run.id,
+        "model": run.model,
+        "epoch": run.epoch,
+        "index": index.uri if index else None,
+        "index_sha256": index.sha256 if index else "",
+        "objects": [_entry(thing) for thing in objects],
+        "removed": [{"bucket": t.bucket, "key": t.key, "etag": t.etag} for t in removed],
+    }
     return json.dumps(body, indent=1, ensure_ascii=False).encode()
+
+
+def _entry(thing: Object) -> dict[str, Any]:
+    return {
+        "bucket": thing.bucket,
+        "key": thing.key,
+        "etag": thing.etag,
+        "version_id": thing.version_id,
+        "size": thing.size,
+        "new": thing.status is Status.PENDING,
+        "epoch": thing.epoch,
+        "arrived_at": thing.arrived_at,
+    }

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from statemachine.contracts.report import Artifact
+
 
 @dataclass(frozen=True)
 class Release:
@@ -36,7 +38,10 @@ class Hold:
 
 @dataclass(frozen=True)
 class Model:
-    """One model. `refused` holds the content hashes of versions that were rolled back."""
+    """One model. `refused` holds the content hashes of versions that were rolled back.
+
+    `index` lists all objects that were learned from, `indexed` is the last epoch that it covers (−1: none yet).
+    """
 
     name: str
     version: int = 0
@@ -51,6 +56,8 @@ class Model:
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     parameters_from: Mapping[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
+    index: Artifact | None = None
+    indexed: int = -1
 
     def deployed_by(self, run_id: str, generation: int) -> "Model":
         """The deploying slot is that run's, under that generation."""

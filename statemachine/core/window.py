@@ -9,10 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from statemachine.contracts.side_files import side_file
 from statemachine.core.policy import IntakePolicy, Policy
 from statemachine.core.run import Trigger
-
-SIDE_FILES = ("._COPYING_", ".crc", "_$folder$")
 
 
 class Status(Enum):
@@ -36,7 +35,12 @@ class Status(Enum):
 
 @dataclass(frozen=True)
 class Object:
-    """One write of one S3 key. Its identity is bucket + key + etag; the version id is only how to fetch it."""
+    """One write of one S3 key; the version id is only how to fetch it.
+
+    `write` tells writes of the same content under the same key apart: after A and B, A again is one of its own.
+    `order` grows with each newer write of the key (0: an earlier release did not count). `over` is the place in the
+    table of the write that it came after, `under` of a newer one that was there before it. `old`: in the old layout.
+    """
 
     bucket: str
     key: str
@@ -49,16 +53,38 @@ class Object:
     status: Status = Status.PENDING
     reason: str = ""
     version: int = 0
+    write: int = 1
+    order: float = 0.0
+    over: str = ""
+    under: str = ""
+    old: bool = False
+
+    @property
+    def place(self) -> str:
+        """Where it is kept: `<epoch>/<identity>`; in the old layout without an epoch."""
+        return self.identity if self.old else f"{self.epoch}/{self.identity}"
+
+    @property
+    def content(self) -> str:
+        """What a verdict names: bucket + key + etag. A listing has no version ids, hence the etag."""
+        return _digest(self.bucket, self.key, self.etag)
 
     @property
     def identity(self) -> str:
-        """Never expires; a listing has no version ids, hence the etag."""
-        return hashlib.sha256(f"{self.bucket}\n{self.key}\n{self.etag}".encode()).hexdigest()[:32]
+        """One write of that content. Never expires."""
+        return self.content if self.write == 1 else _digest(self.bucket, self.key, self.etag, str(self.write))
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)
 class Window:
-    """The open window of a model, which is epoch `epoch`. `asked` is a wish to close it now."""
+    """The open window of a model, which is epoch `epoch`. `asked` is a wish to close it now.
+
+    `old_layout`: objects of an earlier release may be on record, which kept them all in one partition.
+    """
 
     model: str
     epoch: int = 1
@@ -68,6 +94,7 @@ class Window:
     count: int = 0
     asked: Trigger | None = None
     last_slot: str = ""
+    old_layout: bool = True
 
 
 def closing(window: Window, policy: IntakePolicy, now: float) -> Trigger | None:
@@ -124,41 +151,6 @@ def admit(thing: Object, bucket: str, policies: Mapping[str, Policy]) -> Admissi
     return Admission(policy.model)
 
 
-def side_file(key: str, prefix: str, marker: str = "") -> str:
-    """The part of a key below `prefix` by which it is no data but another program's side file; "" if it is data.
-
-    The rule is Spark's own for what it does not read (`HadoopFSUtils.shouldFilterOutPathName`): names that begin with
-    `.`, or with `_` unless they hold a `=` (a partition), or end in `._COPYING_`. Checksums and EMR's folder markers
-    are added. A name that is all of `marker` is no side file, unless it lies in a hidden folder.
-    """
-    names = key.split("/")[prefix.count("/") + (0 if prefix.endswith("/") or not prefix else 1) :]
-    if names and names[-1] == marker:
-        names.pop()
-    return next((name for name in names if _hidden(name)), "")
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith(".") or (name.startswith("_") and "=" not in name) or name.endswith(SIDE_FILES)
-
-
-def is_news(thing: Object, known: Object | None) -> bool:
-    """An arriving object is not on record yet, or was overwritten and has returned under its key."""
-    return known is None or (known.status is Status.SUPERSEDED and later(thing, known))
-
-
-def rewritten(thing: Object, known: Object | None) -> Object | None:
-    """What is on record, as the newest write of its key, if content that still teaches was written once more."""
-    if known is None or not known.status.teaches or not later(thing, known):
-        return None
-    return replace(
-        known,
-        version_id=thing.version_id,
-        sequencer=thing.sequencer,
-        arrived_at=thing.arrived_at,
-        version=known.version + 1,
-    )
-
-
 def data_set(objects: Iterable[Object], epoch: int) -> tuple[Object, ...]:
     """What the run of `epoch` learns from: all objects so far that are not set aside, the newest write of each key."""
     newest: dict[tuple[str, str], Object] = {}
@@ -172,17 +164,23 @@ def data_set(objects: Iterable[Object], epoch: int) -> tuple[Object, ...]:
 
 
 def judged(objects: Iterable[Object], verdicts: Mapping[str, Object], run_id: str, epoch: int) -> Iterator[Object]:
-    """The objects that change by a stage's `verdicts` (by identity), and the writes that an accepted one supersedes."""
+    """The objects that change by a stage's `verdicts` (by content), and the writes that an accepted one supersedes."""
     before = [thing for thing in objects if thing.epoch <= epoch and thing.status.teaches]
-    after = [_verdict(thing, verdicts.get(thing.identity)) for thing in before]
+    learned = {thing.identity for thing in data_set(before, epoch)}
+    after = [_verdict(t, verdicts.get(t.content)) if t.identity in learned else t for t in before]
     chosen = {(thing.bucket, thing.key): thing for thing in data_set(after, epoch)}
     for old, new in zip(before, after, strict=True):
         newest = chosen.get((new.bucket, new.key), new)
         if new.status.teaches and newest is not new and newest.status is Status.ACCEPTED:
-            said = f"overwritten by the write with etag {newest.etag}, which {run_id} learned from"
-            yield replace(new, status=Status.SUPERSEDED, reason=said)
+            yield superseded(new, newest, run_id)
         elif new != old:
             yield new
+
+
+def superseded(thing: Object, newer: Object, run_id: str) -> Object:
+    """It teaches no more, and says which write came after it."""
+    said = f"overwritten by the write with etag {newer.etag}, which {run_id} learned from"
+    return replace(thing, status=Status.SUPERSEDED, reason=said)
 
 
 def _verdict(thing: Object, verdict: Object | None) -> Object:
@@ -191,6 +189,8 @@ def _verdict(thing: Object, verdict: Object | None) -> Object:
 
 def later(one: Object, other: Object) -> bool:
     """`one` is the later write of the same key. Sequencers are hex, compared after padding (S3 user guide)."""
+    if one.order and other.order and one.order != other.order:
+        return one.order > other.order
     if one.sequencer and other.sequencer:
         width = max(len(one.sequencer), len(other.sequencer))
         return one.sequencer.rjust(width, "0").lower() > other.sequencer.rjust(width, "0").lower()

@@ -3,7 +3,9 @@
 import pytest
 from botocore.exceptions import ClientError
 
+from simulation.memory.files import MemoryFiles
 from statemachine.contracts.errors import Denied, Malformed, Misconfigured, Unreachable
+from statemachine.core.window import Object
 
 
 def uri(name, files, key):
@@ -79,3 +81,32 @@ def test_what_is_no_uri_is_malformed(files, address):
     """botocore refuses it before anything is sent, each time again."""
     with pytest.raises(Malformed):
         files.read(address, 10)
+
+
+def test_a_listing_goes_on_after_a_key(files, name):
+    """In the order of the keys' bytes; the key itself is left out, whether it is still there or not."""
+    for key in ("data/ü.csv", "data/a.csv", "data/B.csv", "data/b.csv", "other/c.csv"):
+        if isinstance(files, MemoryFiles):
+            files.listed.append(Object(name, key, "e", size=1))
+        else:
+            files.write(uri(name, files, key), b"x")
+
+    def listed(after=""):
+        return [thing.key.removeprefix("data/") for thing in files.list(name, "data/", after)]
+
+    assert listed() == ["B.csv", "a.csv", "b.csv", "ü.csv"]
+    assert listed("data/a.csv") == ["b.csv", "ü.csv"]
+    assert listed("data/aa.csv") == ["b.csv", "ü.csv"]
+    assert listed("data/ü.csv") == []
+
+
+def test_a_listing_tells_neither_versions_nor_sequencers(files, name):
+    """Of a key that was overwritten, what it holds now."""
+    if isinstance(files, MemoryFiles):
+        writes = [Object(name, "data/a.csv", etag, "v", sequencer=f"0{n}") for n, etag in enumerate("xy")]
+        files.listed += writes
+    else:
+        for body in (b"x", b"y"):
+            files.write(uri(name, files, "data/a.csv"), body)
+    (found,) = files.list(name, "data/")
+    assert (found.version_id, found.sequencer) == ("", "")

@@ -225,3 +225,20 @@ def test_a_table_that_is_not_there_is_unreachable_not_empty(table):
     table.client.delete_table(TableName=table.name)
     with pytest.raises(Unreachable):
         table.get(KEY)
+
+
+def test_a_range_is_from_its_first_to_its_last_key_in_the_order_of_their_bytes(table):
+    """Both ends belong to it; upper case comes before lower case, and both before what is not ASCII."""
+    for name in ("b", "a", "ü", "B", "a/1", "c"):
+        table.write(put(Key("KEYS#m", name), name=name))
+    table.write(put(Key("KEYS#n", "b"), name="of another model"))
+    assert [item["name"] for item in table.between("KEYS#m", "B", "b")] == ["B", "a", "a/1", "b"]
+    assert [item["name"] for item in table.between("KEYS#m", "a/", "ü")] == ["a/1", "b", "c", "ü"]
+    assert list(table.between("KEYS#m", "d", "e")) == []
+
+
+def test_the_longest_key_of_s3_is_a_sort_key(table):
+    """1,024 bytes is the most for both."""
+    longest = "ü" * 512
+    table.write(put(Key("KEYS#m", longest), name="longest"))
+    assert table.get(Key("KEYS#m", longest))["name"] == "longest"

@@ -80,6 +80,7 @@ MAY = [
     ("Pipeline", Call("s3:GetObject", "arn:aws:s3:::data/data/fraud/1.csv")),
     ("Pipeline", Call("s3:ListBucket", "arn:aws:s3:::data", "data/fraud/")),
     ("Pipeline", Call("s3:PutObject", "arn:aws:s3:::artifacts/runs/fraud-1/train/1/x/report.json")),
+    ("Pipeline", Call("s3:PutObjectTagging", "arn:aws:s3:::artifacts/runs/fraud-1/preprocess/1/x/dataset/t.parquet")),
     ("Pipeline", Call("s3:PutObject", "arn:aws:s3:::artifacts/models/fraud/v/MANIFEST.json")),
     ("Pipeline", Call("events:PutEvents", BUS, context="fraudloop.training")),
     ("Triton", Call("s3:GetObject", "arn:aws:s3:::artifacts/models/fraud/v/MANIFEST.json")),

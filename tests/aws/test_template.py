@@ -76,13 +76,16 @@ def test_what_is_kept_is_retained_when_the_stack_goes(template):
 
 
 def test_the_lifecycle_takes_large_intermediates_and_never_a_report_or_a_model(template):
-    """By size: report.json and manifest.json are at most 256 KiB; nothing but runs/ expires."""
+    """By tag and size: what a stage uploads under runs/ as an intermediate. Manifests and indexes have no tag."""
     from statemachine.contracts.report import MAX_BYTES
+    from training.storage import INTERMEDIATE
 
     rules = template.resources["ArtifactsBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
     expiring = [rule for rule in rules if "ExpirationInDays" in rule]
     assert [rule["Prefix"] for rule in expiring] == ["runs/"]
     assert all(int(rule["ObjectSizeGreaterThan"]) >= MAX_BYTES for rule in expiring)
+    tags = [f"{tag['Key']}={tag['Value']}" for rule in expiring for tag in rule["TagFilters"]]
+    assert tags == [INTERMEDIATE]
 
 
 def test_every_star_has_its_reason_beside_it(template):

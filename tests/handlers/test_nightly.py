@@ -25,7 +25,8 @@ def landed(invoke):
 @pytest.mark.parametrize("event", ["nightly_scheduler", "nightly_rule"])
 def test_the_night_takes_in_what_was_never_announced(invoke, landed, event):
     """The listing finds it, and the run begins."""
-    assert invoke("nightly", event) == {"slot": "2026-11-24T02:00:00Z", "began": {"fraud": "fraud-1"}}
+    came = {"slot": "2026-11-24T02:00:00Z", "began": {"fraud": "fraud-1"}, "unfinished": []}
+    assert invoke("nightly", event) == came
     (thing,) = invoke.app().intake.objects("fraud")
     assert (thing.key, thing.epoch) == ("data/fraud/silent.csv", 1)
 
@@ -65,10 +66,10 @@ class Unlisted:
     def __init__(self, files, prefix):
         self.files, self.prefix = files, prefix
 
-    def list(self, bucket, prefix):
+    def list(self, bucket, prefix, after=""):
         if prefix == self.prefix:
             raise Unreachable(f"S3 does not list {prefix}")
-        return self.files.list(bucket, prefix)
+        return self.files.list(bucket, prefix, after)
 
 
 @pytest.fixture
@@ -96,3 +97,42 @@ def test_an_outage_of_one_model_is_tried_again_after_the_others(invoke, two_mode
     invoke.app().__dict__["files"] = files
     assert invoke("nightly", "nightly_scheduler")["began"] == {"early": "", "fraud": ""}
     assert [run.id for run in invoke.app().store.runs("fraud")] == ["fraud-1"]
+
+
+class Hurried:
+    """A Lambda context with no time left."""
+
+    function_name, memory_limit_in_mb, aws_request_id = "fraudloop-test", 512, "r"
+    invoked_function_arn = "arn:aws:lambda:eu-central-1:123456789012:function:fraudloop-test"
+
+    def get_remaining_time_in_millis(self):
+        return 1000
+
+
+def test_a_night_without_time_asks_for_another_invocation_and_claims_no_slot(invoke, landed, monkeypatch):
+    """The next one goes on with the same event; only the end of the listing asks the window to close."""
+    from handlers import nightly
+
+    asked = []
+    monkeypatch.setattr(type(invoke.app()), "again", lambda app, function, event: asked.append((function, event)))
+    event = {"time": "2026-11-24T02:00:00Z"}
+    assert nightly.handler(event, Hurried()) == {
+        "slot": "2026-11-24T02:00:00Z",
+        "began": {"fraud": ""},
+        "unfinished": ["fraud"],
+    }
+    assert asked == [(Hurried.invoked_function_arn, event)]
+    assert invoke.app().intake.window("fraud").last_slot == ""
+    assert invoke("nightly", asked[0][1])["began"] == {"fraud": "fraud-1"}
+    assert len(asked) == 1
+
+
+def test_going_on_is_asked_of_lambda(invoke, monkeypatch):
+    """Asynchronously, with the event as it came."""
+    from types import SimpleNamespace
+
+    calls = []
+    client = SimpleNamespace(invoke=lambda **call: calls.append(call))
+    monkeypatch.setattr(type(invoke.app()), "client", lambda app, service: client)
+    invoke.app().again("me", {"time": "t"})
+    assert calls == [{"FunctionName": "me", "InvocationType": "Event", "Payload": b'{"time": "t"}'}]

@@ -68,3 +68,45 @@ def test_a_model_whose_record_cannot_be_read_holds_up_nobody(invoke, hints):
     invoke.app().store.table.write(replace(put, item={**put.item, "format": 99}, clause=here))
     assert invoke("tick", "tick") == {"due": 1}
     assert hints() == ["fraud-1"]
+
+
+def said(capsys, name):
+    """The values of a metric in what was printed (EMF)."""
+    import json
+
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    return [value for line in lines if "_aws" in line and name in line for value in line[name]]
+
+
+def test_the_tick_says_each_minute_which_runs_are_not_answered(invoke, kfp, hints, capsys):
+    """Also in the minutes in which the run is not due: its pauses grow to a quarter of an hour."""
+    begun(invoke)
+    hints()
+    invoke("tick", "tick")
+    assert said(capsys, "UnreachableRuns") == [0]
+    kfp.down = True
+    invoke("step", {"Records": [{"messageId": "m", "body": '{"run_id": "fraud-1"}'}] * 2})
+    assert invoke("tick", "tick") == {"due": 0}
+    assert said(capsys, "UnreachableRuns") == [1]
+
+
+def test_hints_come_before_models_and_no_model_takes_the_others_time(invoke, hints, monkeypatch, capsys):
+    """With no time left the runs in flight are hinted at all the same, and it is said how many models were left out."""
+    from handlers import tick
+
+    begun(invoke)
+    hints()
+    monkeypatch.setattr(tick, "RESERVE", 1e9)
+    assert invoke("tick", "tick") == {"due": 1}
+    assert hints() == ["fraud-1"]
+    assert said(capsys, "ModelsNotTended") == [1]
+
+
+def test_each_minute_begins_with_another_model():
+    """Over a day each of 1,000 models is within the first 400 of some tick in every quarter of an hour."""
+    from handlers.tick import _beginning_elsewhere
+
+    models = [f"m{n}" for n in range(1000)]
+    for quarter in range(0, 1440, 15):
+        first = {m for minute in range(15) for m in _beginning_elsewhere(models, (quarter + minute) * 60.0)[:400]}
+        assert len(first) == 1000

@@ -4,6 +4,7 @@ Workers die, freeze and go on late; messages come twice, late, in any order or n
 answers and lists late; pods lie, hang and work on while they are being stopped; people wish at any time.
 """
 
+import json
 import os
 from typing import Any
 
@@ -21,7 +22,7 @@ from statemachine.core.model import Model
 from statemachine.core.policy import IntakePolicy, Policy, StagePolicy
 from statemachine.core.run import RequestKind, Run, RunKind
 from statemachine.core.states import State
-from statemachine.core.window import Object
+from statemachine.core.window import Object, Status
 from statemachine.intake import Intake
 
 SOAK = bool(os.environ.get("FRAUDLOOP_SOAK"))
@@ -378,6 +379,7 @@ class Interleavings(RuleBasedStateMachine):
         assert landed <= {thing.identity for thing in self.objects()}, "an object was lost"
         model = world.onlooker.model("fraud")
         assert (model.training, model.deploying) == ("", None)
+        self.the_index_holds_what_was_accepted()
         for check in (
             self.every_object_is_in_exactly_one_epoch,
             self.every_closed_epoch_is_one_run,
@@ -389,6 +391,14 @@ class Interleavings(RuleBasedStateMachine):
             self.history_tells_every_step,
         ):
             check()
+
+    def the_index_holds_what_was_accepted(self) -> None:
+        """Of each key the newest accepted write of the epochs that it covers, and nothing else of them."""
+        model = self.world.onlooker.model("fraud")
+        index = json.loads(self.world.files.bodies[model.index.uri]) if model.index else []
+        accepted = [t for t in self.objects() if t.status is Status.ACCEPTED and t.epoch <= model.indexed]
+        newest = {thing.key: thing.etag for thing in sorted(accepted, key=lambda thing: thing.order)}
+        assert {entry["key"]: entry["etag"] for entry in index} == newest
 
     def intake(self) -> Intake:
         """As an onlooker sees it."""

@@ -1,21 +1,28 @@
 """Intake: nothing that landed is lost, nothing is in two epochs, and the same thing twice is once."""
 
 import json
+from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from simulation.memory.crash_injection import Crash, Crashing, CrashPoint
+from simulation.memory.metered_table import MeteredTable
 from simulation.memory.stages import honest, refused
 from simulation.memory.world import BUCKET, World
 from statemachine.contracts.errors import Conflict, OperationRefused, Unknown, Unreachable
 from statemachine.contracts.report import Report
 from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import StageRequest
+from statemachine.core import codec
 from statemachine.core.run import Trigger
 from statemachine.core.states import State
 from statemachine.core.window import Object, Status
 from statemachine.intake import BATCH, NOWHERE, Intake
-from statemachine.ports import Put
+from statemachine.ports import Clause, Key, Put
 
 NIGHT = "2026-11-24T02:00:00Z"
 
@@ -24,10 +31,20 @@ def on_record(world: World) -> dict[str, tuple[int, str]]:
     return {t.key.removeprefix("data/fraud/"): (t.epoch, t.status.value) for t in world.intake.objects("fraud")}
 
 
+def manifest_of(world: World, run_id: str) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(world.files.bodies[f"s3://artifacts/runs/{run_id}/manifest.json"])
+    return body
+
+
+def learned(world: World) -> list[tuple[str, str]]:
+    """What the model's index holds: key and etag."""
+    index = world.store.model("fraud").index
+    assert index is not None
+    return sorted((t["key"].removeprefix("data/fraud/"), t["etag"]) for t in json.loads(world.files.bodies[index.uri]))
+
+
 def night(world: World, slot: str = NIGHT) -> None:
-    world.intake.arrive(world.files.list(BUCKET, "data/fraud/"))
-    if world.intake.ask("fraud", Trigger("nightly", slot, f"the night of {slot}"), slot=slot):
-        world.intake.close_due("fraud")
+    world.night(slot)
 
 
 # -- arrivals -----------------------------------------------------------------------------------------------------
@@ -57,7 +74,7 @@ def test_the_same_event_twice_is_one_object() -> None:
 
 
 def test_a_burst_of_ten_thousand_objects_is_one_run() -> None:
-    """Batches of at most 90, items far from 400 KB, every object in the manifest once."""
+    """Batches of at most 49, items far from 400 KB, every object in the manifest once."""
     world = World()
     things = [world.object(f"data/fraud/{n:05d}.csv") for n in range(10_000)]
     for at in range(0, len(things), 400):
@@ -76,8 +93,9 @@ def test_a_listing_of_many_known_objects_costs_a_query_not_a_read_each() -> None
     world = World()
     things = [world.object(f"data/fraud/{n:05d}.csv") for n in range(1000)]
     world.intake.arrive(things)
+    world.files.listed += things
     before = world.table.reads
-    assert world.intake.arrive(things).joined == 0
+    assert world.intake.arrive(world.files.list(BUCKET, "data/fraud/"), world.now).joined == 0
     assert world.table.reads - before < 10
 
 
@@ -178,9 +196,10 @@ def test_arrivals_during_a_run_wait_in_the_open_window() -> None:
         assert world.store.load("fraud-2") is None
     world.until_rest("fraud-2")
     assert on_record(world) == {"a.csv": (1, "ACCEPTED"), "b.csv": (2, "ACCEPTED")}
-    second = world.files.bodies[world.store.run("fraud-2").manifest].decode()
-    assert second.count('"new": true') == 1
-    assert second.count('"new": false') == 1
+    second = manifest_of(world, "fraud-2")
+    assert [(t["key"], t["new"]) for t in second["objects"]] == [("data/fraud/b.csv", True)]
+    assert json.loads(world.files.bodies[second["index"]])[0]["key"] == "data/fraud/a.csv"
+    assert learned(world) == [("a.csv", "etag-data/fraud/a.csv"), ("b.csv", "etag-data/fraud/b.csv")]
 
 
 def test_two_closers_cannot_both_win() -> None:
@@ -461,7 +480,8 @@ def test_a_person_quarantines_an_object() -> None:
     world.operations.quarantine("fraud", "data/fraud/a.csv", "ann", "test cards")
     world.land("c.csv")
     world.until_rest("fraud-2")
-    assert b"a.csv" not in world.files.bodies[world.store.run("fraud-2").manifest]
+    assert [t["key"] for t in manifest_of(world, "fraud-2")["removed"]] == ["data/fraud/a.csv"]
+    assert [key for key, _ in learned(world)] == ["b.csv", "c.csv"]
     assert [t.reason for t in world.intake.objects("fraud") if t.key.endswith("a.csv")] == ["by ann: test cards"]
     with pytest.raises(Unknown, match="no object"):
         world.operations.quarantine("fraud", "data/fraud/x.csv", "ann", "why")
@@ -522,3 +542,371 @@ def test_a_batch_fits_a_transaction() -> None:
     assert BATCH < 100
     assert isinstance(World().intake, Intake)
     assert Object("b", "k", "e").status is Status.PENDING
+
+
+# -- the index, and what it costs -----------------------------------------------------------------------------------
+
+
+def test_content_that_returns_is_a_new_write() -> None:
+    """A, B, A under one key: learned from as what it is now, once; the first A's event again changes nothing."""
+    world = World()
+    writes = [world.object("data/fraud/a.csv", etag=etag, sequencer=f"0{n}") for n, etag in enumerate("ABA", 1)]
+    for number, write in enumerate(writes, 1):
+        assert world.intake.arrive([write]).joined == 1
+        world.until_rest(f"fraud-{number}")
+        assert learned(world) == [("a.csv", write.etag)]
+    assert world.intake.arrive(writes).joined == 0
+    assert [(t.epoch, t.etag, t.status.value) for t in world.intake.objects("fraud")] == [
+        (1, "A", "SUPERSEDED"),
+        (2, "B", "SUPERSEDED"),
+        (3, "A", "ACCEPTED"),
+    ]
+
+
+def test_content_that_returns_is_seen_by_the_night_too() -> None:
+    """Its event was lost; a listing has neither version ids nor sequencers, but says what the key holds now."""
+    world = World()
+    for etag in "AB":
+        world.land("a.csv", etag=etag)
+        world.now += 120
+    world.files.listed.append(world.object("data/fraud/a.csv", etag="A"))
+    world.now += 120
+    night(world)
+    world.until_rest("fraud-1")
+    assert learned(world) == [("a.csv", "A")]
+    assert [t["etag"] for t in manifest_of(world, "fraud-1")["objects"]] == ["A"]
+
+
+def test_a_write_that_came_while_the_page_was_listed_is_not_overruled() -> None:
+    """The page says A, which B has overwritten since: B's event is newer than the listing."""
+    world = World()
+    (first,) = world.land("a.csv", etag="A")
+    page, listed_at = [replace(first, sequencer="")], world.now + 500
+    world.now += 501
+    world.land("a.csv", etag="B")
+    assert world.intake.arrive(page, listed_at).joined == 0
+    world.until_rest("fraud-1")
+    assert learned(world) == [("a.csv", "B")]
+
+
+def test_a_late_older_write_never_takes_the_place_of_a_newer_one() -> None:
+    """Its event comes after the newer write was learned: it is superseded, whatever epoch it joined."""
+    world = World()
+    old, new = (world.object("data/fraud/a.csv", etag=etag, sequencer=n) for etag, n in (("old", "0A"), ("new", "0B")))
+    world.intake.arrive([new])
+    world.until_rest("fraud-1")
+    world.intake.arrive([old, world.object("data/fraud/b.csv")])
+    world.until_rest("fraud-2")
+    assert [t["key"] for t in manifest_of(world, "fraud-2")["objects"]] == ["data/fraud/b.csv"]
+    assert learned(world) == [("a.csv", "new"), ("b.csv", "etag-data/fraud/b.csv")]
+    assert {t.etag: t.status for t in world.intake.objects("fraud")}["old"] is Status.SUPERSEDED
+
+
+def test_a_late_older_write_is_learned_from_if_the_newer_one_is_bad() -> None:
+    """A bad write does not cost the good one before it, in whatever order their events came."""
+    world = World()
+    old, new = (world.object("data/fraud/a.csv", etag=etag, sequencer=n) for etag, n in (("old", "0A"), ("new", "0B")))
+    world.stages.script(Stage.PREPROCESS, lambda o: refused(o, "bad", {"objects": f"{o.output_uri}/objects"}))
+    world.intake.arrive([new])
+    world.until_rest("fraud-1")
+    world.intake.arrive([old])
+    assert world.until_rest("fraud-2").state is State.SUCCEEDED
+    assert learned(world) == [("a.csv", "old")]
+
+
+def test_no_object_is_in_two_manifests() -> None:
+    """Ten runs, each over what is new; the index has them all once."""
+    world = World()
+    observed: list[str] = []
+    for number in range(1, 11):
+        world.land(f"{number}a.csv", f"{number}b.csv")
+        assert world.until_rest(f"fraud-{number}").state is State.SUCCEEDED
+        observed += [t["key"] for t in manifest_of(world, f"fraud-{number}")["objects"]]
+    assert len(observed) == len(set(observed)) == 20
+    assert sorted(observed) == [f"data/fraud/{key}" for key, _ in learned(world)]
+
+
+def test_a_run_that_is_rejected_later_still_leaves_its_objects_in_the_index() -> None:
+    """Accepted objects teach later runs, whatever became of the run that checked them."""
+    world = World()
+    world.stages.script(Stage.TRAIN, lambda order: b"{")
+    world.land("a.csv")
+    assert world.until_rest("fraud-1").state is State.FAILED
+    world.land("b.csv")
+    assert world.until_rest("fraud-2").state is State.SUCCEEDED
+    assert [key for key, _ in learned(world)] == ["a.csv", "b.csv"]
+    assert len(manifest_of(world, "fraud-2")["objects"]) == 1
+
+
+def test_an_earlier_stage_without_an_index_is_read_as_before() -> None:
+    """Its image is older than the functions: the manifest names all objects until a stage leaves an index."""
+    world = World()
+
+    def former(order: StageRequest) -> Report:
+        report = honest(order)
+        return replace(report, outputs={n: a for n, a in report.outputs.items() if n != "index"})
+
+    world.stages.every(Stage.PREPROCESS, former)
+    for number, name in enumerate("abc", 1):
+        world.land(f"{name}.csv")
+        assert world.until_rest(f"fraud-{number}").state is State.SUCCEEDED
+    manifest = manifest_of(world, "fraud-3")
+    assert (manifest["index"], [t["new"] for t in manifest["objects"]]) == (None, [False, False, True])
+
+
+def test_a_removal_reaches_the_index_even_if_the_next_run_checks_nothing() -> None:
+    """It waits in its epoch until an index was written that knows of it."""
+    world = World()
+    world.land("a.csv", "b.csv")
+    world.until_rest("fraud-1")
+    world.operations.quarantine("fraud", "data/fraud/a.csv", "ann", "test cards")
+    world.stages.script(Stage.PREPROCESS, lambda order: b"{")
+    world.land("c.csv")
+    assert world.until_rest("fraud-2").state is State.FAILED
+    world.land("d.csv")
+    assert world.until_rest("fraud-3").state is State.SUCCEEDED
+    assert [t["key"] for t in manifest_of(world, "fraud-3")["removed"]] == ["data/fraud/a.csv"]
+    assert [key for key, _ in learned(world)] == ["b.csv", "c.csv", "d.csv"]
+    world.land("e.csv")
+    world.until_rest("fraud-4")
+    assert manifest_of(world, "fraud-4")["removed"] == []
+
+
+def test_an_object_that_is_set_aside_and_released_in_turns_ends_as_what_was_said_last() -> None:
+    """In one epoch and over several; the short list says so each time."""
+    world = World()
+    world.land("a.csv", "b.csv")
+    world.until_rest("fraud-1")
+    key = "data/fraud/a.csv"
+    for _ in range(2):
+        world.operations.quarantine("fraud", key, "ann", "odd")
+        assert [t.key for t in world.intake.quarantined("fraud")] == [key]
+        world.operations.release_object("fraud", key, "ann", "it is right")
+        assert world.intake.quarantined("fraud") == []
+    world.until_rest("fraud-2")
+    assert [k for k, _ in learned(world)] == ["a.csv", "b.csv"]
+    world.operations.quarantine("fraud", key, "bob", "odd after all")
+    night(world)
+    world.until_rest("fraud-3")
+    assert [k for k, _ in learned(world)] == ["b.csv"]
+
+
+def test_an_object_that_is_set_aside_while_its_run_checks_it_leaves_with_the_next_one() -> None:
+    """The run had it in its manifest; the removal is noted in the open epoch."""
+    world = World()
+    world.land("a.csv", "b.csv")
+    for _ in range(6):
+        world.minute()
+    world.operations.quarantine("fraud", "data/fraud/a.csv", "ann", "odd")
+    world.until_rest("fraud-1")
+    assert [k for k, _ in learned(world)] == ["a.csv", "b.csv"]
+    world.land("c.csv")
+    world.until_rest("fraud-2")
+    assert [k for k, _ in learned(world)] == ["b.csv", "c.csv"]
+
+
+def test_an_object_of_the_index_that_cannot_be_read_again_is_quarantined_by_its_verdict() -> None:
+    """Gone from the bucket and from the cache: told by its key, found by the head of that key."""
+    world = World()
+    (gone,) = world.land("a.csv")
+    world.until_rest("fraud-1")
+
+    def judge(order: StageRequest) -> Report:
+        good = {"bucket": BUCKET, "key": "data/fraud/b.csv", "etag": "etag-data/fraud/b.csv", "status": "ACCEPTED"}
+        bad = {"bucket": BUCKET, "key": gone.key, "etag": gone.etag, "status": "QUARANTINED", "problems": []}
+        world.files.bodies[f"{order.output_uri}/objects"] = json.dumps([good, bad]).encode()
+        return honest(order)
+
+    world.stages.script(Stage.PREPROCESS, judge)
+    world.land("b.csv")
+    world.until_rest("fraud-2")
+    assert on_record(world) == {"a.csv": (1, "QUARANTINED"), "b.csv": (2, "ACCEPTED")}
+    assert [k for k, _ in learned(world)] == ["b.csv"]
+
+
+def test_a_mark_that_dies_halfway_is_gone_on_with() -> None:
+    """Batches that were written are found done; the index counts only once all of them are."""
+    world = World()
+    things = [world.object(f"data/fraud/{n:04d}.csv") for n in range(300)]
+    world.intake.arrive(things)
+    table, calls = world.table, []
+
+    class Dying:
+        def __getattr__(self, name: str) -> object:
+            return getattr(table, name)
+
+        def write(self, *puts: Put) -> None:
+            marking = any(put.item.get("status") == "ACCEPTED" for put in puts)
+            calls.append(len(puts)) if marking else None
+            if marking and len(calls) == 3:
+                raise Unreachable("killed")
+            table.write(*puts)
+
+    world.wire(Dying(), world.pipelines, world.files, world.hints)
+    for _ in range(20):
+        world.minute() if len(calls) < 3 else None
+    assert world.store.model("fraud").index is None
+    assert sorted({status for _, status in on_record(world).values()}) == ["ACCEPTED", "PENDING"]
+    world.until_rest("fraud-1")
+    assert {status for _, status in on_record(world).values()} == {"ACCEPTED"}
+    assert len(learned(world)) == 300
+    assert sum(calls) - calls[2] == 300
+
+
+def test_objects_of_the_old_layout_are_read_until_the_index_covers_them() -> None:
+    """An earlier release kept all objects in one partition: known again, in the first manifest, then in the index."""
+    world = World()
+    old = [world.object(f"data/fraud/{name}.csv", epoch=epoch, status=status, version=1) for name, epoch, status in OLD]
+    for thing in old:
+        body = {k: v for k, v in vars(thing).items() if k not in ("write", "order", "over", "under", "old")}
+        item = {"type": "object", "format": 2, "version": 1, "writer": "w", "body": codec.dumps(body)}
+        world.table.write(Put(Key("OBJECTS#fraud", thing.identity), item, Clause("new")))
+    window = {"model": "fraud", "epoch": 3, "version": 7, "opened_at": world.now, "newest_at": world.now, "count": 1}
+    item = {"type": "window", "format": 2, "version": 7, "writer": "w", "body": codec.dumps(window)}
+    world.table.write(Put(Key("MODEL#fraud", "WINDOW"), item, Clause("new")))
+    assert world.intake.arrive(old).joined == 0
+    assert [t.key for t in world.intake.quarantined("fraud")] == ["data/fraud/bad.csv"]
+    world.land("new.csv")
+    assert world.until_rest("fraud-3").state is State.SUCCEEDED
+    first = manifest_of(world, "fraud-3")
+    assert [(t["key"].removeprefix("data/fraud/"), t["new"]) for t in first["objects"]] == [
+        ("early.csv", False),
+        ("new.csv", True),
+        ("waiting.csv", True),
+    ]
+    world.operations.release_object("fraud", "data/fraud/bad.csv", "ann", "it is right")
+    world.operations.quarantine("fraud", "data/fraud/early.csv", "ann", "odd")
+    assert world.until_rest("fraud-4").state is State.SUCCEEDED
+    second = manifest_of(world, "fraud-4")
+    assert [t["key"] for t in second["objects"]] == ["data/fraud/bad.csv"]
+    assert [t["key"] for t in second["removed"]] == ["data/fraud/early.csv"]
+    assert [k for k, _ in learned(world)] == ["bad.csv", "new.csv", "waiting.csv"]
+
+
+OLD = (
+    ("early", 1, Status.ACCEPTED),
+    ("bad", 2, Status.QUARANTINED),
+    ("waiting", 3, Status.PENDING),
+)
+
+
+def reads_of_a_run(learned_before: int) -> tuple[int, float, int]:
+    """Reads, read units and writes of one run with 100 new objects, after a run with so many."""
+    world = World()
+    world.table = MeteredTable()
+    world.wire(world.table, world.pipelines, world.files, world.hints)
+    things = [world.object(f"data/fraud/{n:06d}.csv") for n in range(learned_before)]
+    world.intake.arrive(things)
+    world.until_rest("fraud-1")
+    before = world.table.reads, world.table.read_units, world.table.writes
+    world.intake.arrive([world.object(f"data/fraud/new-{n:03d}.csv") for n in range(100)])
+    assert world.until_rest("fraud-2").state is State.SUCCEEDED
+    now = world.table.reads, world.table.read_units, world.table.writes
+    return tuple(b - a for a, b in zip(before, now, strict=True))  # type: ignore[return-value]
+
+
+def test_a_run_costs_what_is_new_not_what_there_ever_was() -> None:
+    """The same calls and units after 100 objects as after 2,000."""
+    assert reads_of_a_run(100) == reads_of_a_run(2_000)
+
+
+# -- the night's listing --------------------------------------------------------------------------------------------
+
+
+def test_a_night_goes_on_where_it_stopped() -> None:
+    """Page by page, each on record before the place moves; its slot is claimed once all are."""
+    world = World()
+    world.files.listed += [world.object(f"data/fraud/{n:05d}.csv") for n in range(2_500)]
+    turns = iter([False, True, False, True, False, False])
+    for done in (False, False, True):
+        place, taken = world.listing.go_on("fraud", NIGHT, lambda: next(turns))
+        assert (place.done, taken.joined) == (done, 500 if done else 1000)
+        assert len(on_record(world)) == sum(1 for t in world.files.listed if t.key <= place.after)
+    assert world.listing.go_on("fraud", NIGHT)[1].joined == 0
+
+
+def test_a_night_that_dies_anywhere_misses_no_key() -> None:
+    """Before and after each write: what is not on record when the next invocation goes on, it lists again."""
+    for at in range(1, 60, 3):
+        world = World()
+        world.files.listed += [world.object(f"data/fraud/{n:05d}.csv") for n in range(1_050)]
+        fate = CrashPoint(at, after=at % 2 == 0)
+        world.wire(Crashing(world.table, fate), world.pipelines, Crashing(world.files, fate), world.hints)
+        with suppress(Crash):
+            world.listing.go_on("fraud", NIGHT)
+        undisturbed, fate.at = not fate.dead, 0
+        place, _ = world.listing.go_on("fraud", NIGHT)
+        assert place.done
+        assert len(on_record(world)) == 1_050 == world.intake.window("fraud").count
+        if undisturbed:
+            return
+    raise AssertionError("it makes more calls than were tried")
+
+
+def test_two_invocations_of_the_same_night_share_the_listing() -> None:
+    """The later place counts; every key is taken in once."""
+    world = World()
+    world.files.listed += [world.object(f"data/fraud/{n:05d}.csv") for n in range(3_000)]
+    turns = iter([False, True])
+    world.listing.go_on("fraud", NIGHT, lambda: next(turns))
+    late = world.listing._place("fraud")
+    world.listing.go_on("fraud", NIGHT)
+    assert world.listing._moved("fraud", replace(late, after="data/fraud/01999.csv")).done
+    assert len(on_record(world)) == 3_000
+
+
+def test_each_night_lists_all_of_it() -> None:
+    """A key that sorts before the place where the last night stopped is found by the next one."""
+    world = World()
+    world.files.listed += [world.object(f"data/fraud/m{n:05d}.csv") for n in range(1_500)]
+    world.listing.go_on("fraud", NIGHT)
+    world.files.listed.append(world.object("data/fraud/a.csv"))
+    _, taken = world.listing.go_on("fraud", "2026-11-25T02:00:00Z")
+    assert taken.joined == 1
+
+
+def test_a_lost_index_is_built_again_from_the_table() -> None:
+    """A person asks for it; the next manifest names all that was accepted and not set aside since."""
+    world = World()
+    for number, name in enumerate("abc", 1):
+        world.land(f"{name}.csv")
+        world.until_rest(f"fraud-{number}")
+    world.operations.quarantine("fraud", "data/fraud/b.csv", "ann", "odd")
+    world.operations.reindex("fraud", "ann", "somebody deleted it")
+    assert world.operations.start("fraud", "ann", "now") == "fraud-4"
+    assert world.until_rest("fraud-4").state is State.SUCCEEDED
+    manifest = manifest_of(world, "fraud-4")
+    assert (manifest["index"], [t["key"] for t in manifest["objects"]]) == (
+        None,
+        ["data/fraud/a.csv", "data/fraud/c.csv"],
+    )
+    assert [key for key, _ in learned(world)] == ["a.csv", "c.csv"]
+
+
+@given(st.data(), st.booleans())
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_the_index_ends_as_what_the_bucket_holds(data: st.DataObject, nights: bool) -> None:
+    """A key is overwritten with new and former content; its events come in any order, twice or late; nights list."""
+    world, events = World(), []
+    for _ in range(data.draw(st.integers(2, 8))):
+        world.now += data.draw(st.sampled_from([1, 70, 900]))
+        events.append(world.object("data/fraud/a.csv", etag=data.draw(st.sampled_from("AB"))))
+        world.files.listed.append(events[-1])
+        if data.draw(st.booleans()):
+            world.intake.arrive([data.draw(st.sampled_from(events))])
+        if nights and data.draw(st.booleans()):
+            night(world, f"night {world.now}")
+        for _ in range(data.draw(st.sampled_from([0, 0, 15]))):
+            world.minute()
+    for event in data.draw(st.permutations(events)):
+        world.intake.arrive([event])
+    for number in range(3 if nights else 1):  # a night sees to what the one before could not tell apart
+        world.now += 3600
+        if number:
+            night(world, f"last night {number}")
+        for _ in range(30):
+            world.minute()
+    held = [(t.key.removeprefix("data/fraud/"), t.etag) for t in world.files.list(BUCKET, "data/fraud/")]
+    assert learned(world) == held
+    places = [thing.place for thing in world.intake.objects("fraud")]
+    assert len(places) == len(set(places))

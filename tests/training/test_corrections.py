@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from training.data import corrections
 from training.data.corrections import Again, contested, newest
 from training.data.dataset import CLEAN, gathered
-from training.data.judging import Verdict
+from training.data.judging import ValidationResult
 from training.data.preprocess import PreprocessConfig, admit, local_sources
 from training.data.source import Source
 from training.synthetic import generate
@@ -151,7 +151,8 @@ def by_the_rule(deliveries: list[list[tuple[int, int, int, int]]]) -> Counter[tu
 def test_what_stands_is_what_the_rule_says(deliveries):
     """For any deliveries, the rows that stay and the rows that are counted add up."""
     verdicts = [
-        Verdict(len(d), (), first=min(r[0] for r in d) * 60, last=max(r[0] for r in d) * 60) for d in deliveries
+        ValidationResult(len(d), (), first=min(r[0] for r in d) * 60, last=max(r[0] for r in d) * 60)
+        for d in deliveries
     ]
     rows, again = newest(pl.concat([frame(delivery) for delivery in deliveries]), verdicts)
     found = Counter((t // 60, c, a, y) for t, c, a, y in rows.select("time", "card_key", "cents", "label").rows())
@@ -163,7 +164,7 @@ def test_what_stands_is_what_the_rule_says(deliveries):
 
 
 def spans(*pairs: tuple[int, int]) -> list[tuple[int, int]]:
-    return contested([Verdict(1, (), first=first, last=last) for first, last in pairs])
+    return contested([ValidationResult(1, (), first=first, last=last) for first, last in pairs])
 
 
 def test_only_shared_times_are_contested():
@@ -205,7 +206,7 @@ def test_four_times_as_many_objects_are_four_times_the_work():
     for objects in (1000, 4000):
         CountedInt.compared = 0
         found = contested(
-            [Verdict(1, (), first=CountedInt(n * 10), last=CountedInt(n * 10 + 12)) for n in range(objects)]
+            [ValidationResult(1, (), first=CountedInt(n * 10), last=CountedInt(n * 10 + 12)) for n in range(objects)]
         )
         assert len(found) == objects - 1
         counts.append(CountedInt.compared)
@@ -219,10 +220,13 @@ def test_rows_that_nobody_contests_are_not_looked_at(monkeypatch):
     monkeypatch.setattr(corrections, "_replaced", lambda rows: seen.append(len(rows)) or real(rows))
     one = [(minute, 0, 1, 0) for minute in range(100)]
     two = [(minute, 0, 1, 0) for minute in range(99, 200)]
-    verdicts = [Verdict(100, (), first=0, last=99 * 60), Verdict(101, (), first=99 * 60, last=199 * 60)]
+    verdicts = [
+        ValidationResult(100, (), first=0, last=99 * 60),
+        ValidationResult(101, (), first=99 * 60, last=199 * 60),
+    ]
     _, again = newest(pl.concat([frame(one), frame(two)]), verdicts)
     assert (seen, again) == ([2], Again(0, 1))
-    apart = [verdicts[0], Verdict(100, (), first=100 * 60, last=199 * 60)]
+    apart = [verdicts[0], ValidationResult(100, (), first=100 * 60, last=199 * 60)]
     newest(pl.concat([frame(one), frame(two[1:])]), apart)
     assert seen == [2]
 
@@ -231,7 +235,7 @@ def test_one_minute_of_many_payments_is_matched_in_one_pass():
     """A test card that pays 40,000 times in a minute, half of it delivered again: seconds if each looked at each."""
     rows = [(0, 0, cents, 0) for cents in range(40_000)]
     deliveries = [rows, [(m, c, cents, 1) for m, c, cents, _ in rows[::-2]]]
-    verdicts = [Verdict(len(delivery), (), first=0, last=0) for delivery in deliveries]
+    verdicts = [ValidationResult(len(delivery), (), first=0, last=0) for delivery in deliveries]
     began = time.process_time()
     left, again = newest(pl.concat([frame(delivery) for delivery in deliveries]), verdicts)
     assert time.process_time() - began < 20  # by comparing each with each: minutes

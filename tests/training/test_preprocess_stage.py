@@ -15,7 +15,7 @@ from training import integrity, storage
 from training.data import conversion
 from training.data.collection import write_manifest
 from training.data.preprocess import preprocess
-from training.outcome import Refused
+from training.outcome import Permanent, Refused
 from training.synthetic import slices
 
 TODAY = date(2026, 1, 1)
@@ -186,3 +186,83 @@ def test_a_prefix_is_collected_without_side_files(s3, parts):
     (entry,) = storage.read_json(uri)["objects"]
     assert entry["key"] == "in/part-0000.csv"
     assert entry["arrived_at"] > 1.7e9
+
+
+# -- the index ----------------------------------------------------------------------------------------------------
+
+
+def following(s3, result, *objects, removed=(), launch="ba9876543210"):
+    """The next run's order: the manifest names the index that `result` left, and only what is new."""
+    uri = result.outputs["index"]
+    manifest = {"format": 2, "run_id": "fraud-2", "model": "fraud", "epoch": 2, "objects": list(objects)}
+    manifest |= {"index": uri, "index_sha256": integrity.sha256_bytes(storage.read_bytes(uri))}
+    storage.write_json(f"{RUN}/manifest.json", manifest | {"removed": list(removed)})
+    told = {"manifest": f"{RUN}/manifest.json"}
+    return StageRequest("fraud-2", "fraud", Stage.PREPROCESS, 1, launch, f"{RUN}/preprocess/1/{launch}", told, {})
+
+
+def indexed(result):
+    frame = pl.read_parquet(storage.read_bytes(result.outputs["index"]))
+    return {row["key"]: row for row in frame.to_dicts()}
+
+
+def test_the_index_is_extended_by_what_is_new(s3, parts):
+    """The same data set as from all objects at once; the verdicts are on the new object only."""
+    old, new = landed(s3, "old.csv", parts[0]), landed(s3, "new.csv", parts[1])
+    whole = preprocess(ordered(old, new), TODAY)
+    first = preprocess(ordered(old, launch="a" * 12), TODAY)
+    second = preprocess(following(s3, first, new), TODAY)
+    hashes = [storage.read_json(f"{made.outputs['dataset']}/dataset.json")["data_sha256"] for made in (whole, second)]
+    assert hashes[0] == hashes[1]
+    assert [entry["key"] for entry in storage.read_json(second.outputs["objects"])] == ["new.csv"]
+    rows = indexed(second)
+    assert [(key, row["rows"], row["etag"]) for key, row in rows.items()] == [
+        ("new.csv", 4_000, new["etag"]),
+        ("old.csv", 16_000, old["etag"]),
+    ]
+    assert storage.exists(rows["old.csv"]["clean"])
+    assert rows["old.csv"]["first"] < rows["old.csv"]["last"] < rows["new.csv"]["last"]
+
+
+def test_what_was_removed_is_learned_from_no_more(s3, parts):
+    """It leaves the data set and the index; its bytes are not asked for."""
+    old, bad = landed(s3, "old.csv", parts[0]), landed(s3, "bad.csv", parts[1])
+    first = preprocess(ordered(old, bad), TODAY)
+    second = preprocess(following(s3, first, removed=[bad]), TODAY)
+    assert second.metrics["rows"] == 16_000
+    assert list(indexed(second)) == ["old.csv"]
+
+
+def test_the_newest_accepted_write_of_a_key_wins(s3, parts):
+    """A good write takes the place of the one before; a bad one leaves it where it is, and is told alone."""
+    first = preprocess(ordered(landed(s3, "k.csv", parts[0])), TODAY)
+    bad = landed(s3, "k.csv", b"nonsense")
+    more = landed(s3, "more.csv", parts[1])
+    second = preprocess(following(s3, first, bad, more), TODAY)
+    assert (second.metrics["rows"], indexed(second)["k.csv"]["rows"]) == (20_000, 16_000)
+    statuses = {entry["key"]: entry["status"] for entry in storage.read_json(second.outputs["objects"])}
+    assert statuses == {"k.csv": "QUARANTINED", "more.csv": "ACCEPTED"}
+    good = landed(s3, "k.csv", parts[0].tail(9_000))
+    third = preprocess(following(s3, second, good, launch="c" * 12), TODAY)
+    assert (third.metrics["rows"], indexed(third)["k.csv"]["etag"]) == (13_000, good["etag"])
+
+
+def test_an_index_that_is_gone_or_changed_fails_for_good_and_says_what_to_do(s3, parts):
+    """Never a run over less than there is."""
+    first = preprocess(ordered(landed(s3, "old.csv", parts[0])), TODAY)
+    order = following(s3, first, landed(s3, "new.csv", parts[1]))
+    storage.write_bytes(first.outputs["index"], b"PAR1")
+    with pytest.raises(Permanent, match="was changed since it was reported"):
+        preprocess(order, TODAY)
+    s3.delete_object(Bucket="artifacts", Key=storage.split(first.outputs["index"])[1])
+    with pytest.raises(Permanent, match=r"is gone; `fraudloop reindex fraud`"):
+        preprocess(order, TODAY)
+
+
+def test_a_refused_run_leaves_its_index_too(s3, parts):
+    """What was removed stays removed, although nothing new was accepted."""
+    old, bad = landed(s3, "old.csv", parts[0]), landed(s3, "bad.csv", parts[1])
+    first = preprocess(ordered(old, bad), TODAY)
+    with pytest.raises(Refused) as refusal:
+        preprocess(following(s3, first, landed(s3, "new.csv", b"nonsense"), removed=[bad]), TODAY)
+    assert list(indexed(refusal.value.result)) == ["old.csv"]

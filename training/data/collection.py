@@ -2,11 +2,11 @@
 
 import boto3
 
-from statemachine.core.window import side_file
+from statemachine.contracts.side_files import side_file
 from training import storage
 from training.outcome import Permanent
 
-FORMAT = 1
+FORMAT = 2
 
 
 def write_manifest(run_id: str, model: str, launch_id: str, data_uri: str, output_uri: str) -> str:
@@ -35,7 +35,7 @@ def write_manifest(run_id: str, model: str, launch_id: str, data_uri: str, outpu
     ]
     if not objects:
         raise Permanent(f"nothing lies under {data_uri}")
-    manifest = {"format": FORMAT, "run_id": run_id, "model": model, "epoch": 0, "objects": objects}
+    manifest = {"format": FORMAT, "run_id": run_id, "model": model, "epoch": 0, "index": None, "objects": objects}
     uri = storage.join(output_uri, "runs", run_id, "collect", launch_id, "manifest.json")
     storage.write_json(uri, manifest)
     return uri

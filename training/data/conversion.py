@@ -18,7 +18,7 @@ from typing import Any
 
 from training.data.bounds import Bounds
 from training.data.checks import Limits, Problem
-from training.data.judging import Verdict, parsed
+from training.data.judging import ValidationResult, parsed
 from training.outcome import Permanent, Transient
 
 WORKER = "training.data.worker"
@@ -65,7 +65,7 @@ class Converter:
         environment = os.environ | {"PYTHONPATH": path}
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
 
-    def convert(self, raw: Path, clean: Path, limits: Limits, room: int) -> Verdict:
+    def convert(self, raw: Path, clean: Path, limits: Limits, room: int) -> ValidationResult:
         """The verdict on a raw file, whose clean rows are then at `clean`; it may take `room` more bytes of scratch.
 
         Raises:
@@ -87,12 +87,12 @@ class Converter:
                 (self.scratch / f"{raw.name}.unpacked").unlink(missing_ok=True)
         return _bad(f"its conversion {death}").cut(self.bounds)
 
-    def _verdict(self, answer: dict[str, Any]) -> Verdict:
+    def _verdict(self, answer: dict[str, Any]) -> ValidationResult:
         match answer:
             case {"verdict": record}:
                 return parsed(record)
             case {"problem": problem}:
-                return Verdict(0, (Problem(**problem),))
+                return ValidationResult(0, (Problem(**problem),))
             case {"full": words}:
                 raise Transient(f"the scratch disk is full: {words}")
             case {"narrow": words}:
@@ -151,8 +151,8 @@ class Converter:
                     pipe.close()
 
 
-def _bad(words: str) -> Verdict:
-    return Verdict(0, (Problem(0, "", words, "an object that can be converted"),))
+def _bad(words: str) -> ValidationResult:
+    return ValidationResult(0, (Problem(0, "", words, "an object that can be converted"),))
 
 
 def _ended(status: int) -> str:

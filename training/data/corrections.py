@@ -14,7 +14,7 @@ from operator import itemgetter
 import numpy as np
 import polars as pl
 
-from training.data.judging import Verdict
+from training.data.judging import ValidationResult
 
 KEY = ("time", "card_key", "merchant_key")
 
@@ -27,7 +27,7 @@ class Again:
     duplicates: int = 0
 
 
-def contested(verdicts: Sequence[Verdict]) -> list[tuple[int, int]]:
+def contested(verdicts: Sequence[ValidationResult]) -> list[tuple[int, int]]:
     """The spans of time (first and last second, sorted, apart) that more than one object covers; one pass."""
     spans: list[tuple[int, int]] = []
     reach: int | None = None
@@ -42,7 +42,7 @@ def contested(verdicts: Sequence[Verdict]) -> list[tuple[int, int]]:
     return spans
 
 
-def newest(rows: pl.DataFrame, verdicts: Sequence[Verdict]) -> tuple[pl.DataFrame, Again]:
+def newest(rows: pl.DataFrame, verdicts: Sequence[ValidationResult]) -> tuple[pl.DataFrame, Again]:
     """Each transaction's newest delivery; `rows` are those of the objects of `verdicts`, in the order of delivery."""
     spans = contested(verdicts)
     if not spans:

@@ -7,7 +7,7 @@ import polars as pl
 
 from training.data import schema, split
 from training.data.corrections import Again, newest
-from training.data.judging import Verdict, scan
+from training.data.judging import ValidationResult, scan
 from training.data.schema import FeatureSchema
 
 KEYS = ("time", "card", "merchant", "card_key", "merchant_key", "label", "split")
@@ -16,7 +16,7 @@ CLEAN = ("time", "card_key", "merchant_key", *SOURCE, "label")
 UNKNOWN_LABEL = -1
 
 
-def gathered(clean: Sequence[Path], verdicts: Sequence[Verdict]) -> tuple[pl.DataFrame, Again]:
+def gathered(clean: Sequence[Path], verdicts: Sequence[ValidationResult]) -> tuple[pl.DataFrame, Again]:
     """The clean rows of all objects, sorted by time, each transaction once; rows of one minute stay in their order.
 
     The objects come in the order of their delivery: of a transaction that several hold, the newest delivery counts.

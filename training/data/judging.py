@@ -17,7 +17,7 @@ NO_SPACE, TOO_LARGE = "No space left on device", "File too large"  # as the syst
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ValidationResult:
     """One object's judgement. `sha256` is of the clean Parquet file; accepted if there is no problem."""
 
     rows: int
@@ -34,22 +34,22 @@ class Verdict:
         """Whether a model may learn from it."""
         return not self.problems
 
-    def cut(self, bounds: Bounds) -> "Verdict":
+    def cut(self, bounds: Bounds) -> "ValidationResult":
         """The same with as many problems, and as much text in each, as a report can hold."""
         told = tuple(problem.cut(bounds.max_message_length) for problem in self.problems[: bounds.max_problems])
         return replace(self, problems=told)
 
 
-def parsed(record: Mapping[str, Any]) -> Verdict:
+def parsed(record: Mapping[str, Any]) -> ValidationResult:
     """A verdict from its plain values.
 
     Raises:
         KeyError, TypeError: it lacks some, or has others.
     """
-    return Verdict(**{**record, "problems": tuple(Problem(**problem) for problem in record["problems"])})
+    return ValidationResult(**{**record, "problems": tuple(Problem(**problem) for problem in record["problems"])})
 
 
-def judge(raw: Path, clean: Path, limits: Limits, scratch: Path, bounds: Bounds | None = None) -> Verdict:
+def judge(raw: Path, clean: Path, limits: Limits, scratch: Path, bounds: Bounds | None = None) -> ValidationResult:
     """Converts one raw file into clean columns at `clean`, and judges it.
 
     Raises:
@@ -87,10 +87,10 @@ def _convert(file: file_reader.RawFile, clean: Path) -> None:
     raise file_reader.explain(file, failed)
 
 
-def _verdict(counts: Counts, found: list[Problem], clean: Path) -> Verdict:
+def _verdict(counts: Counts, found: list[Problem], clean: Path) -> ValidationResult:
     told = asdict(counts)
     kept = {name: told[name] for name in ("rows", "frauds", "first", "last", "unordered", "duplicates")}
-    return Verdict(problems=tuple(found), sha256="" if found else _sha256(clean), **kept)
+    return ValidationResult(problems=tuple(found), sha256="" if found else _sha256(clean), **kept)
 
 
 def _sha256(path: Path) -> str:  # not `integrity`'s: that imports boto3, which costs more than this whole process

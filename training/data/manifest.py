@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from training import integrity
-from training.data.judging import Verdict
+from training.data.judging import ValidationResult
 from training.data.source import Source
 
 
@@ -16,7 +16,7 @@ def source(entry: Mapping[str, Any]) -> Source:
     return Source(name, identity, name, entry.get("version_id"), entry["etag"].strip('"'), int(entry["size"]), order)
 
 
-def told(entry: Mapping[str, Any], verdict: Verdict) -> dict[str, Any]:
+def told(entry: Mapping[str, Any], verdict: ValidationResult) -> dict[str, Any]:
     """One object's line in `objects.json`: its status and, if it is quarantined, why."""
     return {
         **{name: entry[name] for name in ("bucket", "key", "etag")},

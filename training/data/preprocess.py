@@ -22,12 +22,11 @@ import polars as pl
 
 from statemachine.contracts.stage_request import StageRequest
 from training import integrity, storage
-from training.data import corrections, dataset, manifest, profile, schema, split
+from training.data import corrections, dataset, index, manifest, profile, schema, split
 from training.data.bounds import Bounds
 from training.data.checks import Limits
 from training.data.validation import Source, ValidationResult, scan, take_in
-from training.outcome import Permanent, Refused, StageResult
-from training.runtime.stage import REASON_LENGTH
+from training.outcome import REASON_LENGTH, Permanent, Refused, StageResult
 
 FORMAT = 1
 
@@ -220,29 +219,81 @@ def _data_sha256(verdicts: Sequence[ValidationResult]) -> str:
 
 
 def preprocess(order: StageRequest, today: date | None = None) -> StageResult:
-    """The stage: the manifest's objects become `dataset`, `profile` and `objects` under the launch's `output_uri`."""
+    """The stage: the manifest's objects and those of its index become `dataset`, `profile`, `objects` and `index`."""
     config = configured(order.parameters)
-    entries = storage.read_json(order.inputs["manifest"])["objects"]
-    sources = [manifest.source(entry) for entry in entries]
-    new = {source.identity for source, entry in zip(sources, entries, strict=True) if entry["new"]}
-    objects = storage.join(order.output_uri, "objects.json")
+    listed = storage.read_json(order.inputs["manifest"])
+    now = today or datetime.now(UTC).date()
     with tempfile.TemporaryDirectory(prefix="fraudloop-preprocess-") as scratch:
-        now = today or datetime.now(UTC).date()
-        admitted = admit(sources, config, today=now, scratch=Path(scratch), cache=_cache(order))
-        verdicts = [admitted.verdicts[source.identity] for source in sources]
-        storage.write_json(objects, [manifest.told(*pair) for pair in zip(entries, verdicts, strict=True)])
+        taken = _taken(listed, config, now, Path(scratch), _cache(order))
+        new = {taken.sources[at].identity for at, entry in enumerate(taken.entries) if entry.get("new")}
+        known = _left(order, taken)
         try:
-            made = build(admitted, Path(scratch) / "dataset", config, new=new, reference=_champion_profile(order))
+            made = build(taken.admitted, Path(scratch) / "dataset", config, new=new, reference=_champion_profile(order))
         except Refused as refusal:
-            tally = _tally(admitted, new)
+            tally = _tally(taken.admitted, new)
             details = dict(refusal.result.details) | tally
-            raise Refused(refusal.reason, details, {"objects": objects}, _counted(tally)) from refusal
+            raise Refused(refusal.reason, details, known, _counted(tally)) from refusal
         uri = storage.join(order.output_uri, "dataset")
         storage.upload_folder(made.folder, uri)
-    outputs = {"dataset": uri, "profile": storage.join(uri, "profile.json"), "objects": objects}
-    tally = _tally(admitted, new)
+    outputs = {"dataset": uri, "profile": storage.join(uri, "profile.json"), **known}
+    tally = _tally(taken.admitted, new)
     details = tally | {name: made.dataset[name] for name in ("splits", "corrected", "duplicates")}
     return StageResult(outputs, _metrics(made) | _counted(tally), details)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The manifest's entries (`listed` of them), then the rows of its index that still teach; and what they gave."""
+
+    listed: int
+    entries: Sequence[index.Entry]
+    sources: Sequence[Source]
+    admitted: Admitted
+
+
+def _taken(listed: Mapping[str, Any], config: PreprocessConfig, today: date, scratch: Path, cache: str | None) -> Taken:
+    """What the run brings in is judged first: only an accepted write takes the place of the one before it."""
+    entries = listed["objects"]
+    sources = [manifest.source(entry) for entry in entries]
+    brought = admit(sources, config, today=today, scratch=scratch, cache=cache)
+    accepted = [brought.verdicts[source.identity].accepted for source in sources]
+    older = index.former(index.read(listed), entries, accepted)
+    known = [manifest.source(entry) for entry in older]
+    before = admit(known, config, today=today, scratch=scratch, cache=cache)
+    names = {source.identity: source.name for source in (*sources, *known)}
+    delivered = sorted((*sources, *known), key=lambda source: (source.order[:2], source.name))
+    ordered = list(dict.fromkeys(source.identity for source in delivered))
+    verdicts, clean = {**before.verdicts, **brought.verdicts}, {**before.clean, **brought.clean}
+    admitted = Admitted(
+        names={identity: names[identity] for identity in ordered},
+        verdicts={identity: verdicts[identity] for identity in ordered},
+        clean={identity: clean[identity] for identity in ordered if identity in clean},
+    )
+    return Taken(len(entries), [*entries, *older], [*sources, *known], admitted)
+
+
+def _left(order: StageRequest, taken: Taken) -> dict[str, str]:
+    """Writes `objects` and `index`, also for a run that is refused: what was accepted teaches later runs.
+
+    `objects` tells of the manifest's entries, and of those of the index that teach no more.
+    """
+    triples = [
+        (entry, source, taken.admitted.verdicts[source.identity])
+        for entry, source in zip(taken.entries, taken.sources, strict=True)
+    ]
+    uris = {
+        name: storage.join(order.output_uri, file)
+        for name, file in (("objects", "objects.json"), ("index", index.NAME))
+    }
+    told = [
+        manifest.told(entry, verdict)
+        for at, (entry, _, verdict) in enumerate(triples)
+        if at < taken.listed or not verdict.accepted
+    ]
+    storage.write_json(uris["objects"], told)
+    kept = [triple for triple in triples if triple[2].accepted]
+    storage.write_bytes(uris["index"], index.dumps(kept, _cache(order)))
+    return uris
 
 
 def _cache(order: StageRequest) -> str | None:

@@ -13,14 +13,13 @@ from statemachine.contracts.report import MAX_BYTES, REPORT, STARTED, Artifact, 
 from statemachine.contracts.stage_request import StageRequest
 from training import storage
 from training.integrity import MANIFEST, sha256_bytes
-from training.outcome import Permanent, Refused, StageError, StageResult
+from training.outcome import REASON_LENGTH, Permanent, Refused, StageError, StageResult
 from training.runtime.completion_event import announce_end
 from training.runtime.lineage import lineage
 from training.runtime.pod_usage import pod_usage
 from training.runtime.telemetry import push_finished, push_started
 
 LOG = logging.getLogger("fraudloop.stage")
-REASON_LENGTH = 2000
 
 
 Work = Callable[[StageRequest], StageResult]

@@ -1,0 +1,134 @@
+"""A model's data set: the index of all that was learned, which preprocess keeps in S3, and the epochs since.
+
+A run's manifest names the index, what joined since, and what was set aside since. Once the stage has judged them and
+left its own index, both go on record. So a run reads and writes what is new, however much there is.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from statemachine.contracts.errors import Malformed
+from statemachine.contracts.limits import clipped
+from statemachine.contracts.report import Artifact
+from statemachine.core import manifest
+from statemachine.core.model import Model
+from statemachine.core.run import Run
+from statemachine.core.window import Object, Status, data_set, judged, superseded
+from statemachine.objects import Objects
+from statemachine.ports import Put
+from statemachine.store import Store
+
+ITEMS = 98  # a transaction of objects: DynamoDB takes 100 items
+REASON = 1000  # characters
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What the runs of every model learn from."""
+
+    store: Store
+    kept: Objects
+    new_id: Callable[[], str]
+
+    def unindexed(self, model: str, item: Model, epochs: Iterable[int]) -> Iterator[Object]:
+        """The objects that the model's index does not cover, those of a run's epochs."""
+        if item.indexed < 0:
+            yield from self.kept.of_old_layout(model)
+        for epoch in epochs:
+            yield from self.kept.of_epoch(model, epoch)
+
+    def manifest(self, run: Run) -> bytes:
+        """What `run` learns from: the model's index, what joined since, what was set aside since."""
+        item = self.store.model(run.model)
+        epochs = range(item.indexed + 1, run.epoch + 1)
+        things = list(self.unindexed(run.model, item, epochs))
+        learnable = self._learnable(run.model, things, run.epoch)
+        return manifest.manifest(run, learnable, self.kept.removed(run.model, epochs), item.index)
+
+    def _learnable(self, model: str, things: Sequence[Object], epoch: int) -> list[Object]:
+        """The newest write of each key, but for those that came after a newer write of an epoch before."""
+        here = {thing.place for thing in things}
+        late = {t.identity for t in things if t.under and t.under not in here and self._teaches(model, t.under)}
+        return [thing for thing in data_set(things, epoch) if thing.identity not in late]
+
+    def _teaches(self, model: str, place: str) -> bool:
+        found = self.kept.at(model, place)
+        return found is not None and found.status.teaches
+
+    def mark(self, run: Run, verdicts: bytes | None, index: Artifact | None = None) -> None:
+        """Put the stage's verdicts on record: ACCEPTED, or QUARANTINED with the first problems; then its index.
+
+        Safe to repeat: what was written before a death is found done.
+        """
+        said = {verdict.content: verdict for verdict in _verdicts(verdicts)}
+        item = self.store.model(run.model)
+        things = list(self.unindexed(run.model, item, range(item.indexed + 1, run.epoch + 1)))
+        changed = {thing.place: thing for thing in judged(things, said, run.id, run.epoch)}
+        here = {thing.content for thing in things}
+        lost = [verdict for verdict in said.values() if verdict.content not in here]
+        changed.update({thing.place: thing for verdict in lost for thing in self._lost(run.model, verdict)})
+        for thing in [*things, *changed.values()]:
+            changed.update(self._superseding(run, changed.get(thing.place, thing)))
+        self._write(run.model, list(changed.values()))
+        if index is not None and run.epoch > item.indexed:
+            left = [t for t in things if changed.get(t.place, t).status is Status.PENDING and t.epoch <= run.epoch]
+            covered = min((-1 if thing.old else thing.epoch - 1 for thing in left), default=run.epoch)
+            self.store.change_model(run.model, lambda now: replace(now, index=index, indexed=max(now.indexed, covered)))
+
+    def _superseding(self, run: Run, thing: Object) -> dict[str, Object]:
+        """Writes of other epochs that an accepted write overwrites, or that overwrite a late one."""
+        found: dict[str, Object] = {}
+        if thing.status is Status.PENDING and thing.under:
+            newer = self.kept.at(run.model, thing.under)
+            if newer is not None and newer.status is Status.ACCEPTED:
+                found[thing.place] = superseded(thing, newer, run.id)
+        place = thing.over if thing.status is Status.ACCEPTED else ""
+        while place and (older := self.kept.at(run.model, place)) is not None:
+            if older.status is Status.ACCEPTED:
+                found[older.place] = superseded(older, thing, run.id)
+            place = older.over if older.status is Status.QUARANTINED else ""
+        return found
+
+    def _lost(self, model: str, verdict: Object) -> Iterator[Object]:
+        """What an earlier run accepted and this one could not read again: gone from the bucket and the cache, say."""
+        if verdict.status is not Status.QUARANTINED:
+            return
+        writes = self.kept.head(model, verdict.key).writes
+        place = next((w.place for w in writes if (w.bucket, w.etag) == (verdict.bucket, verdict.etag)), verdict.content)
+        found = self.kept.at(model, place)
+        if found is not None and found.status is Status.ACCEPTED:
+            yield replace(found, status=verdict.status, reason=verdict.reason)
+
+    def _write(self, model: str, things: Sequence[Object]) -> None:
+        """In transactions that DynamoDB takes. What a death leaves unwritten, the next pass writes."""
+        puts: list[Put] = []
+        for thing in things:
+            more = self.kept.changed(model, thing, self.new_id())
+            if len(puts) + len(more) > ITEMS:
+                self.store.table.write(*puts)
+                puts = []
+            puts += more
+        if puts:
+            self.store.table.write(*puts)
+
+
+def _verdicts(body: bytes | None) -> Iterator[Object]:
+    try:
+        for verdict in json.loads(body or b"[]"):
+            problems = verdict.get("problems", [])
+            yield Object(
+                bucket=str(verdict["bucket"]),
+                key=str(verdict["key"]),
+                etag=str(verdict["etag"]),
+                status=Status(verdict["status"]),
+                reason=clipped("; ".join(_problem(problem) for problem in problems[:3]), REASON),
+            )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Malformed(f"the stage's verdicts on objects cannot be read: {error}") from error
+
+
+def _problem(problem: Mapping[str, Any]) -> str:
+    where = f"row {problem['row']}, " if problem.get("row") is not None else ""
+    return f"{where}column {problem.get('column')}: found {problem.get('found')!r}, expected {problem.get('expected')}"

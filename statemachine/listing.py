@@ -1,0 +1,84 @@
+"""The listing of a model's prefix by the night: page by page, each on record before the place to go on from moves."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from statemachine.contracts.errors import Conflict
+from statemachine.core import codec
+from statemachine.intake import IngestResult, Intake
+from statemachine.ports import Clause, Files, Key, Put
+
+PAGE = 1000  # keys: what S3 lists at once
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the listing for `slot` is: all keys up to `after` are on record. `done`: there are no more."""
+
+    slot: str = ""
+    after: str = ""
+    done: bool = False
+    version: int = 0
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Takes in what lies in the bucket, whether its event came or not. A death costs the page it happened in."""
+
+    intake: Intake
+    files: Files
+    clock: Callable[[], float]
+
+    def go_on(self, model: str, slot: str, enough: Callable[[], bool] = lambda: False) -> tuple[Place, IngestResult]:
+        """List from where it stopped until the end, or until it is `enough`; what was taken in meanwhile.
+
+        Raises:
+            Conflict: another night's listing began.
+        """
+        place, taken = self._place(model), IngestResult()
+        if place.slot != slot:
+            place = self._moved(model, replace(place, slot=slot, after="", done=False))
+        while not place.done and not enough():
+            following, more = self._page(model, place)
+            taken, place = taken + more, self._moved(model, following)
+        return place, taken
+
+    def whole(self, model: str) -> IngestResult:
+        """List all of it now, for a person who asks: no night's place is touched."""
+        place, taken = Place(), IngestResult()
+        while not place.done:
+            place, more = self._page(model, place)
+            taken += more
+        return taken
+
+    def _page(self, model: str, place: Place) -> tuple[Place, IngestResult]:
+        listed_at = self.clock()
+        found = self.files.list(self.intake.bucket, self.intake.policies[model].prefix, place.after)
+        page = list(islice(found, PAGE))
+        taken = self.intake.arrive(page, listed_at)
+        return replace(place, after=page[-1].key if page else place.after, done=len(page) < PAGE), taken
+
+    def _place(self, model: str) -> Place:
+        item = self.intake.store.table.get(_key(model))
+        return codec.loads(Place, str(item["body"]), int(item.get("format", 0))) if item else Place()
+
+    def _moved(self, model: str, place: Place) -> Place:
+        """The place as it is on record now; where two list for the same slot, the later place."""
+        place = replace(place, version=place.version + 1)
+        item = {"type": "listing", "format": codec.FORMAT, "version": place.version, "model": model}
+        body = {"writer": self.intake.new_id(), "body": codec.dumps(place)}
+        new = Clause("the listing was not moved meanwhile: it is new")
+        still = Clause("the listing was not moved meanwhile", "version", place.version - 1)
+        try:
+            self.intake.store.table.write(Put(_key(model), {**item, **body}, new if place.version == 1 else still))
+        except Conflict:
+            now = self._place(model)
+            if now.slot != place.slot:
+                raise
+            return now
+        return place
+
+
+def _key(model: str) -> Key:
+    return Key(f"MODEL#{model}", "LISTING")
