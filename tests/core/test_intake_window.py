@@ -15,10 +15,8 @@ from statemachine.core.window import (
     admit,
     closing,
     data_set,
-    is_news,
     judged,
     later,
-    rewritten,
     side_file,
 )
 
@@ -132,28 +130,6 @@ def test_only_what_lies_below_the_prefix_can_be_hidden() -> None:
         ("", "_tmp/a.csv", "_tmp"),
     ]:
         assert side_file(key, prefix) == hidden
-
-
-def test_content_that_was_overwritten_and_returns_is_news() -> None:
-    """A, B, A: known content is not news, nor is a late event of its first write; a later write of it is."""
-    first = thing(etag="a", sequencer="1", version=3, status=Status.SUPERSEDED)
-    assert is_news(thing(etag="b", sequencer="2"), None)
-    assert is_news(thing(etag="a", sequencer="3"), first)
-    assert not is_news(thing(etag="a", sequencer="1"), first)
-    for status in (Status.PENDING, Status.ACCEPTED, Status.QUARANTINED, Status.IGNORED):
-        assert not is_news(thing(etag="a", sequencer="3"), replace(first, status=status))
-
-
-def test_content_that_is_written_again_is_the_newest_write_from_then_on() -> None:
-    """A, B, A before a run has seen B: the data set holds A. What is set aside stays so."""
-    first = thing(etag="a", sequencer="1", version=3, status=Status.ACCEPTED, epoch=1)
-    other = thing(etag="b", sequencer="2", epoch=2)
-    again = rewritten(thing(etag="a", sequencer="3", version_id="v3"), first)
-    assert again == replace(first, sequencer="3", version_id="v3", version=4)
-    assert data_set([first, other], 2) == (other,)
-    assert data_set([again, other], 2) == (again,)
-    assert rewritten(thing(etag="a", sequencer="1"), first) is None
-    assert rewritten(thing(etag="a", sequencer="3"), replace(first, status=Status.QUARANTINED)) is None
 
 
 def test_an_object_is_its_bucket_key_and_etag() -> None:

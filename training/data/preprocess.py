@@ -261,7 +261,7 @@ def _taken(listed: Mapping[str, Any], config: PreprocessConfig, today: date, scr
     known = [manifest.source(entry) for entry in older]
     before = admit(known, config, today=today, scratch=scratch, cache=cache)
     names = {source.identity: source.name for source in (*sources, *known)}
-    delivered = sorted((*sources, *known), key=lambda source: (source.order[:2], source.name))
+    delivered = sorted((*sources, *known), key=lambda source: (source.order, source.name))
     ordered = list(dict.fromkeys(source.identity for source in delivered))
     verdicts, clean = {**before.verdicts, **brought.verdicts}, {**before.clean, **brought.clean}
     admitted = Admitted(
