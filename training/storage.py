@@ -17,6 +17,7 @@ import boto3
 from botocore.config import Config
 
 ABSENT_CODES = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NoSuchVersion", "NotFound"})
+INTERMEDIATE = "fraudloop=intermediate"  # what the artifacts bucket's lifecycle rule may take; the rest stays
 TAKEN_CODES = frozenset({"412", "PreconditionFailed", "409", "ConditionalRequestConflict"})
 
 
@@ -34,8 +35,8 @@ def read_bytes(uri: str, version_id: str | None = None) -> bytes:
         return bytes(_s3().get_object(Bucket=bucket, Key=key, **_version(version_id))["Body"].read())
 
 
-def write_bytes(uri: str, body: bytes, *, only_if_absent: bool = False) -> None:
-    """Writes one file or object.
+def write_bytes(uri: str, body: bytes, *, only_if_absent: bool = False, intermediate: bool = False) -> None:
+    """Writes one file or object; an `intermediate` object is tagged as one that may expire.
 
     Raises:
         FileExistsError: `only_if_absent`, and somebody else wrote it first.
@@ -47,7 +48,8 @@ def write_bytes(uri: str, body: bytes, *, only_if_absent: bool = False) -> None:
         return
     bucket, key = split(uri)
     with _taken_is_exists(uri):
-        _s3().put_object(Bucket=bucket, Key=key, Body=body, **({"IfNoneMatch": "*"} if only_if_absent else {}))
+        absent = {"IfNoneMatch": "*"} if only_if_absent else {}
+        _s3().put_object(Bucket=bucket, Key=key, Body=body, **absent, **_tagging(intermediate))
 
 
 def read_json(uri: str) -> Any:
@@ -109,11 +111,11 @@ def download(uri: str, path: str | Path, version_id: str | None = None) -> Path:
     return target
 
 
-def upload(path: str | Path, uri: str) -> None:
-    """One local file as a file or object."""
+def upload(path: str | Path, uri: str, *, intermediate: bool = False) -> None:
+    """One local file as a file or object; an `intermediate` object is tagged as one that may expire."""
     if is_s3(uri):
         bucket, key = split(uri)
-        _s3().upload_file(str(path), bucket, key)
+        _s3().upload_file(str(path), bucket, key, ExtraArgs=_tagging(intermediate))
         return
     download(str(path), uri)
 
@@ -132,11 +134,15 @@ def download_folder(uri: str, path: str | Path) -> Path:
     return Path(path)
 
 
-def upload_folder(path: str | Path, uri: str, *, last: str = "MANIFEST.json") -> None:
-    """A local folder with all that lies below it; `last` is written last, so whoever sees it sees all."""
+def upload_folder(path: str | Path, uri: str, *, last: str = "MANIFEST.json", intermediate: bool = False) -> None:
+    """A local folder with all that lies below it; `last` is written last, so whoever sees it sees all.
+
+    Of an `intermediate` folder the JSON files stay: they say what the rest was.
+    """
     root = Path(path)
     for file in sorted(walk(root), key=lambda file: file.name == last):
-        upload(file, join(uri, file.relative_to(root).as_posix()))
+        bulk = intermediate and file.suffix != ".json"
+        upload(file, join(uri, file.relative_to(root).as_posix()), intermediate=bulk)
 
 
 def walk(folder: str | Path) -> Iterator[Path]:
@@ -158,6 +164,10 @@ def split(uri: str) -> tuple[str, str]:
     """Bucket and key of `s3://bucket/key`."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     return bucket, key
+
+
+def _tagging(intermediate: bool) -> dict[str, str]:
+    return {"Tagging": INTERMEDIATE} if intermediate else {}
 
 
 def _version(version_id: str | None) -> dict[str, str]:

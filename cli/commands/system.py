@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from cli.connection import home
-from cli.output import Json, console, emit
+from cli.output import Json, Markup, console, emit, quoted
 from local.state_dir import Endpoints
 from local.system import ROOT, DidNotStart, Options, System
 
@@ -83,7 +84,8 @@ def demo(
     from local.demo import run_demo
 
     stopped = stop_on_signals()
-    held = run_demo(home(), rows=rows, console=console, stopped=stopped, keep=keep, as_json=as_json)
+    words = Console(highlight=False, width=console.width)  # the demo's words are its own, with markup in them
+    held = run_demo(home(), rows=rows, console=words, stopped=stopped, keep=keep, as_json=as_json)
     if not held:
         raise typer.Exit(1)
 
@@ -126,12 +128,13 @@ def _announce(endpoints: Endpoints, as_json: bool) -> None:
         console.print(f"  {name:<11} {url}")
     console.print(f"  {'logs':<11} {home().logs}")
     here = Path(sys.executable).parent
-    console.print(THREE_THINGS.format(python=here / "python", fraudloop=here / "fraudloop"), soft_wrap=True)
+    things = THREE_THINGS.format(python=quoted(here / "python"), fraudloop=quoted(here / "fraudloop"))
+    console.print(Markup(things), soft_wrap=True)
     return None
 
 
 def _say(as_json: bool) -> Any:
-    return (lambda _: None) if as_json else (lambda text: console.print(f"[dim]{text} …[/]"))
+    return (lambda _: None) if as_json else (lambda text: console.print(Markup(f"[dim]{quoted(text)} …[/]")))
 
 
 def register(app: typer.Typer) -> None:

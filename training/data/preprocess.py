@@ -217,7 +217,7 @@ def preprocess(order: StageRequest, today: date | None = None) -> StageResult:
             details = dict(refusal.result.details) | tally
             raise Refused(refusal.reason, details, {"objects": objects}, _counted(tally)) from refusal
         uri = storage.join(order.output_uri, "dataset")
-        storage.upload_folder(made.folder, uri)
+        storage.upload_folder(made.folder, uri, intermediate=True)
     outputs = {"dataset": uri, "profile": storage.join(uri, "profile.json"), "objects": objects}
     tally = _tally(admitted, new)
     return StageResult(outputs, _metrics(made) | _counted(tally), tally | {"splits": made.dataset["splits"]})

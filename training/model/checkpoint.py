@@ -21,7 +21,7 @@ class StoredCheckpoints:
         """Replaces the state whole: an object always is, a file by the rename."""
         uri = self._uri(part)
         if storage.is_s3(uri):
-            storage.write_bytes(uri, body)
+            storage.write_bytes(uri, body, intermediate=True)
             return
         storage.write_bytes(f"{uri}.part", body)
         Path(f"{uri}.part").replace(uri)
