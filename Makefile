@@ -55,16 +55,19 @@ lock: $(SETUP)  ## resolve every group anew
 	$(BIN)/uv pip compile -q --upgrade --python-version 3.11 --no-header --no-annotate $${PIP_FIND_LINKS:+--find-links $$PIP_FIND_LINKS} \
 	    --group lambda --group training --group local --group dev -o requirements/all.lock
 	sed -i 's/+cpu//; /find-links/d' requirements/all.lock
+	$(BIN)/python deploy/tools/lock_hashes.py requirements/*.lock
+	$(BIN)/python deploy/tools/image_locks.py
 
-# The lock is complete, so nothing is resolved: seconds to a few minutes. torch comes first and with its own dependencies, because
-# they differ between the CPU and the CUDA build. nvidia-pytriton only lends its tritonserver: its Python dependencies clash with kfp's.
+# The lock is complete, so nothing is resolved: seconds to a few minutes. torch comes last, without a hash: its CPU and CUDA builds are
+# other files, and only the CUDA build's own libraries are not in the lock. nvidia-pytriton only lends its tritonserver: its Python
+# dependencies clash with kfp's.
 $(SETUP): requirements/all.lock requirements/triton-server.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "fraudloop needs Python 3.11 or 3.12 (Debian: apt-get install python3.11 python3.11-venv), or name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12"; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) has no venv module (Debian: apt-get install python3-venv)"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet $$(grep '^torch==' requirements/all.lock) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 	grep -v '^torch==' requirements/all.lock > $(VENV)/rest.lock
-	$(BIN)/python -m pip install --quiet --no-deps -r $(VENV)/rest.lock -r requirements/triton-server.lock
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r $(VENV)/rest.lock -r requirements/triton-server.lock
+	$(BIN)/python -m pip install --quiet $$(grep '^torch==' requirements/all.lock) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 

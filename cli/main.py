@@ -3,7 +3,6 @@
 from typing import Any
 
 import typer
-from rich.markup import escape
 from typer.core import TyperGroup
 
 from cli.commands import (
@@ -23,7 +22,7 @@ from cli.commands import (
     tune,
 )
 from cli.migration import baseline, parity, phase, sagemaker
-from cli.output import errors
+from cli.output import Markup, errors, quoted
 from local.state_dir import AlreadyRunning
 from local.system import DidNotStart
 from statemachine.contracts.errors import FraudloopError
@@ -47,7 +46,7 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except EXPECTED as error:
-            errors.print(f"[bold red]Error:[/] {escape(str(error))}", soft_wrap=True)
+            errors.print(Markup(f"[bold red]Error:[/] {quoted(error)}"), soft_wrap=True)
             raise typer.Exit(1) from error
 
 

@@ -1,26 +1,71 @@
-"""How the command line prints: tables for people, JSON for programs, one style for each state."""
+"""How the command line prints: tables for people, JSON for programs, one style for each state.
+
+Keys, reasons and reports come from outside. They are data: no markup in them is read, and no character of theirs
+reaches the terminal as a command. Only `Markup` is read as Rich's markup, and what goes into one is `quoted`.
+"""
 
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.markup import escape
+from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
 from local.terminal import Listing, speak_plainly
 from statemachine.core import codec
+from statemachine.core.characters import UNSAFE, clean
 from statemachine.core.states import State
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
+
 speak_plainly()
+
+
+class Markup(str):
+    """Text of our own, in Rich's markup."""
+
+    __slots__ = ()
+
+
+def quoted(text: object) -> str:
+    """Somebody else's text, fit to stand in a `Markup`."""
+    return escape(clean(str(text)))
+
+
+def shown(value: Any) -> Any:
+    """What Rich shall draw: markup is read, any other string is data."""
+    if isinstance(value, Markup):
+        return Text.from_markup(value, emoji=False)
+    return Text(clean(value)) if isinstance(value, str) else value
+
+
+class Terminal(Console):
+    """A console for which every string is data that is not `Markup`."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, markup=False, emoji=False, **options)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(*map(shown, objects), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """The last guard: whichever way a text came, its unsafe characters end here."""
+        for segment in super().render(renderable, options):
+            safe = segment.control or not UNSAFE.search(segment.text)
+            yield segment if safe else Segment(clean(segment.text), segment.style)
+
+
 # Piped into a file or another program there is no width to respect, unless somebody names one: tables wrap less.
-console = Console(highlight=False, width=None if sys.stdout.isatty() or os.environ.get("COLUMNS") else 180)
-errors = Console(highlight=False, stderr=True)
+console = Terminal(width=None if sys.stdout.isatty() or os.environ.get("COLUMNS") else 180)
+errors = Terminal(stderr=True)
 STYLE = {
     State.SUCCEEDED: "bold green",
     State.REJECTED: "bold yellow",
@@ -31,8 +76,9 @@ STYLE = {
 
 
 def emit(data: Any) -> None:
-    """Print `data` as JSON, unwrapped and uncoloured."""
-    print(json.dumps(data, indent=1, ensure_ascii=False, default=str))
+    """Print `data` as JSON, unwrapped and uncoloured; unsafe characters are JSON's own escapes."""
+    text = json.dumps(data, indent=1, ensure_ascii=False, default=str)
+    print(UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def plain(record: Any) -> Any:
@@ -40,11 +86,11 @@ def plain(record: Any) -> Any:
     return json.loads(codec.dumps(record))
 
 
-def colored(state: State | str) -> str:
+def colored(state: State | str) -> Markup:
     """The state's name in its colour."""
     name = state.value if isinstance(state, State) else state
     style = STYLE.get(State(name), "cyan") if name in State.__members__ else "dim"
-    return f"[{style}]{name}[/]"
+    return Markup(f"[{style}]{quoted(name)}[/]")
 
 
 def clock(at: float) -> str:
@@ -71,4 +117,9 @@ def figure(value: float | None) -> str:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     """A plain table; columns whose name begins with `>` are right-aligned. Where it does not fit, a card a row."""
-    return Listing(title, columns, rows)
+    return Listing(shown(title), columns, [[_cell(value) for value in row] for row in rows])
+
+
+def _cell(value: str) -> Text:
+    """One cell. A line break in data would look like another row."""
+    return shown(value if isinstance(value, Markup) else value.replace("\n", "\\n"))  # type: ignore[no-any-return]

@@ -24,12 +24,12 @@ sam-build: $(SETUP) build .venv-aws/.installed  ## build each function into .aws
 
 .venv-aws/.installed: requirements/aws.lock
 	$(PYTHON) -m venv .venv-aws
-	$(AWS)/python -m pip install --quiet --no-deps -r $<
+	$(AWS)/python -m pip install --quiet --require-hashes --no-deps -r $<
 	touch $@
 
 .venv-checkov/.installed: requirements/checkov.lock
 	$(PYTHON) -m venv .venv-checkov
-	$(CHECKOV)/python -m pip install --quiet --no-deps -r $<
+	$(CHECKOV)/python -m pip install --quiet --require-hashes --no-deps -r $<
 	touch $@
 
 # The custom resources' schemas, generated from the upstream CRDs. Without npm the tests that need them say so.
@@ -47,8 +47,8 @@ check-image-%: build/env-%/.installed
 .PRECIOUS: build/env-%/.installed
 build/env-%/.installed: docker/%.lock
 	rm -rf build/env-$* && $(PYTHON) -m venv build/env-$*
+	grep -v '^torch==' $< > build/env-$*/rest.lock
+	build/env-$*/bin/python -m pip install --quiet --no-compile --require-hashes --no-deps -r build/env-$*/rest.lock
 	! grep '^torch==' $< > build/env-$*/torch.lock || \
 	  build/env-$*/bin/python -m pip install --quiet --no-compile -r build/env-$*/torch.lock $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
-	grep -v '^torch==' $< > build/env-$*/rest.lock
-	build/env-$*/bin/python -m pip install --quiet --no-compile --no-deps -r build/env-$*/rest.lock
 	touch $@

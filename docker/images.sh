@@ -13,6 +13,10 @@ if [ -n "$(git status --porcelain -- training statemachine clients cli local doc
   echo "what the images are made of has changes that are not committed: an image must be what a commit says" >&2
   exit 1
 fi
+if grep -H '^ARG [A-Z_]*IMAGE=' docker/*.Dockerfile | grep -v '@sha256:' >&2; then
+  echo "these bases are named by a tag alone, which may be moved: run docker/digests and commit what it writes" >&2
+  exit 1
+fi
 revision=$(git rev-parse --short=12 HEAD)
 tag=$version-$revision
 mkdir -p build

@@ -1,13 +1,13 @@
 # syntax=docker/dockerfile:1
 # The command line, for jobs in the cluster: `python -m cli.commands.slo` (deploy/slo). No torch, no GPU.
 #   docker build -f docker/operator.Dockerfile -t fraudloop-operator:0.1.0 .
-ARG PYTHON_IMAGE=python:3.11.13-slim-bookworm
+ARG PYTHON_IMAGE=python:3.11.13-slim-bookworm@sha256:86adf8dbadc3d6e82ee5dd2c74bec2e1c2467cdad47886280501df722372d2e1
 
 FROM ${PYTHON_IMAGE} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 COPY docker/operator.lock /tmp/operator.lock
 RUN python -m venv /opt/venv \
- && /opt/venv/bin/pip install --no-deps -r /tmp/operator.lock \
+ && /opt/venv/bin/pip install --require-hashes --no-deps -r /tmp/operator.lock \
  && /opt/venv/bin/pip uninstall --yes pip
 
 FROM ${PYTHON_IMAGE}

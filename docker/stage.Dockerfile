@@ -1,18 +1,18 @@
 # syntax=docker/dockerfile:1
 # The stages that need no GPU: preprocess, evaluate, export, deploy, restore; also the fetch step of a Triton pod.
 #   docker build -f docker/stage.Dockerfile -t fraudloop-training:0.1.0 .
-ARG PYTHON_IMAGE=python:3.11.13-slim-bookworm
+ARG PYTHON_IMAGE=python:3.11.13-slim-bookworm@sha256:86adf8dbadc3d6e82ee5dd2c74bec2e1c2467cdad47886280501df722372d2e1
 
 FROM ${PYTHON_IMAGE} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/venv
-# torch comes first and from an index of its own: its CPU build needs none of CUDA's gigabytes.
+# torch comes last, without a hash and from an index of its own: its CPU build needs none of CUDA's gigabytes.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 COPY docker/stage.lock /tmp/stage.lock
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
-RUN /opt/venv/bin/pip install --index-url "${TORCH_INDEX}" "$(grep '^torch==' /tmp/stage.lock)" \
- && grep -v '^torch==' /tmp/stage.lock > /tmp/rest.lock \
- && /opt/venv/bin/pip install --no-deps -r /tmp/rest.lock \
+RUN grep -v '^torch==' /tmp/stage.lock > /tmp/rest.lock \
+ && /opt/venv/bin/pip install --require-hashes --no-deps -r /tmp/rest.lock \
+ && /opt/venv/bin/pip install --index-url "${TORCH_INDEX}" "$(grep '^torch==' /tmp/stage.lock)" \
  && /opt/venv/bin/pip uninstall --yes pip
 
 FROM ${PYTHON_IMAGE}

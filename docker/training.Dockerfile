@@ -3,7 +3,7 @@
 # as well: what it brings of torch stays (BUNDLED_TORCH=1), the rest of the lock is added.
 #   docker build -f docker/training.Dockerfile -t fraudloop-training-gpu:0.1.0 .
 #   docker build -f docker/training.Dockerfile --build-arg BASE_IMAGE=nvcr.io/nvidia/pyg:25.08-py3 --build-arg BUNDLED_TORCH=1 .
-ARG BASE_IMAGE=nvidia/cuda:12.8.1-runtime-ubuntu24.04
+ARG BASE_IMAGE=nvidia/cuda:12.8.1-runtime-ubuntu24.04@sha256:ebef3c171eeef0298e4eb2e4be843105edf3b8b0ac45e0b43acee358e8046867
 
 FROM ${BASE_IMAGE} AS build
 # hadolint ignore=DL3002
@@ -16,11 +16,11 @@ ARG BUNDLED_TORCH=0
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cu128
 COPY docker/stage.lock /tmp/stage.lock
 RUN python3 -m venv --system-site-packages /opt/venv \
+ && grep -v '^torch==' /tmp/stage.lock > /tmp/rest.lock \
+ && /opt/venv/bin/pip install --require-hashes --no-deps -r /tmp/rest.lock \
  && if [ "${BUNDLED_TORCH}" = 0 ]; then \
       /opt/venv/bin/pip install --index-url "${TORCH_INDEX}" "$(grep '^torch==' /tmp/stage.lock)"; \
     else python3 -c 'import torch; print("kept torch", torch.__version__)'; fi \
- && grep -v '^torch==' /tmp/stage.lock > /tmp/rest.lock \
- && /opt/venv/bin/pip install --no-deps -r /tmp/rest.lock \
  && /opt/venv/bin/pip uninstall --yes pip
 
 FROM ${BASE_IMAGE}

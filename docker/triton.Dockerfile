@@ -15,9 +15,9 @@ LABEL org.opencontainers.image.title="fraudloop Triton" \
 COPY docker/triton.lock /tmp/triton.lock
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 # The python backend takes the server's own interpreter, so the pins go beside it; pip is gone afterwards.
-RUN pip install --no-cache-dir --index-url "${TORCH_INDEX}" "$(grep '^torch==' /tmp/triton.lock)" \
- && grep -v '^torch==' /tmp/triton.lock > /tmp/rest.lock \
- && pip install --no-cache-dir --no-deps -r /tmp/rest.lock \
+RUN grep -v '^torch==' /tmp/triton.lock > /tmp/rest.lock \
+ && pip install --no-cache-dir --require-hashes --no-deps -r /tmp/rest.lock \
+ && pip install --no-cache-dir --index-url "${TORCH_INDEX}" "$(grep '^torch==' /tmp/triton.lock)" \
  && pip uninstall --yes pip && rm /tmp/*.lock
 ENV OMP_WAIT_POLICY=passive PYTHONUNBUFFERED=1
 USER 1000:1000

@@ -1,5 +1,6 @@
 """What every handler shares: the wired system, made once a container, the logger and the metrics."""
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
@@ -14,6 +15,8 @@ from statemachine.reporting.notifications import MetricSample
 
 logger = Logger(service="fraudloop")
 metrics = Metrics(namespace=NAMESPACE, service="fraudloop")
+STACK = {"stack": os.environ.get("FRAUDLOOP_STACK_NAME") or "local"}  # two stacks of one account share the namespace
+metrics.set_default_dimensions(**STACK)
 Event = Mapping[str, Any]
 
 
@@ -27,7 +30,7 @@ def measure(figure: MetricSample) -> None:
     """Say one figure under its own dimensions; those of `metrics` hold for all that a handler says."""
     unit = MetricUnit(metric(figure.name).unit)
     with single_metric(figure.name, unit, figure.value, namespace=NAMESPACE) as written:
-        for name, value in figure.dimensions.items():
+        for name, value in {**figure.dimensions, **STACK}.items():
             written.add_dimension(name, value)
 
 

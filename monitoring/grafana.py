@@ -28,6 +28,7 @@ def render(board: Board) -> str:
         .with_variable(dashboard.DatasourceVariable("prometheus").type("prometheus"))
         .with_variable(dashboard.DatasourceVariable("cloudwatch").type("cloudwatch"))
         .with_variable(_models())
+        .with_variable(_stacks())
     )
     for heading, panels in board.rows.items():
         built.with_row(dashboard.Row(heading))
@@ -39,6 +40,12 @@ def render(board: Board) -> str:
 def _models() -> dashboard.QueryVariable:
     query = "label_values(fraudloop_stage_started_timestamp_seconds, model)"
     return dashboard.QueryVariable("model").query(query).datasource(PROMETHEUS).include_all(True).multi(True)
+
+
+def _stacks() -> dashboard.QueryVariable:
+    """One stack at a time: two of them in one account share the metrics' namespace."""
+    query = f"dimension_values(default, {NAMESPACE}, TickDueRuns, stack)"
+    return dashboard.QueryVariable("stack").query(query).datasource(CLOUDWATCH)
 
 
 def _panel(panel: Panel) -> timeseries.Panel:
@@ -73,13 +80,14 @@ def _promql(query: Query, ref: str) -> prometheus.Dataquery:
 
 
 def _metric(query: Lambda, ref: str) -> cloudwatch.CloudWatchMetricsQuery:
+    asked = f'Namespace="{NAMESPACE}" MetricName="{query.name}" stack="$stack"'
     return (
         cloudwatch.CloudWatchMetricsQuery()
         .ref_id(ref)
         .query_mode(CloudWatchQueryMode.METRICS)
         .metric_query_type(MetricQueryType.SEARCH)
         .metric_editor_mode(MetricEditorMode.CODE)
-        .expression(f"SEARCH('Namespace=\"{NAMESPACE}\" MetricName=\"{query.name}\"', '{query.statistic}')")
+        .expression(f"SEARCH('{asked}', '{query.statistic}')")
         .label(query.name)
         .region("default")
         .period("300")

@@ -21,7 +21,7 @@ from botocore.config import Config
 from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
 
 ABSENT_CODES = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NoSuchVersion", "NotFound"})
-INTERMEDIATE = "fraudloop=intermediate"  # the tag that the lifecycle rule of template.yaml asks for
+INTERMEDIATE = "fraudloop=intermediate"  # what the artifacts bucket's lifecycle rule may take; the rest stays
 TAKEN_CODES = frozenset({"412", "PreconditionFailed", "409", "ConditionalRequestConflict"})
 PIECE = 1 << 20
 READS = 3  # of one object, if the connection breaks in the middle of its body
@@ -42,7 +42,7 @@ def read_bytes(uri: str, version_id: str | None = None) -> bytes:
 
 
 def write_bytes(uri: str, body: bytes, *, only_if_absent: bool = False, intermediate: bool = False) -> None:
-    """Writes one file or object; an `intermediate` one may be taken by the bucket's lifecycle.
+    """Writes one file or object; an `intermediate` object is tagged as one that may expire.
 
     Raises:
         FileExistsError: `only_if_absent`, and somebody else wrote it first.
@@ -54,9 +54,8 @@ def write_bytes(uri: str, body: bytes, *, only_if_absent: bool = False, intermed
         return
     bucket, key = split(uri)
     with _taken_is_exists(uri):
-        condition = {"IfNoneMatch": "*"} if only_if_absent else {}
-        tagged = {"Tagging": INTERMEDIATE} if intermediate else {}
-        _s3().put_object(Bucket=bucket, Key=key, Body=body, **condition, **tagged)
+        absent = {"IfNoneMatch": "*"} if only_if_absent else {}
+        _s3().put_object(Bucket=bucket, Key=key, Body=body, **absent, **_tagging(intermediate))
 
 
 def read_json(uri: str) -> Any:
@@ -157,12 +156,11 @@ def touch(uri: str, version_id: str | None = None) -> None:
     _s3().get_object(Bucket=bucket, Key=key, Range="bytes=0-0", **_version(version_id))["Body"].close()
 
 
-def upload(path: str | Path, uri: str) -> None:
-    """One local file as a file or object; under `runs/` it is an intermediate, which the lifecycle may take."""
+def upload(path: str | Path, uri: str, *, intermediate: bool = False) -> None:
+    """One local file as a file or object; an `intermediate` object is tagged as one that may expire."""
     if is_s3(uri):
         bucket, key = split(uri)
-        tagged = {"Tagging": INTERMEDIATE} if key.startswith("runs/") else {}
-        _s3().upload_file(str(path), bucket, key, ExtraArgs=tagged)
+        _s3().upload_file(str(path), bucket, key, ExtraArgs=_tagging(intermediate))
         return
     download(str(path), uri)
 
@@ -189,11 +187,15 @@ def _inside(name: str, uri: str) -> str:
     return name
 
 
-def upload_folder(path: str | Path, uri: str, *, last: str = "MANIFEST.json") -> None:
-    """A local folder with all that lies below it; `last` is written last, so whoever sees it sees all."""
+def upload_folder(path: str | Path, uri: str, *, last: str = "MANIFEST.json", intermediate: bool = False) -> None:
+    """A local folder with all that lies below it; `last` is written last, so whoever sees it sees all.
+
+    Of an `intermediate` folder the JSON files stay: they say what the rest was.
+    """
     root = Path(path)
     for file in sorted(walk(root), key=lambda file: file.name == last):
-        upload(file, join(uri, file.relative_to(root).as_posix()))
+        bulk = intermediate and file.suffix != ".json"
+        upload(file, join(uri, file.relative_to(root).as_posix()), intermediate=bulk)
 
 
 def walk(folder: str | Path) -> Iterator[Path]:
@@ -215,6 +217,10 @@ def split(uri: str) -> tuple[str, str]:
     """Bucket and key of `s3://bucket/key`."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     return bucket, key
+
+
+def _tagging(intermediate: bool) -> dict[str, str]:
+    return {"Tagging": INTERMEDIATE} if intermediate else {}
 
 
 def _version(version_id: str | None) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cli.connection import application, whoami
-from cli.output import Json, colored, console, emit, plain
+from cli.output import Json, Markup, colored, console, emit, plain, quoted
 from statemachine.contracts.stage import Stage
 from statemachine.core.run import RequestKind, Run
 
@@ -86,7 +86,8 @@ def _tell(run: Run, as_json: bool) -> None:
     if as_json:
         return emit(plain(run))
     asked = f"; the next pass acts on the wish to {run.operator_request.kind.value} it" if run.operator_request else ""
-    console.print(f"{run.id} is {colored(run.state)}{asked}; `fraudloop watch {run.id}` follows it")
+    name = quoted(run.id)
+    console.print(Markup(f"{name} is {colored(run.state)}{asked}; `fraudloop watch {name}` follows it"))
     return None
 
 

@@ -45,7 +45,7 @@ class Nightly(Protocol):
 
 @dataclass(frozen=True)
 class EventBridge:
-    """`Nightly` on EventBridge Scheduler. Ours is called `<stack>-night`."""
+    """`Nightly` on EventBridge Scheduler. Ours is called `fraudloop-night-<end of the stack's id>`."""
 
     client: Any
     name: str

@@ -13,7 +13,7 @@ from statemachine.bootstrap import App
 from statemachine.contracts.errors import Misconfigured, Unknown
 
 schedule = typer.Typer(help="Who keeps the night: EventBridge (default) or KFP. Never both.", no_args_is_help=True)
-NIGHTLY = "fraudloop-night"  # of a stack that is called fraudloop; its output FraudloopNightlySchedule names yours
+NIGHTLY = "fraudloop-night"  # the output FraudloopNightlySchedule names a stack's own
 Name = Annotated[str, typer.Option("--nightly", help="The EventBridge schedule.", envvar="FRAUDLOOP_NIGHTLY_SCHEDULE")]
 Without = Annotated[bool, typer.Option("--no-nightly", help="This deployment has no EventBridge schedule.")]
 

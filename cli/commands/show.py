@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from cli.commands.run_summary import RunSummary
-from cli.output import clock, colored, figure, span, table
+from cli.output import Markup, clock, colored, figure, quoted, shown, span, table
 from statemachine.core.run import Run
 
 SHOWN = 12  # objects; the rest is counted
@@ -19,7 +19,8 @@ def render(run: Run, story: RunSummary) -> RenderableType:
 
 
 def _parts(run: Run, story: RunSummary) -> Iterator[RenderableType]:
-    yield Text.from_markup(f"[bold]{run.id}[/] ({run.model}) is {colored(run.state)}. ") + Text(story.headline)
+    began = f"[bold]{quoted(run.id)}[/] ({quoted(run.model)}) is {colored(run.state)}. {quoted(story.headline)}"
+    yield shown(Markup(began))
     yield Text(f"It began {clock(run.created_at)} UTC: {story.began}.\n", style="dim")
     rows = [
         [clock(v.at), span(v.seconds), colored(v.state), str(v.attempt or ""), v.left_because, v.who]
@@ -39,14 +40,14 @@ def _parts(run: Run, story: RunSummary) -> Iterator[RenderableType]:
     corrected, repeated = (run.metrics.get(name, 0) for name in ("corrected", "duplicates"))
     if corrected or repeated:
         yield Text(f"\nDelivered again: {corrected:,.0f} rows were corrected, {repeated:,.0f} repeated.")
-    yield Text.from_markup("\n[bold]Next[/] ") + Text(story.following)
+    yield shown(Markup(f"\n[bold]Next[/] {quoted(story.following)}"))
     for what, where in story.links.items():
-        yield Text.from_markup(f"[dim]{what:<10}[/] ") + Text(where, style="dim")
+        yield Text(f"{what:<10} {where}", style="dim")
 
 
 def _check(check: object) -> list[str]:
     assert isinstance(check, dict)
-    mark = "[green]✓[/]" if check["passed"] else "[bold red]✗[/]"
+    mark = Markup("[green]✓[/]" if check["passed"] else "[bold red]✗[/]")
     return [check["name"], figure(check["value"]), figure(check["limit"]), mark, check.get("note", "")]
 
 

@@ -10,13 +10,13 @@ import typer
 
 from cli.commands import cost_queries
 from cli.connection import application
-from cli.output import Json, console, emit, errors, table
+from cli.output import Json, Markup, console, emit, errors, table
 from statemachine.contracts.metrics import METRICS
 from statemachine.reporting.parity import Baseline, read_baseline
 from statemachine.reporting.slo import Objective, RunRecord, Targets, objectives
 
 JOB = "fraudloop-slo"
-MET = {True: "[green]met[/]", False: "[bold red]missed[/]", None: "[dim]unknown[/]"}
+MET = {True: Markup("[green]met[/]"), False: Markup("[bold red]missed[/]"), None: Markup("[dim]unknown[/]")}
 
 
 def slo(

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 
 from cli.connection import demo_home, home, running_home
-from cli.output import Json, console, emit
+from cli.output import Json, Markup, console, emit, quoted
 from local import footprint, served
 from local.state_dir import AlreadyRunning, StateDir
 from local.system import DEMO_CONFIG, DEMO_TICK, ROOT, DidNotStart, Options, Stopped, System
@@ -119,8 +120,9 @@ def demo(
     from local.demo import run_demo
 
     stopped = stop_on_signals()
+    words = Console(highlight=False, width=console.width)  # the demo's words are its own, with markup in them
     try:
-        held = run_demo(demo_home(), rows=rows, console=console, stopped=stopped, keep=keep, as_json=as_json)
+        held = run_demo(demo_home(), rows=rows, console=words, stopped=stopped, keep=keep, as_json=as_json)
     except Stopped as early:
         console.print(str(early))
         raise typer.Exit(130) from early
@@ -191,13 +193,13 @@ def _announce(folder: StateDir, as_json: bool) -> None:
     for name, value in lines.items():
         console.print(f"  {name:<11} {escape(value)}", soft_wrap=True)
     here = Path(sys.executable).parent
-    commands = {name: escape(shlex.quote(str(here / name))) for name in ("python", "fraudloop")}
-    console.print(THREE_THINGS.format(**commands), soft_wrap=True)
+    commands = {name: quoted(shlex.quote(str(here / name))) for name in ("python", "fraudloop")}
+    console.print(Markup(THREE_THINGS.format(**commands)), soft_wrap=True)
     return None
 
 
 def _say(as_json: bool) -> Any:
-    return (lambda _: None) if as_json else (lambda text: console.print(f"[dim]{text} …[/]"))
+    return (lambda _: None) if as_json else (lambda text: console.print(Markup(f"[dim]{quoted(text)} …[/]")))
 
 
 def register(app: typer.Typer) -> None:

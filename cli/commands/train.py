@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli.output import Json, console, emit, figure, table
+from cli.output import Json, Markup, console, emit, figure, quoted, table
 
 
 def train(
@@ -35,7 +35,7 @@ def train(
 
 def _say(event: str, figures: Mapping[str, float]) -> None:
     told = ", ".join(f"{name} {value:g}" for name, value in figures.items())
-    console.print(f"[dim]{event}[/] {told}")
+    console.print(Markup(f"[dim]{quoted(event)}[/] {quoted(told)}"))
 
 
 def register(app: typer.Typer) -> None:

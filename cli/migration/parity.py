@@ -9,7 +9,7 @@ import typer
 
 from cli.commands import cost_queries
 from cli.connection import application
-from cli.output import Json, console, emit, table
+from cli.output import Json, Markup, console, emit, table
 from statemachine.reporting.parity import Parity, compare, markdown, read_baseline
 
 
@@ -44,11 +44,11 @@ def parity(
 def _show(found: Parity, title: str) -> None:
     rows = [
         [row.name, f"{row.baseline:.4f}", f"{row.ours:.4f}", f"{row.ours - row.baseline:+.4f}", f"{row.limit:.4f}",
-         "[green]holds[/]" if row.holds else "[bold red]worse[/]"]
+         Markup("[green]holds[/]" if row.holds else "[bold red]worse[/]")]
         for row in found.rows
     ]  # fmt: skip
     console.print(table(title, ["metric", ">baseline", ">ours", ">difference", ">limit", ""], rows))
-    console.print("[bold green]GO[/]" if found.go else "[bold red]NO GO[/]")
+    console.print(Markup("[bold green]GO[/]" if found.go else "[bold red]NO GO[/]"))
 
 
 def register(app: typer.Typer) -> None:

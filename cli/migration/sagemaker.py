@@ -7,7 +7,7 @@ import typer
 
 from cli.connection import application
 from cli.migration.decommission import SageMakerExit
-from cli.output import Json, console, emit, table
+from cli.output import Json, Markup, console, emit, table
 from statemachine.contracts.errors import OperationRefused
 
 sagemaker = typer.Typer(help="Goodbye to SageMaker: uses, history, archive, removal.", no_args_is_help=True)
@@ -78,7 +78,8 @@ def decommission(
     leaving = _exit(match)
     found = leaving.found()
     missing = {thing.key for thing in leaving.unarchived()}
-    rows = [[thing.kind, thing.name, "[red]not archived[/]" if thing.key in missing else "archived"] for thing in found]
+    red = Markup("[red]not archived[/]")
+    rows = [[thing.kind, thing.name, red if thing.key in missing else "archived"] for thing in found]
     console.print(table("in SageMaker", ["kind", "name", ""], rows))
     if dry_run or not found:
         return

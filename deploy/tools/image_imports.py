@@ -52,7 +52,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
     image = sys.argv[1]
     if "--all" not in sys.argv:
-        pins = (ROOT / f"docker/{image}.lock").read_text().splitlines()
+        pins = re.findall(r"^[\w.-]+==", (ROOT / f"docker/{image}.lock").read_text(), re.MULTILINE)
         Hidden({_canonical(pin.split("==")[0]) for pin in pins}).install()
     for module in entry_points(image):
         importlib.import_module(module)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from closure import ROOT, closure, distributions, foreign
+from lock_hashes import blocks
 
 OURS = ("training", "statemachine", "clients", "cli", "local")
 # Components name their stage as text ("training.model.train:train"), to import it late; KFP's executor runs them.
@@ -24,14 +25,13 @@ BY_THE_SERVER = {"triton_python_backend_utils"}  # Triton puts it on the path of
 
 
 def lock(image: str) -> str:
-    """The pins of one image, in the order of the whole lock."""
+    """The pins of one image with their hashes, in the order of the whole lock."""
     wanted = distributions(foreign(closure(ROOTS[image], OURS), OURS) - BY_THE_SERVER, extras=EXTRAS[image])
-    pins = (ROOT / "requirements/all.lock").read_text().splitlines()
-    chosen = [pin for pin in pins if pin.split("==")[0] in wanted]
-    missing = wanted - {pin.split("==")[0] for pin in chosen}
+    chosen = {n: pin for n, pin in blocks((ROOT / "requirements/all.lock").read_text()) if n in wanted}
+    missing = wanted - chosen.keys()
     if missing - {"pip"}:
         raise SystemExit(f"{image}: {sorted(missing)} is not in requirements/all.lock")
-    return "\n".join(chosen) + "\n"
+    return "".join(chosen.values())
 
 
 if __name__ == "__main__":

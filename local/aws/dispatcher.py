@@ -13,8 +13,9 @@ import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from local import template
 from local.aws import resources
-from local.aws.invoke_api import Asynchronous, InvokeApi
+from local.aws.invoke_api import RETRY_AFTER, Asynchronous, InvokeApi
 from local.aws.lambda_runtime import Function, Pool
 from local.aws.object_events import ObjectEvents
 from local.aws.queue_source import QueueSource
@@ -23,8 +24,8 @@ from local.aws.schedule import every
 from local.aws.stream_source import StreamSource
 
 PREFIX = "fraudloop-"
-HANDLERS = {"arrival": 60.0, "nightly": 600.0, "tick": 50.0, "step": 60.0, "announce": 60.0}  # timeout in seconds
-CONCURRENCY = {"step": 2, "nightly": 2}  # two nights at once meet each other, as they may on AWS
+# As many as this machine can run, not what template.yaml allows. Two nights at once meet each other, as on AWS.
+CONCURRENCY = {"step": 2, "nightly": 2}
 
 Loop = Callable[[threading.Event], object]
 
@@ -32,8 +33,8 @@ Loop = Callable[[threading.Event], object]
 def functions(package: str = "handlers") -> list[Function]:
     """The five functions, as in template.yaml."""
     return [
-        Function(PREFIX + name, f"{package}.{name}.handler", timeout, CONCURRENCY.get(name, 1))
-        for name, timeout in HANDLERS.items()
+        Function(PREFIX + n, f"{package}.{n}.handler", template.function(n).timeout, CONCURRENCY.get(n, 1))
+        for n in template.NAMES
     ]
 
 
@@ -44,7 +45,8 @@ class Dispatcher:
         self._stop = threading.Event()
         self._sqs = resources.client("sqs", url)
         self.pools = {function.name: Pool(function, logs) for function in functions(package)}
-        self._asynchronous = Asynchronous(self._bury(ASYNC_DLQ))
+        pauses = RETRY_AFTER[: template.function("nightly").retries]
+        self._asynchronous = Asynchronous(self._bury(ASYNC_DLQ), pauses)
         self._api = InvokeApi(port, {name: pool.invoke for name, pool in self.pools.items()}, self._asynchronous)
         self._threads = [self._thread(loop) for loop in self._loops(url, tick_seconds)]
 
@@ -61,22 +63,23 @@ class Dispatcher:
 
     def _loops(self, url: str, tick_seconds: float) -> Iterable[Loop]:
         yield ObjectEvents(self._sqs, self._queue(S3_EVENTS), self._queue(ARRIVALS)).run
-        yield self._source(ARRIVALS, "arrival", batch=10).run
+        yield self._source(ARRIVALS, "arrival").run
         for _ in range(CONCURRENCY["step"]):
-            yield self._source(HINTS, "step", batch=1).run
+            yield self._source(HINTS, "step").run
         yield self._stream(url).run
         tick = self.pools[PREFIX + "tick"].invoke  # a tick that fails is not repeated: the next one is near
         yield lambda stop: every(tick_seconds, tick, PREFIX + "tick", stop)
 
-    def _source(self, queue: str, handler: str, batch: int) -> QueueSource:
-        arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}"
+    def _source(self, queue: str, handler: str) -> QueueSource:
+        arn, batch = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}", template.source(handler).batch
         return QueueSource(self._sqs, self._queue(queue), arn, self.pools[PREFIX + handler].invoke, batch)
 
     def _stream(self, url: str) -> StreamSource:
         table = resources.client("dynamodb", url).describe_table(TableName=resources.TABLE)["Table"]
         invoke = self.pools[PREFIX + "announce"].invoke
         streams = resources.client("dynamodbstreams", url)
-        return StreamSource(streams, table["LatestStreamArn"], invoke, self._bury(ANNOUNCE_DLQ))
+        told = template.source("announce")
+        return StreamSource(streams, table["LatestStreamArn"], invoke, self._bury(ANNOUNCE_DLQ), told)
 
     def _bury(self, queue: str) -> Callable[[str], object]:
         return lambda body: self._sqs.send_message(QueueUrl=self._queue(queue), MessageBody=body)

@@ -10,6 +10,7 @@ from local.aws.lambda_runtime import InvocationResult
 log = logging.getLogger(__name__)
 
 Invoke = Callable[[Any], InvocationResult]
+SQS_MOST = 10  # messages in one request, SQS's own limit
 WAIT = 2  # seconds of long polling; a stop is noticed within it
 
 
@@ -34,14 +35,31 @@ class QueueSource:
 
     def once(self, wait: int = 0) -> int:
         """One batch, if there is one; the number of messages that it held."""
-        received = self._sqs.receive_message(
-            QueueUrl=self._url, MaxNumberOfMessages=self._batch, WaitTimeSeconds=wait, AttributeNames=["All"]
-        ).get("Messages", [])
+        received = self._receive(wait)
         if received:
             result = self._invoke({"Records": [self._record(message) for message in received]})
             kept = refused(result, [message["MessageId"] for message in received])
             self._delete([message for message in received if message["MessageId"] not in kept])
         return len(received)
+
+    def _receive(self, wait: int) -> list[Mapping[str, Any]]:
+        """Up to a batch: what is there now. Lambda's pollers fill theirs likewise, by receiving ten at most at a time.
+
+        They also wait for the rest of a batching window; here that time is cut, like the time between two ticks.
+        """
+        found: list[Mapping[str, Any]] = []
+        while len(found) < self._batch:
+            most = min(SQS_MOST, self._batch - len(found))
+            more = self._sqs.receive_message(
+                QueueUrl=self._url,
+                MaxNumberOfMessages=most,
+                WaitTimeSeconds=0 if found else wait,
+                AttributeNames=["All"],
+            ).get("Messages", [])
+            found += more
+            if len(more) < most:  # no more is there
+                break
+        return found
 
     def _record(self, message: Mapping[str, Any]) -> dict[str, Any]:
         return {
@@ -59,7 +77,8 @@ class QueueSource:
     def _delete(self, messages: Sequence[Mapping[str, Any]]) -> None:
         if messages:
             entries = [{"Id": str(n), "ReceiptHandle": m["ReceiptHandle"]} for n, m in enumerate(messages)]
-            self._sqs.delete_message_batch(QueueUrl=self._url, Entries=entries)
+            for first in range(0, len(entries), SQS_MOST):
+                self._sqs.delete_message_batch(QueueUrl=self._url, Entries=entries[first : first + SQS_MOST])
 
 
 def refused(result: InvocationResult, identifiers: Sequence[str]) -> frozenset[str]:

@@ -7,11 +7,11 @@ from typing import Any
 
 import boto3
 
+from local import template
 from statemachine.adapters.dynamodb import SCHEMA
 
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
-MAX_RECEIVES = 5
 
 TABLE = "fraudloop"
 DATA = "fraudloop-data"
@@ -23,7 +23,7 @@ HINTS = "fraudloop-hints"
 ASYNC_DLQ = "fraudloop-async-dlq"  # scheduled events that a handler refused three times
 ANNOUNCE_DLQ = "fraudloop-announce-dlq"  # stream records likewise
 
-FED_BY_QUEUE = (ARRIVALS, HINTS)
+FED_BY_QUEUE = {ARRIVALS: "ArrivalsQueue", HINTS: "HintsQueue"}  # by their name in template.yaml
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_DEFAULT_REGION": REGION}
 
 
@@ -72,9 +72,14 @@ def find(url: str) -> Resources:
 def _queues(sqs: Any) -> dict[str, str]:
     plain = [S3_EVENTS, ASYNC_DLQ, ANNOUNCE_DLQ, *(f"{name}-dlq" for name in FED_BY_QUEUE)]
     urls = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in plain}
-    for name in FED_BY_QUEUE:
-        redrive = {"deadLetterTargetArn": _arn("sqs", f"{name}-dlq"), "maxReceiveCount": MAX_RECEIVES}
-        attributes = {"VisibilityTimeout": "90", "RedrivePolicy": json.dumps(redrive)}
+    for name, deployed in FED_BY_QUEUE.items():
+        queue = template.queue(deployed)
+        redrive = {"deadLetterTargetArn": _arn("sqs", f"{name}-dlq"), "maxReceiveCount": queue.max_receives}
+        attributes = {
+            "VisibilityTimeout": str(queue.visibility),
+            "MessageRetentionPeriod": str(queue.retention),
+            "RedrivePolicy": json.dumps(redrive),
+        }
         urls[name] = sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
     return urls
 

@@ -9,21 +9,25 @@ from typing import Any
 
 from local.aws.lambda_runtime import InvocationResult
 from local.aws.queue_source import refused
+from local.template import Source
 
 log = logging.getLogger(__name__)
 
 POLL = 0.5  # seconds
-ATTEMPTS = 4  # one, and MaximumRetryAttempts: 3
-BATCH = 100
 
 
 class StreamSource:
-    """Reads the one shard of a moto stream. `bury` takes a record that was refused `ATTEMPTS` times."""
+    """Reads the one shard of a moto stream. `bury` takes a record that was refused on the first try and all retries."""
 
     def __init__(
-        self, streams: Any, stream_arn: str, invoke: Callable[[Any], InvocationResult], bury: Callable[[str], object]
+        self,
+        streams: Any,
+        stream_arn: str,
+        invoke: Callable[[Any], InvocationResult],
+        bury: Callable[[str], object],
+        told: Source,
     ) -> None:
-        self._streams, self._arn, self._invoke, self._bury = streams, stream_arn, invoke, bury
+        self._streams, self._arn, self._invoke, self._bury, self._told = streams, stream_arn, invoke, bury, told
         self._last: str | None = None
         self._attempts = 0
 
@@ -54,7 +58,7 @@ class StreamSource:
 
     def _again(self, record: dict[str, Any]) -> int:
         self._attempts += 1
-        if self._attempts < ATTEMPTS:
+        if self._attempts <= self._told.retries:
             return 0
         self._bury(json.dumps(record))
         self._last, self._attempts = record["dynamodb"]["SequenceNumber"], 0
@@ -69,7 +73,7 @@ class StreamSource:
             else {"ShardIteratorType": "TRIM_HORIZON"}
         )
         iterator = self._streams.get_shard_iterator(StreamArn=self._arn, ShardId=shard["ShardId"], **where)
-        found = self._streams.get_records(ShardIterator=iterator["ShardIterator"], Limit=BATCH)["Records"]
+        found = self._streams.get_records(ShardIterator=iterator["ShardIterator"], Limit=self._told.batch)["Records"]
         return [_record(record, self._arn) for record in found]
 
 

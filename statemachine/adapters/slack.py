@@ -20,7 +20,8 @@ class SlackWebhook:
 
     def post(self, text: str) -> None:
         """Tell it. Raises `Unreachable`, without the webhook's address in it."""
-        body = json.dumps({"text": text}).encode()
+        quiet = {"unfurl_links": False, "unfurl_media": False}  # nobody's server is asked about an address in a reason
+        body = json.dumps({"text": text, **quiet}).encode()
         try:
             request = urllib.request.Request(self.address(), body, {"Content-Type": "application/json"})
             urllib.request.urlopen(request, timeout=TIMEOUT).close()

@@ -44,14 +44,8 @@ class Metric:
 
 
 def _lambda(name: str, unit: str, help: str, *labels: str) -> Metric:
-    return Metric(
-        name,
-        MetricKind.GAUGE if unit != "Count" else MetricKind.COUNTER,
-        unit,
-        labels or ("model",),
-        Emitter.LAMBDA,
-        help,
-    )
+    kind = MetricKind.GAUGE if unit != "Count" else MetricKind.COUNTER
+    return Metric(name, kind, unit, (*(labels or ("model",)), "stack"), Emitter.LAMBDA, help)
 
 
 def _stage(name: str, unit: str, help: str, *labels: str) -> Metric:
@@ -73,7 +67,7 @@ def _dcgm(name: str, unit: str, help: str) -> Metric:
 
 
 CATALOGUE = (
-    # What the controller decides. `model` is the dimension everywhere; `stage` where it says so.
+    # What the controller decides. `stack` and `model` are the dimensions everywhere; `stage` where it says so.
     _lambda("RunsStarted", "Count", "runs that left QUEUED"),
     _lambda("RunsSucceeded", "Count", "runs that ended SUCCEEDED: a better model serves"),
     _lambda("RunsRejected", "Count", "runs that ended REJECTED: the judgement was no"),

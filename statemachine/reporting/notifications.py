@@ -6,7 +6,9 @@ Messages go to a chat that many can read, so whatever looks like a credential is
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from urllib.parse import quote
 
+from statemachine.core.characters import UNSAFE
 from statemachine.core.model import Model
 from statemachine.core.run import Run, RunKind, Transition
 from statemachine.core.states import State
@@ -96,32 +98,29 @@ def message(entry: Transition, run: Run, model: Model, kfp_ui: str = "") -> str:
 
 
 def _said(entry: Transition, run: Run, model: Model, source: State | None, dest: State) -> str:
-    reason = escaped(redacted(entry.reason)) or "no reason is on record"
-    serving = f"{model.champion.version} serves." if model.champion else "Nothing serves yet."
+    reason = _data(entry.reason) or "no reason is on record"
+    serving = f"{_data(model.champion.version)} serves." if model.champion else "Nothing serves yet."
+    run_id, name, candidate = _data(run.id), _data(run.model), _data(run.candidate)
     match dest:
         case State.SUCCEEDED if run.kind is RunKind.RESTORE:
-            return f"*{run.id}*: {run.target} serves {run.model} again, as {_who(run)} asked, proven by requests."
+            return f"*{run_id}*: {_data(run.target)} serves {name} again, as {_who(run)} asked, proven by requests."
         case State.SUCCEEDED:
-            return (
-                f"*{run.id} deployed*: {run.candidate} serves {run.model}, proven by requests. {_compared(run, model)}"
-            )
+            return f"*{run_id} deployed*: {candidate} serves {name}, proven by requests. {_compared(run, model)}"
         case State.REJECTED:
-            return f"*{run.id} refused* ({_stage(source)}): {reason}. {serving}"
+            return f"*{run_id} refused* ({_stage(source)}): {reason}. {serving}"
         case State.ROLLED_BACK:
-            return f"*{run.id} rolled back*: {run.candidate} did not come up: {reason}. {serving}"
+            return f"*{run_id} rolled back*: {candidate} did not come up: {reason}. {serving}"
         case State.FAILED if source is State.ROLLING_BACK:
-            return (
-                f"<!channel> *{run.model} is on hold*: {run.id} could not bring the last good version back: {reason}."
-            )
+            return f"<!channel> *{name} is on hold*: {run_id} could not bring the last good version back: {reason}."
         case State.FAILED:
-            return f"*{run.id} failed* in {_stage(source)}, attempt {entry.attempt}: {reason}. {serving}"
+            return f"*{run_id} failed* in {_stage(source)}, attempt {entry.attempt}: {reason}. {serving}"
         case State.CANCELLED:
-            return f"*{run.id} cancelled* ({_stage(source)}): {reason}. {serving}"
+            return f"*{run_id} cancelled* ({_stage(source)}): {reason}. {serving}"
         case State.AWAITING_APPROVAL:
-            return f"*{run.id} waits for approval*: `fraudloop approve {run.id}`. {_compared(run, model)}"
+            return f"*{run_id} waits for approval*: `fraudloop approve {run_id}`. {_compared(run, model)}"
         case _ if source is State.QUEUED:
-            why = escaped(redacted(f"{run.trigger.kind} {run.trigger.why}".strip()))
-            return f"*{run.id} started* ({why})."
+            why = _data(f"{run.trigger.kind} {run.trigger.why}".strip())
+            return f"*{run_id} started* ({why})."
     return ""
 
 
@@ -133,18 +132,18 @@ def _compared(run: Run, model: Model) -> str:
         if key in run.metrics:
             beside = f" (champion {former.metrics[key]:.3f})" if former and key in former.metrics else ""
             parts.append(f"{name} {run.metrics[key]:.3f}{beside}")
-    against = f" against {former.version}" if former else ", the first version"
+    against = f" against {_data(former.version)}" if former else ", the first version"
     return f"{', '.join(parts)}{against}." if parts else ""
 
 
 def _link(entry: Transition, kfp_ui: str) -> str:
     if not kfp_ui or not entry.kfp_id or entry.kfp_id.startswith("arn:"):
         return ""
-    return f" <{kfp_ui.rstrip('/')}/#/runs/details/{entry.kfp_id}|KFP run>"
+    return f" <{kfp_ui.rstrip('/')}/#/runs/details/{quote(entry.kfp_id, safe='')}|KFP run>"
 
 
 def _who(run: Run) -> str:
-    return escaped(redacted(run.trigger.by)) or "somebody"
+    return _data(run.trigger.by) or "somebody"
 
 
 def _stage(state: State | None) -> str:
@@ -155,6 +154,10 @@ def _state(name: str) -> State | None:
     return State(name) if name else None
 
 
+def _data(text: str) -> str:
+    return escaped(redacted(text))
+
+
 def redacted(text: str) -> str:
     """The text without what looks like a credential, and not longer than a message should be."""
     clean = SECRET.sub("[masked]", text)
@@ -162,5 +165,6 @@ def redacted(text: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """Slack's three control characters, so that a file name cannot ping a channel."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """The text on one line, without what Slack would read in it: a mention, a link, code, another line, a control."""
+    line = " ".join(UNSAFE.sub(" ", text).split())
+    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("`", "'")

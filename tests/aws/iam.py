@@ -22,7 +22,7 @@ class Call:
 
 def calls(service: str, operation: str, parameters: Mapping[str, Any]) -> Iterator[Call]:
     """The authorisations that AWS documents for an API call of ours."""
-    match service, operation:
+    match service.removeprefix("api."), operation:  # endpoints' names: api.ecr, api.sagemaker, monitoring
         case "dynamodb", "TransactWriteItems":
             for item in parameters["TransactItems"]:
                 ((kind, body),) = item.items()
@@ -55,6 +55,37 @@ def calls(service: str, operation: str, parameters: Mapping[str, Any]) -> Iterat
             yield Call("s3:ListBucket", bucket, parameters["Key"])  # else an absent object answers 403, not 404
         case "s3", "PutObject":
             yield Call("s3:PutObject", f"{PARTITION}:s3:::{parameters['Bucket']}/{parameters['Key']}")
+        case "scheduler", "ListSchedules":
+            yield Call("scheduler:ListSchedules", "*")
+        case "scheduler", "GetSchedule" | "UpdateSchedule":
+            name = parameters["Name"]
+            yield Call(f"scheduler:{operation}", f"{PARTITION}:scheduler:{REGION}:{ACCOUNT}:schedule/default/{name}")
+            if operation == "UpdateSchedule":  # "to update a schedule, you must have … iam:PassRole" (User Guide, IAM)
+                yield Call("iam:PassRole", parameters["Target"]["RoleArn"], context="scheduler.amazonaws.com")
+        case "sagemaker", "CreateTrainingJob":
+            job = f"{PARTITION}:sagemaker:{REGION}:{ACCOUNT}:training-job/{parameters['TrainingJobName']}"
+            yield Call("sagemaker:CreateTrainingJob", job)
+            if parameters.get("Tags"):  # "If you specify tags …, you must have sagemaker:AddTags" (CreateTrainingJob)
+                yield Call("sagemaker:AddTags", job)
+            yield Call("iam:PassRole", parameters["RoleArn"], context="sagemaker.amazonaws.com")
+        case "sagemaker", "DescribeTrainingJob" | "StopTrainingJob":
+            name = parameters["TrainingJobName"]
+            yield Call(f"sagemaker:{operation}", f"{PARTITION}:sagemaker:{REGION}:{ACCOUNT}:training-job/{name}")
+        case "sagemaker", "ListTrainingJobs" | "ListEndpoints":
+            yield Call(f"sagemaker:{operation}", "*")
+        case "monitoring", "DescribeAlarms" | "GetMetricData":
+            yield Call(f"cloudwatch:{operation}", "*")
+        case "cloudformation", _:
+            name = parameters["StackName"]
+            yield Call(f"cloudformation:{operation}", f"{PARTITION}:cloudformation:{REGION}:{ACCOUNT}:stack/{name}/x")
+        case "sns", "ListSubscriptionsByTopic":
+            yield Call("sns:ListSubscriptionsByTopic", parameters["TopicArn"])
+        case "ecr", "DescribeImages":
+            where = f"{PARTITION}:ecr:{REGION}:{parameters['registryId']}"
+            yield Call("ecr:DescribeImages", f"{where}:repository/{parameters['repositoryName']}")
+        case "lambda", "GetFunctionConfiguration":
+            name = parameters["FunctionName"]
+            yield Call(f"lambda:{operation}", f"{PARTITION}:lambda:{REGION}:{ACCOUNT}:function:{name}")
         case "secretsmanager", "GetSecretValue":
             yield Call("secretsmanager:GetSecretValue", parameters["SecretId"])
         case _:
@@ -70,7 +101,8 @@ def allows(statements: list[dict[str, Any]], call: Call) -> bool:
 def matches(statement: Mapping[str, Any], call: Call) -> bool:
     """Whether a statement speaks of the call."""
     condition = statement.get("Condition", {})
-    known = {"StringLike": {"s3:prefix"}, "StringEquals": {"events:source", "cloudwatch:namespace"}}
+    equals = {"events:source", "cloudwatch:namespace", "kms:ViaService", "iam:PassedToService"}
+    known = {"StringLike": {"s3:prefix"}, "StringEquals": equals}
     assert all(set(keys) <= known.get(operator, set()) for operator, keys in condition.items()), condition
     prefixes = listed(condition.get("StringLike", {}).get("s3:prefix", "*"))
     equal = [value for values in condition.get("StringEquals", {}).values() for value in listed(values)]

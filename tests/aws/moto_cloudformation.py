@@ -6,6 +6,7 @@ are handed on too. It runs as a process of its own, `moto_cloudformation.py PORT
 """
 
 import json
+import re
 import sys
 from typing import Any
 
@@ -102,6 +103,7 @@ class Alarm(Wired, CloudFormationModel):
             metric_name=properties.get("MetricName"),
             comparison_operator=properties["ComparisonOperator"],
             evaluation_periods=properties["EvaluationPeriods"],
+            datapoints_to_alarm=properties.get("DatapointsToAlarm"),
             period=properties.get("Period"),
             threshold=properties["Threshold"],
             statistic=properties.get("Statistic"),
@@ -142,6 +144,16 @@ class Subscription(Wired, CloudFormationModel):
         sns_backends[account][region].unsubscribe(name)
 
 
+class TopicPolicy(Wired, CloudFormationModel):
+    TYPE = "AWS::SNS::TopicPolicy"
+
+    @classmethod
+    def put(cls, name: str, properties: Properties, account: str, region: str) -> Wired:
+        for arn in properties["Topics"]:
+            sns_backends[account][region].topics[arn].policy = json.dumps(properties["PolicyDocument"])
+        return cls(name)
+
+
 class QueuePolicy(Wired, CloudFormationModel):
     TYPE = "AWS::SQS::QueuePolicy"
 
@@ -169,6 +181,8 @@ class Schedule(Wired, CloudFormationModel):
 
     @classmethod
     def put(cls, name: str, properties: Properties, account: str, region: str) -> Wired:
+        if not re.fullmatch(r"[0-9a-zA-Z-_.]{1,64}", name):  # CreateSchedule's own rule, which moto does not apply
+            raise ValueError(f"a schedule's name has at most 64 characters: {name}")
         backend = scheduler_backends[account][region]
         settings = {
             "description": properties.get("Description"),
@@ -217,7 +231,19 @@ class Secret(Wired, CloudFormationModel):
         return cls(json.loads(made)["ARN"])
 
 
-WIRED = (Alarm, EventInvokeConfig, Subscription, QueuePolicy, BucketPolicy, Schedule, Secret)
+WIRED = (Alarm, EventInvokeConfig, Subscription, TopicPolicy, QueuePolicy, BucketPolicy, Schedule, Secret)
+# How long a name may be that CloudFormation makes up. "If the combined string is too long, CloudFormation truncates it"
+# (User Guide, "Name type"): stack name and logical id are cut, the random end stays.
+LONGEST = {
+    "AWS::IAM::Role": 64,
+    "AWS::IAM::ManagedPolicy": 128,
+    "AWS::Lambda::Function": 64,
+    "AWS::SQS::Queue": 80,
+    "AWS::Events::Rule": 64,
+    "AWS::DynamoDB::Table": 255,
+    "AWS::CloudWatch::Alarm": 255,
+    "AWS::SNS::Topic": 256,
+}
 
 
 def wire() -> None:
@@ -227,7 +253,43 @@ def wire() -> None:
     EventBus.physical_resource_id = property(lambda bus: bus.name)  # else `Ref` gives the object itself
     _after(FakeBucket, _bucket)
     _after(Table, _table)
+    parsing.generate_resource_name = _cut(parsing.generate_resource_name)
+    parsing.ResourceMap.delete = _keeping(parsing.ResourceMap.delete)
+    parsing.clean_json = _without_nothing(parsing.clean_json)
     _mend()
+
+
+def _cut(generate: Any) -> Any:
+    """As CloudFormation does with a long stack name; moto's would be refused by the services."""
+
+    def generated(kind: str, stack_name: str, logical_id: str) -> str:
+        name: str = generate(kind, stack_name, logical_id)
+        whole, _, end = name.rpartition("-")
+        return f"{whole[: LONGEST.get(kind, 255) - len(end) - 1].rstrip('-')}-{end}"
+
+    return generated
+
+
+def _without_nothing(clean: Any) -> Any:
+    """`AWS::NoValue` removes an element of a list, too; moto leaves a hole."""
+
+    def cleaned(value: Any, resources: Any) -> Any:
+        made = clean(value, resources)
+        return [each for each in made if each is not None] if isinstance(made, list) else made
+
+    return cleaned
+
+
+def _keeping(delete: Any) -> Any:
+    """`RetainExceptOnCreate` is `Retain` to whoever deletes a stack; moto knows the latter alone."""
+
+    def deleted(resources: Any) -> None:
+        for resource in resources._resource_json_map.values():
+            if resource.get("DeletionPolicy") == "RetainExceptOnCreate":
+                resource["DeletionPolicy"] = "Retain"
+        delete(resources)
+
+    return deleted
 
 
 def _mend() -> None:

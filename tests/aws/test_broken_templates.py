@@ -8,28 +8,69 @@ PATTERN = r"    AllowedPattern: ^https?://[^/\s]+(/[^\s]*[^/\s])?$" + "\n"
 REDRIVE = "      RedrivePolicy: {deadLetterTargetArn: !GetAtt HintsDlq.Arn, maxReceiveCount: 5}\n"
 STEP = "      Timeout: 60\n      Role: !GetAtt StepRole.Arn\n"
 STREAM_DLQ = "            DestinationConfig: {OnFailure: {Type: SQS, Destination: !GetAtt AnnounceDlq.Arn}}\n"
+DEAD = "[!Ref ArrivalsDlq, !Ref HintsDlq, !Ref NightlyDlq, "
+CLEAR = "Action: sns:Publish\n            Resource: !Ref AlarmTopic\n            Condition: *inTheClear"
+BOUND = "            PermissionsBoundary: !If [Bounded, !Ref PermissionsBoundary, !Ref AWS::NoValue]\n"
+THROTTLES = "MetricName: Throttles, Dimensions: [{Name: FunctionName, Value: !Ref StepFunction}]"
 BROKEN = {
     checks.test_every_asynchronous_hop_has_a_dead_letter_queue_and_an_alarm: [
         ("a queue without dead letters", REDRIVE, ""),
         ("a rule without dead letters", "          DeadLetterConfig: {Arn: !GetAtt EventsDlq.Arn}\n", ""),
-        ("a schedule without dead letters", "            DeadLetterConfig: {Arn: !GetAtt AsyncDlq.Arn}\n", ""),
+        ("a schedule without dead letters", "            DeadLetterConfig: {Arn: !GetAtt NightlyDlq.Arn}\n", ""),
+        ("a tick that is tried again", "MaximumRetryAttempts: 0  #", "MaximumRetryAttempts: 2  #"),
         ("a stream without dead letters", STREAM_DLQ, ""),
         ("dead letters that ring nowhere", "!GetAtt HintsDlq.QueueName", "!GetAtt ArrivalsDlq.QueueName"),
     ],
-    checks.test_a_message_stays_hidden_for_six_times_the_functions_timeout: [
+    checks.test_a_message_stays_hidden_for_six_times_the_functions_timeout_and_the_batching_window: [
         ("a message that shows too early", "VisibilityTimeout: 360", "VisibilityTimeout: 90"),
+        ("a batching window that was forgotten", "VisibilityTimeout: 365", "VisibilityTimeout: 360"),
+    ],
+    checks.test_every_queue_topic_and_bucket_refuses_what_is_not_encrypted_on_its_way: [
+        ("a queue in the clear", DEAD, DEAD.replace("!Ref NightlyDlq, ", "")),
+        ("a topic in the clear", CLEAR, CLEAR.replace("*inTheClear", "{}")),
+    ],
+    checks.test_a_stack_may_have_a_name_of_128_characters: [
+        ("a schedule named for its stack", '"fraudloop-tick-${Id}"', '"${AWS::StackName}-tick"'),
+        ("a schedule that two stacks share", "{Id: *id}", "{Id: a}"),
+        ("a long name", '"${AWS::StackName}-stages"', '"${AWS::StackName}-${AWS::StackName}-stages"'),
+    ],
+    checks.test_every_role_can_be_bounded: [
+        ("a role without a boundary", "      PermissionsBoundary: *bounded\n", ""),
+        ("a schedule's role without a boundary", BOUND, ""),
+    ],
+    checks.test_a_prefix_may_be_a_partition_of_hive: [("a prefix without =", "'()=/-]+/$", "'()/-]+/$")],
+    checks.test_two_stacks_do_not_share_an_experiment: [
+        ("one experiment for all", "[OwnExperiment, !Ref AWS::StackName", "[OwnExperiment, fraudloop"),
+    ],
+    checks.test_who_reads_or_writes_under_a_customer_key_may_use_the_key_and_nobody_else: [
+        ("a role without the key", "[!Ref ArrivalRole, !Ref NightlyRole, ", "[!Ref ArrivalRole, "),
+        ("a key by any way", "kms:ViaService", "kms:CallerAccount"),
+        ("a writer without a data key", "Action: [kms:Decrypt, kms:GenerateDataKey]\n", "Action: kms:Decrypt\n"),
+    ],
+    checks.test_each_alarm_names_its_heading_in_the_runbook: [
+        ("an alarm without its heading", "docs/runbook.md#throttledalarm", "docs/runbook.md#throttled"),
+    ],
+    checks.test_alarms_and_dashboard_count_this_stack_alone: [
+        ("an alarm on all stacks", " WHERE stack = ''${AWS::StackName}''", ""),
+        ("a panel of all stacks", " WHERE stack = '${AWS::StackName}'\"", '"'),
+    ],
+    checks.test_what_waits_too_long_and_what_is_throttled_has_an_alarm: [
+        ("a queue whose age nobody watches", "MetricName: ApproximateAgeOfOldestMessage", "MetricName: Sent"),
+        ("a stream whose age nobody watches", "MetricName: IteratorAge", "MetricName: Duration"),
+        ("a function whose throttles nobody counts", THROTTLES, THROTTLES.replace("Step", "Tick")),
     ],
     checks.test_a_claim_outlives_the_step_function: [
         ("a function that outlives its claim", STEP, STEP.replace("60", "900")),
     ],
     checks.test_what_is_kept_is_retained_when_the_stack_goes: [
-        ("a table that goes with the stack", "    DeletionPolicy: Retain\n", "    DeletionPolicy: Delete\n"),
+        ("a table that goes with the stack", "    DeletionPolicy: Retain  #", "    DeletionPolicy: Delete  #"),
+        ("a bucket that goes with the stack", "DeletionPolicy: RetainExceptOnCreate", "DeletionPolicy: Delete"),
         ("a table that may be deleted", "DeletionProtectionEnabled: true", "DeletionProtectionEnabled: false"),
     ],
-    checks.test_the_lifecycle_takes_large_intermediates_and_never_a_report_or_a_model: [
+    checks.test_the_lifecycle_takes_what_is_tagged_as_intermediate_and_nothing_else: [
         ("models that expire", "Prefix: runs/", "Prefix: models/"),
+        ("reports that expire", "            TagFilters: [{Key: fraudloop, Value: intermediate}]\n", ""),
         ("manifests that expire", "Value: intermediate", "Value: large"),
-        ("reports that expire", 'ObjectSizeGreaterThan: "262144"', 'ObjectSizeGreaterThan: "1024"'),
     ],
     checks.test_every_star_has_its_reason_beside_it: [
         ("a star without its reason", "  # ListStreams takes no resource", ""),

@@ -36,14 +36,21 @@ def mapping(stack, physical, properties):
 def invoke_config(stack, physical, properties):
     name = stack.physical()[properties["FunctionName"]["Ref"]]
     found = stack.client("lambda").get_function_event_invoke_config(FunctionName=name)
-    assert found["DestinationConfig"]["OnFailure"]["Destination"] == arn(stack, "AsyncDlq")
+    if name == stack.physical()["NightlyFunction"]:
+        assert found["DestinationConfig"]["OnFailure"]["Destination"] == arn(stack, "NightlyDlq")
+    else:
+        assert found["MaximumRetryAttempts"] == 0, "the next tick is the retry"
 
 
 def schedule(stack, physical, properties):
     found = stack.client("scheduler").get_schedule(Name=physical)
-    assert physical in (f"{stack.stack}-night", f"{stack.stack}-tick"), "two stacks must not share a schedule's name"
+    own = stack_id(stack).rsplit("-", 1)[-1]
+    assert physical in (f"fraudloop-night-{own}", f"fraudloop-tick-{own}"), (
+        "two stacks must not share a schedule's name"
+    )
     assert found["State"] == "ENABLED"
-    assert found["Target"]["DeadLetterConfig"]["Arn"] == arn(stack, "AsyncDlq")
+    if "night" in physical:
+        assert found["Target"]["DeadLetterConfig"]["Arn"] == arn(stack, "NightlyDlq")
     assert json.loads(found["Target"]["Input"])["time"] == "<aws.scheduler.scheduled-time>"
     assert found["ScheduleExpression"] in ("rate(1 minute)", "cron(0 2 * * ? *)")
 
@@ -77,9 +84,12 @@ def queue_policy(stack, physical, properties):
     for reference in properties["Queues"]:
         url = stack.physical()[reference["Ref"]]
         attributes = stack.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])["Attributes"]
-        allowed = [s for s in json.loads(attributes["Policy"])["Statement"] if s["Effect"] == "Allow"]
-        assert allowed
+        statements = json.loads(attributes["Policy"])["Statement"]
+        allowed = [s for s in statements if s["Effect"] == "Allow"]
         assert all(s["Condition"]["ArnEquals"]["aws:SourceArn"] for s in allowed)
+        (denied,) = [s for s in statements if s["Effect"] == "Deny"]
+        assert arn(stack, reference["Ref"]) in denied["Resource"]
+        assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
 def bus(stack, physical, properties):
@@ -135,6 +145,14 @@ def topic(stack, physical, properties):
     assert stack.client("sns").get_topic_attributes(TopicArn=physical)
 
 
+def topic_policy(stack, physical, properties):
+    attributes = stack.client("sns").get_topic_attributes(TopicArn=stack.physical()["AlarmTopic"])["Attributes"]
+    allowed, denied = json.loads(attributes["Policy"])["Statement"]
+    assert allowed["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    assert allowed["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
+    assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
 def alarm(stack, physical, properties):
     (found,) = stack.client("cloudwatch").describe_alarms(AlarmNames=[physical])["MetricAlarms"]
     assert found["AlarmActions"] == [stack.physical()["AlarmTopic"]]
@@ -148,9 +166,9 @@ def dashboard(stack, physical, properties):
 
 
 def added_policy(stack, physical, properties):
-    (role,) = properties["Roles"]
-    names = stack.client("iam").list_role_policies(RoleName=stack.physical()[role["Ref"]])["PolicyNames"]
-    assert properties["PolicyName"] in names
+    for role in properties["Roles"]:
+        names = stack.client("iam").list_role_policies(RoleName=stack.physical()[role["Ref"]])["PolicyNames"]
+        assert properties["PolicyName"] in names
 
 
 def secret(stack, physical, properties):
@@ -199,9 +217,14 @@ CHECKS: dict[str, Check] = {
     "AWS::S3::BucketPolicy": bucket_policy,
     "AWS::Logs::LogGroup": log_group,
     "AWS::SNS::Topic": topic,
+    "AWS::SNS::TopicPolicy": topic_policy,
     "AWS::CloudWatch::Alarm": alarm,
     "AWS::CloudWatch::Dashboard": dashboard,
 }
+
+
+def stack_id(stack: Deployment) -> str:
+    return stack.client("cloudformation").describe_stacks(StackName=stack.stack)["Stacks"][0]["StackId"]
 
 
 def arn(stack: Deployment, queue_name: str) -> str:
@@ -212,7 +235,7 @@ def arn(stack: Deployment, queue_name: str) -> str:
 def test_every_resource_of_the_template_is_there_as_it_says(deployed):
     """Stock moto skips what it does not know and reports success, so each resource is asked for at its own service."""
     physical, asserted = deployed.physical(), 0
-    for name, resource in deployed.expected("MakeDataBucket", "MakeArtifactsBucket"):
+    for name, resource in deployed.expected("MakeTable", "MakeDataBucket", "MakeArtifactsBucket"):
         assert name in physical, f"{name} ({resource['Type']}) was not made"
         CHECKS[resource["Type"]](deployed, physical[name], resource["Properties"])
         asserted += 1
@@ -231,6 +254,7 @@ def test_every_optional_resource_is_there_when_a_parameter_asks_for_it(deployed)
         KfpUrl="http://127.0.0.1:9", Slack="true", AlarmEmail="ops@example.com", KfpMultiUser="true",
         SageMakerRoleArn="arn:aws:iam::123456789012:role/sagemaker", SageMakerImage="image",
         VpcId=vpc, SubnetIds=",".join(subnets), KfpSecurityGroupId=balancer,
+        DataKeyArn=key("data"), ArtifactsKeyArn=key("artifacts"), TableKeyArn=key("table"),
     )  # fmt: skip
     physical = stack.physical()
     optional = {
@@ -239,7 +263,7 @@ def test_every_optional_resource_is_there_when_a_parameter_asks_for_it(deployed)
     for name, resource in optional.items():
         assert name in physical, f"{name} ({resource['Type']}) was not made"
         CHECKS[resource["Type"]](stack, physical[name], resource["Properties"])
-    assert len(optional) >= 9
+    assert len(optional) >= 11
     step = stack.client("lambda").get_function_configuration(FunctionName=physical["StepFunction"])
     assert step["VpcConfig"]["SubnetIds"] == subnets
     assert step["VpcConfig"]["SecurityGroupIds"] == [physical["StepSecurityGroup"]]
@@ -354,6 +378,81 @@ def test_deploying_again_replaces_nothing_a_parameter_changes_one_thing_and_dele
     functions = stack.client("lambda")
     with pytest.raises(functions.exceptions.ResourceNotFoundException):
         functions.get_function(FunctionName=before["StepFunction"])
+
+
+def test_a_stack_deleted_and_deployed_again_goes_on_with_its_table_and_buckets(deployed):
+    """Named by parameters, nothing new is made; what the first stack recorded is what the second one reads."""
+    first = Deployment(deployed.url, deployed.folder, "fraudloop-again", deployed.plain)
+    first.deploy(KfpUrl="http://127.0.0.1:9")
+    kept, dynamodb = first.outputs(), first.client("dynamodb")
+    s3 = first.client("s3")
+    for object_key in ("data/fraud/1.csv", "data/fraud/_SUCCESS"):
+        s3.put_object(Bucket=kept["FraudloopDataBucket"], Key=object_key, Body=b"User,Card\n0,0\n")
+    begin(first)
+    stream = dynamodb.describe_table(TableName=kept["FraudloopTable"])["Table"]["LatestStreamArn"]
+    first.client("cloudformation").delete_stack(StackName=first.stack)
+
+    second = Deployment(deployed.url, deployed.folder, "fraudloop-again", deployed.plain)
+    second.deploy(
+        KfpUrl="http://127.0.0.1:9", ExistingTable=kept["FraudloopTable"], ExistingTableStreamArn=stream,
+        DataBucketName=kept["FraudloopDataBucket"], ArtifactsBucketName=kept["FraudloopArtifactsBucket"],
+    )  # fmt: skip
+    assert not {"Table", "DataBucket", "ArtifactsBucket"} & second.physical().keys()
+    again = second.outputs()
+    same = ("FraudloopTable", "FraudloopDataBucket", "FraudloopArtifactsBucket", "TableArn")
+    assert {name: again[name] for name in same} == {name: kept[name] for name in same}
+    source = second.client("lambda").get_event_source_mapping(UUID=second.physical()["AnnounceFunctionOutbox"])
+    assert source["EventSourceArn"] == stream
+    assert second.invoke("tick", NOW)["answer"]["due"] == 1, "the run that the first stack began is still on record"
+    step = role_text(second, "StepRole")
+    assert kept["TableArn"] in step
+    due = f"{kept['TableArn']}/index/due"
+    assert due in role_text(second, "TickRole")
+
+
+def test_a_stack_with_the_longest_name_and_every_key_deploys(deployed):
+    """128 characters, Hive's partitions as the prefix; and the operators' policy is no longer than IAM takes."""
+    stack = Deployment(deployed.url, deployed.folder, "s" * 128, deployed.plain)
+    stack.deploy(
+        KfpUrl="http://127.0.0.1:9", DataPrefix="raw/region=eu/dt=2026-11-27/",
+        DataKeyArn=key("d" * 36), ArtifactsKeyArn=key("a" * 36), TableKeyArn=key("t" * 36),
+    )  # fmt: skip
+    physical, outputs = stack.physical(), stack.outputs()
+    assert outputs["DataPrefix"] == "raw/region=eu/dt=2026-11-27/"
+    assert outputs["FraudloopKfpExperiment"] == "s" * 128
+    limits = {"AWS::IAM::Role": 64, "AWS::Lambda::Function": 64, "AWS::SQS::Queue": 80, "AWS::Events::Rule": 64,
+              "AWS::Scheduler::Schedule": 64, "AWS::S3::Bucket": 63}  # fmt: skip
+    for name, resource in stack.expected("MakeTable", "MakeDataBucket", "MakeArtifactsBucket"):
+        made = physical[name].rsplit("/", 1)[-1]
+        assert len(made) <= limits.get(resource["Type"], 256), name
+    policy = stack.client("iam").get_policy_version(PolicyArn=physical["OperatorPolicy"], VersionId="v1")
+    document = policy["PolicyVersion"]["Document"]
+    written = json.dumps(ast.literal_eval(document) if isinstance(document, str) else document, separators=(",", ":"))
+    assert len("".join(written.split())) <= 6144, "IAM counts no white space"
+    assert "kms:ViaService" in written
+
+
+NOW = {"time": "2026-11-24T02:00:00Z", "detail-type": "Scheduled Event", "source": "aws.scheduler", "detail": {}}
+
+
+def begin(stack: Deployment) -> None:
+    """Objects in the arrivals queue become a run."""
+    real, arrived = sequencer(), received(stack, stack.outputs()["FraudloopArrivalsQueueUrl"])
+    records = [{**m, "body": json.dumps(realistic(json.loads(m["body"]), real))} for m in arrived]
+    stack.invoke("arrival", {"Records": records})
+    stack.invoke("tick", NOW)
+    assert stack.invoke("tick", NOW)["answer"] == {"due": 1}
+
+
+def role_text(stack: Deployment, role: str) -> str:
+    """All that a role's policies say."""
+    iam, name = stack.client("iam"), stack.physical()[role]
+    names = iam.list_role_policies(RoleName=name)["PolicyNames"]
+    return str([iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"] for policy in names])
+
+
+def key(name: str) -> str:
+    return f"arn:aws:kms:us-east-1:123456789012:key/{name}"
 
 
 def code_hashes(stack: Deployment) -> set[str]:

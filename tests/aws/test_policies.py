@@ -29,7 +29,7 @@ BY_THE_SERVICE = {
     "dynamodb:GetShardIterator": "Lambda reads the stream for the function",
     "dynamodb:ListStreams": "Lambda reads the stream for the function",
 }
-DEAD_LETTERS = {"AsyncDlq", "AnnounceDlq"}  # Lambda sends what failed in the end
+DEAD_LETTERS = {"NightlyDlq", "AnnounceDlq"}  # Lambda sends what failed in the end
 CONTEXT = SimpleNamespace(
     function_name="f",
     memory_limit_in_mb=512,

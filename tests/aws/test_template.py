@@ -6,8 +6,9 @@ import subprocess
 import tomllib
 
 import pytest
+import yaml
 from deployment import FUNCTIONS, ROOT, TOOLS
-from template_text import OURS
+from template_text import OURS, Loader
 
 from statemachine.contracts.metrics import Emitter, emitted_by
 
@@ -44,20 +45,95 @@ def test_every_asynchronous_hop_has_a_dead_letter_queue_and_an_alarm(template):
     for name, function in template.of_type("AWS::Serverless::Function").items():
         for event in function["Properties"]["Events"].values():
             own = event["Properties"]
-            if event["Type"] == "ScheduleV2":
+            if (
+                name == "TickFunction"
+            ):  # what a lost tick asked for, the next one asks again: alarms count, nothing is kept
+                assert own["RetryPolicy"]["MaximumRetryAttempts"] == 0
+                assert function["Properties"]["EventInvokeConfig"] == {
+                    "MaximumRetryAttempts": 0,
+                    "MaximumEventAgeInSeconds": 60,
+                }
+                assert {"TickFailingAlarm", "TickSilentAlarm"} <= template.resources.keys()
+            elif event["Type"] == "ScheduleV2":
                 assert "DeadLetterConfig" in own
                 assert "OnFailure" in function["Properties"]["EventInvokeConfig"]["DestinationConfig"], name
             elif event["Type"] == "DynamoDB":
                 assert "OnFailure" in own["DestinationConfig"]
-    watched = re.findall(r"QueueName, Value: !GetAtt (\w+)\.QueueName", template.text)
+    watched = watched_by(template, "ApproximateNumberOfMessagesVisible")
     assert sorted(watched) == sorted(name for name in template.of_type("AWS::SQS::Queue") if name.endswith("Dlq"))
 
 
-def test_a_message_stays_hidden_for_six_times_the_functions_timeout(template):
-    """AWS's own rule; a shorter time gives one message to two functions."""
+def test_a_message_stays_hidden_for_six_times_the_functions_timeout_and_the_batching_window(template):
+    """AWS's own rule (Lambda Developer Guide, SQS event sources); a shorter time gives one message to two functions."""
     for function, queue in (("ArrivalFunction", "ArrivalsQueue"), ("StepFunction", "HintsQueue")):
-        timeout = template.resources[function]["Properties"]["Timeout"]
-        assert template.resources[queue]["Properties"]["VisibilityTimeout"] >= 6 * timeout
+        properties = template.resources[function]["Properties"]
+        (source,) = [e["Properties"] for e in properties["Events"].values() if e["Type"] == "SQS"]
+        least = 6 * properties["Timeout"] + source.get("MaximumBatchingWindowInSeconds", 0)
+        assert template.resources[queue]["Properties"]["VisibilityTimeout"] >= least
+
+
+def test_every_queue_topic_and_bucket_refuses_what_is_not_encrypted_on_its_way(template):
+    """A denial for everybody whose request came without TLS."""
+    denied = set()
+    for kind, place in (("SQS::Queue", "Queues"), ("SNS::Topic", "Topics"), ("S3::Bucket", "Bucket")):
+        for policy in template.of_type(f"AWS::{kind}Policy").values():
+            properties = policy["Properties"]
+            for s in properties["PolicyDocument"]["Statement"]:
+                if s["Effect"] == "Deny" and s["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}:
+                    places = properties[place] if isinstance(properties[place], list) else [properties[place]]
+                    spoken = re.findall(r"'!\w+': '\$?\{?(\w+)", str(s["Resource"]))
+                    denied |= {one["!Ref"] for one in places if one["!Ref"] in spoken}
+    kinds = ("AWS::SQS::Queue", "AWS::SNS::Topic", "AWS::S3::Bucket")
+    assert denied == {name for kind in kinds for name in template.of_type(kind)}
+
+
+# How long a name may be, by the services' API references.
+LONGEST = {"AWS::Events::EventBus": 256, "AWS::CloudWatch::Dashboard": 255, "AWS::Logs::LogGroup": 512}
+
+
+def test_a_stack_may_have_a_name_of_128_characters(template):
+    """The names that we give fit what each service takes; all others CloudFormation makes up, and cuts."""
+    for name, resource in template.resources.items():
+        given = {k: v for k, v in resource["Properties"].items() if re.fullmatch("(Group|Log|Dashboard|Role)*Name", k)}
+        for written in given.values():
+            whole = str(written.get("!Sub") or f"${{{written['!Ref']}}}").replace("${AWS::StackName}", "s" * 128)
+            assert "${" not in whole, name
+            assert len(whole) <= LONGEST[resource["Type"]], name
+    functions = template.of_type("AWS::Serverless::Function").values()
+    events = [event["Properties"] for function in functions for event in function["Properties"]["Events"].values()]
+    schedules = [event["Name"]["!Sub"] for event in events if "ScheduleExpression" in event]
+    assert [text for text, _ in schedules] == ["fraudloop-night-${Id}", "fraudloop-tick-${Id}"], "at most 64 characters"
+    assert all("AWS::StackId" in str(values["Id"]) for _, values in schedules), "two stacks may not share a name"
+
+
+def test_every_role_can_be_bounded(template):
+    """Where an account demands a boundary, a role without one cannot be made; the registry's stack makes none."""
+    bounded = {"!If": ["Bounded", {"!Ref": "PermissionsBoundary"}, {"!Ref": "AWS::NoValue"}]}
+    files = [yaml.load((ROOT / f"deploy/aws/{name}.yaml").read_text(), Loader) for name in ("roles", "registry")]
+    made = [r for tree in (template.tree, *files) for r in tree["Resources"].values() if r["Type"] == "AWS::IAM::Role"]
+    assert len(made) == 9
+    assert [role for role in made if role["Properties"].get("PermissionsBoundary") != bounded] == []
+    for function in template.of_type("AWS::Serverless::Function").values():  # SAM makes a role for each schedule
+        for event in function["Properties"]["Events"].values():
+            assert event["Type"] != "ScheduleV2" or event["Properties"]["PermissionsBoundary"] == bounded
+    registry = {resource["Type"] for resource in files[1]["Resources"].values()}
+    assert registry == {"AWS::ECR::Repository"}
+
+
+def test_a_prefix_may_be_a_partition_of_hive(template):
+    """`dt=2026-11-27/`; without the slash, or with a wildcard of IAM, it is refused."""
+    pattern = template.tree["Parameters"]["DataPrefix"]["AllowedPattern"]
+    assert all(re.fullmatch(pattern, prefix) for prefix in ("data/", "raw/region=eu/dt=2026-11-27/"))
+    assert not any(re.search(pattern, prefix) for prefix in ("data", "data?/", "d a/"))
+
+
+def test_two_stacks_do_not_share_an_experiment(template):
+    """The stack's name is the default, and neither environment of samconfig sets another."""
+    assert template.tree["Parameters"]["KfpExperiment"]["Default"] == ""
+    named = {"!If": ["OwnExperiment", {"!Ref": "AWS::StackName"}, {"!Ref": "KfpExperiment"}]}
+    assert template.tree["Globals"]["Function"]["Environment"]["Variables"]["FRAUDLOOP_KFP_EXPERIMENT"] == named
+    assert template.tree["Outputs"]["FraudloopKfpExperiment"]["Value"] == named
+    assert "KfpExperiment" not in (ROOT / "samconfig.toml").read_text()
 
 
 def test_a_claim_outlives_the_step_function(template):
@@ -68,24 +144,84 @@ def test_a_claim_outlives_the_step_function(template):
 
 
 def test_what_is_kept_is_retained_when_the_stack_goes(template):
-    """Table and buckets; the table refuses to be deleted at all."""
-    for kind in ("AWS::DynamoDB::Table", "AWS::S3::Bucket"):
+    """Table and buckets; the table refuses to be deleted at all. A first deployment that fails leaves no bucket."""
+    policies = {"AWS::DynamoDB::Table": "Retain", "AWS::S3::Bucket": "RetainExceptOnCreate"}
+    for kind, policy in policies.items():
         for name, resource in template.of_type(kind).items():
-            assert resource["DeletionPolicy"] == resource["UpdateReplacePolicy"] == "Retain", name
+            assert resource["DeletionPolicy"] == policy, name
+            assert resource["UpdateReplacePolicy"] == "Retain", name
     assert template.resources["Table"]["Properties"]["DeletionProtectionEnabled"] is True
 
 
-def test_the_lifecycle_takes_large_intermediates_and_never_a_report_or_a_model(template):
-    """By tag and size: what a stage uploads under runs/ as an intermediate. Manifests and indexes have no tag."""
-    from statemachine.contracts.report import MAX_BYTES
+def test_the_lifecycle_takes_what_is_tagged_as_intermediate_and_nothing_else(template):
+    """Whatever the size of a manifest, a report or an index: nobody tags them (tests/training/test_storage.py)."""
     from training.storage import INTERMEDIATE
 
     rules = template.resources["ArtifactsBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
-    expiring = [rule for rule in rules if "ExpirationInDays" in rule]
-    assert [rule["Prefix"] for rule in expiring] == ["runs/"]
-    assert all(int(rule["ObjectSizeGreaterThan"]) >= MAX_BYTES for rule in expiring)
-    tags = [f"{tag['Key']}={tag['Value']}" for rule in expiring for tag in rule["TagFilters"]]
-    assert tags == [INTERMEDIATE]
+    expiring = [rule for rule in rules if {"ExpirationInDays", "NoncurrentVersionExpiration"} & rule.keys()]
+    key, value = INTERMEDIATE.split("=")
+    tags = [{"Key": key, "Value": value}]
+    assert [(rule["Prefix"], rule.get("TagFilters")) for rule in expiring] == [("runs/", tags)]
+
+
+def test_who_reads_or_writes_under_a_customer_key_may_use_the_key_and_nobody_else(template):
+    """Decrypt to read, GenerateDataKey to write, through the service alone; the table's readers and writers Decrypt."""
+    roles = {name for name in template.resources if re.fullmatch("(Arrival|Nightly|Tick|Step|Announce)Role", name)}
+    artifacts = {name for name in roles if re.search("'Action': .*?s3:[GP]", str(template.resources[name]))}
+    table = {name for name in roles if "dynamodb:GetItem" in str(template.resources[name])}
+    region = "${AWS::Region}.${AWS::URLSuffix}"
+    asked = {"ArtifactsKeyPolicy": (artifacts, "ArtifactsKeyArn", "s3", ["kms:Decrypt", "kms:GenerateDataKey"])}
+    asked["TableKeyPolicy"] = (table, "TableKeyArn", "dynamodb", "kms:Decrypt")
+    for policy, (who, key, service, actions) in asked.items():
+        properties = template.resources[policy]["Properties"]
+        (statement,) = properties["PolicyDocument"]["Statement"]
+        assert {role["!Ref"] for role in properties["Roles"]} == who
+        assert statement["Action"] == actions
+        assert statement["Resource"] == {"!Ref": key}
+        assert statement["Condition"] == {"StringEquals": {"kms:ViaService": {"!Sub": f"{service}.{region}"}}}
+    operator = template.resources["OperatorPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    keys = {s["!If"][0]: s["!If"][1]["Action"] for s in operator if "!If" in s}
+    assert keys == {
+        "DataKey": asked["ArtifactsKeyPolicy"][3],
+        "ArtifactsKey": asked["ArtifactsKeyPolicy"][3],
+        "TableKey": "kms:Decrypt",
+    }
+
+
+def test_each_alarm_names_its_heading_in_the_runbook(template):
+    """Whoever is called in the night reads the link in the alarm's description."""
+    headings = re.findall(r"^### (\w+)$", (ROOT / "docs/runbook.md").read_text(), re.MULTILINE)
+    for name, alarm in template.of_type("AWS::CloudWatch::Alarm").items():
+        assert alarm["Properties"]["AlarmDescription"].endswith(f"Runbook docs/runbook.md#{name.lower()}")
+        assert name in headings
+
+
+def test_alarms_and_dashboard_count_this_stack_alone(template):
+    """Two stacks of an account share the metrics' namespace: each query names its stack."""
+    queries = re.findall(
+        r"SELECT [^\n]*?FROM \\?\"Fraudloop\\?\"( WHERE stack = '+\$\{AWS::StackName\}'+)?", template.text
+    )
+    assert len(queries) >= 12
+    assert all(queries)
+    assert "FRAUDLOOP_STACK_NAME" in template.tree["Globals"]["Function"]["Environment"]["Variables"]
+
+
+def test_what_waits_too_long_and_what_is_throttled_has_an_alarm(template):
+    """Both queues that functions read, the stream, and each function's throttles."""
+    assert sorted(watched_by(template, "ApproximateAgeOfOldestMessage")) == ["ArrivalsQueue", "HintsQueue"]
+    assert watched_by(template, "IteratorAge") == ["AnnounceFunction"]
+    throttled = str(template.resources["ThrottledAlarm"]["Properties"]["Metrics"])
+    assert (
+        set(re.findall(r"'!Ref': '(\w+Function)'", throttled)) == template.of_type("AWS::Serverless::Function").keys()
+    )
+    assert throttled.count("'Throttles'") == 5
+
+
+def watched_by(template, metric):
+    """The resources whose `metric` an alarm looks at."""
+    alarms = [alarm["Properties"] for alarm in template.of_type("AWS::CloudWatch::Alarm").values()]
+    values = [a["Dimensions"][0]["Value"] for a in alarms if a.get("MetricName") == metric]
+    return [next(iter(value.values())).split(".")[0] for value in values]
 
 
 def test_every_star_has_its_reason_beside_it(template):

@@ -1,5 +1,6 @@
 """The images: what is in them suffices, and they are built as one should."""
 
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ sys.path.insert(0, str(ROOT / "deploy/tools"))
 
 from closure import closure
 from image_imports import entry_points
+from lock_hashes import blocks
 
 DOCKERFILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
 
@@ -81,6 +83,72 @@ def test_the_build_context_holds_code_and_locks_only():
         "!pipelines.toml",
         *(f"!{package}/**" for package in ("cli", "clients", "local", "statemachine", "training")),
     }
+
+
+LOCKS = sorted([*(ROOT / "requirements").glob("*.lock"), *(ROOT / "docker").glob("*.lock")])
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: f"{lock.parent.name}/{lock.stem}")
+def test_every_pin_of_a_lock_carries_its_hashes(lock):
+    """torch alone has none: its builds for CPU and CUDA are other files under one version."""
+    found = dict(blocks(lock.read_text()))
+    assert found
+    bare = {name for name, block in found.items() if not re.search(r"--hash=sha256:[0-9a-f]{64}", block)}
+    assert bare <= {"torch"}
+    assert all(re.match(rf"{re.escape(name)}==\S+", block) for name, block in found.items())
+
+
+def test_whatever_installs_a_lock_demands_the_hashes():
+    """Makefile, deploy/aws.mk and the Dockerfiles: no `pip install -r` without --require-hashes but torch's."""
+    files = [ROOT / "Makefile", ROOT / "deploy/aws.mk", *DOCKERFILES]
+    installs = [
+        line for file in files for line in file.read_text().splitlines() if re.search(r"pip install .* -r ", line)
+    ]
+    assert len(installs) >= 8
+    assert [line for line in installs if "--require-hashes" not in line and "torch.lock" not in line] == []
+
+
+def test_a_base_without_a_digest_is_not_pushed_and_digests_writes_it(tmp_path):
+    """images.sh refuses a tag alone; docker/digests puts behind it what the registry says, also a second time."""
+    repository, _ = committed(tmp_path, {"docker/triton.Dockerfile": "ARG TRITON_IMAGE=r.io/t.s:1-py3\nFROM x\n"})
+    refused = subprocess.run(["bash", "docker/images.sh", "r", "1"], cwd=repository, capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert "docker/digests" in refused.stderr
+    assert "TRITON_IMAGE=r.io/t.s:1-py3" in refused.stderr
+    for digit in "ab":
+        registry = f'#!/bin/sh\n[ "$6" = r.io/t.s:1-py3 ] && echo sha256:{digit * 64}\n'
+        (tmp_path / "docker").write_text(registry)
+        (tmp_path / "docker").chmod(0o755)
+        path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        subprocess.run(["bash", "docker/digests"], cwd=repository, env=path, check=True, capture_output=True)
+        written = (repository / "docker/triton.Dockerfile").read_text()
+        assert written == f"ARG TRITON_IMAGE=r.io/t.s:1-py3@sha256:{digit * 64}\nFROM x\n"
+    (tmp_path / "docker").write_text("#!/bin/sh\necho an error page\n")
+    failed = subprocess.run(["bash", "docker/digests"], cwd=repository, env=path, capture_output=True, text=True)
+    assert failed.returncode == 1
+    assert (repository / "docker/triton.Dockerfile").read_text() == written
+
+
+def test_bases_are_pinned_by_digest():
+    """All but Triton's, which nobody could look up here: docker/images.sh refuses to push until it is written."""
+    bases = [line for file in DOCKERFILES for line in re.findall(r"^ARG \w*IMAGE=.+$", file.read_text(), re.MULTILINE)]
+    assert len(bases) == 4
+    assert [line for line in bases if not re.search("@sha256:[0-9a-f]{64}$", line)] == [
+        "ARG TRITON_IMAGE=nvcr.io/nvidia/tritonserver:25.08-py3"
+    ]
+
+
+def committed(folder, files):
+    """A repository with the scripts of docker/ and `files` in it, all committed."""
+    repository = folder / "repository"
+    scripts = {f"docker/{name}": (ROOT / "docker" / name).read_text() for name in ("images.sh", "digests")}
+    for name, text in {**scripts, **files}.items():
+        (repository / name).parent.mkdir(parents=True, exist_ok=True)
+        (repository / name).write_text(text)
+    git = ["git", "-C", str(repository), "-c", "user.name=t", "-c", "user.email=t@t"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "x"]):
+        subprocess.run([*git, *command], check=True)
+    return repository, git
 
 
 def test_a_tree_with_changes_is_not_pushed(tmp_path):

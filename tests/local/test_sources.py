@@ -1,13 +1,18 @@
 import json
 
 import pytest
+import yaml
 
-from local.aws.invoke_api import Asynchronous
+from local import template
+from local.aws import resources
+from local.aws.dispatcher import functions
+from local.aws.invoke_api import RETRY_AFTER, Asynchronous
 from local.aws.lambda_runtime import InvocationResult
 from local.aws.object_events import sequencer
 from local.aws.queue_source import QueueSource, refused
-from local.aws.resources import HINTS, MAX_RECEIVES, TABLE, client
-from local.aws.stream_source import ATTEMPTS, StreamSource
+from local.aws.resources import ARRIVALS, HINTS, TABLE, client
+from local.aws.stream_source import StreamSource
+from local.system import Options
 
 TOOK_ALL = InvocationResult({"batchItemFailures": []})
 
@@ -73,9 +78,10 @@ def test_poison_ends_in_the_dead_letter_queue(url, made, queue):
         return InvocationResult({"errorType": "ValueError"}, failed=True)
 
     source = queue(invoke)
-    for _ in range(MAX_RECEIVES + 2):
+    most = template.queue("HintsQueue").max_receives
+    for _ in range(most + 2):
         source.once()
-    assert deliveries == [str(n) for n in range(1, MAX_RECEIVES + 1)]
+    assert deliveries == [str(n) for n in range(1, most + 1)]
     assert bodies(url, made, HINTS) == []
     assert bodies(url, made, f"{HINTS}-dlq") == ["poison"]
 
@@ -93,10 +99,11 @@ def test_a_bad_stream_record_is_tried_again_then_buried(url, made):
         numbers = {n: r["dynamodb"]["SequenceNumber"] for n, r in zip(names, event["Records"], strict=True)}
         return failing(numbers["b"]) if "b" in numbers else TOOK_ALL
 
-    source = StreamSource(client("dynamodbstreams", url), made.stream_arn, invoke, buried.append)
-    for _ in range(ATTEMPTS + 2):
+    told = template.source("announce")
+    source = StreamSource(client("dynamodbstreams", url), made.stream_arn, invoke, buried.append, told)
+    for _ in range(told.retries + 3):
         source.once()
-    assert batches == ["abc", *["bc"] * (ATTEMPTS - 1), "c"]
+    assert batches == ["abc", *["bc"] * told.retries, "c"]
     assert [json.loads(body)["dynamodb"]["Keys"]["pk"]["S"] for body in buried] == ["b"]
 
 
@@ -110,7 +117,7 @@ def test_a_stream_is_read_on_when_its_beginning_was_forgotten(url, made, monkeyp
         seen.extend(record["dynamodb"]["Keys"]["pk"]["S"] for record in event["Records"])
         return TOOK_ALL
 
-    source = StreamSource(client("dynamodbstreams", url), made.stream_arn, invoke, print)
+    source = StreamSource(client("dynamodbstreams", url), made.stream_arn, invoke, print, template.source("announce"))
     for name in "abcdefgh":
         dynamodb.put_item(TableName=TABLE, Item={"pk": {"S": name}, "sk": {"S": "x"}})
         source.once()
@@ -137,3 +144,62 @@ def test_sequencers_grow_as_numbers_and_as_text():
     numbers += [sequencer()()]
     assert numbers == sorted(numbers) == sorted(numbers, key=lambda s: int(s, 16))
     assert len(set(numbers)) == len(numbers)
+
+
+def test_the_stand_ins_deliver_as_the_template_says(url, made):
+    """Visibility, retention, receives, batches, retries and timeouts are the deployment's, read and not copied."""
+    said = yaml.load(template.TEMPLATE.read_text(), template._Loader)["Resources"]
+    sqs = client("sqs", url)
+    for name, logical in ((ARRIVALS, "ArrivalsQueue"), (HINTS, "HintsQueue")):
+        found = sqs.get_queue_attributes(QueueUrl=made.queues[name], AttributeNames=["All"])["Attributes"]
+        properties = said[logical]["Properties"]
+        assert int(found["VisibilityTimeout"]) == properties["VisibilityTimeout"]
+        assert int(found["MessageRetentionPeriod"]) == properties["MessageRetentionPeriod"]
+        assert json.loads(found["RedrivePolicy"])["maxReceiveCount"] == properties["RedrivePolicy"]["maxReceiveCount"]
+    events = {name: said[f"{logical}Function"]["Properties"]["Events"] for name, logical in template.NAMES.items()}
+    assert template.source("arrival").batch == events["arrival"]["Arrivals"]["Properties"]["BatchSize"]
+    assert template.source("step").batch == events["step"]["Hints"]["Properties"]["BatchSize"] == 1
+    outbox = events["announce"]["Outbox"]["Properties"]
+    assert template.source("announce") == template.Source(outbox["BatchSize"], outbox["MaximumRetryAttempts"])
+    timeouts = {each.name.removeprefix("fraudloop-"): each.timeout for each in functions()}
+    assert timeouts == {n: said[f"{logical}Function"]["Properties"]["Timeout"] for n, logical in template.NAMES.items()}
+    assert template.every("tick") == Options().tick_seconds, "`fraudloop up` ticks as a deployment does, unless told"
+    assert template.function("nightly").retries == len(RETRY_AFTER)
+    assert template.function("tick").retries == 0
+
+
+def test_a_changed_template_changes_the_stand_ins(url, monkeypatch, tmp_path):
+    """Nothing of it stands in a second place."""
+    changed = template.TEMPLATE.read_text()
+    for old, new in (("VisibilityTimeout: 365", "VisibilityTimeout: 999"), ("BatchSize: 90", "BatchSize: 7")):
+        assert old in changed
+        changed = changed.replace(old, new)
+    (tmp_path / "template.yaml").write_text(changed)
+    monkeypatch.setattr(template, "TEMPLATE", tmp_path / "template.yaml")
+    template._resources.cache_clear()
+    try:
+        assert template.source("arrival").batch == 7
+        made = resources.create(url)
+    finally:
+        template._resources.cache_clear()
+    sqs = client("sqs", url)
+    found = sqs.get_queue_attributes(QueueUrl=made.queues[ARRIVALS], AttributeNames=["VisibilityTimeout"])["Attributes"]
+    assert found["VisibilityTimeout"] == "999"
+
+
+def test_a_batch_is_filled_beyond_what_one_request_may_hold(url, made):
+    """Ten messages a request is SQS's limit, not Lambda's: an event holds up to BatchSize."""
+    sqs, where = client("sqs", url), made.queues[ARRIVALS]
+    for n in range(25):
+        sqs.send_message(QueueUrl=where, MessageBody=str(n))
+    sizes = []
+
+    def invoke(event):
+        sizes.append(len(event["Records"]))
+        return TOOK_ALL
+
+    source = QueueSource(sqs, where, f"arn:aws:sqs:us-east-1:123456789012:{ARRIVALS}", invoke, 22)
+    assert source.once() == 22
+    assert source.once() == 3
+    assert sizes == [22, 3]
+    assert source.once() == 0, "all of them were deleted"

@@ -1,13 +1,17 @@
 """What people are told: each step that matters, once in practice, with nothing secret in it, whatever Slack does."""
 
+import re
 from dataclasses import dataclass, field, replace
 from itertools import count
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from simulation.memory.table import MemoryTable
 from statemachine.contracts.errors import Unreachable
 from statemachine.contracts.metrics import METRICS, Emitter, emitted_by
+from statemachine.core.characters import UNSAFE
 from statemachine.core.model import Model, Release
 from statemachine.core.run import Run, RunKind, Transition, Trigger
 from statemachine.core.states import State
@@ -289,6 +293,41 @@ def test_each_trouble_has_its_figure(line, name):
     assert as_dict(metric_samples(line, RUN))[name]
 
 
+HOSTILE = (
+    "<!channel> <!here> <@U012AB3CD> <#C012AB3CD> <!subteam^S012AB3CD>",
+    "<https://evil.example|log in here>",
+    "`rm -rf /` ```block```",
+    "one\n*fraud-8 deployed*: all is well\r\n> quoted",
+    "\x1b]8;;https://evil.example\x07link\x1b[2J",
+    "\u202egpj.exe\u2028next",
+    "&lt;!channel&gt; &amp;",
+)
+texts = st.one_of(st.sampled_from(HOSTILE), st.text(st.characters(max_codepoint=0x2FFF), max_size=60))
+
+
+@given(texts, texts, texts, texts, st.sampled_from(["", *(s.value for s in State)]), st.sampled_from(list(State)))
+def test_no_message_is_more_than_our_words_and_their_data(reason, version, by, name, source, dest):
+    """Mentions, links and code in a message are ours: whatever a reason, a version, a person or an id is."""
+    release = replace(CHAMPION, version=version)
+    run = replace(
+        RUN,
+        model=name,
+        candidate=version,
+        champion=version,
+        target=version,
+        trigger=Trigger("manual", why=reason, by=by),
+    )
+    line = entry(source, dest.value, reason=reason, kfp_id=name)
+    for each in (run, replace(run, kind=RunKind.RESTORE)):
+        said = message(line, each, Model("fraud", champion=release), UI)
+        ours = re.sub(r" <https://kfp\.internal/#/runs/details/[\w.~%-]+\|KFP run>$", "", said)
+        ours = ours.removeprefix("<!channel> ").replace("`fraudloop approve fraud-7`", "")
+        assert not re.search("[<>`\n]", ours), said
+        assert not UNSAFE.search(said)
+        assert re.sub("&(amp|lt|gt);", "", ours).count("&") == 0
+        assert said.startswith("<!channel>") is (source == "ROLLING_BACK" and dest is State.FAILED)
+
+
 def test_every_figure_has_its_catalogue_s_dimensions():
     """A dimension more or less would be another metric to CloudWatch."""
     for source in ["", *(state.value for state in State)]:
@@ -296,7 +335,7 @@ def test_every_figure_has_its_catalogue_s_dimensions():
             for row in ("overdue", "retryable_failure", "x"):
                 told = entry(source, dest, row, objects_accepted=1.0, **{"pod_seconds.train": 1.0})
                 for figure in metric_samples(told, RUN, [told]):
-                    assert tuple(figure.dimensions) == METRICS[figure.name].labels
+                    assert (*figure.dimensions, "stack") == METRICS[figure.name].labels  # handlers/runtime.py adds it
                     assert METRICS[figure.name].emitter is Emitter.LAMBDA
 
 

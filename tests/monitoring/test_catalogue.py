@@ -93,6 +93,20 @@ def test_lambda_panels_ask_for_lambda_metrics():
     assert asked <= {line.name for line in emitted_by(Emitter.LAMBDA)}
 
 
+def test_lambda_panels_draw_one_stack():
+    """Each CloudWatch query names the stack that the dashboard's variable chose."""
+    for board in BOARDS:
+        drawn = json.loads(grafana.render(board))
+        assert "stack" in [variable["name"] for variable in drawn["templating"]["list"]]
+        asked = [
+            target["expression"]
+            for panel in drawn["panels"]
+            for target in panel.get("targets", ())
+            if "expression" in target
+        ]
+        assert all('stack="$stack"' in expression for expression in asked)
+
+
 def test_a_panel_draws_from_one_source():
     """Grafana gives a panel one data source, so its queries are all PromQL or all CloudWatch."""
     assert all(len({type(query) for query in panel.queries}) == 1 for panel in panels())

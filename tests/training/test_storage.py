@@ -141,9 +141,31 @@ def test_the_manifest_is_uploaded_last(tmp_path, monkeypatch):
     folder, order = tmp_path / "folder", []
     for name in ("zz", "MANIFEST.json", "aa"):
         storage.write_bytes(str(folder / name), b"x")
-    monkeypatch.setattr(storage, "upload", lambda path, uri: order.append(path.name))
+    monkeypatch.setattr(storage, "upload", lambda path, uri, **_: order.append(path.name))
     storage.upload_folder(folder, "s3://bucket/there")
     assert order == ["aa", "zz", "MANIFEST.json"]
+
+
+def test_only_what_is_said_to_be_intermediate_is_tagged_as_such(tmp_path, monkeypatch):
+    """The lifecycle rule takes that tag; reports, manifests and JSON never carry it, however large."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    folder = tmp_path / "dataset"
+    for name in ("transactions.parquet", "dataset.json", "MANIFEST.json"):
+        storage.write_bytes(str(folder / name), b"x" * 300_000)
+    with mock_aws():
+        client = boto3.client("s3")
+        client.create_bucket(Bucket="bucket")
+        storage.upload_folder(folder, "s3://bucket/runs/r/dataset", intermediate=True)
+        storage.upload_folder(folder, "s3://bucket/models/m")
+        storage.write_bytes("s3://bucket/runs/r/state.pt", b"x", intermediate=True)
+        storage.write_bytes("s3://bucket/runs/r/report.json", b"x" * 300_000)
+        storage.write_json("s3://bucket/runs/r/manifest.json", ["x" * 300_000])
+        keys = [found["Key"] for found in client.list_objects_v2(Bucket="bucket")["Contents"]]
+        tags = {key: client.get_object_tagging(Bucket="bucket", Key=key)["TagSet"] for key in keys}
+    assert [key for key in keys if tags[key]] == ["runs/r/dataset/transactions.parquet", "runs/r/state.pt"]
+    name, value = storage.INTERMEDIATE.split("=")
+    assert tags["runs/r/state.pt"] == [{"Key": name, "Value": value}]
+    assert len(keys) == 9
 
 
 def test_an_object_has_versions(monkeypatch):

@@ -234,7 +234,7 @@ def preprocess(order: StageRequest, today: date | None = None) -> StageResult:
             details = dict(refusal.result.details) | tally
             raise Refused(refusal.reason, details, known, _counted(tally)) from refusal
         uri = storage.join(order.output_uri, "dataset")
-        storage.upload_folder(made.folder, uri)
+        storage.upload_folder(made.folder, uri, intermediate=True)
     outputs = {"dataset": uri, "profile": storage.join(uri, "profile.json"), **known}
     tally = _tally(taken.admitted, new)
     details = tally | {name: made.dataset[name] for name in ("splits", "corrected", "duplicates")}

@@ -129,7 +129,8 @@ def ticking(world: Environment) -> str:
 
 def _counted(world: Environment, metric: str) -> float:
     now = datetime.now(UTC)
-    query = {"Id": "sum", "Expression": f'SELECT SUM({metric}) FROM "Fraudloop"', "Period": 3600}
+    ours = f" WHERE stack = '{world.stack}'" if world.stack else ""
+    query = {"Id": "sum", "Expression": f'SELECT SUM({metric}) FROM "Fraudloop"{ours}', "Period": 3600}
     answer = world.aws("cloudwatch").get_metric_data(
         MetricDataQueries=[query], StartTime=now - timedelta(hours=1), EndTime=now
     )

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import typer
-from rich.markup import escape
 
 from cli.migration.phases.check import Finding, PhaseCheck, as_json, as_markdown, holds, run, tally
 from cli.migration.phases.environment import Environment
-from cli.output import console, emit
+from cli.output import Markup, console, emit, quoted
 
 
 def answer(
@@ -23,7 +22,7 @@ def answer(
     if print_json:
         emit(as_json(title, findings))
     else:
-        console.print(f"[bold]{title}[/]: {tally(findings)}")
+        console.print(Markup(f"[bold]{quoted(title)}[/]: {quoted(tally(findings))}"))
     if not holds(findings):
         raise typer.Exit(1)
 
@@ -36,6 +35,7 @@ def _write(title: str, findings: list[Finding], out: Path) -> None:
 
 def _tell(finding: Finding) -> None:
     mark = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[dim]–[/]"}[finding.ok]
-    console.print(f"{mark} {finding.plan:<8} {finding.name}: {escape(finding.said)} [dim]{finding.seconds:.1f} s[/]")
+    name, said = quoted(finding.name), quoted(finding.said)
+    console.print(Markup(f"{mark} {finding.plan:<8} {name}: {said} [dim]{finding.seconds:.1f} s[/]"))
     if finding.do:
-        console.print(f"           [yellow]→ {escape(finding.do)}[/]")
+        console.print(Markup(f"           [yellow]→ {quoted(finding.do)}[/]"))
