@@ -31,8 +31,9 @@ STYLE = {
 
 
 def emit(data: Any) -> None:
-    """Print `data` as JSON, unwrapped and uncoloured."""
-    print(json.dumps(data, indent=1, ensure_ascii=False, default=str))
+    """Print `data` as JSON, unwrapped and uncoloured; what the encoding lacks is escaped, not lost."""
+    lacks = not (sys.stdout.encoding or "").lower().startswith("utf")
+    print(json.dumps(data, indent=1, ensure_ascii=lacks, default=str))
 
 
 def plain(record: Any) -> Any:
