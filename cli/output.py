@@ -76,8 +76,12 @@ STYLE = {
 
 
 def emit(data: Any) -> None:
-    """Print `data` as JSON, unwrapped and uncoloured; unsafe characters are JSON's own escapes."""
-    text = json.dumps(data, indent=1, ensure_ascii=False, default=str)
+    """Print `data` as JSON, unwrapped and uncoloured.
+
+    Unsafe characters, and those that the encoding lacks, are JSON's own escapes: nothing is lost.
+    """
+    lacks = not (sys.stdout.encoding or "").lower().startswith("utf")
+    text = json.dumps(data, indent=1, ensure_ascii=lacks, default=str)
     print(UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 

@@ -13,9 +13,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 
 from cli.connection import demo_home, home, running_home
-from cli.output import Json, Markup, console, emit, quoted
+from cli.output import Json, console, emit
 from local import footprint, served
 from local.state_dir import AlreadyRunning, StateDir
 from local.system import DEMO_CONFIG, DEMO_TICK, ROOT, DidNotStart, Options, Stopped, System
@@ -68,7 +69,7 @@ def up(
                 if system.failure:
                     raise DidNotStart(system.failure)
     except Stopped as early:
-        console.print(str(early))
+        console.print(Text(str(early)))
         raise typer.Exit(130) from early
     if not as_json:
         console.print("stopped; `fraudloop up` goes on from here")
@@ -89,7 +90,7 @@ def down() -> None:
         if time.monotonic() > until:
             process.kill()  # its parts die with their parent
         time.sleep(0.1)
-    console.print(f"stopped; what it held is in {escape(str(folder.path))}", soft_wrap=True)
+    console.print(Text(f"stopped; what it held is in {folder.path}"), soft_wrap=True)
 
 
 def reset(
@@ -103,7 +104,7 @@ def reset(
         size = footprint.on_disk(folder.path)
         if yes or typer.confirm(f"Remove {folder.path} ({size / 1e9:.2f} GB)?"):
             folder.remove()
-            console.print(f"removed {escape(str(folder.path))}", soft_wrap=True)
+            console.print(Text(f"removed {folder.path}"), soft_wrap=True)
     if not there:
         console.print("there is nothing to remove")
 
@@ -124,7 +125,7 @@ def demo(
     try:
         held = run_demo(demo_home(), rows=rows, console=words, stopped=stopped, keep=keep, as_json=as_json)
     except Stopped as early:
-        console.print(str(early))
+        console.print(Text(str(early)))
         raise typer.Exit(130) from early
     if not held:
         raise typer.Exit(130 if stopped.is_set() and not keep else 1)
@@ -175,7 +176,7 @@ def _await_what_served(folder: StateDir, stopped: threading.Event, say: Any) -> 
     until = time.monotonic() + SERVING_SECONDS
     while not served.ready(endpoints.urls["triton"]) and not stopped.wait(0.2):
         if time.monotonic() > until:
-            say(f"{version} does not serve yet; {escape(str(folder.logs / 'cluster.log'))} may say why")
+            say(f"{version} does not serve yet; {folder.logs / 'cluster.log'} may say why")
             return
 
 
@@ -191,15 +192,15 @@ def _announce(folder: StateDir, as_json: bool) -> None:
         "to end it": "fraudloop down (and fraudloop reset removes all that it left)",
     }
     for name, value in lines.items():
-        console.print(f"  {name:<11} {escape(value)}", soft_wrap=True)
+        console.print(Text(f"  {name:<11} {value}"), soft_wrap=True)
     here = Path(sys.executable).parent
-    commands = {name: quoted(shlex.quote(str(here / name))) for name in ("python", "fraudloop")}
-    console.print(Markup(THREE_THINGS.format(**commands)), soft_wrap=True)
+    commands = {name: escape(shlex.quote(str(here / name))) for name in ("python", "fraudloop")}
+    console.print(Text.from_markup(THREE_THINGS.format(**commands)), soft_wrap=True)
     return None
 
 
 def _say(as_json: bool) -> Any:
-    return (lambda _: None) if as_json else (lambda text: console.print(Markup(f"[dim]{quoted(text)} …[/]")))
+    return (lambda _: None) if as_json else (lambda text: console.print(Text(f"{text} …", style="dim")))
 
 
 def register(app: typer.Typer) -> None:

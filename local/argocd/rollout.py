@@ -62,8 +62,10 @@ class Rollout:
         self._thread = threading.Thread(target=self._run, name="rollout", daemon=True)
 
     def start(self) -> None:
-        """Begin to look after the pods. What an earlier life left behind is removed: it has no processes any more."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """Begin to look after the pods. What an earlier life left is removed, but for the logs, which runs may name."""
+        for left in self._folder.glob("*/*"):
+            if left.suffix != ".log":
+                shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
         self._thread.start()
 
     def stop(self) -> None:

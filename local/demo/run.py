@@ -50,7 +50,7 @@ def run_demo(
 
     def say(text: str) -> None:
         line = Table.grid(Column(width=8, justify="right"), Column(overflow="fold"), padding=(0, 2, 0, 0))
-        line.add_row(f"[dim]{time.monotonic() - began:.1f} s[/]", text)
+        line.add_row(Text(f"{time.monotonic() - began:.1f} s", style="dim"), Text.from_markup(text))
         quiet.print(line)
 
     say(f"making {rows:,} synthetic transactions, and those that come later")

@@ -75,15 +75,15 @@ def _promises(scenes: Sequence[ScenarioResult]) -> RenderableType:
     for scene in (scene for scene in scenes if scene.promises):
         lines = Table.grid(Column(no_wrap=True), Column(width=PROMISE), Column(overflow="fold"), padding=(0, 2, 0, 0))
         for promise in scene.promises:
-            lines.add_row(_mark(promise), promise.text, Text(shorten(promise.found, LONGEST, placeholder=" …")))
+            lines.add_row(_mark(promise), Text(promise.text), Text(shorten(promise.found, LONGEST, placeholder=" …")))
         parts += [Text(scene.title), Padding(lines, (0, 0, 0, 2))]
     return Group(*parts)
 
 
-def _mark(promise: Assertion) -> str:
+def _mark(promise: Assertion) -> Text:
     if promise.held:
-        return "[green]✓[/]"
-    return "[bold red]✗[/]" if promise.binding else "[yellow]slow[/]"
+        return Text("✓", style="green")
+    return Text("✗", style="bold red") if promise.binding else Text("slow", style="yellow")
 
 
 def _floor(run: Run) -> str:

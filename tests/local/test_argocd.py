@@ -296,7 +296,11 @@ def test_state_and_ports_survive_a_restart(tmp_path: Path) -> None:
     with ArgoCD(tmp_path, settings, fake_pod) as first:
         point(first, "v1")
         before = until(first, lambda live: health(live) == "Healthy")
+    pod = tmp_path / "pods" / "001-v1"
+    (pod / "repository").mkdir(parents=True)
+    (pod / "triton.log").write_text("weights do not fit")
     with ArgoCD(tmp_path, settings, fake_pod) as second:
+        assert [left.name for left in pod.iterdir()] == ["triton.log"], "the log, which a run's reason may name"
         after = until(second, lambda live: health(live) == "Healthy" and second.rollout.pods())
         deadline = time.monotonic() + 5
         while not any(pod.ready for pod in second.rollout.pods()) and time.monotonic() < deadline:

@@ -1,6 +1,7 @@
 """What people read, on a pseudo-terminal of a given width: recorded data, the real rendering."""
 
 import functools
+import json
 import os
 import pty
 import re
@@ -161,3 +162,22 @@ def test_reasons_of_several_lines_stay_in_their_column(width):
     assert "inonereason" not in text
     assert "SUCCEEDED" in " ".join(lines).split()
     assert "Österreich/日本" in text
+
+
+def test_data_for_programs_loses_nothing_in_any_encoding():
+    """The nearest sign is for people: JSON is escaped instead."""
+    program = "from cli.output import emit; emit({'why': 'größer ≥ 日本'})"
+    told = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"}, check=True
+    )
+    assert json.loads(told.stdout) == {"why": "größer ≥ 日本"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["up", "--help"], ["nosuch"]])
+def test_help_and_mistakes_are_told_in_ascii_too(arguments):
+    """Boxes and signs of the help are no reason to end with a UnicodeEncodeError."""
+    command = [sys.executable, "-m", "cli.main", *arguments]
+    told = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"}, check=False)
+    assert (told.stdout + told.stderr).decode().isascii()
+    assert b"Traceback" not in told.stderr
+    assert told.returncode == (2 if arguments == ["nosuch"] else 0)
