@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.installed
 
-.PHONY: demo up down test check bench bench-quality soak mutants docs build lock clean
+.PHONY: demo up down test test-fast coverage check bench bench-quality soak mutants docs build lock clean
 
 demo: $(SETUP) build  ## the whole loop on this machine, then a summary table
 	$(BIN)/fraudloop demo
@@ -27,8 +27,14 @@ clean:  ## stop the local system and remove what it left, the environment, and w
 build: $(SETUP)  ## compile the pipelines into build/pipelines, with their content hashes
 	$(BIN)/python -m training.pipelines.definitions build/pipelines
 
-test: $(SETUP) build  ## all tests
+test: $(SETUP) build aws-tools  ## all tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+test-fast: $(SETUP)  ## the tests that need no server and no training: what to run after each change
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+
+coverage: $(SETUP) build aws-tools  ## all tests, and how much of each package they run; no number is demanded
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered --cov-report=html:build/coverage
 
 check: $(SETUP)  ## lint, types, layers: what CI checks
 	$(BIN)/ruff check .
@@ -58,17 +64,23 @@ lock: $(SETUP)  ## resolve every group anew
 	$(BIN)/python deploy/tools/lock_hashes.py requirements/*.lock
 	$(BIN)/python deploy/tools/image_locks.py
 
-# The lock is complete, so nothing is resolved: seconds to a few minutes. torch comes last, without a hash: its CPU and CUDA builds are
-# other files, and only the CUDA build's own libraries are not in the lock. nvidia-pytriton only lends its tritonserver: its Python
-# dependencies clash with kfp's.
+clean: clean-images  ## remove what is built: pipelines, images and their layers, caches; environments and the local system's state stay
+	rm -rf build dist site .aws-sam .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
+
+# The lock is complete, so nothing is resolved. torch comes last, without a hash: its CPU and CUDA builds are other files, and only
+# the CUDA build's own libraries are not in the lock. nvidia-pytriton only lends its tritonserver: its Python dependencies clash with kfp's.
+# A package's pin is a line, and its hashes are the indented lines after it.
+INSTALL := $(PYTHON) requirements/install.py
 $(SETUP): requirements/all.lock requirements/triton-server.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "fraudloop needs Python 3.11 or 3.12 (Debian: apt-get install python3.11 python3.11-venv), or name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12"; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) has no venv module (Debian: apt-get install python3-venv)"; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	grep -v '^torch==' requirements/all.lock > $(VENV)/rest.lock
-	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r $(VENV)/rest.lock -r requirements/triton-server.lock
-	$(BIN)/python -m pip install --quiet $$(grep '^torch==' requirements/all.lock) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
-	touch $@
+	@echo "set-up into $(VENV): $$(grep -c '==' requirements/all.lock) packages, 2.4 GB on disk; three minutes where nothing else runs"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@awk '/^[^ ]/ {rest = !/^torch==/} rest' requirements/all.lock > $(VENV)/rest.lock
+	@$(INSTALL) $(BIN)/python "packages" $$(grep -c '==' $(VENV)/rest.lock) --require-hashes --no-deps -r $(VENV)/rest.lock
+	@$(INSTALL) $(BIN)/python "Triton" 1 --require-hashes --no-deps -r requirements/triton-server.lock
+	@$(INSTALL) $(BIN)/python "torch" 1 $$(grep -o '^torch==[^ ;]*' requirements/all.lock) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
 
 include deploy/aws.mk  # aws-tools, sam-build, check-aws

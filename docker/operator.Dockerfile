@@ -11,12 +11,6 @@ RUN python -m venv /opt/venv \
  && /opt/venv/bin/pip uninstall --yes pip
 
 FROM ${PYTHON_IMAGE}
-ARG VERSION=0.1.0
-ARG REVISION=unknown
-LABEL org.opencontainers.image.title="fraudloop operator" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.licenses="Apache-2.0"
 RUN pip uninstall --yes pip setuptools && useradd --uid 1000 --create-home fraudloop
 ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1
 COPY --from=build /opt/venv /opt/venv
@@ -27,6 +21,13 @@ COPY training /app/training
 # The command line knows of the local system, which it does not start here.
 COPY local /app/local
 COPY cli /app/cli
+# What names the commit comes last: the layers above it are the same for every commit of the same code and pins.
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="fraudloop operator" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="Apache-2.0"
 USER 1000:1000
 WORKDIR /tmp
 CMD ["python", "-m", "cli.commands.slo", "--help"]

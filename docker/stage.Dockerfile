@@ -10,24 +10,26 @@ RUN python -m venv /opt/venv
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 COPY docker/stage.lock /tmp/stage.lock
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
-RUN grep -v '^torch==' /tmp/stage.lock > /tmp/rest.lock \
+RUN awk '/^[^ ]/ {rest = !/^torch==/} rest' /tmp/stage.lock > /tmp/rest.lock \
  && /opt/venv/bin/pip install --require-hashes --no-deps -r /tmp/rest.lock \
- && /opt/venv/bin/pip install --index-url "${TORCH_INDEX}" "$(grep '^torch==' /tmp/stage.lock)" \
+ && /opt/venv/bin/pip install --index-url "${TORCH_INDEX}" "$(grep -o '^torch==[^ ;]*' /tmp/stage.lock)" \
  && /opt/venv/bin/pip uninstall --yes pip
 
 FROM ${PYTHON_IMAGE}
+RUN pip uninstall --yes pip setuptools && useradd --uid 1000 --create-home fraudloop
+ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 OMP_WAIT_POLICY=passive
+COPY --from=build /opt/venv /opt/venv
+COPY statemachine /app/statemachine
+COPY clients /app/clients
+COPY training /app/training
+# What names the commit comes last: the layers above it are the same for every commit of the same code and pins.
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="fraudloop training" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="Apache-2.0"
-RUN pip uninstall --yes pip setuptools && useradd --uid 1000 --create-home fraudloop
-ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 OMP_WAIT_POLICY=passive FRAUDLOOP_CODE_VERSION=${REVISION}
-COPY --from=build /opt/venv /opt/venv
-COPY statemachine /app/statemachine
-COPY clients /app/clients
-COPY training /app/training
+ENV FRAUDLOOP_CODE_VERSION=${REVISION}
 USER 1000:1000
 WORKDIR /tmp
 CMD ["python", "-c", "import training.pipelines.components"]

@@ -16,31 +16,33 @@ ARG BUNDLED_TORCH=0
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cu128
 COPY docker/stage.lock /tmp/stage.lock
 RUN python3 -m venv --system-site-packages /opt/venv \
- && grep -v '^torch==' /tmp/stage.lock > /tmp/rest.lock \
+ && awk '/^[^ ]/ {rest = !/^torch==/} rest' /tmp/stage.lock > /tmp/rest.lock \
  && /opt/venv/bin/pip install --require-hashes --no-deps -r /tmp/rest.lock \
  && if [ "${BUNDLED_TORCH}" = 0 ]; then \
-      /opt/venv/bin/pip install --index-url "${TORCH_INDEX}" "$(grep '^torch==' /tmp/stage.lock)"; \
+      /opt/venv/bin/pip install --index-url "${TORCH_INDEX}" "$(grep -o '^torch==[^ ;]*' /tmp/stage.lock)"; \
     else python3 -c 'import torch; print("kept torch", torch.__version__)'; fi \
  && /opt/venv/bin/pip uninstall --yes pip
 
 FROM ${BASE_IMAGE}
 USER 0
+ARG BASE_IMAGE
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install --yes --no-install-recommends python3 libgomp1 && rm -rf /var/lib/apt/lists/* \
+ && (id -u 1000 >/dev/null 2>&1 || useradd --uid 1000 --create-home fraudloop)
+ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 OMP_WAIT_POLICY=passive
+COPY --from=build /opt/venv /opt/venv
+COPY statemachine /app/statemachine
+COPY clients /app/clients
+COPY training /app/training
+# What names the commit comes last: the layers above it are the same for every commit of the same code and pins.
 ARG VERSION=0.1.0
 ARG REVISION=unknown
-ARG BASE_IMAGE
 LABEL org.opencontainers.image.title="fraudloop training on a GPU" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.base.name="${BASE_IMAGE}" \
       org.opencontainers.image.licenses="Apache-2.0"
-# hadolint ignore=DL3008
-RUN apt-get update && apt-get install --yes --no-install-recommends python3 libgomp1 && rm -rf /var/lib/apt/lists/* \
- && (id -u 1000 >/dev/null 2>&1 || useradd --uid 1000 --create-home fraudloop)
-ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 OMP_WAIT_POLICY=passive FRAUDLOOP_CODE_VERSION=${REVISION}
-COPY --from=build /opt/venv /opt/venv
-COPY statemachine /app/statemachine
-COPY clients /app/clients
-COPY training /app/training
+ENV FRAUDLOOP_CODE_VERSION=${REVISION}
 USER 1000:1000
 WORKDIR /tmp
 CMD ["python3", "-c", "import training.pipelines.components"]

@@ -5,21 +5,22 @@
 ARG TRITON_IMAGE=nvcr.io/nvidia/tritonserver:25.08-py3
 
 FROM ${TRITON_IMAGE}
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+COPY docker/triton.lock /tmp/triton.lock
+SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+# The python backend takes the server's own interpreter, so the pins go beside it; pip is gone afterwards.
+RUN awk '/^[^ ]/ {rest = !/^torch==/} rest' /tmp/triton.lock > /tmp/rest.lock \
+ && pip install --no-cache-dir --require-hashes --no-deps -r /tmp/rest.lock \
+ && pip install --no-cache-dir --index-url "${TORCH_INDEX}" "$(grep -o '^torch==[^ ;]*' /tmp/triton.lock)" \
+ && pip uninstall --yes pip && rm /tmp/*.lock
+ENV OMP_WAIT_POLICY=passive PYTHONUNBUFFERED=1
+# What names the commit comes last: the layers above it are the same for every commit of the same code and pins.
 ARG VERSION=0.1.0
 ARG REVISION=unknown
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 LABEL org.opencontainers.image.title="fraudloop Triton" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="Apache-2.0"
-COPY docker/triton.lock /tmp/triton.lock
-SHELL ["/bin/bash", "-o", "pipefail", "-c"]
-# The python backend takes the server's own interpreter, so the pins go beside it; pip is gone afterwards.
-RUN grep -v '^torch==' /tmp/triton.lock > /tmp/rest.lock \
- && pip install --no-cache-dir --require-hashes --no-deps -r /tmp/rest.lock \
- && pip install --no-cache-dir --index-url "${TORCH_INDEX}" "$(grep '^torch==' /tmp/triton.lock)" \
- && pip uninstall --yes pip && rm /tmp/*.lock
-ENV OMP_WAIT_POLICY=passive PYTHONUNBUFFERED=1
 USER 1000:1000
 WORKDIR /tmp
 CMD ["tritonserver", "--model-repository=/models", "--model-control-mode=none", "--exit-on-error=true"]

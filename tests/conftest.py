@@ -7,8 +7,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from outcome import ROOT, SLOW_FOLDERS, folder_of, last_line, reasons, seconds_by_folder
 
 from local.process import free_port, serving
 
@@ -27,6 +29,30 @@ class TritonPythonModel:
         answer = lambda r: pb.Tensor("Y", 2 * pb.get_input_tensor_by_name(r, "X").as_numpy())
         return [pb.InferenceResponse([answer(request)]) for request in requests]
 """
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The folder says whether a test is slow, so that nobody has to mark one."""
+    for item in items:
+        if folder_of(item.path.relative_to(ROOT).as_posix()) in SLOW_FOLDERS:
+            item.add_marker(pytest.mark.slow)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """How long each folder's tests took, added up over all processes."""
+    reports = [one for group in terminalreporter.stats.values() for one in group if hasattr(one, "duration")]
+    parts = [f"{folder} {seconds:.0f} s" for folder, seconds in seconds_by_folder(reports).items() if seconds >= 1]
+    if len(parts) > 1:
+        terminalreporter.write_line("time of each folder, all processes together: " + ", ".join(parts))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The very last line says what was skipped, and how to have it."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or hasattr(config, "workerinput"):  # a worker of xdist, whose reports the controller has
+        return
+    if said := last_line(reasons(reporter.stats.get("skipped", ()))):
+        reporter.write_line(said)
 
 
 @pytest.fixture

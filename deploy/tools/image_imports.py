@@ -1,7 +1,6 @@
 """Imports every entry point of an image while only the packages of its lock may be seen.
 
 python deploy/tools/image_imports.py stage            in .venv: whatever the lock does not name is hidden
-PYTHON deploy/tools/image_imports.py stage --all      in an environment made from the lock: nothing is hidden
 """
 
 import importlib
@@ -51,9 +50,8 @@ def entry_points(image: str) -> list[str]:
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
     image = sys.argv[1]
-    if "--all" not in sys.argv:
-        pins = re.findall(r"^[\w.-]+==", (ROOT / f"docker/{image}.lock").read_text(), re.MULTILINE)
-        Hidden({_canonical(pin.split("==")[0]) for pin in pins}).install()
+    pins = re.findall(r"^[\w.-]+==", (ROOT / f"docker/{image}.lock").read_text(), re.MULTILINE)
+    Hidden({_canonical(pin.split("==")[0]) for pin in pins}).install()
     for module in entry_points(image):
         importlib.import_module(module)
         print("imported", module)

@@ -64,7 +64,7 @@ def core_problems(objects, folder: Path) -> list[str]:
 def custom_problems(objects) -> list[dict]:
     """What the upstream CRDs find wrong with custom resources; unknown fields and unknown kinds are wrong, too."""
     if not (SCHEMAS / "node_modules/.installed").exists():
-        pytest.skip("no deploy/schemas/node_modules: `make aws-tools` installs it where there is npm")
+        pytest.skip("no schemas of custom resources: `make aws-tools` makes them by npm (apt-get install npm)")
     done = subprocess.run(
         ["node", "validate.mjs"], cwd=SCHEMAS, input=json.dumps(objects), capture_output=True, text=True, timeout=120
     )

@@ -19,7 +19,7 @@ DOCKERFILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
 
 @pytest.mark.parametrize("image", ["stage", "triton", "operator"])
 def test_every_entry_point_imports_with_nothing_but_the_images_lock(image):
-    """The same pins as in a virtual environment of its own (`make check-images` builds those)."""
+    """In .venv, with everything else hidden; `make check-images` asks the images themselves."""
     done = subprocess.run(
         [sys.executable, str(ROOT / "deploy/tools/image_imports.py"), image],
         capture_output=True,
@@ -71,6 +71,14 @@ def test_the_last_stage_is_without_root_and_without_tools(file):
     for argument in re.findall(r"^ARG \w*IMAGE=(.+)$", text, re.MULTILINE):
         assert ":" in argument
         assert not argument.endswith(":latest")
+
+
+def test_dependabot_sees_every_base_that_an_image_has_by_default():
+    """It changes FROM lines only, so docker/bases/Dockerfile repeats the ARGs' defaults, and a digest is the same."""
+    bases = re.findall(r"^FROM (\S+) AS ", (ROOT / "docker/bases/Dockerfile").read_text(), re.MULTILINE)
+    used = {base for file in DOCKERFILES for base in re.findall(r"^ARG \w*IMAGE=(.+)$", file.read_text(), re.MULTILINE)}
+    assert {base.partition("@")[0] for base in bases} == {base.partition("@")[0] for base in used}
+    assert all(base in used for base in bases if "@" in base)
 
 
 def test_the_build_context_holds_code_and_locks_only():

@@ -66,8 +66,9 @@ def train_model(dataset: Path, config: TrainConfig, checkpoints: StoredCheckpoin
     labels, weights = validation_sample.labels, validation_sample.weights()
     scores = head.predict(booster, validation_sample.inputs)
     facts = _facts(states) | {f"val_{name}": value for name, value in ranking(labels, scores, weights).items()}
-    facts |= {"head_trees": float(booster.num_boosted_rounds()), "train_seconds": time.perf_counter() - began}
-    progress("trained", facts)
+    facts |= {"head_trees": float(booster.num_boosted_rounds())}
+    # How long it took is reported, not saved: equal models must have equal bytes, and so the same version hash.
+    progress("trained", facts | {"seconds": time.perf_counter() - began})
     schema, chosen = storage.read_json(str(dataset / "schema.json")), threshold.choose(labels, scores, weights, config)
     return FraudModel(config, row, schema, encoders, booster, chosen, facts)
 

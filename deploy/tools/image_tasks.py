@@ -1,0 +1,59 @@
+"""A KFP task's container as KFP's driver and launcher make it of a compiled pipeline: command, input, limits, output.
+
+The executor's input is what upstream's launcher hands over in place of `{{$}}`; artifacts lie in a folder of the pod.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from image_build import ROOT
+
+KFP = "/tmp/kfp"
+OUTPUT = "executor_output.json"
+
+
+def executors(pipeline: str) -> dict[str, Any]:
+    """The executors of a compiled pipeline by component, each with its component's outputs."""
+    specification = next(yaml.safe_load_all((ROOT / f"build/pipelines/{pipeline}.yaml").read_text()))
+    found = specification["deploymentSpec"]["executors"]
+    components = {name.removeprefix("comp-"): part for name, part in specification["components"].items()}
+    return {
+        name: {**found[part["executorLabel"]], "outputs": part.get("outputDefinitions", {})}
+        for name, part in components.items()
+        if part.get("executorLabel") in found
+    }
+
+
+def command(executor: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
+    """The container's command with the executor's input for `values`, its parameters."""
+    outputs = executor["outputs"]
+    task = {
+        "inputs": {"parameterValues": dict(values)},
+        "outputs": {
+            "outputFile": f"{KFP}/{OUTPUT}",
+            "parameters": {name: {"outputFile": f"{KFP}/{name}"} for name in outputs.get("parameters", {})},
+            "artifacts": {name: _artifact(name, kind) for name, kind in outputs.get("artifacts", {}).items()},
+        },
+    }
+    told = executor["container"]
+    return [json.dumps(task) if word == "{{$}}" else word for word in (*told["command"], *told["args"])]
+
+
+def limits(container: Mapping[str, Any]) -> dict[str, str]:
+    """The container's limits as a pod has them."""
+    told = container["resources"]
+    return {"memory": told["resourceMemoryLimit"], "cpu": told["resourceCpuLimit"]}
+
+
+def output(tmp: Path) -> dict[str, Any]:
+    """What the executor put out; `tmp` is the folder that the pod has as /tmp."""
+    found: dict[str, Any] = json.loads((tmp / Path(KFP).name / OUTPUT).read_text())
+    return found
+
+
+def _artifact(name: str, kind: Mapping[str, Any]) -> dict[str, Any]:
+    told = {"name": name, "uri": f"{KFP}/{name}.artifact", "metadata": {}, "type": kind["artifactType"]}
+    return {"artifacts": [told]}

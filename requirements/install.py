@@ -1,0 +1,74 @@
+"""pip with one line that says how far it is:  python requirements/install.py PYTHON WHAT HOW-MANY PIP-ARGUMENT…
+
+On a terminal the line is rewritten; elsewhere it is printed once a minute and at the end. HOW-MANY is 0 where nobody
+knows it. Of pip's own lines errors and warnings are shown, but not that one index of several lacks a package.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import time
+
+UNITS = {"kB": 1e-3, "MB": 1.0, "GB": 1e3}
+PACKAGE = re.compile(r"(Collecting|Processing|Requirement already satisfied)\b")
+SIZE = re.compile(r"Downloading .*\(([0-9.]+) (kB|MB|GB)\)")
+EXPECTED = re.compile(r"WARNING: Location .* is ignored")
+COMPLAINT = re.compile(r"(ERROR|WARNING)\b|.*error:")
+EVERY_SECONDS = 60
+
+
+class Progress:
+    """What was seen of pip's output, and when it was last told."""
+
+    def __init__(self, what: str, many: int) -> None:
+        self.what, self.many = what, many
+        self.packages, self.megabytes = 0, 0.0
+        self.begun = self.told = time.monotonic()
+        self.terminal = sys.stdout.isatty()
+
+    def read(self, line: str) -> None:
+        """One line of pip's."""
+        if PACKAGE.match(line):
+            self.packages += 1
+        elif size := SIZE.search(line):
+            self.megabytes += float(size[1]) * UNITS[size[2]]
+        elif COMPLAINT.match(line) and not EXPECTED.match(line):
+            self.say(line.rstrip())
+        doing = "unpacking" if line.startswith("Installing collected packages") else ""
+        if doing or self.terminal or time.monotonic() - self.told >= EVERY_SECONDS:
+            self.tell(doing)
+
+    def tell(self, doing: str = "") -> None:
+        """How far it is."""
+        of = f" of {self.many}" if self.many else ""
+        seconds = time.monotonic() - self.begun
+        told = f"{self.what}: {self.packages}{of} packages, {self.megabytes:.0f} MB downloaded, {seconds:.0f} s"
+        self.say(f"{told}, {doing}" if doing else told, stays=False)
+        self.told = time.monotonic()
+
+    def say(self, text: str, *, stays: bool = True) -> None:
+        """One line; on a terminal in place of the last one, unless that one `stays`."""
+        start, end = ("\r\033[K", "\n" if stays else "") if self.terminal else ("", "\n")
+        print(f"{start}{text}", end=end, flush=True)
+
+
+def main() -> int:
+    """Run pip; its exit status."""
+    python, what, many, *arguments = sys.argv[1:]
+    progress = Progress(what, int(many))
+    command = [python, "-m", "pip", "install", "--progress-bar", "off", *arguments]
+    environment = os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_COLOR": "1"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=environment
+    ) as pip:
+        for line in pip.stdout or ():
+            progress.read(line)
+    progress.tell()
+    if progress.terminal:
+        print()
+    return pip.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
