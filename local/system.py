@@ -29,6 +29,13 @@ DIRECT = {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
 
 Say = Callable[[str], object]
 
+PROGRAMS = {
+    "cloud": "local.aws.server",
+    "kfp": "local.kfp",
+    "cluster": "local.argocd.server",
+    "dispatcher": "local.aws.dispatcher",
+}
+
 
 class DidNotStart(Exception):
     """A part ended or did not answer in time; the message carries the end of its log."""
@@ -178,12 +185,12 @@ class System:
         }
 
     def _run(self, name: str, arguments: Sequence[str], ready: str, environment: Mapping[str, str]) -> None:
-        """Start the program `local.<name>` and wait until it answers at `ready`, with anything."""
+        """Start a part's program (`PROGRAMS`) and wait until it answers at `ready`, with anything."""
         if name not in self._orders:
             self.say(f"starting {name}")
         self._orders[name] = (arguments, ready, environment)
         with self._log(name).open("ab") as log:
-            command = [sys.executable, "-m", f"local.{name}", *arguments]
+            command = [sys.executable, "-m", PROGRAMS[name], *arguments]
             process = spawn(command, log=log, environment=environment, folder=ROOT)
         self._parts[name] = process
         self.home.record({"supervisor": os.getpid()} | {n: p.pid for n, p in self._parts.items() if p.poll() is None})

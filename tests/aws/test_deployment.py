@@ -283,7 +283,7 @@ def test_outputs_name_what_the_command_line_needs(deployed):
 def test_the_command_line_finds_everything_by_the_stacks_name(deployed):
     """FRAUDLOOP_STACK alone says where the table is, and which function and schedule keep the night."""
     program = (
-        "import os; from cli.connection import application as a; a().ledger.model('fraud'); print(dict(os.environ))"
+        "import os; from cli.connection import application as a; a().store.model('fraud'); print(dict(os.environ))"
     )
     environment = {**CREDENTIALS, "AWS_ENDPOINT_URL": deployed.url, "FRAUDLOOP_STACK": deployed.stack}
     command = [sys.executable, "-c", program]

@@ -110,9 +110,12 @@ def test_whatever_installs_a_lock_demands_the_hashes():
     """Makefile, deploy/aws.mk and the Dockerfiles: no `pip install -r` without --require-hashes but torch's."""
     files = [ROOT / "Makefile", ROOT / "deploy/aws.mk", *DOCKERFILES]
     installs = [
-        line for file in files for line in file.read_text().splitlines() if re.search(r"pip install .* -r ", line)
+        line
+        for file in files
+        for line in file.read_text().splitlines()
+        if re.search(r"(pip install|\$\(INSTALL\)) .* -r ", line)
     ]
-    assert len(installs) >= 8
+    assert len(installs) >= 8, installs
     assert [line for line in installs if "--require-hashes" not in line and "torch.lock" not in line] == []
 
 

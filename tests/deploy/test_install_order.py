@@ -10,9 +10,25 @@ TEXT = (ROOT / "docs/install.md").read_text()
 INSTALL, REMOVAL = TEXT.split("## How to remove it all")
 # What the page says you need beforehand: namespaces, and the groups whose CRDs are there.
 BEFORE = {"default", "kube-system", "argocd"}
-GROUPS = {"", "apps", "batch", "policy", "autoscaling", "networking.k8s.io", "rbac.authorization.k8s.io"}
+GROUPS = {
+    "",
+    "apps",
+    "batch",
+    "policy",
+    "autoscaling",
+    "networking.k8s.io",
+    "rbac.authorization.k8s.io",
+    "storage.k8s.io",
+}
 GROUPS |= {"admissionregistration.k8s.io", "argoproj.io", "karpenter.sh", "karpenter.k8s.aws"}
-CLUSTER = {"Namespace", "NodePool", "EC2NodeClass", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+CLUSTER = {
+    "Namespace",
+    "StorageClass",
+    "NodePool",
+    "EC2NodeClass",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+}
 # Remote bases cannot be rendered offline: the namespaces that they need and make, as their manifests say.
 REMOTE = {"deploy/kfp/upstream": {"kubeflow"}, "deploy/katib/upstream": {"kubeflow"}}
 

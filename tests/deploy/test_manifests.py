@@ -20,6 +20,7 @@ BUILT_IN = {
     "autoscaling/v2",
     "networking.k8s.io/v1",
     "rbac.authorization.k8s.io/v1",
+    "storage.k8s.io/v1",
     "admissionregistration.k8s.io/v1",
 }
 

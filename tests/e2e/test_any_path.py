@@ -12,24 +12,35 @@ import pytest
 
 from local.system import ROOT
 
-PARTS = ("handlers", "statemachine", "training", "local", "cli", "fraudloop.toml", "pipelines.toml", "pyproject.toml")
+PARTS = (
+    "handlers",
+    "statemachine",
+    "training",
+    "clients",
+    "local",
+    "cli",
+    "simulation",
+    "fraudloop.toml",
+    "pipelines.toml",
+    "pyproject.toml",
+)
 PROGRAM = """
 import json, sys, threading, time
 from pathlib import Path
-from local import quick_stages
-from local.home import Home
-from local.resources import DATA, client
+from simulation import quick_stages
+from local.state_dir import StateDir
+from local.aws.resources import DATA, client
 from local.system import ROOT, Options, System
 from training.deployment.verification import served_version
 
 options = Options(Path(sys.argv[2]), 2.0, environment=quick_stages.environment())
-with System(Home(Path(sys.argv[1])), options, say=print) as system:
+with System(StateDir(Path(sys.argv[1])), options, say=print) as system:
     system.endpoints.enter()
     from statemachine.bootstrap import bootstrap
     app = bootstrap()
     client("s3", system.endpoints.urls["aws"]).put_object(Bucket=DATA, Key="data/fraud/Zahlungen für Ö.csv", Body=b"x")
     until = time.monotonic() + 240
-    while not ((run := app.ledger.load("fraud-1")) and run.state.terminal) and time.monotonic() < until:
+    while not ((run := app.store.load("fraud-1")) and run.state.terminal) and time.monotonic() < until:
         time.sleep(0.2)
     done = run.state.value == "SUCCEEDED"
     served = served_version(system.endpoints.urls["triton"].removeprefix("http://"), "fraud_score") if done else ""

@@ -206,26 +206,3 @@ def test_nan_is_no_json():
     """What other readers could not parse is refused when it is written."""
     with pytest.raises(ValueError, match="JSON"):
         storage.dump_json({"x": float("nan")})
-
-
-def test_what_may_expire_is_tagged_and_nothing_else(monkeypatch, tmp_path):
-    """An upload under runs/, and bytes that say so. A report, a manifest, an index and a version are kept."""
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    (tmp_path / "big").write_bytes(b"x")
-    with mock_aws():
-        s3 = boto3.client("s3")
-        s3.create_bucket(Bucket="bucket")
-        storage.upload(tmp_path / "big", "s3://bucket/runs/r/preprocess/1/l/dataset/t.parquet")
-        storage.write_bytes("s3://bucket/runs/r/train/checkpoints/c", b"x", intermediate=True)
-        storage.write_bytes("s3://bucket/runs/r/preprocess/1/l/index.parquet", b"x")
-        storage.upload(tmp_path / "big", "s3://bucket/models/m/v/golden.json")
-        keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket="bucket")["Contents"]]
-        tags = {key: s3.get_object_tagging(Bucket="bucket", Key=key)["TagSet"] for key in keys}
-    tagged = [{"Key": "fraudloop", "Value": "intermediate"}]
-    assert {key.rsplit("/", 1)[-1]: value for key, value in tags.items()} == {
-        "t.parquet": tagged,
-        "c": tagged,
-        "index.parquet": [],
-        "golden.json": [],
-    }
