@@ -20,10 +20,6 @@ up: $(SETUP) build  ## start the local system and keep it running
 down: $(SETUP)  ## stop it; `make up` goes on from there
 	$(BIN)/fraudloop down
 
-clean:  ## stop the local system and remove what it left, the environment, and what was built
-	test ! -x $(BIN)/fraudloop || { $(BIN)/fraudloop down && $(BIN)/fraudloop reset --yes; }
-	rm -rf build site $(VENV)
-
 build: $(SETUP)  ## compile the pipelines into build/pipelines, with their content hashes
 	$(BIN)/python -m training.pipelines.definitions build/pipelines
 
@@ -64,8 +60,9 @@ lock: $(SETUP)  ## resolve every group anew
 	$(BIN)/python deploy/tools/lock_hashes.py requirements/*.lock
 	$(BIN)/python deploy/tools/image_locks.py
 
-clean: clean-images  ## remove what is built: pipelines, images and their layers, caches; environments and the local system's state stay
-	rm -rf build dist site .aws-sam .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
+clean: clean-images  ## stop the local system and remove what it left, what was built, the caches and the environments
+	test ! -x $(BIN)/fraudloop || { $(BIN)/fraudloop down && $(BIN)/fraudloop reset --yes; }
+	rm -rf build dist site .aws-sam .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info .venv-aws .venv-checkov $(VENV)
 
 # The lock is complete, so nothing is resolved. torch comes last, without a hash: its CPU and CUDA builds are other files, and only
 # the CUDA build's own libraries are not in the lock. nvidia-pytriton only lends its tritonserver: its Python dependencies clash with kfp's.
