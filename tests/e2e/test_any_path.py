@@ -23,6 +23,7 @@ PARTS = (
     "fraudloop.toml",
     "pipelines.toml",
     "pyproject.toml",
+    "template.yaml",
 )
 PROGRAM = """
 import json, sys, threading, time
