@@ -31,6 +31,8 @@ def _steps(event: Event) -> Iterator[HistoryRecord]:
 
 def _count(told: HistoryRecord) -> None:
     entry = told.entry
-    logger.info("step", extra={"run_id": entry.run_id, "from": entry.source, "to": entry.dest, "row": entry.row})
+    logger.info(
+        "step", extra={"run_id": entry.run_id, "from": entry.source, "to": entry.dest, "reason": entry.reason.value}
+    )
     for figure in app().notifier.metric_samples(told):
         measure(figure)

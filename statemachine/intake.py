@@ -14,6 +14,7 @@ from statemachine.core.events import counted
 from statemachine.core.head import Head, advanced, joined, moved
 from statemachine.core.model import Model
 from statemachine.core.policy import Policy
+from statemachine.core.reason import TransitionReason
 from statemachine.core.run import Run, Transition, Trigger, queued
 from statemachine.core.states import State
 from statemachine.core.window import Object, Status, Window, admit, closing, later
@@ -203,7 +204,9 @@ class Intake:
         model, writer = window.model, self.new_id()
         parameters = self.parameters(model, before)
         run = queued(f"{model}-{window.epoch}", model, window.epoch, now, trigger=trigger, parameters=parameters)
-        entry = Transition(run.id, 1, now, "", State.QUEUED.value, trigger.kind, trigger.why, who=trigger.by)
+        entry = Transition(
+            run.id, 1, now, "", State.QUEUED.value, TransitionReason(trigger.kind), trigger.why, who=trigger.by
+        )
         following = Window(
             model, window.epoch + 1, window.version + 1, last_slot=window.last_slot, old_layout=window.old_layout
         )

@@ -10,6 +10,7 @@ from statemachine.contracts.report import Artifact
 from statemachine.contracts.stage import Stage
 from statemachine.core.model import Hold, Model
 from statemachine.core.policy import Policy
+from statemachine.core.reason import TransitionReason
 from statemachine.core.run import OperatorRequest, RequestKind, Run, RunKind, Transition, Trigger, queued
 from statemachine.core.states import State
 from statemachine.core.window import Object, Status
@@ -84,7 +85,9 @@ class Operations:
         if model.training:
             raise OperationRefused(f"{model.training} is training {parent.model}; redrive when it rests, or cancel it")
         run = self._child(parent, stage, who, why)
-        entry = Transition(run.id, 1, self.clock(), "", State.QUEUED.value, "redrive", f"of {run_id}: {why}", who=who)
+        entry = Transition(
+            run.id, 1, self.clock(), "", State.QUEUED.value, TransitionReason.REDRIVE, f"of {run_id}: {why}", who=who
+        )
         self.store.begin(run, replace(model, training=run.id), entry)
         self.hints.look_at([run.id])
         return run
@@ -150,7 +153,9 @@ class Operations:
             trigger=Trigger("rollback", who, why),
             target=version,
         )
-        entry = Transition(run.id, 1, now, "", State.QUEUED.value, "rollback", f"to {version}: {why}", who=who)
+        entry = Transition(
+            run.id, 1, now, "", State.QUEUED.value, TransitionReason.ROLLBACK, f"to {version}: {why}", who=who
+        )
         self.store.begin(run, item.deployed_by(run.id, generation), entry)
         self.hints.look_at([run.id])
         return run

@@ -73,9 +73,8 @@ def visits(entries: Sequence[Transition], now: float) -> list[Visit]:
 
 
 def _because(entry: Transition) -> str:
-    """The guard's name in words, and the reason if there is one."""
-    words = entry.row.replace("_", " ")
-    return f"{words}: {entry.reason}" if entry.reason else words
+    """The reason in words, and the message if there is one."""
+    return f"{entry.reason.words}: {entry.message}" if entry.message else entry.reason.words
 
 
 def _headline(run: Run, model: Model) -> str:

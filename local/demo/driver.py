@@ -118,6 +118,5 @@ class Driver:
 
 
 def _told(entry: Transition) -> str:
-    words = entry.row.replace("_", " ")
-    reason = f": {escape(' '.join(entry.reason.split()))}" if entry.reason else ""
-    return f"{entry.run_id}  {entry.source or '·'} → [bold]{entry.dest}[/]  [dim]{words}{reason}[/]"
+    message = f": {escape(' '.join(entry.message.split()))}" if entry.message else ""
+    return f"{entry.run_id}  {entry.source or '·'} → [bold]{entry.dest}[/]  [dim]{entry.reason.words}{message}[/]"

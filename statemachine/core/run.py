@@ -8,6 +8,8 @@ from typing import Any
 from statemachine.contracts.kfp_run import PinnedVersion
 from statemachine.contracts.report import Artifact
 from statemachine.contracts.stage import Stage
+from statemachine.core.codec import formerly
+from statemachine.core.reason import TransitionReason
 from statemachine.core.states import State
 
 
@@ -89,7 +91,7 @@ class Run:
     launch_id: str = ""
     launched_at: float = 0.0
     started_at: float = 0.0
-    create_uncertain_until: float = 0.0
+    create_uncertain_until: float = field(default=0.0, metadata=formerly("unsure_until"))
     deployment: str = ""
     launch_ids: tuple[str, ...] = ()
     lapsed: int = 0
@@ -97,8 +99,8 @@ class Run:
     denied_since: float = 0.0
     retry_at: float = 0.0
     stop: str = ""
-    report_error: str = ""
-    unreachable_count: int = 0
+    report_error: str = field(default="", metadata=formerly("misreport"))
+    unreachable_count: int = field(default=0, metadata=formerly("unseen"))
 
     manifest: str = ""
     marked: bool = False
@@ -112,7 +114,7 @@ class Run:
     target: str = ""
     generation: int = 0
 
-    operator_request: OperatorRequest | None = None
+    operator_request: OperatorRequest | None = field(default=None, metadata=formerly("wish"))
     claim: Claim | None = None
     reason: str = ""
     fault: str = ""
@@ -145,15 +147,19 @@ def queued(run_id: str, model: str, epoch: int, now: float, **more: Any) -> Run:
 
 @dataclass(frozen=True)
 class Transition:
-    """One line of a run's history, written in the transaction of the move it tells of."""
+    """One line of a run's history, written in the transaction that makes the move.
+
+    `reason` is why it moved, `message` the sentence for people. Earlier releases stored the guard's name as `row` and
+    the sentence as `reason`.
+    """
 
     run_id: str
     version: int
     at: float
     source: str
     dest: str
-    row: str
-    reason: str = ""
+    reason: TransitionReason = field(metadata=formerly("row"))
+    message: str = field(default="", metadata=formerly("reason"))
     attempt: int = 0
     who: str = ""
     kfp_id: str = ""

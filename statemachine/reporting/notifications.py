@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from statemachine.core.characters import UNSAFE
 from statemachine.core.model import Model
+from statemachine.core.reason import TransitionReason
 from statemachine.core.run import Run, RunKind, Transition
 from statemachine.core.states import State
 from statemachine.reporting.cost import run_cost
@@ -74,9 +75,9 @@ def _of_stage(entry: Transition, dimensions: Mapping[str, str]) -> Iterator[Metr
     for key, name in (("objects_accepted", "ObjectsAccepted"), ("objects_quarantined", "ObjectsQuarantined")):
         if key in reported:
             yield MetricSample(name, reported[key], {"model": dimensions["model"]})
-    if entry.row == "retryable_failure":
+    if entry.reason is TransitionReason.RETRYABLE_FAILURE:
         yield MetricSample("StageRetried", 1, dimensions)
-    if entry.row == "overdue":
+    if entry.reason is TransitionReason.OVERDUE:
         yield MetricSample("StageOverdue", 1, dimensions)
     if stuck := entry.details.get("stuck"):
         yield MetricSample("LaunchesStuck", len(stuck), dimensions)
@@ -98,7 +99,7 @@ def message(entry: Transition, run: Run, model: Model, kfp_ui: str = "") -> str:
 
 
 def _said(entry: Transition, run: Run, model: Model, source: State | None, dest: State) -> str:
-    reason = _data(entry.reason) or "no reason is on record"
+    reason = _data(entry.message) or "no reason is on record"
     serving = f"{_data(model.champion.version)} serves." if model.champion else "Nothing serves yet."
     run_id, name, candidate = _data(run.id), _data(run.model), _data(run.candidate)
     match dest:

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from statemachine.contracts.pod_requests import SECONDS, PodRequests
 from statemachine.contracts.stage import Stage
+from statemachine.core.reason import TransitionReason
 from statemachine.core.run import Run, Transition
 from statemachine.core.states import State
 from statemachine.reporting.cost import ControlUse, StageUse
 
-STEP_CHANGES = "overdue"  # the row that only asks an attempt to stop: the attempt goes on until it is seen to end
+STOP_REQUESTED = TransitionReason.OVERDUE  # the attempt goes on until it is seen to end
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def stage_uses(
     uses: list[StageUse] = []
     begun: tuple[Stage, float] | None = None
     for entry in history:
-        if entry.row == STEP_CHANGES:
+        if entry.reason is STOP_REQUESTED:
             continue
         if begun and entry.kfp_id:
             stage, at = begun

@@ -12,6 +12,7 @@ from simulation.memory.strategies import models, runs
 from statemachine.contracts.errors import Malformed
 from statemachine.core import codec
 from statemachine.core.model import Model
+from statemachine.core.reason import TransitionReason
 from statemachine.core.run import Run, Transition
 from statemachine.core.states import State
 from statemachine.core.window import Object, Status, Window
@@ -67,7 +68,7 @@ def test_an_unknown_state_is_a_clear_error() -> None:
 def test_not_a_number_is_never_written() -> None:
     """NaN is not JSON, and DynamoDB would not take it."""
     with pytest.raises(ValueError, match="Out of range"):
-        codec.dumps(Transition("r", 1, float("nan"), "", "", ""))
+        codec.dumps(Transition("r", 1, float("nan"), "", "", TransitionReason.FAILED))
 
 
 @dataclass(frozen=True)

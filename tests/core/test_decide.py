@@ -23,7 +23,7 @@ from statemachine.core.table import TABLE
 
 S = State
 STATES = st.sampled_from(State)
-ROWS = {(row.source, row.dest, row.name) for row in TABLE}
+ROWS = {(row.source, row.dest, row.reason) for row in TABLE}
 
 
 def decided(about: Snapshot) -> Decision:
@@ -58,7 +58,7 @@ def test_what_any_move_holds_to(about: Snapshot) -> None:
 def it_goes_by_the_table(about: Snapshot, move: Move) -> None:
     """A row of the table; the version grows; it can be written to the table and read again."""
     before, after = about.run, move.run
-    assert (before.state, after.state, move.entry.row) in ROWS
+    assert (before.state, after.state, move.entry.reason) in ROWS
     assert (after.version, after.claim, after.id) == (before.version + 1, None, before.id)
     assert codec.loads(type(after), codec.dumps(after)) == after
     assert all(after.attempts[stage] >= number for stage, number in before.attempts.items())

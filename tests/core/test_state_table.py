@@ -14,6 +14,7 @@ from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import StageRequest
 from statemachine.core.decide import Move, decide, fire
 from statemachine.core.model import Deploying, Hold, Model, Release
+from statemachine.core.reason import TransitionReason
 from statemachine.core.run import RequestKind, Run, RunKind, Trigger
 from statemachine.core.snapshot import Snapshot
 from statemachine.core.states import ACTIVE, TERMINAL, WORKING, State
@@ -149,8 +150,9 @@ def test_a_fired_row_becomes_one_move(wanted: tuple[State, State, str]) -> None:
     move = decide(given.run, given.observed, given.policy, given.now)
     assert isinstance(move, Move)
     assert (move.run.state, move.run.version, move.run.claim) == (wanted[1], given.run.version + 1, None)
-    told = (move.entry.source, move.entry.dest, move.entry.row, move.entry.version)
-    assert told == (wanted[0].value, wanted[1].value, wanted[2], move.run.version)
+    written = (move.entry.source, move.entry.dest, move.entry.reason, move.entry.version)
+    reason = TransitionReason[wanted[2].upper()]
+    assert written == (wanted[0].value, wanted[1].value, reason, move.run.version)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from simulation.memory.world import World
 from statemachine.contracts.errors import Unreachable
 from statemachine.contracts.kfp_run import KfpRunState
 from statemachine.contracts.stage import Stage
+from statemachine.core.reason import TransitionReason
 from statemachine.core.run import RequestKind, Run
 from statemachine.core.states import State
 from statemachine.reporting.notifications import metric_samples
@@ -53,7 +54,7 @@ def test_it_is_said_in_the_history_and_counted() -> None:
     world.operations.operator_request("fraud-1", RequestKind.CANCEL, "ann", "wrong data")
     ended = world.until_rest("fraud-1", minutes=80)
     last = list(world.store.history("fraud-1"))[-1]
-    assert f"KFP never ended {run.kfp_id}, which counts as over" in last.reason
+    assert f"KFP never ended {run.kfp_id}, which counts as over" in last.message
     assert last.reason.startswith("cancelled by ann: wrong data")
     (stuck,) = [figure for figure in metric_samples(last, ended) if figure.name == "LaunchesStuck"]
     assert (stuck.value, stuck.dimensions) == (1, {"model": "fraud", "stage": "train"})
@@ -63,8 +64,8 @@ def test_the_next_attempt_begins_when_the_last_one_counts_as_over() -> None:
     """The run deadline stops it, KFP never ends it: the run is late, and not lost."""
     world, run = training()
     assert world.until_rest("fraud-1", minutes=300).state is State.SUCCEEDED
-    rows = [entry.row for entry in world.store.history("fraud-1")]
-    assert ("overdue" in rows, rows.count("retryable_failure")) == (True, 1)
+    reasons = [entry.reason for entry in world.store.history("fraud-1")]
+    assert (TransitionReason.OVERDUE in reasons, reasons.count(TransitionReason.RETRYABLE_FAILURE)) == (True, 1)
     assert world.pipelines.jobs[run.kfp_id].kfp_run.state is KfpRunState.CANCELING
 
 

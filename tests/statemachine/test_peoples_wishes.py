@@ -9,6 +9,7 @@ from simulation.memory.world import World
 from statemachine.contracts.errors import OperationRefused, Unknown
 from statemachine.contracts.report import Artifact
 from statemachine.contracts.stage import Stage
+from statemachine.core.reason import TransitionReason
 from statemachine.core.run import RequestKind
 from statemachine.core.states import State
 from statemachine.operations import Operations
@@ -263,8 +264,8 @@ def test_a_redrive_whose_champion_changed_is_evaluated_again() -> None:
     world.until_rest("fraud-3")
     world.operations.redrive("fraud-2", Stage.DEPLOY, "ann", "there is a node now")
     run = world.until_rest("fraud-2-r1")
-    rows = [entry.row for entry in world.store.history("fraud-2-r1")]
-    assert rows[1] == "from_evaluate"
+    reasons = [entry.reason for entry in world.store.history("fraud-2-r1")]
+    assert reasons[1] is TransitionReason.FROM_EVALUATE
     assert run.champion == world.store.run("fraud-3").candidate
 
 

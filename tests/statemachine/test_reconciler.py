@@ -15,6 +15,7 @@ from statemachine.contracts.report import Report
 from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import StageRequest
 from statemachine.core import codec
+from statemachine.core.reason import TransitionReason
 from statemachine.core.run import Claim, RequestKind, Run
 from statemachine.core.states import State
 from statemachine.store import put_run, run_key
@@ -399,8 +400,10 @@ def test_a_pod_that_never_starts_is_found_stopped_and_tried_again() -> None:
     world = begun()
     world.stages.unschedulable.add("fraud-1.train.1")
     assert world.until_rest("fraud-1").state is State.SUCCEEDED
-    rows = [(entry.row, entry.reason) for entry in world.store.history("fraud-1")]
-    assert next(reason for row, reason in rows if row == "overdue").startswith("it did not start by its deadline")
+    rows = [(entry.reason, entry.message) for entry in world.store.history("fraud-1")]
+    assert next(message for reason, message in rows if reason is TransitionReason.OVERDUE).startswith(
+        "it did not start by its deadline"
+    )
     assert [order.name for order in world.pipelines.created].count("fraud-1.train.2") == 1
 
 
@@ -443,11 +446,19 @@ def test_a_run_of_a_model_that_is_not_configured_is_a_clear_error() -> None:
         world.reconciler.look_at("fraud-1")
 
 
+FORMER_NAMES = {  # as format 2 named the fields
+    "operator_request": "wish",
+    "create_uncertain_until": "unsure_until",
+    "report_error": "misreport",
+    "unreachable_count": "unseen",
+}
+FORMER_ENTRY = {"reason": "row", "message": "reason"}
+
+
 def downgraded(item: dict[str, Any], *lacking: str) -> dict[str, Any]:
-    """As the release before wrote it: its format number, and without the newest fields."""
-    body = json.loads(item["body"])
-    for name in lacking:
-        body.pop(name, None)
+    """As the release before wrote it: its format number and field names, and without the newest fields."""
+    names = FORMER_ENTRY if item["type"] == "entry" else FORMER_NAMES
+    body = {names.get(name, name): value for name, value in json.loads(item["body"]).items() if name not in lacking}
     return {**item, "format": codec.FORMAT - 1, "body": json.dumps(body)}
 
 
@@ -460,11 +471,20 @@ def test_a_deployment_with_runs_in_flight(state: State) -> None:
     until(world, state)
     for key, item in list(world.table.items.items()):
         if "body" in item:
-            world.table.items[key] = downgraded(
-                dict(item), "fault", "unreachable_count", "report_error", "fingerprint", "refused"
-            )
+            world.table.items[key] = downgraded(dict(item), "condemned", "stopping_since", "denied_since")
     assert world.until_rest("fraud-1").state is State.SUCCEEDED
     assert world.stages.application.version == world.store.run("fraud-1").candidate
+    assert [entry.dest for entry in world.store.history("fraud-1")][-1] == "SUCCEEDED"
+
+
+def test_a_cancel_written_by_the_release_before_is_obeyed() -> None:
+    """An upgrade between a person's request and the next pass loses nothing."""
+    world = begun()
+    until(world, State.TRAINING)
+    world.operations.operator_request("fraud-1", RequestKind.CANCEL, "ann", "the data is wrong")
+    key = run_key("fraud-1")
+    world.table.items[key] = downgraded(dict(world.table.items[key]))
+    assert world.until_rest("fraud-1").state is State.CANCELLED
 
 
 # -- release --------------------------------------------------------------------------------------------------------
