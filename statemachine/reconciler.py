@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from statemachine.contracts import paths
 from statemachine.contracts import report as reports
 from statemachine.contracts.errors import (
     Conflict,
@@ -25,7 +26,6 @@ from statemachine.core.backoff import backoff
 from statemachine.core.decide import Act, Look, Move, Wait, decide
 from statemachine.core.policy import Policy
 from statemachine.core.run import RequestKind, Run
-from statemachine.core.run_paths import launch_folder, manifest_uri, nameable
 from statemachine.core.snapshot import Observation
 from statemachine.core.states import State
 from statemachine.intake import Intake
@@ -135,7 +135,9 @@ class Reconciler:
         return replace(observed, started=self._started(run, policy, now))
 
     def _folder(self, run: Run) -> str:
-        return launch_folder(self.policies[run.model].root, run)
+        assert run.stage is not None
+        root = self.policies[run.model].root
+        return paths.launch_folder(root, run.id, run.stage, run.attempt, run.launch_id)
 
     def _read_report(self, run: Run, observed: Observation) -> Observation:
         assert run.stage is not None
@@ -146,7 +148,9 @@ class Reconciler:
             report = reports.parse(
                 body, run_id=run.id, stage=run.stage.value, attempt=run.attempt, launch_id=run.launch_id
             )
-            reports.stay_within(report, nameable(self.policies[run.model].root, run))
+            root = self.policies[run.model].root
+            allowed = paths.allowed_outputs(root, run.id, run.model, run.stage, self._folder(run))
+            reports.stay_within(report, allowed)
         except Malformed as error:
             return replace(observed, report_error=clipped(str(error)))
         return replace(observed, report=report)
@@ -192,7 +196,7 @@ class Reconciler:
     ) -> dict[str, Any]:
         match action:
             case WriteManifest():
-                uri = manifest_uri(policy.root, run)
+                uri = paths.manifest_uri(policy.root, run.id, run.deployment)
                 self.files.write(uri, self.intake.manifest(run))
                 return {"manifest": uri}
             case MarkObjects(uri, index):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
+from statemachine.contracts import paths
 from statemachine.contracts.stage import Stage
 from statemachine.core.model import Model
 from statemachine.core.policy import Policy
@@ -145,7 +146,7 @@ def _failed_at(run: Run) -> str:
 
 
 def _links(run: Run, policy: Policy, ui: str) -> dict[str, str]:
-    links = {"files": f"{policy.root}/runs/{run.id}/"}
+    links = {"files": f"{paths.run_folder(policy.root, run.id)}/"}
     if run.manifest:
         links["manifest"] = run.manifest
     if run.kfp_id:

@@ -9,6 +9,7 @@ from typing import Any
 
 from simulation.memory.kfp import PIN
 from simulation.memory.stages import Play, honest
+from statemachine.contracts import paths
 from statemachine.contracts.kfp_run import KfpRun, KfpRunState
 from statemachine.contracts.report import Artifact, Report
 from statemachine.contracts.stage import Stage
@@ -31,7 +32,13 @@ OUTPUTS = {
 
 def release(version: str, generation: int = 3) -> Release:
     """A version that serves, or did."""
-    return Release(version, version.rsplit("-", 1)[0], f"s3://artifacts/models/fraud/{version}", generation, NOW - 9e4)
+    return Release(
+        version,
+        version.rsplit("-", 1)[0],
+        paths.version_folder("s3://artifacts", "fraud", version),
+        generation,
+        NOW - 9e4,
+    )
 
 
 def operator_request(kind: RequestKind) -> OperatorRequest:

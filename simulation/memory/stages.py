@@ -9,6 +9,7 @@ from typing import Any
 
 from simulation.memory.application import MemoryApplication
 from simulation.memory.kfp import Job, MemoryPipelines
+from statemachine.contracts import paths
 from statemachine.contracts.kfp_run import KfpRunState
 from statemachine.contracts.report import REPORT, STARTED, Artifact, Outcome, Report
 from statemachine.contracts.stage import Stage
@@ -83,7 +84,7 @@ def honest(order: StageRequest) -> Report:
             return ok(order, {"evaluation": measured(order)}, {"evaluation": f"{here}/evaluation.json"})
         case Stage.EXPORT:
             version = f"{order.run_id}-{zlib.crc32(order.run_id.encode()):08x}"
-            there = f"{order.parameters['models_root']}/{order.model}/{version}"
+            there = paths.version_folder(paths.root_of(here, order.run_id), order.model, version)
             return ok(order, {"version": version}, {"repository": there})
         case Stage.DEPLOY | Stage.RESTORE:
             served = [{"pod": "triton-0", "version": order.parameters["version"]}]

@@ -11,6 +11,7 @@ import zlib
 from pathlib import Path
 
 from simulation.memory.stages import GOOD, honest, measured
+from statemachine.contracts import paths
 from statemachine.contracts.stage_request import StageRequest
 from training import storage
 from training.integrity import write_manifest
@@ -64,8 +65,7 @@ def export(order: StageRequest) -> StageResult:
     _wait(order)
     factor = zlib.crc32(order.run_id.encode())
     version = f"{order.run_id}-{factor:08x}"
-    root = order.output_uri.partition(f"/runs/{order.run_id}/")[0]
-    uri = storage.join(root, "models", order.model, version)
+    uri = paths.version_folder(paths.root_of(order.output_uri, order.run_id), order.model, version)
     with tempfile.TemporaryDirectory(prefix="fraudloop-quick-") as folder:
         _version(Path(folder), version, factor % 1000 + 1)
         storage.upload_folder(folder, uri)

@@ -66,9 +66,8 @@ def rows() -> str:
         f"| {row.reason.value} | {'yes' if row.requires_drain else ''} |"
         for row in TABLE
     ]
-    return "\n".join(
-        ["| from | to | when | which means | then | reason | drain first |", "|---|---|---|---|---|---|---|", *lines]
-    )
+    head = "| from | to | when | which means | then | reason | drain first |"
+    return "\n".join([head, "|---" * 7 + "|", *lines])
 
 
 def _summary(guard: Callable[..., bool]) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
+from statemachine.contracts import paths
 from statemachine.contracts.gate import GateCheck, Verdict
 from statemachine.contracts.limits import VERDICT_BYTES, clipped
 from statemachine.contracts.stage import Stage
@@ -263,7 +264,7 @@ def promote(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
     release = Release(
         version=version,
         run_id=known.run_id if known else run.id,
-        uri=known.uri if known else f"{snapshot.policy.root}/models/{run.model}/{version}",
+        uri=known.uri if known else paths.version_folder(snapshot.policy.root, run.model, version),
         generation=run.generation,
         at=snapshot.now,
         metrics=known.metrics if known else dict(run.metrics),

@@ -9,6 +9,7 @@ from typer.main import get_command
 
 from cli.main import app
 from local.system import ROOT
+from statemachine.core.reason import TransitionReason
 
 
 def test_every_command_teaches(fraudloop):

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 PROGRAM = """
-from handlers import edge
-from statemachine.core.telling import Figure
-edge.measure(Figure("RunsFailed", 1, {"model": "fraud"}))
+from handlers import runtime
+from statemachine.reporting.notifications import MetricSample
+runtime.measure(MetricSample("RunsFailed", 1, {"model": "fraud"}))
 for value in (1, 2):
-    edge.metrics.add_metric(name="TickDueRuns", unit="Count", value=value)
-    edge.metrics.flush_metrics()
+    runtime.metrics.add_metric(name="TickDueRuns", unit="Count", value=value)
+    runtime.metrics.flush_metrics()
 """
 
 

@@ -55,7 +55,7 @@ def test_it_is_said_in_the_history_and_counted() -> None:
     ended = world.until_rest("fraud-1", minutes=80)
     last = list(world.store.history("fraud-1"))[-1]
     assert f"KFP never ended {run.kfp_id}, which counts as over" in last.message
-    assert last.reason.startswith("cancelled by ann: wrong data")
+    assert last.message.startswith("cancelled by ann: wrong data")
     (stuck,) = [figure for figure in metric_samples(last, ended) if figure.name == "LaunchesStuck"]
     assert (stuck.value, stuck.dimensions) == (1, {"model": "fraud", "stage": "train"})
 

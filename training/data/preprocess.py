@@ -20,6 +20,7 @@ from typing import Any
 
 import polars as pl
 
+from statemachine.contracts import paths
 from statemachine.contracts.stage_request import StageRequest
 from training import integrity, storage
 from training.data import corrections, dataset, index, manifest, profile, schema, split
@@ -298,8 +299,8 @@ def _left(order: StageRequest, taken: Taken) -> dict[str, str]:
 
 def _cache(order: StageRequest) -> str | None:
     """`cache/<model>/<schema hash>` beside `runs/`; none if the launch writes elsewhere."""
-    root, runs, _ = order.output_uri.partition("/runs/")
-    return storage.join(root, "cache", order.model, schema.definition()[:16]) if runs else None
+    root = paths.root_of(order.output_uri)
+    return storage.join(paths.cache_folder(root, order.model), schema.definition()[:16]) if root else None
 
 
 def _champion_profile(order: StageRequest) -> Mapping[str, Any] | None:
