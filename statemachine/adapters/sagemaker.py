@@ -20,6 +20,7 @@ from statemachine.contracts.errors import Impossible, Misconfigured, Unreachable
 from statemachine.contracts.kfp_run import KfpRun, KfpRunState, PinnedVersion
 from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import StageRequest
+from statemachine.contracts.tables import read_table
 from statemachine.ports import PinnedVersions, Pipelines
 
 ENTRYPOINT = ("python", "-m", "training.runtime.sagemaker_job")
@@ -50,14 +51,8 @@ class Jobs:
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> "Jobs":
-        """Raises `Misconfigured`: a name is unknown, or role or image are missing."""
-        try:
-            given: dict[str, Any] = {
-                k: tuple(v) if k in ("subnets", "security_groups") else v for k, v in table.items()
-            }
-            return cls(**given)
-        except TypeError as error:
-            raise Misconfigured(f"FRAUDLOOP_SAGEMAKER: {error}; it needs role_arn and image at least") from error
+        """The jobs that `table` describes. Raises `Misconfigured`: a name is unknown, or role or image is missing."""
+        return read_table(cls, table, "FRAUDLOOP_SAGEMAKER")
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ The controller asks it, the end-to-end pipeline asks it, and the evaluate stage 
 that people read. It fails closed: whatever is missing, malformed or could not be scored is a no with a reason.
 """
 
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
-from statemachine.contracts.errors import Malformed, Misconfigured
+from statemachine.contracts.errors import Malformed
 from statemachine.contracts.limits import clipped
+from statemachine.contracts.tables import read_table
 
 FORMAT = 1
 LARGEST = 1e300
@@ -46,10 +46,7 @@ class GatePolicy:
         Raises:
             Misconfigured: a key is unknown or a value is of the wrong type; the message names it.
         """
-        known = {f.name: f for f in fields(cls)}
-        if unknown := sorted(set(table) - set(known)):
-            raise Misconfigured(f"gate: unknown {', '.join(unknown)}; known are {', '.join(known)}")
-        return cls(**{name: _setting(name, value) for name, value in table.items()})
+        return read_table(cls, table, "gate")
 
 
 @dataclass(frozen=True)
@@ -198,25 +195,4 @@ def _unit(record: Mapping[str, Any], name: str) -> float:
     value = _number(record, name)
     if not 0 <= value <= 1:
         raise Malformed(f"{name} is {value!r}, not between 0 and 1")
-    return value
-
-
-def _setting(name: str, value: Any) -> Any:
-    """One value of the table, checked against what the field holds (TOML has no tuples)."""
-    if name == "slice_floors":
-        if not isinstance(value, Mapping):
-            raise Misconfigured(f"gate.slice_floors is {value!r}; it takes a table of slice names and floors")
-        return {str(slice_name): _float(f"slice_floors.{slice_name}", floor) for slice_name, floor in value.items()}
-    if name == "drift_exempt":
-        if isinstance(value, str) or not all(isinstance(item, str) for item in value):
-            raise Misconfigured(f"gate.drift_exempt is {value!r}; it takes a list of feature names")
-        return tuple(value)
-    if name == "margin_average_precision" and value is None:
-        return None
-    return _float(name, value)
-
-
-def _float(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise Misconfigured(f"gate.{name} is {value!r}; it takes a finite number")
     return value
