@@ -66,7 +66,7 @@ class PipelineSettings:
         for name, step in [("default", settings.default), *settings.steps.items()]:
             if (step.accelerators > 0) != bool(step.accelerator):
                 where = name if step is settings.default else f"steps.{name}"
-                raise Misconfigured(f"pipelines.toml.{where}: accelerator and accelerators go together, or neither is set")
+                raise Misconfigured(f"pipelines.toml.{where}: set both accelerator and accelerators, or neither")
         return settings
 
 
