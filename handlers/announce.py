@@ -14,25 +14,25 @@ def handler(event: Event, context: Any) -> dict[str, Any]:
     """At least once. The metrics are out before Slack is asked, and a Slack that fails never holds up the stream."""
     steps = list(_steps(event))
     metrics.add_metric(name="SlackFailed", unit="Count", value=app().notifier.tell(steps))
-    return {"told": len(steps)}
+    return {"announced": len(steps)}
 
 
 def _steps(event: Event) -> Iterator[HistoryRecord]:
     """The steps that can be told. What cannot be understood is counted, and nobody waits behind it."""
     for record in event["Records"]:
         try:
-            if told := history_record(record):
-                _count(told)
-                yield told
+            if step := history_record(record):
+                _count(step)
+                yield step
         except Malformed as error:
             metrics.add_metric(name="MessagesMalformed", unit="Count", value=1)
             logger.error("a record of the stream cannot be told", extra={"error": str(error)})
 
 
-def _count(told: HistoryRecord) -> None:
-    entry = told.entry
+def _count(step: HistoryRecord) -> None:
+    entry = step.entry
     logger.info(
         "step", extra={"run_id": entry.run_id, "from": entry.source, "to": entry.dest, "reason": entry.reason.value}
     )
-    for figure in app().notifier.metric_samples(told):
-        measure(figure)
+    for sample in app().notifier.metric_samples(step):
+        measure(sample)

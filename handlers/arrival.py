@@ -12,9 +12,9 @@ from statemachine.core.window import Object
 @metrics.log_metrics
 def handler(event: Event, context: Any) -> dict[str, Any]:
     """Take a batch in. A message that cannot be understood goes back alone, and ends in the dead-letter queue."""
-    things: list[Object] = []
-    answer = process_batch(event["Records"], lambda record: things.append(object_created(record["body"])))
-    taken = app().intake.arrive(things)
+    objects: list[Object] = []
+    answer = process_batch(event["Records"], lambda record: objects.append(object_created(record["body"])))
+    taken = app().intake.arrive(objects)
     logger.info("arrivals", extra=asdict(taken))
     metrics.add_metric(name="ObjectsQuarantined", unit="Count", value=taken.quarantined)
     return answer

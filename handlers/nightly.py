@@ -20,33 +20,33 @@ def handler(event: Event, context: Any) -> dict[str, Any]:
     A slot that is no time or lies ahead is refused, and ends in the night's dead-letter queue.
     What does not fit into one invocation goes on in the next one, which this one asks for, where it stopped.
     """
-    night, began, left = _slot(event), {}, []
+    scheduled, started, unfinished = _slot(event), {}, []
 
     def enough() -> bool:
         return bool(context.get_remaining_time_in_millis() < RESERVE * 1000)
 
     def one(model: str) -> None:
-        run = _night(model, night, enough)
-        began.update({model: run or ""})
-        left.extend([] if run is not None else [model])
+        run = _list_and_close(model, scheduled, enough)
+        started.update({model: run or ""})
+        unfinished.extend([] if run is not None else [model])
 
     failed = each_model(one)
-    if left:
+    if unfinished:
         app().again(context.invoked_function_arn, dict(event))
     elif failed:  # an outage, say: Lambda tries again, and whoever has had this night does not have it twice
         raise failed[0]
-    return {"slot": night, "began": began, "unfinished": left}
+    return {"slot": scheduled, "began": started, "unfinished": unfinished}
 
 
-def _night(model: str, night: str, enough: Callable[[], bool]) -> str | None:
+def _list_and_close(model: str, scheduled: str, enough: Callable[[], bool]) -> str | None:
     """The run that this night began; "" if none, `None` while the prefix is not listed to its end."""
     intake = app().intake
-    place, taken = app().listing.go_on(model, night, enough)
+    place, taken = app().listing.go_on(model, scheduled, enough)
     metrics.add_metric(name="ObjectsQuarantined", unit="Count", value=taken.quarantined)
-    logger.info("listed", extra={"model": model, "slot": night, "done": place.done, "late_objects": taken.joined})
+    logger.info("listed", extra={"model": model, "slot": scheduled, "done": place.done, "late_objects": taken.joined})
     if not place.done:
         return None
-    first = intake.ask(model, Trigger("nightly", night, f"the night of {night}"), slot=night)
+    first = intake.ask(model, Trigger("nightly", scheduled, f"the night of {scheduled}"), slot=scheduled)
     run = intake.close_due(model) if first else None
     if run is not None:
         app().hints.look_at([run.id])

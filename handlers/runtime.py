@@ -26,11 +26,11 @@ def app() -> App:
     return bootstrap()
 
 
-def measure(figure: MetricSample) -> None:
+def measure(sample: MetricSample) -> None:
     """Say one figure under its own dimensions; those of `metrics` hold for all that a handler says."""
-    unit = MetricUnit(metric(figure.name).unit)
-    with single_metric(figure.name, unit, figure.value, namespace=NAMESPACE) as written:
-        for name, value in {**figure.dimensions, **STACK}.items():
+    unit = MetricUnit(metric(sample.name).unit)
+    with single_metric(sample.name, unit, sample.value, namespace=NAMESPACE) as written:
+        for name, value in {**sample.dimensions, **STACK}.items():
             written.add_dimension(name, value)
 
 

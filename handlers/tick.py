@@ -25,11 +25,11 @@ def handler(event: Event, context: Any) -> dict[str, Any]:
     due = list(app().store.table.due(now))
     _hint(due)
     metrics.add_metric(name="TickDueRuns", unit="Count", value=len(due))
-    unreachable, left = 0, _beginning_elsewhere(list(app().policies), now)
-    while left and context.get_remaining_time_in_millis() > RESERVE * 1000:
-        unreachable += _tended(left.pop(0))
+    unreachable, remaining = 0, _beginning_elsewhere(list(app().policies), now)
+    while remaining and context.get_remaining_time_in_millis() > RESERVE * 1000:
+        unreachable += _tended(remaining.pop(0))
     metrics.add_metric(name="UnreachableRuns", unit="Count", value=unreachable)
-    metrics.add_metric(name="ModelsNotTended", unit="Count", value=len(left))
+    metrics.add_metric(name="ModelsNotTended", unit="Count", value=len(remaining))
     return {"due": len(due)}
 
 

@@ -22,7 +22,7 @@ from statemachine.store import Store
 LOG = logging.getLogger("fraudloop.announcing")
 OUTBOX = "SLACK"
 KEEP = 3 * 86_400  # longer than the stream keeps a record, so a repeated record always meets its marker
-OWED, TOLD = "owed", "told"
+PENDING, SENT = "owed", "told"  # as the table stores them
 AT_ONCE = 10  # old debts paid in one pass
 
 
@@ -68,11 +68,11 @@ class Notifier:
     kfp_ui: str = ""
     prices: Prices = LIST_PRICES
 
-    def metric_samples(self, told: HistoryRecord) -> tuple[MetricSample, ...]:
+    def metric_samples(self, step: HistoryRecord) -> tuple[MetricSample, ...]:
         """The metrics of one step."""
-        run = self._run(told)
-        history = self.store.history(run.id) if State(told.entry.dest).terminal else ()
-        return tuple(metric_samples(told.entry, run, history, self.prices))
+        run = self._run(step)
+        history = self.store.history(run.id) if State(step.entry.dest).terminal else ()
+        return tuple(metric_samples(step.entry, run, history, self.prices))
 
     def tell(self, steps: Iterable[HistoryRecord]) -> int:
         """Post what is owed and what is new; returns how many messages Slack has still to take.
@@ -82,35 +82,35 @@ class Notifier:
         """
         if not self.chat.wanted:
             return 0
-        answering = self._pay_debts()
-        for told in steps:
-            key, text = self._message(told)
+        answering = self._send_pending()
+        for step in steps:
+            key, text = self._message(step)
             if text and self.store.table.get(key) is None:
                 answering = answering and self._posted(text)
-                self._mark(key, text, TOLD if answering else OWED, Clause("the message is new"))
-        return sum(1 for _ in self._owed())
+                self._mark(key, text, SENT if answering else PENDING, Clause("the message is new"))
+        return sum(1 for _ in self._pending())
 
-    def _run(self, told: HistoryRecord) -> Run:
+    def _run(self, step: HistoryRecord) -> Run:
         """The run as it stands; of one that is not on record any more the line itself still tells enough."""
-        entry = told.entry
-        return self.store.load(entry.run_id) or Run(entry.run_id, told.model, 0, State(entry.dest), created_at=entry.at)
+        entry = step.entry
+        return self.store.load(entry.run_id) or Run(entry.run_id, step.model, 0, State(entry.dest), created_at=entry.at)
 
-    def _message(self, told: HistoryRecord) -> tuple[Key, str]:
-        run = self._run(told)
-        key = Key(OUTBOX, f"{run.id}#{told.entry.version:08d}")
-        return key, message(told.entry, run, self.store.model(run.model), self.kfp_ui)
+    def _message(self, step: HistoryRecord) -> tuple[Key, str]:
+        run = self._run(step)
+        key = Key(OUTBOX, f"{run.id}#{step.entry.version:08d}")
+        return key, message(step.entry, run, self.store.model(run.model), self.kfp_ui)
 
-    def _pay_debts(self) -> bool:
+    def _send_pending(self) -> bool:
         """True if Slack took them all, or none were owed."""
-        for item in islice(self._owed(), AT_ONCE):
+        for item in islice(self._pending(), AT_ONCE):
             key, text = Key(OUTBOX, str(item["name"])), str(item["text"])
             if not self._posted(text):
                 return False
-            self._mark(key, text, TOLD, Clause("it is still owed", "state", OWED))
+            self._mark(key, text, SENT, Clause("it is still owed", "state", PENDING))
         return True
 
-    def _owed(self) -> Iterator[Mapping[str, Any]]:
-        return (item for item in self.store.table.query(OUTBOX) if item["state"] == OWED)
+    def _pending(self) -> Iterator[Mapping[str, Any]]:
+        return (item for item in self.store.table.query(OUTBOX) if item["state"] == PENDING)
 
     def _posted(self, text: str) -> bool:
         try:

@@ -52,11 +52,11 @@ class Operations:
                 operator_request = OperatorRequest(
                     kind, clipped(who), clipped(why), self.clock()
                 )  # no longer than the record can hold
-                wished = self.store.operator_request(run, operator_request, self.clock())
+                updated = self.store.operator_request(run, operator_request, self.clock())
             except Conflict:
                 continue
             self.hints.look_at([run_id])
-            return wished
+            return updated
         raise Conflict("the run was not changed meanwhile", f"{run_id}: {ATTEMPTS} tries")
 
     def start(self, model: str, who: str, why: str) -> str:
@@ -166,14 +166,14 @@ class Operations:
         """Nothing trains and nothing is promoted until it is released."""
         self._policy(model)
         held = Hold(who, why, self.clock())
-        told = AuditEntry("hold", who, why, held.at)
-        return self.store.change_model(model, lambda item: item if item.hold else replace(item, hold=held), told)
+        act = AuditEntry("hold", who, why, held.at)
+        return self.store.change_model(model, lambda item: item if item.hold else replace(item, hold=held), act)
 
     def release(self, model: str, who: str, why: str) -> Model:
         """End the hold."""
         self._policy(model)
-        told = AuditEntry("release", who, why, self.clock())
-        return self.store.change_model(model, lambda item: replace(item, hold=None), told)
+        act = AuditEntry("release", who, why, self.clock())
+        return self.store.change_model(model, lambda item: replace(item, hold=None), act)
 
     def adopt(
         self, model: str, parameters: Mapping[str, Mapping[str, object]], provenance: Mapping[str, object]
@@ -187,8 +187,8 @@ class Operations:
     def reindex(self, model: str, who: str, why: str) -> Model:
         """The next run's manifest names every object on record, and its preprocess builds the index anew."""
         self._policy(model)
-        told = AuditEntry("reindex", who, why, self.clock())
-        return self.store.change_model(model, lambda item: replace(item, index=None, indexed=-1), told)
+        act = AuditEntry("reindex", who, why, self.clock())
+        return self.store.change_model(model, lambda item: replace(item, index=None, indexed=-1), act)
 
     # -- objects ------------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from statemachine.contracts.kfp_run import KfpRun
 from statemachine.contracts.limits import clipped
 from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import StageRequest
-from statemachine.core.action_records import adopted, asked, kept_of
+from statemachine.core.action_records import adopted, asked, record_of
 from statemachine.core.actions import Action, EnsureRun, MarkObjects, StopRuns, WriteManifest
 from statemachine.core.backoff import backoff
 from statemachine.core.decide import Act, Look, Move, Wait, decide
@@ -80,8 +80,8 @@ class Reconciler:
             return f"overtaken: {conflict.clause}"
         except Impossible as refusal:
             return self._give_up(run, policy, now, str(refusal))
-        except (Unreachable, Misconfigured) as trouble:
-            return self._defer(run, policy, now, trouble)
+        except (Unreachable, Misconfigured) as error:
+            return self._defer(run, policy, now, error)
 
     def _pass(self, run: Run, policy: Policy, now: float, seconds_left: float) -> str:
         observed, roll = self._observe(run, policy, now), self.roll()
@@ -181,9 +181,9 @@ class Reconciler:
         claimed = self.store.claim(run, owner, until, **asked(run, action, owner, until + policy.grace))
         try:
             found = self._perform(claimed, policy, action, run.create_uncertain_until, now)
-        except (Impossible, Unreachable, Misconfigured) as trouble:
+        except (Impossible, Unreachable, Misconfigured) as error:
             pause = backoff(run.unreachable_count + 1, self.roll(), policy.backoff_base, policy.backoff_cap)
-            changes = kept_of(trouble, run, policy, now, self.clock(), pause)
+            changes = record_of(error, run, policy, now, self.clock(), pause)
             self.store.release(run.id, owner, changes)
             return str(changes["reason"])
         self.store.release(run.id, owner, {"due_at": now, "unreachable_count": 0, "denied_since": 0.0, **found})
@@ -216,23 +216,23 @@ class Reconciler:
 
     def _stop(self, kfp_ids: tuple[str, ...]) -> None:
         """Ask each to end; one that cannot be asked holds up none of the others."""
-        troubles = []
+        errors = []
         for kfp_id in kfp_ids:
             try:
                 self.pipelines.stop(kfp_id)
-            except (Unreachable, Misconfigured) as trouble:
-                troubles.append(trouble)
-        if troubles:
-            raise troubles[0]
+            except (Unreachable, Misconfigured) as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     def _ensure(self, run: Run, order: StageRequest, create_uncertain_until: float, now: float) -> dict[str, Any]:
-        mine, before = run.launch_ids[-1:], run.launch_ids[:-1]
+        own, before = run.launch_ids[-1:], run.launch_ids[:-1]
         kfp_runs = [kfp_run for kfp_run in self._own(run, order.name) if kfp_run.name == order.name]
         if kfp_runs:
             oldest = min(kfp_runs, key=lambda kfp_run: (kfp_run.created_at, kfp_run.kfp_id))
-            for twin in kfp_runs:
-                if twin is not oldest and twin.state.stoppable:
-                    self.pipelines.stop(twin.kfp_id)
+            for duplicate in kfp_runs:
+                if duplicate is not oldest and duplicate.state.stoppable:
+                    self.pipelines.stop(duplicate.kfp_id)
             return {
                 **adopted(oldest, oldest.created_at or now),
                 "create_uncertain_until": create_uncertain_until,
@@ -244,44 +244,44 @@ class Reconciler:
                 "due_at": create_uncertain_until,
                 "launch_ids": before,
             }
-        launch_id = mine[0] if mine else self.new_id()
+        launch_id = own[0] if own else self.new_id()
         order = replace(order, launch_id=launch_id, output_uri=f"{order.output_uri}/{launch_id}")
         if run.claim is None or self.clock() >= run.claim.until:
             raise Conflict("the claim is still ours", f"{run.id}: it ran out before the launch")
         try:
             kfp_run = self.pipelines.create(order, run.pins[order.stage.value])
-        except Unreachable as trouble:
-            raise Unanswered(str(trouble)) from trouble
+        except Unreachable as error:
+            raise Unanswered(str(error)) from error
         return {**adopted(kfp_run, now), "create_uncertain_until": create_uncertain_until}
 
     # -- wait ---------------------------------------------------------------------------------------------------
 
     def _wait(self, run: Run, policy: Policy, wait: Wait, now: float, started_at: float) -> str:
         long = wait.until > now + policy.poll
-        said = wait.reason and wait.reason != run.reason
+        new_reason = wait.reason and wait.reason != run.reason
         found = {name: value for name, value in wait.found.items() if getattr(run, name) != value}
-        if long or said or run.unreachable_count or found or (started_at and not run.started_at):
+        if long or new_reason or run.unreachable_count or found or (started_at and not run.started_at):
             # Within the poll interval nothing is written: the next tick looks again anyway, and writes cost money.
             due_at = wait.until if long else now + policy.poll
             self.store.defer(run, due_at, clipped(wait.reason), started_at=started_at or run.started_at, **found)
         return f"waits: {wait.reason}" if wait.reason else "waits"
 
-    def _defer(self, run: Run, policy: Policy, now: float, trouble: Unreachable | Misconfigured) -> str:
+    def _defer(self, run: Run, policy: Policy, now: float, error: Unreachable | Misconfigured) -> str:
         pause = backoff(run.unreachable_count + 1, self.roll(), policy.backoff_base, policy.backoff_cap)
-        kept = kept_of(trouble, run, policy, now, now, pause)
-        if run.kfp_id and not isinstance(trouble, Denied):  # its launch may work on all the same, and report
+        kept = record_of(error, run, policy, now, now, pause)
+        if run.kfp_id and not isinstance(error, Denied):  # its launch may work on all the same, and report
             kept.pop("report_error", None)
         try:
             self.store.defer(run, kept.pop("due_at"), kept.pop("reason"), **kept)
         except (Conflict, Unreachable):
-            return f"unreachable, and so is the table: {trouble}"
-        return f"unreachable: {trouble}"
+            return f"unreachable, and so is the table: {error}"
+        return f"unreachable: {error}"
 
-    def _give_up(self, run: Run, policy: Policy, now: float, trouble: str) -> str:
+    def _give_up(self, run: Run, policy: Policy, now: float, why: str) -> str:
         """A move that can never be written: the next pass ends the attempt, and carries nothing of its report."""
         due_at = now if not run.report_error else now + policy.backoff_cap
         try:
-            self.store.defer(run, due_at, clipped(f"impossible: {trouble}"), report_error=clipped(trouble))
+            self.store.defer(run, due_at, clipped(f"impossible: {why}"), report_error=clipped(why))
         except (Conflict, Unreachable) as error:
             return f"impossible, and that cannot be written now: {error}"
-        return f"impossible: {trouble}"
+        return f"impossible: {why}"

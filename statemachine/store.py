@@ -208,11 +208,11 @@ class Store:
 
     def operator_request(self, run: Run, operator_request: OperatorRequest, now: float) -> Run:
         """Put a person's wish on record; the run is due at once."""
-        wished = replace(
+        updated = replace(
             run, version=run.version + 1, operator_request=operator_request, due_at=min(run.due_at or now, now)
         )
-        self.table.write(put_run(wished, self.new_id()))
-        return wished
+        self.table.write(put_run(updated, self.new_id()))
+        return updated
 
     def change_model(self, name: str, change: Callable[[Model], Model], told: AuditEntry | None = None) -> Model:
         """Change the model by a function of what it is now, and say who did. `change` may raise to refuse."""

@@ -104,9 +104,9 @@ def snapshot(
     found = Snapshot(run(state, **(of_run or {})), world, replace(POLICY, **(of_policy or {})), now)
     if play is not None:
         asked = replace(build_request(found), launch_id="L1")
-        said = play(asked)
-        assert isinstance(said, Report)
-        world = replace(world, report=said)
+        played = play(asked)
+        assert isinstance(played, Report)
+        world = replace(world, report=played)
     return replace(found, observed=replace(world, **observed))
 
 

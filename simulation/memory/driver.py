@@ -51,15 +51,15 @@ class CrashDriver:
 
     def land(self, *names: str) -> list[Object]:
         """Objects land, and their events come."""
-        things = [self.world.object(f"data/fraud/{name}") for name in names]
-        self.world.files.listed += things
-        self.deliver(lambda: self.world.intake.arrive(things))
-        return things
+        objects = [self.world.object(f"data/fraud/{name}") for name in names]
+        self.world.files.listed += objects
+        self.deliver(lambda: self.world.intake.arrive(objects))
+        return objects
 
-    def night(self, slot: str) -> None:
+    def nightly_schedule(self, slot: str) -> None:
         """What `handlers.nightly` does."""
 
-        self.deliver(lambda: self.world.night(slot))
+        self.deliver(lambda: self.world.nightly_schedule(slot))
 
     def minute(self) -> None:
         """A minute: pods work, the tick ticks, and due runs are looked at. What dies is not repeated."""

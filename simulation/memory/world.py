@@ -73,10 +73,10 @@ class World:
 
     def land(self, *names: str, model: str = "fraud", **more: Any) -> list[Object]:
         """Objects land in S3, and their events are taken in."""
-        things = [self.object(f"{self.policies[model].prefix}{name}", **more) for name in names]
-        self.files.listed += things
-        self.intake.arrive(things)
-        return things
+        objects = [self.object(f"{self.policies[model].prefix}{name}", **more) for name in names]
+        self.files.listed += objects
+        self.intake.arrive(objects)
+        return objects
 
     def object(self, key: str, **more: Any) -> Object:
         """One write of a key."""
@@ -84,7 +84,7 @@ class World:
         given = {"etag": f"etag-{key}", "size": 10, "sequencer": f"{self.ids:x}", "arrived_at": self.now}
         return Object(bucket=BUCKET, key=key, **{**given, **more})
 
-    def night(self, slot: str) -> None:
+    def nightly_schedule(self, slot: str) -> None:
         """What `handlers.nightly` does, in one invocation."""
         for model in self.policies:
             self.listing.go_on(model, slot)

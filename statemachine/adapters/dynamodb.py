@@ -157,10 +157,10 @@ def _failed(error: ClientError, puts: tuple[Put, ...]) -> list[tuple[Put, Mappin
         return []
     if code in ("TransactionConflictException", "TransactionInProgressException"):
         return []
-    said = f"DynamoDB write: {code}: {error.response['Error'].get('Message', '')}"
+    message = f"DynamoDB write: {code}: {error.response['Error'].get('Message', '')}"
     if code in NEVER or (code == "TransactionCanceledException" and NEVER.intersection(codes)):
-        raise Impossible(said) from error
-    raise Unreachable(said) from error
+        raise Impossible(message) from error
+    raise Unreachable(message) from error
 
 
 def _put(put: Put) -> dict[str, Any]:

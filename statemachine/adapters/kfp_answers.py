@@ -67,12 +67,12 @@ def _why(run: Any) -> str:
         return str(run.error.message)
     tasks = (run.run_details.task_details if run.run_details else None) or ()
     failed = [task for task in tasks if _state(task.state) is KfpRunState.FAILED and task.display_name]
-    said = [f"{task.display_name} failed{_last_error(task)}" for task in failed]
-    return "; ".join(said) or _last_error(run).removeprefix(": ")
+    text = [f"{task.display_name} failed{_last_error(task)}" for task in failed]
+    return "; ".join(text) or _last_error(run).removeprefix(": ")
 
 
-def _last_error(thing: Any) -> str:
-    errors = [status.error.message for status in thing.state_history or () if status.error and status.error.message]
+def _last_error(obj: Any) -> str:
+    errors = [status.error.message for status in obj.state_history or () if status.error and status.error.message]
     return f": {errors[-1]}" if errors else ""
 
 
@@ -101,7 +101,7 @@ def said_of(error: kfp.ApiException) -> tuple[int, str]:
 
 
 def refusal_of(operation: str, status: int, code: int, message: str) -> Unreachable | Misconfigured:
-    said = f"KFP {operation}: {status} {message}"
+    text = f"KFP {operation}: {status} {message}"
     if status == 403 or code == PERMISSION_DENIED:
-        return Misconfigured(f"{said}; our token's account needs the rights that docs/install.md names")
-    return Answered(said, status, code)
+        return Misconfigured(f"{text}; our token's account needs the rights that docs/install.md names")
+    return Answered(text, status, code)

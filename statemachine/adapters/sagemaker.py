@@ -82,8 +82,8 @@ class SageMakerTraining:
             code = error.response["Error"]["Code"]
             if code == "ResourceInUse" and (job := self._describe(name)):
                 return _kfp_run(job)
-            ours = REFUSALS.get(code, Unreachable)
-            raise ours(f"SageMaker CreateTrainingJob: {error}") from error
+            kind = REFUSALS.get(code, Unreachable)
+            raise kind(f"SageMaker CreateTrainingJob: {error}") from error
         except BotoCoreError as error:
             raise Unreachable(f"SageMaker CreateTrainingJob: {error}") from error
         return KfpRun(str(arn), order.name, order.launch_id, KfpRunState.PENDING)
@@ -191,11 +191,11 @@ def job_name(order: StageRequest) -> str:
 def hyperparameters(order: StageRequest) -> dict[str, str]:
     """The order as SageMaker's text values. Raises `Misconfigured` where one is longer than SageMaker takes."""
     values = {**order.arguments(), "stage": order.stage.value}
-    told = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
-    for name, value in told.items():
+    parameters = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
+    for name, value in parameters.items():
         if len(value) > LONGEST_VALUE:
             raise Misconfigured(f"{order.name}: {name} has {len(value)} characters, SageMaker takes {LONGEST_VALUE}")
-    return told
+    return parameters
 
 
 def _clean(name: str) -> str:
@@ -203,12 +203,12 @@ def _clean(name: str) -> str:
 
 
 def _kfp_run(job: Mapping[str, Any]) -> KfpRun:
-    told = job.get("HyperParameters", {})
-    name = ".".join(told.get(part, "") for part in ("run_id", "stage", "attempt"))
+    parameters = job.get("HyperParameters", {})
+    name = ".".join(parameters.get(part, "") for part in ("run_id", "stage", "attempt"))
     return KfpRun(
         kfp_id=str(job["TrainingJobArn"]),
         name=name,
-        launch_id=told.get("launch_id", ""),
+        launch_id=parameters.get("launch_id", ""),
         state=STATES.get(str(job["TrainingJobStatus"]), KfpRunState.UNKNOWN),
         created_at=job["CreationTime"].timestamp(),
         error=str(job.get("FailureReason", "")),

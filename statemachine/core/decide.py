@@ -175,12 +175,12 @@ def _move(snapshot: Snapshot, row: Row) -> Move:
         attempt=snapshot.run.attempt,
         who=operator_request.who if operator_request else "",
         kfp_id=snapshot.run.kfp_id,
-        details=_told(snapshot, stuck),
+        details=_details(snapshot, stuck),
     )
     return Move(run, model, entry)
 
 
-def _told(snapshot: Snapshot, stuck: list[str]) -> dict[str, Any]:
+def _details(snapshot: Snapshot, stuck: list[str]) -> dict[str, Any]:
     metrics = {"metrics": dict(snapshot.observed.report.metrics)} if snapshot.observed.report else {}
     return metrics | ({"stuck": stuck} if stuck else {})
 

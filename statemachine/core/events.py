@@ -27,17 +27,17 @@ def object_created(body: str) -> Object:
     if envelope.get("detail-type") != "Object Created":
         raise Malformed(f"an event of type {envelope.get('detail-type')!r}, not 'Object Created'")
     try:
-        bucket, thing = envelope["detail"]["bucket"]["name"], envelope["detail"]["object"]
-        _short("key", str(thing["key"]))  # also: a lone surrogate is no key
+        bucket, obj = envelope["detail"]["bucket"]["name"], envelope["detail"]["object"]
+        _short("key", str(obj["key"]))  # also: a lone surrogate is no key
         for name in ("etag", "version-id", "sequencer"):
-            _short(name, str(thing.get(name, "")))
+            _short(name, str(obj.get(name, "")))
         return Object(
             bucket=str(bucket),
-            key=str(thing["key"]),
-            etag=str(thing["etag"]).strip('"'),
-            version_id=str(thing.get("version-id", "")),
-            size=int(thing.get("size", 0)),
-            sequencer=str(thing.get("sequencer", "")),
+            key=str(obj["key"]),
+            etag=str(obj["etag"]).strip('"'),
+            version_id=str(obj.get("version-id", "")),
+            size=int(obj.get("size", 0)),
+            sequencer=str(obj.get("sequencer", "")),
             arrived_at=datetime.fromisoformat(envelope["time"]).timestamp(),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:

@@ -74,8 +74,8 @@ def refused_data(snapshot: Snapshot) -> bool:
 def verdict(snapshot: Snapshot) -> Verdict:
     """The gate's judgement of what `evaluate` measured, which must be against the versions that it was told."""
     evaluation = snapshot.observed.report.details.get("evaluation") if snapshot.observed.report else None
-    rivals = {"champion": snapshot.run.champion or None, "anchor": anchor(snapshot) or None}
-    return gate(evaluation if isinstance(evaluation, dict) else {}, snapshot.policy.gate, **rivals)
+    expected = {"champion": snapshot.run.champion or None, "anchor": anchor(snapshot) or None}
+    return gate(evaluation if isinstance(evaluation, dict) else {}, snapshot.policy.gate, **expected)
 
 
 def passed(snapshot: Snapshot) -> bool:
@@ -180,8 +180,8 @@ def restored_on_demand(snapshot: Snapshot) -> bool:
 
 def failed(snapshot: Snapshot) -> bool:
     """The attempt failed for good: permanently, or once too often."""
-    trouble = failure(snapshot)
-    return trouble is not None and (trouble.permanent or snapshot.run.failures + 1 >= snapshot.policy.max_attempts)
+    cause = failure(snapshot)
+    return cause is not None and (cause.permanent or snapshot.run.failures + 1 >= snapshot.policy.max_attempts)
 
 
 def retryable_failure(snapshot: Snapshot) -> bool:

@@ -38,7 +38,7 @@ def _version_uri(snapshot: Snapshot, version: str) -> str:
     return release.uri if release else paths.version_folder(snapshot.policy.root, snapshot.run.model, version)
 
 
-def _rival(snapshot: Snapshot, version: str) -> str:
+def _compared_version(snapshot: Snapshot, version: str) -> str:
     return _version_uri(snapshot, version) if version else ""
 
 
@@ -54,8 +54,8 @@ def _evaluate(snapshot: Snapshot) -> dict[str, str]:
     return {
         "dataset": snapshot.run.output(Stage.PREPROCESS, "dataset"),
         "model": snapshot.run.output(Stage.TRAIN, "model"),
-        "champion": _rival(snapshot, snapshot.run.champion),
-        "anchor": _rival(snapshot, anchor(snapshot)),
+        "champion": _compared_version(snapshot, snapshot.run.champion),
+        "anchor": _compared_version(snapshot, anchor(snapshot)),
     }
 
 

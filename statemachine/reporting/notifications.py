@@ -92,13 +92,13 @@ def _spent(run: Run, history: Iterable[Transition], prices: Prices) -> float:
 def message(entry: Transition, run: Run, model: Model, kfp_ui: str = "") -> str:
     """What people are told, in Slack's markup; "" for a step that is not worth a message."""
     source, dest = _state(entry.source), State(entry.dest)
-    said = _said(entry, run, model, source, dest)
-    if not said:
+    text = _text(entry, run, model, source, dest)
+    if not text:
         return ""
-    return said + (_link(entry, kfp_ui) if dest in (State.FAILED, State.ROLLED_BACK) else "")
+    return text + (_link(entry, kfp_ui) if dest in (State.FAILED, State.ROLLED_BACK) else "")
 
 
-def _said(entry: Transition, run: Run, model: Model, source: State | None, dest: State) -> str:
+def _text(entry: Transition, run: Run, model: Model, source: State | None, dest: State) -> str:
     reason = _data(entry.message) or "no reason is on record"
     serving = f"{_data(model.champion.version)} serves." if model.champion else "Nothing serves yet."
     run_id, name, candidate = _data(run.id), _data(run.model), _data(run.candidate)

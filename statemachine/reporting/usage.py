@@ -85,5 +85,5 @@ def _requests(entry: Transition, stage: Stage, known: Mapping[str, PodRequests])
 
 
 def _seconds(entry: Transition, stage: Stage, begun: float) -> float:
-    told = (entry.details.get("metrics") or {}).get(f"{SECONDS}.{stage.value}")
-    return float(told) if told is not None else max(entry.at - begun, 0.0)
+    reported = (entry.details.get("metrics") or {}).get(f"{SECONDS}.{stage.value}")
+    return float(reported) if reported is not None else max(entry.at - begun, 0.0)

@@ -88,16 +88,16 @@ def test_an_answer_is_told_by_what_it_says_about_trying_again(status, kind):
     with answering(APPLICATION, lambda: Response(body, status, mimetype="application/json")) as api:
         application = Applications(api, "argocd", "triton-fraud")
         for ask in (application.read, lambda: application.patch({"spec": {}})):
-            with pytest.raises(kind, match=str(status)) as told:
+            with pytest.raises(kind, match=str(status)) as raised:
                 ask()
-            assert type(told.value) is kind
+            assert type(raised.value) is kind
 
 
 def test_a_refused_connection_says_nothing_about_the_world():
     """Unreachable, and neither denied nor refused."""
-    with pytest.raises(Unreachable, match="unreachable") as told:
+    with pytest.raises(Unreachable, match="unreachable") as raised:
         Applications(connect("http://127.0.0.1:9"), "argocd", "triton-fraud").read()
-    assert type(told.value) is Unreachable
+    assert type(raised.value) is Unreachable
 
 
 def test_without_a_service_account_a_pod_says_what_is_missing():

@@ -39,8 +39,8 @@ class Fake:
         assert (Name, GroupName) == ("prod-night", "fraud")
         return self.schedule
 
-    def update_schedule(self, **told):
-        self.schedule = told
+    def update_schedule(self, **fields):
+        self.schedule = fields
 
 
 def test_every_field_of_a_schedule_survives_being_switched():

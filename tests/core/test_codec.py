@@ -75,7 +75,7 @@ def test_not_a_number_is_never_written() -> None:
 class Nested:
     """A record of records."""
 
-    things: tuple[Object, ...] = ()
+    objects: tuple[Object, ...] = ()
     perhaps: Window | None = None
 
 

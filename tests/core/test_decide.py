@@ -51,7 +51,7 @@ def test_what_any_move_holds_to(about: Snapshot) -> None:
     """Each rule below, for each move that any case at all leads to."""
     move = decided(about)
     if isinstance(move, Move):
-        for rule in (it_goes_by_the_table, it_ends_nothing_that_works, it_crowns_by_proof, it_keeps_slots):
+        for rule in (it_goes_by_the_table, it_ends_nothing_that_works, it_promotes_by_proof, it_keeps_slots):
             rule(about, move)
 
 
@@ -80,7 +80,7 @@ def it_ends_nothing_that_works(about: Snapshot, move: Move) -> None:
         assert all(s.state.over or s.launch_id == reporter or s.state in given_up for s in about.observed.duplicates)
 
 
-def it_crowns_by_proof(about: Snapshot, move: Move) -> None:
+def it_promotes_by_proof(about: Snapshot, move: Move) -> None:
     """A new champion means: every pod answered with that version, under our generation."""
     if move.model.champion != about.observed.model.champion:
         report = about.observed.report
@@ -203,8 +203,8 @@ def test_the_launch_that_reported_need_not_be_seen_to_end() -> None:
     """Its report was its last act; its twin must be stopped."""
     about = done(S.DEPLOYING, duplicates=(kfp_run(),))
     assert isinstance(decided(about), Move)
-    twin = done(S.DEPLOYING, duplicates=(kfp_run(), kfp_run(KfpRunState.RUNNING, "kfp-2", "L2")))
-    assert decided(twin) == Act(StopRuns(("kfp-2",)))
+    duplicated = done(S.DEPLOYING, duplicates=(kfp_run(), kfp_run(KfpRunState.RUNNING, "kfp-2", "L2")))
+    assert decided(duplicated) == Act(StopRuns(("kfp-2",)))
 
 
 def test_waiting_wakes_at_the_next_thing_that_time_alone_brings() -> None:

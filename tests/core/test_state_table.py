@@ -32,7 +32,7 @@ def evicted(order: StageRequest) -> Report:
     return failed(order, "evicted")
 
 
-def said_no(order: StageRequest) -> Report:
+def refusal(order: StageRequest) -> Report:
     return refused(order, "nothing new was accepted")
 
 
@@ -60,14 +60,14 @@ CASES: dict[tuple[State, State, str], Snapshot] = {
     (S.QUEUED, S.EXPORTING, "from_export"): begun(at=Stage.EXPORT),
     (S.PREPROCESSING, S.CANCELLED, "cancelled"): snapshot(S.PREPROCESSING, of_run=CANCEL),
     (S.PREPROCESSING, S.TRAINING, "preprocessed"): done(S.PREPROCESSING),
-    (S.PREPROCESSING, S.REJECTED, "refused_data"): snapshot(S.PREPROCESSING, said_no),
+    (S.PREPROCESSING, S.REJECTED, "refused_data"): snapshot(S.PREPROCESSING, refusal),
     (S.TRAINING, S.CANCELLED, "cancelled"): snapshot(S.TRAINING, of_run=CANCEL),
     (S.TRAINING, S.EVALUATING, "reported"): done(S.TRAINING),
-    (S.TRAINING, S.REJECTED, "refused"): snapshot(S.TRAINING, said_no),
+    (S.TRAINING, S.REJECTED, "refused"): snapshot(S.TRAINING, refusal),
     (S.EVALUATING, S.CANCELLED, "cancelled"): snapshot(S.EVALUATING, of_run=CANCEL),
     (S.EVALUATING, S.EVALUATING, "outdated"): elsewhere(S.EVALUATING, too_weak),
     (S.EVALUATING, S.REJECTED, "failed_gate"): snapshot(S.EVALUATING, too_weak),
-    (S.EVALUATING, S.REJECTED, "refused"): snapshot(S.EVALUATING, said_no),
+    (S.EVALUATING, S.REJECTED, "refused"): snapshot(S.EVALUATING, refusal),
     (S.EVALUATING, S.AWAITING_APPROVAL, "passed_for_approval"): done(
         S.EVALUATING, of_policy={"require_approval": True}
     ),
@@ -163,8 +163,8 @@ def test_a_fired_row_becomes_one_move(wanted: tuple[State, State, str]) -> None:
 def test_a_row_that_settles_waits_for_every_launch(wanted: tuple[State, State, str]) -> None:
     """Nothing ends or is tried again while an earlier attempt may still be working."""
     given = CASES[wanted]
-    twin = kfp_run(KfpRunState.CANCELING, "kfp-9", "L9")
-    for observed in (replace(given.observed, duplicates=None), replace(given.observed, duplicates=(twin,))):
+    duplicate = kfp_run(KfpRunState.CANCELING, "kfp-9", "L9")
+    for observed in (replace(given.observed, duplicates=None), replace(given.observed, duplicates=(duplicate,))):
         assert not isinstance(decide(given.run, observed, given.policy, given.now), Move)
     create_uncertain = replace(given.run, create_uncertain_until=given.now + 1)
     assert not isinstance(decide(create_uncertain, given.observed, given.policy, given.now), Move)

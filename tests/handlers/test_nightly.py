@@ -27,8 +27,8 @@ def test_the_night_takes_in_what_was_never_announced(invoke, landed, event):
     """The listing finds it, and the run begins."""
     came = {"slot": "2026-11-24T02:00:00Z", "began": {"fraud": "fraud-1"}, "unfinished": []}
     assert invoke("nightly", event) == came
-    (thing,) = invoke.app().intake.objects("fraud")
-    assert (thing.key, thing.epoch) == ("data/fraud/silent.csv", 1)
+    (obj,) = invoke.app().intake.objects("fraud")
+    assert (obj.key, obj.epoch) == ("data/fraud/silent.csv", 1)
 
 
 def test_the_same_night_twice_is_one_run(invoke, landed):

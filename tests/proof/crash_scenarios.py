@@ -103,8 +103,8 @@ def always_fails(drive: CrashDriver) -> None:
 
 def gate_says_no(drive: CrashDriver) -> None:
     def weak(order: StageRequest) -> Report:
-        figures = {"auc": 0.6} if order.run_id == "fraud-2" else {}
-        return ok(order, {"evaluation": measured(order, **figures)}, {"evaluation": f"{order.output_uri}/e.json"})
+        changes = {"auc": 0.6} if order.run_id == "fraud-2" else {}
+        return ok(order, {"evaluation": measured(order, **changes)}, {"evaluation": f"{order.output_uri}/e.json"})
 
     drive.world.stages.every(Stage.EVALUATE, weak)
     second_run(drive)
@@ -192,10 +192,10 @@ def nightly_twice(drive: CrashDriver) -> None:
     drive.land("a.csv")
     drive.world.files.listed.append(drive.world.object("data/fraud/b.csv"))
     for _ in range(2):
-        drive.night("2026-11-24T02:00:00Z")
+        drive.nightly_schedule("2026-11-24T02:00:00Z")
     drive.until_rest("fraud-1")
-    drive.night("2026-11-24T02:00:00Z")
-    drive.night("2026-11-25T02:00:00Z")
+    drive.nightly_schedule("2026-11-24T02:00:00Z")
+    drive.nightly_schedule("2026-11-25T02:00:00Z")
     for _ in range(10):
         drive.minute()
 

@@ -56,15 +56,15 @@ def test_two_stacks_that_share_kfp_and_bucket_train_each_its_own() -> None:
     one.land("a.csv")
     two.land("b.csv")
     pass_together((one, two))
-    mine, theirs = one.store.run("fraud-1"), two.store.run("fraud-1")
-    assert (mine.state, theirs.state) == (State.SUCCEEDED, State.SUCCEEDED)
-    assert not {*mine.launch_ids} & {*theirs.launch_ids}
-    assert mine.deployment != theirs.deployment
+    first, second = one.store.run("fraud-1"), two.store.run("fraud-1")
+    assert (first.state, second.state) == (State.SUCCEEDED, State.SUCCEEDED)
+    assert not {*first.launch_ids} & {*second.launch_ids}
+    assert first.deployment != second.deployment
     for stage in (Stage.PREPROCESS, Stage.TRAIN, Stage.EVALUATE, Stage.EXPORT, Stage.DEPLOY):
         assert len(kfp_runs(one.pipelines, f"fraud-1.{stage.value}.1")) == 2
-    assert mine.output(Stage.TRAIN, "model") != theirs.output(Stage.TRAIN, "model")
-    assert (mine.manifest, b"a.csv" in one.files.bodies[mine.manifest]) == (mine.manifest, True)
-    assert (mine.manifest == theirs.manifest, b"b.csv" in two.files.bodies[theirs.manifest]) == (False, True)
+    assert first.output(Stage.TRAIN, "model") != second.output(Stage.TRAIN, "model")
+    assert (first.manifest, b"a.csv" in one.files.bodies[first.manifest]) == (first.manifest, True)
+    assert (first.manifest == second.manifest, b"b.csv" in two.files.bodies[second.manifest]) == (False, True)
 
 
 def test_cancelling_a_run_stops_no_other_stacks() -> None:

@@ -56,7 +56,7 @@ def test_it_is_said_in_the_history_and_counted() -> None:
     last = list(world.store.history("fraud-1"))[-1]
     assert f"KFP never ended {run.kfp_id}, which counts as over" in last.message
     assert last.message.startswith("cancelled by ann: wrong data")
-    (stuck,) = [figure for figure in metric_samples(last, ended) if figure.name == "LaunchesStuck"]
+    (stuck,) = [sample for sample in metric_samples(last, ended) if sample.name == "LaunchesStuck"]
     assert (stuck.value, stuck.dimensions) == (1, {"model": "fraud", "stage": "train"})
 
 
@@ -118,8 +118,8 @@ def test_one_launch_that_cannot_be_stopped_holds_up_no_other() -> None:
     world, run = training()
     order = world.pipelines.jobs[run.kfp_id].order
     world.table.items[run_key("fraud-1")] = put_run(replace(run, launch_ids=(*run.launch_ids, "twin")), "test").item
-    twin = world.pipelines.create(replace(order, launch_id="twin"), run.pins["train"])
-    world.stages.hanging.add(twin.kfp_id)
+    duplicate = world.pipelines.create(replace(order, launch_id="twin"), run.pins["train"])
+    world.stages.hanging.add(duplicate.kfp_id)
     asked = []
 
     class Faltering:
@@ -135,5 +135,5 @@ def test_one_launch_that_cannot_be_stopped_holds_up_no_other() -> None:
     world.wire(world.table, Faltering(), world.files, world.hints)
     world.operations.operator_request("fraud-1", RequestKind.CANCEL, "ann", "why")
     world.minute()
-    assert {run.kfp_id, twin.kfp_id} <= set(asked)
-    assert world.pipelines.jobs[twin.kfp_id].kfp_run.state is KfpRunState.CANCELING
+    assert {run.kfp_id, duplicate.kfp_id} <= set(asked)
+    assert world.pipelines.jobs[duplicate.kfp_id].kfp_run.state is KfpRunState.CANCELING

@@ -151,13 +151,13 @@ def test_a_uri_outside_of_the_launchs_own_folder_is_refused(uri: str) -> None:
     assert [order.stage for order in world.pipelines.created].count(Stage.EVALUATE) == 0
 
 
-@pytest.mark.parametrize("trouble", ["denied", "too large to mark"])
-def test_verdicts_that_may_not_be_read_or_written_end_the_run(trouble: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("cause", ["denied", "too large to mark"])
+def test_verdicts_that_may_not_be_read_or_written_end_the_run(cause: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """AccessDenied on what the report named, a limit of the table: permanent, with the reason."""
     world = begun()
     run = until(world, State.PREPROCESSING)
     world.stages.run()
-    if trouble == "denied":
+    if cause == "denied":
         world.files.denied.add(f"{world.pipelines.jobs[run.kfp_id].order.output_uri}/objects")
     else:
 
@@ -167,7 +167,7 @@ def test_verdicts_that_may_not_be_read_or_written_end_the_run(trouble: str, monk
         monkeypatch.setattr(type(world.intake), "mark", refuse)
     ended = world.until_rest("fraud-1", minutes=10)
     assert ended.state is State.FAILED
-    assert ("AccessDenied" if trouble == "denied" else "500000 bytes") in ended.reason
+    assert ("AccessDenied" if cause == "denied" else "500000 bytes") in ended.reason
 
 
 def test_our_own_file_that_may_not_be_read_is_waited_for() -> None:

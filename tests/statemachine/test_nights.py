@@ -29,7 +29,7 @@ def test_a_poisoned_marker_heals_with_the_next_night(marker: str) -> None:
     world = World()
     marked(world, marker)
     world.files.listed.append(world.object("data/fraud/a.csv"))
-    CrashDriver(world).night(NIGHT)
+    CrashDriver(world).nightly_schedule(NIGHT)
     assert world.intake.window("fraud").last_slot == NIGHT
     assert world.store.load("fraud-1") is not None
 
@@ -61,7 +61,7 @@ def test_a_start_by_a_person_is_not_overwritten_by_the_night() -> None:
         world.minute()
     assert world.store.run("fraud-1").state is State.TRAINING
     world.operations.start("fraud", "ann", "with the new labels")
-    CrashDriver(world).night(NIGHT)
+    CrashDriver(world).nightly_schedule(NIGHT)
     asked = world.intake.window("fraud").asked
     assert asked == Trigger("person", "ann", "with the new labels")
     assert world.intake.window("fraud").last_slot == NIGHT

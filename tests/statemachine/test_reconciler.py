@@ -341,8 +341,8 @@ def test_only_the_adopted_launch_is_read() -> None:
     """A twin's report, however good, changes nothing."""
     world = begun()
     run = until(world, State.TRAINING)
-    twin = StageRequest("fraud-1", "fraud", Stage.TRAIN, 1, "twin", "s3://artifacts/runs/fraud-1/train/1/twin")
-    world.files.bodies[f"{twin.output_uri}/report.json"] = honest(twin).dumps()
+    duplicate = StageRequest("fraud-1", "fraud", Stage.TRAIN, 1, "twin", "s3://artifacts/runs/fraud-1/train/1/twin")
+    world.files.bodies[f"{duplicate.output_uri}/report.json"] = honest(duplicate).dumps()
     world.reconciler.look_at("fraud-1")
     assert world.store.run("fraud-1").state is State.TRAINING
     assert (
@@ -537,7 +537,7 @@ def test_a_rolled_back_version_is_not_promoted_again_by_the_next_night() -> None
     world.land("b.csv")
     assert world.until_rest("fraud-2").state is State.ROLLED_BACK
     world.policies["fraud"] = replace(world.policies["fraud"], skip_unchanged_night=False)
-    CrashDriver(world).night("2026-11-25T02:00:00Z")
+    CrashDriver(world).nightly_schedule("2026-11-25T02:00:00Z")
     again = world.until_rest("fraud-3")
     assert (again.state, "rolled back" in again.reason) == (State.REJECTED, True)
 
