@@ -93,7 +93,7 @@ class Applications:
         return found
 
     def patch(self, patch: Json) -> None:
-        """A merge patch under our field manager; a field that the server does not know is an error, not a shrug."""
+        """A merge patch under our field manager; a field that the server does not know is an error."""
         with translated(f"changing {self._what}"):
             self._objects.patch_namespaced_custom_object(
                 *self._path,

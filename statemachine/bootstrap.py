@@ -88,7 +88,7 @@ class App:
 
     @property
     def listing(self) -> Listing:
-        """The night's listing."""
+        """The nightly listing."""
         return Listing(self.intake, self.files, time.time)
 
     def again(self, function: str, event: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""A model's data set: the index of all that was learned, which preprocess keeps in S3, and the epochs since.
+"""A model's data set: the index of trained objects, which preprocess writes to S3, and the epochs since.
 
 A run's manifest names the index, what joined since, and what was set aside since. Once the stage has judged them and
 left its own index, both go on record. So a run reads and writes what is new, however much there is.
@@ -26,7 +26,7 @@ REASON = 1000  # characters
 
 @dataclass(frozen=True)
 class DataSet:
-    """What the runs of every model learn from."""
+    """What the runs of every model train on."""
 
     store: Store
     kept: Objects
@@ -40,7 +40,7 @@ class DataSet:
             yield from self.kept.of_epoch(model, epoch)
 
     def manifest(self, run: Run) -> bytes:
-        """What `run` learns from: the model's index, what joined since, what was set aside since."""
+        """What `run` trains on: the model's index, plus what joined since, minus what was quarantined since."""
         item = self.store.model(run.model)
         epochs = range(item.indexed + 1, run.epoch + 1)
         objects = list(self.unindexed(run.model, item, epochs))
@@ -58,9 +58,9 @@ class DataSet:
         return found is not None and found.status.usable
 
     def mark(self, run: Run, verdicts: bytes | None, index: Artifact | None = None) -> None:
-        """Put the stage's verdicts on record: ACCEPTED, or QUARANTINED with the first problems; then its index.
+        """Record the stage's verdicts (ACCEPTED, or QUARANTINED with the first problems), then its index.
 
-        Safe to repeat: what was written before a death is found done.
+        Safe to repeat after a crash.
         """
         reported = {verdict.content: verdict for verdict in _verdicts(verdicts)}
         item = self.store.model(run.model)
@@ -92,7 +92,7 @@ class DataSet:
         return found
 
     def _lost(self, model: str, verdict: Object) -> Iterator[Object]:
-        """What an earlier run accepted and this one could not read again: gone from the bucket and the cache, say."""
+        """An object that an earlier run accepted and this one could not read: gone from bucket and cache, say."""
         if verdict.status is not Status.QUARANTINED:
             return
         writes = self.kept.head(model, verdict.key).writes
@@ -102,7 +102,7 @@ class DataSet:
             yield replace(found, status=verdict.status, reason=verdict.reason)
 
     def _write(self, model: str, objects: Sequence[Object]) -> None:
-        """In transactions that DynamoDB takes. What a death leaves unwritten, the next pass writes."""
+        """Writes in transactions of at most 100 items. The next pass completes a write that a crash cut off."""
         puts: list[Put] = []
         for obj in objects:
             more = self.kept.changed(model, obj, self.new_id())

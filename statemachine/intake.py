@@ -29,7 +29,7 @@ NOWHERE = "-"  # the "model" of objects that belong to none
 
 @dataclass(frozen=True)
 class IngestResult:
-    """What became of a batch: joined, already known, set aside, ignored as side files of other programs."""
+    """Counts of a batch: joined, already known, quarantined, ignored as side files of other programs."""
 
     joined: int = 0
     known: int = 0
@@ -59,7 +59,7 @@ class Intake:
 
     @property
     def data_set(self) -> DataSet:
-        """What runs learn from."""
+        """What runs train on."""
         return DataSet(self.store, self.kept, self.new_id)
 
     # -- arrivals -----------------------------------------------------------------------------------------------
@@ -130,7 +130,7 @@ class Intake:
         return window.old_layout and not obj.over and self.kept.at(window.model, obj.content) is not None
 
     def _close_by(self, model: str, marker: Object) -> None:
-        """A success marker asks once a write of it, so by its sequencer; one that a night lists asks nothing."""
+        """A success marker requests a close once per write. A listed marker has no sequencer and is ignored."""
         if not marker.sequencer:
             return
         once = replace(marker, etag=f"{marker.etag}@{marker.sequencer}", status=Status.MARKER, version=1)
@@ -194,7 +194,7 @@ class Intake:
             return None
         before = self.store.model(model)
         if before.training or before.hold is not None:
-            return None  # the window simply stays open: that is the queue
+            return None  # the window stays open and acts as the queue
         if not window.count and self._nothing_new(window, before, trigger):
             self._skip(window, trigger, now)
             return None
@@ -214,11 +214,11 @@ class Intake:
         try:
             self.store.begin(run, after, entry, _put_window(following, writer))
         except Conflict:
-            return None  # an arrival or another closer came first; the next tick looks again
+            return None  # an arrival or another closer was faster; the next tick tries again
         return run
 
     def _nothing_new(self, window: Window, before: Model, trigger: Trigger) -> bool:
-        """Nobody joined the window: is there a reason to train all the same? Reads what no index covers yet."""
+        """Whether an empty window gives no reason to train. Reads the epochs that no index covers yet."""
         model, epochs = window.model, range(before.indexed + 1, window.epoch + 1)
         found = {obj.status for obj in self.data_set.unindexed(model, before, epochs)}
         if Status.PENDING in found:  # a run failed or was cancelled before it had checked them
@@ -232,7 +232,7 @@ class Intake:
         return trigger.kind != "person"
 
     def _skip(self, window: Window, trigger: Trigger, now: float) -> None:
-        """Nothing new in data, code and parameters: the wish is done, and it is said."""
+        """Record that nothing changed in data, code and parameters, and drop the request to close."""
         writer = self.new_id()
         key = Key(f"MODEL#{window.model}", f"SKIPPED#{now:014.3f}")
         skip = {
@@ -246,16 +246,16 @@ class Intake:
         }
         quiet = replace(window, version=window.version + 1, asked=None)
         try:
-            self.store.table.write(_put_window(quiet, writer), Put(key, skip, Clause("the skip is told once")))
+            self.store.table.write(_put_window(quiet, writer), Put(key, skip, Clause("the skip is recorded once")))
         except Conflict:
             return
 
     def skipped(self, model: str) -> Iterator[Mapping[str, Any]]:
-        """The nights that began no run, newest first."""
+        """The nightly slots that started no run, newest first."""
         return self.store.table.query(f"MODEL#{model}", "SKIPPED#", newest_first=True)
 
     def free_slots(self, model: str) -> str:
-        """Release slots whose holder is at rest or gone; the ids of such holders."""
+        """Free slots whose holder is terminal or missing; returns the ids of those holders."""
         return self.tend_slots(model)[0]
 
     def tend_slots(self, model: str) -> tuple[str, list[Run]]:
@@ -269,7 +269,7 @@ class Intake:
         return ", ".join(sorted(gone)), [run for run in runs.values() if run is not None and not run.state.terminal]
 
     def parameters(self, model: str, item: Model) -> dict[str, dict[str, Any]]:
-        """What the next run's stages are told: the configuration, then what was adopted from tuning."""
+        """The parameters of the next run's stages: the configuration, overridden by what was adopted from tuning."""
         configured = self.policies[model].parameters
         names = sorted({*configured, *item.parameters})
         return {name: {**configured.get(name, {}), **item.parameters.get(name, {})} for name in names}
@@ -289,7 +289,7 @@ class Intake:
         return codec.loads(Window, str(item["body"]), int(item.get("format", 0)))
 
     def objects(self, model: str) -> Iterator[Object]:
-        """All objects of a model (or of `-`, those that belong to none): for people, never for a pass."""
+        """All objects of a model (or of `-`, those that belong to none). For people; a pass never calls this."""
         window = self.window(model)
         if window.old_layout:
             yield from self.kept.of_old_layout(model)

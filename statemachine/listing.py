@@ -1,4 +1,4 @@
-"""The listing of a model's prefix by the night: page by page, each on record before the place to go on from moves."""
+"""The nightly listing of a model's prefix, page by page. Each page is on record before the position moves."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,17 +24,17 @@ class Place:
 
 @dataclass(frozen=True)
 class Listing:
-    """Takes in what lies in the bucket, whether its event came or not. A death costs the page it happened in."""
+    """Ingests all objects in the bucket, whether their events arrived or not. A crash repeats one page."""
 
     intake: Intake
     files: Files
     clock: Callable[[], float]
 
     def go_on(self, model: str, slot: str, enough: Callable[[], bool] = lambda: False) -> tuple[Place, IngestResult]:
-        """List from where it stopped until the end, or until it is `enough`; what was taken in meanwhile.
+        """Continue the listing to its end, or until `enough()`; returns the position and what was ingested.
 
         Raises:
-            Conflict: another night's listing began.
+            Conflict: the listing of another slot began.
         """
         place, taken = self._place(model), IngestResult()
         if place.slot != slot:
@@ -45,7 +45,7 @@ class Listing:
         return place, taken
 
     def whole(self, model: str) -> IngestResult:
-        """List all of it now, for a person who asks: no night's place is touched."""
+        """List the whole prefix now, for an operator; no stored position changes."""
         place, taken = Place(), IngestResult()
         while not place.done:
             place, more = self._page(model, place)
@@ -64,7 +64,7 @@ class Listing:
         return codec.loads(Place, str(item["body"]), int(item.get("format", 0))) if item else Place()
 
     def _moved(self, model: str, place: Place) -> Place:
-        """The place as it is on record now; where two list for the same slot, the later place."""
+        """The stored position; if two workers list the same slot, the later one."""
         place = replace(place, version=place.version + 1)
         item = {"type": "listing", "format": codec.FORMAT, "version": place.version, "model": model}
         body = {"writer": self.intake.new_id(), "body": codec.dumps(place)}

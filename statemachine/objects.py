@@ -112,7 +112,7 @@ def put_removed(model: str, obj: Object, epoch: int, once: int, writer: str) -> 
     """A removal that the manifest of `epoch` carries; `once` is a number that no other removal of it has."""
     key = Key(_pk(model, epoch), f"{REMOVED}{once:012d}#{obj.identity}")
     item = {"type": "removed", "writer": writer, "model": model, "place": obj.place, "object_key": obj.key}
-    return Put(key, item, Clause("the removal is told once"))
+    return Put(key, item, Clause("the removal is recorded once"))
 
 
 def _pk(model: str, epoch: int) -> str:

@@ -38,7 +38,7 @@ SKEW = 900.0  # seconds that KFP's clock may be behind ours: no launch of a run 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds. A claim outlives the Lambda that made it, so a killed holder is dead before its claim runs out."""
+    """Seconds. A claim outlives the Lambda that made it, so its holder has ended before the claim expires."""
 
     claim: float = 150
     least: float = 25
@@ -60,11 +60,11 @@ class Reconciler:
     timing: Timing = Timing()
 
     def look_at(self, run_id: str, seconds_left: float = float("inf")) -> str:
-        """One pass over the run; returns in a word what came of it.
+        """One pass over the run; returns the result in a few words for the log.
 
         Raises:
             Unknown: there is no such run.
-            Malformed: its record cannot be understood, or its model is not configured.
+            Malformed: its record cannot be read, or its model is not configured.
         """
         run, now = self.store.run(run_id), self.clock()
         if run.state.terminal:
@@ -110,7 +110,7 @@ class Reconciler:
         return found if adopted is None else (*found, adopted)
 
     def _own(self, run: Run, prefix: str) -> tuple[KfpRun, ...]:
-        """The launches of that name which this run asked for; whoever else uses the name is left alone."""
+        """The launches of that name that this run created; those of others are left alone."""
         return tuple(found for found in self.pipelines.list(prefix, run.created_at - SKEW) if run.owns(found.launch_id))
 
     # -- observe ------------------------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ class Reconciler:
     def _observe(self, run: Run, policy: Policy, now: float) -> Observation:
         observed = Observation(model=self.store.model(run.model), report_error=run.report_error)
         if run.report_error:
-            return observed  # whatever is reported now, it is not believed
+            return observed  # a later report does not change that
         if run.state is State.QUEUED and not run.pins and not run.asks(RequestKind.CANCEL):
             pins = self.pipelines.pins(list(Stage))
             return replace(observed, pins=pins.found if not pins.missing else {}, missing=pins.missing)
@@ -130,7 +130,7 @@ class Reconciler:
         kfp_run = self.pipelines.get(run.kfp_id)
         observed = replace(observed, kfp_run=kfp_run)
         if kfp_run is None or kfp_run.state.over:
-            # It may have reported between our two looks: only a report that is missing *after* the end is missing.
+            # It may have reported between the two reads: only a report that is missing after the end is missing.
             return self._read_report(run, observed)
         return replace(observed, started=self._started(run, policy, now))
 
@@ -215,7 +215,7 @@ class Reconciler:
         return {"marked": True}
 
     def _stop(self, kfp_ids: tuple[str, ...]) -> None:
-        """Ask each to end; one that cannot be asked holds up none of the others."""
+        """Stop each of them; one that cannot be stopped does not prevent the others."""
         errors = []
         for kfp_id in kfp_ids:
             try:
@@ -238,7 +238,7 @@ class Reconciler:
                 "create_uncertain_until": create_uncertain_until,
                 "launch_ids": before,
             }
-        if now < create_uncertain_until:  # an earlier create may yet show itself: a GPU twin costs more than the wait
+        if now < create_uncertain_until:  # an earlier CreateRun may still appear; a duplicate costs more than the wait
             return {
                 "create_uncertain_until": create_uncertain_until,
                 "due_at": create_uncertain_until,
@@ -278,7 +278,7 @@ class Reconciler:
         return f"unreachable: {error}"
 
     def _give_up(self, run: Run, policy: Policy, now: float, why: str) -> str:
-        """A move that can never be written: the next pass ends the attempt, and carries nothing of its report."""
+        """Handles a move that can never be written: the next pass fails the attempt and drops its report."""
         due_at = now if not run.report_error else now + policy.backoff_cap
         try:
             self.store.defer(run, due_at, clipped(f"impossible: {why}"), report_error=clipped(why))

@@ -1,4 +1,4 @@
-"""Cases for `decide`: the ordinary one of each state, and what differs from it.
+"""Snapshots for `decide`: the ordinary one of each state, and variations of it.
 
 Run `fraud-7` wants to replace the champion OLD by NEW; it holds the training slot and, while it deploys, the other one.
 """

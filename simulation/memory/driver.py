@@ -1,4 +1,4 @@
-"""Drives a world whose process may die once: what was delivered comes again, a tick is just lost."""
+"""Drives a world whose process may crash once. Messages are delivered again; a lost tick is not repeated."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Silence:
-    """`Hints` after a death: none is ever delivered again, so progress is by ticks alone."""
+    """`Hints` after a crash: none is delivered again, so only ticks make progress."""
 
     def look_at(self, run_ids: Iterable[str]) -> None:
         """Lost."""
@@ -24,7 +24,7 @@ class Silence:
 
 @dataclass
 class CrashDriver:
-    """One world, one process at a time, and the death that is its fate."""
+    """One world, one process at a time, and the crash point of that process."""
 
     world: World
     fate: CrashPoint = field(default_factory=CrashPoint)
@@ -88,7 +88,7 @@ class CrashDriver:
         self.until(lambda: (run := self.load(run_id)) is not None and (run.state is state or run.state.terminal))
 
     def until_rest(self, run_id: str) -> None:
-        """Until the run rests."""
+        """Until the run is terminal."""
         self.until(lambda: (run := self.load(run_id)) is not None and run.state.terminal)
 
     def load(self, run_id: str) -> Run | None:

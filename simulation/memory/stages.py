@@ -1,4 +1,4 @@
-"""What simulated stages write: honest reports by default, or whatever a test scripts."""
+"""What simulated stages write: correct reports by default, or whatever a test scripts."""
 
 import json
 import zlib
@@ -30,7 +30,7 @@ def ok(
 
 
 def refused(order: StageRequest, reason: str, outputs: Mapping[str, str] | None = None) -> Report:
-    """A report whose judgement is no."""
+    """A report with outcome `refused`."""
     artifacts = {name: Artifact(uri) for name, uri in (outputs or {}).items()}
     return _report(order, Outcome.REFUSED, reason=reason, outputs=artifacts)
 
@@ -47,7 +47,7 @@ def _report(order: StageRequest, outcome: Outcome, **more: Any) -> Report:
 
 
 def evaluation(auc: float = 0.97, champion: str = "", anchor: str = "", difference: float = 0.0) -> dict[str, Any]:
-    """What evaluate measures, good enough for the default gate unless told otherwise."""
+    """What evaluate measures; by default it passes the default gate."""
     spread = {"mean": difference, "low": difference - 0.001, "high": difference + 0.001}
     beside = {"metrics": GOOD, "difference": {"auc_roc": spread, "average_precision": spread}}
     return {

@@ -88,7 +88,7 @@ class World:
         """What `handlers.nightly` does, in one invocation."""
         for model in self.policies:
             self.listing.go_on(model, slot)
-            if self.intake.ask(model, Trigger("nightly", slot, f"the night of {slot}"), slot=slot):
+            if self.intake.ask(model, Trigger("nightly", slot, f"the nightly run of {slot}"), slot=slot):
                 self.intake.close_due(model)
 
     def tick(self) -> int:

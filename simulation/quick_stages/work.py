@@ -1,4 +1,4 @@
-"""The quick work of each stage: files of the right kinds in the right places, good figures, and a model for Triton.
+"""The quick work of each stage: files of the right kinds in the right places, good metrics, and a model for Triton.
 
 A stage's parameters `least_seconds` and `longest_seconds` make it wait: the one, and a share of the other that its
 launch's name draws, so that launches end at times that have nothing to do with each other.

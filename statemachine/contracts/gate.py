@@ -1,7 +1,7 @@
-"""The gate: may this candidate be released? One pure function over evaluate's figures, with the policy as argument.
+"""The gate: may this candidate be released? One pure function of the evaluation and the policy.
 
-The controller asks it, the end-to-end pipeline asks it, and the evaluate stage asks it once more for the page
-that people read. It fails closed: whatever is missing, malformed or could not be scored is a no with a reason.
+The controller, the end-to-end pipeline and the evaluate stage (for its report page) call it. It fails closed: a
+missing, malformed or unscored value fails a check with a reason.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ class GatePolicy:
     """What a candidate must hold; AUC is ROC AUC at natural prevalence, margins are in points of the same metric.
 
     `margin`: the one-sided 95 % lower bound of (candidate − champion) may lie this much below zero; `anchor_margin` is
-    the same against the fixed anchor version, so that quality cannot ratchet down night by night.
+    the same against the fixed anchor version, so that quality cannot fall a little with every run.
     `margin_average_precision` is off when None: with few frauds average precision swings too much to gate on. A slice
     counts from `min_slice_frauds` on; `slice_floors` replaces `min_slice_auc_roc` by name. `max_drift` is the PSI of
     any feature that is not in `drift_exempt`.
@@ -51,7 +51,7 @@ class GatePolicy:
 
 @dataclass(frozen=True)
 class GateCheck:
-    """One comparison: `value` against `limit` (None where there is no figure), and what it says in words."""
+    """One comparison: `value` against `limit` (None if there is no value), and a sentence about it."""
 
     name: str
     value: float | None

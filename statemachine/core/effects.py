@@ -1,4 +1,4 @@
-"""What a move changes beside the state: pure functions from a case to the new run and model."""
+"""What a move changes besides the state: pure functions from a snapshot to the new run and model."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ Effect = Callable[[Snapshot, State], tuple[Run, Model]]
 
 
 def enter(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
-    """Begin the next state with a clean attempt, whose number was never used before."""
+    """Enter the next state with a new attempt, whose number was never used before."""
     stage, run = dest.stage, snapshot.run
     fresh = replace(
         run,
@@ -43,7 +43,7 @@ def enter(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
 
 
 def _attempt(snapshot: Snapshot, run: Run, stage: Stage) -> Run:
-    """A name never used before; an evaluation notes which champion it will be measured against."""
+    """A new attempt number. An evaluation records which champion it compares with."""
     number = run.attempts.get(stage.value, 0) + 1
     compared = champion(snapshot) if stage is Stage.EVALUATE else run.champion
     return replace(_no_launch(run), attempt=number, attempts={**run.attempts, stage.value: number}, champion=compared)
@@ -68,7 +68,7 @@ def _no_launch(run: Run) -> Run:
 
 
 def carry(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
-    """Keep what the stage reported, and begin the next one."""
+    """Store what the stage reported, and enter the next state."""
     run, model = enter(snapshot, dest)
     return _with_report(snapshot, run), model
 
@@ -85,13 +85,13 @@ def _with_report(snapshot: Snapshot, run: Run) -> Run:
 
 
 def judge(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
-    """Keep the verdict."""
+    """Store the verdict, and enter the next state."""
     run, model = carry(snapshot, dest)
     return replace(run, verdict=_on_record(verdict(snapshot))), model
 
 
 def _on_record(judged: Verdict) -> Mapping[str, Any]:
-    """The verdict as the record can hold it: texts are cut, and what failed comes first if there is too much."""
+    """The verdict cut to the size of a record: texts are clipped, and failed checks come first."""
     checks = [_short(check) for check in judged.checks]
     kept = {"passed": judged.passed, "checks": checks, "reason": clipped(judged.reason)}
     if len(json.dumps(kept)) > VERDICT_BYTES:
@@ -100,7 +100,7 @@ def _on_record(judged: Verdict) -> Mapping[str, Any]:
 
 
 def _worst(checks: list[dict[str, Any]], room: int) -> list[dict[str, Any]]:
-    """As many checks as there is room for, those that failed first."""
+    """As many checks as fit, failed ones first."""
     kept = []
     for check in sorted(checks, key=lambda one: bool(one["passed"])):
         room -= len(json.dumps(check))
@@ -115,7 +115,7 @@ def _short(check: GateCheck) -> dict[str, Any]:
 
 
 def take_slot(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
-    """Take the deploying slot under a new generation, which fences whoever still deploys under an older one."""
+    """Take the deploying slot under a new generation, which fences deploys under older ones."""
     run, model = carry(snapshot, dest)
     generation = model.generation + 1
     version = snapshot.observed.report.details.get("version", "") if snapshot.observed.report else ""
@@ -156,7 +156,7 @@ def start_rollback(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
 
 
 def retry(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
-    """A new attempt under a new name, after a while; above the live generation if the last one was fenced."""
+    """A new attempt after a backoff; above the live generation if the last one was fenced."""
     run, model, cause = snapshot.run, snapshot.observed.model, failure(snapshot)
     assert run.stage is not None
     failures = run.failures + 1
@@ -173,7 +173,7 @@ def retry(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
 
 
 def stop(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
-    """Put on record that this attempt is to be stopped, and why; KFP will only say FAILED."""
+    """Record why this attempt is being stopped, because KFP will only report FAILED."""
     phase = "start" if snapshot.observed.started is None else "finish"
     late = f"it did not {phase} by its deadline ({snapshot.now - deadline(snapshot):.0f} s ago)"
     return replace(snapshot.run, stop=late, due_at=snapshot.now), snapshot.observed.model
@@ -195,7 +195,7 @@ def _end(snapshot: Snapshot, dest: State, reason: str = "") -> tuple[Run, Model]
 
 
 def finish(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
-    """End because a person asked, and give back the slots."""
+    """End because an operator cancelled, and free the slots."""
     operator_request = snapshot.run.operator_request
     return _end(
         snapshot, dest, f"cancelled by {operator_request.who}: {operator_request.why}" if operator_request else ""
@@ -203,18 +203,18 @@ def finish(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
 
 
 def reject(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
-    """End because the stage judged no."""
+    """End because the stage refused."""
     return _end(snapshot, dest, snapshot.observed.report.reason if snapshot.observed.report else "")
 
 
 def reject_by_gate(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
-    """End because the gate said no, with every figure and limit on record."""
+    """End because the gate failed, with every value and limit on record."""
     run, model = _end(snapshot, dest, verdict(snapshot).reason)
     return replace(run, verdict=_on_record(verdict(snapshot))), model
 
 
 def disapprove(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
-    """End because a person said no, or nobody said yes in time."""
+    """End because an operator rejected the candidate, or nobody approved it in time."""
     operator_request = snapshot.run.operator_request
     reason = (
         f"rejected by {operator_request.who}: {operator_request.why}"
@@ -225,29 +225,29 @@ def disapprove(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
 
 
 def reject_blocked(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
-    """End because this very content was rolled back before."""
+    """End because this content was rolled back before."""
     version = snapshot.observed.report.details.get("version") if snapshot.observed.report else ""
     return _end(snapshot, dest, f"{version} has the content of a version that was rolled back")
 
 
 def fail(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
-    """End because the stage failed for good."""
+    """End because the stage failed permanently."""
     cause = failure(snapshot)
     reason = cause.reason if cause else ""
     attempt = f", attempt {snapshot.run.attempt}" if snapshot.run.attempt else ""
     run, model = _end(snapshot, dest, f"{snapshot.run.state.value.lower()}{attempt}: {reason}")
-    # The data was not learned from, so the next night has something to do even if nothing new comes.
+    # No model was trained, so the next nightly run must not be skipped even if no new object arrives.
     return run, replace(model, fingerprint="")
 
 
 def hold(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
-    """End with nothing known to serve: put the model on hold, so that nothing makes it worse. The loudest alarm."""
+    """End without a verified version: put the model on hold. RestoreFailedAlarm fires."""
     run, model = fail(snapshot, dest)
     return run, replace(model, hold=Hold(OURSELVES, f"{run.id}: {run.reason}", snapshot.now))
 
 
 def refuse_version(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
-    """End with the last good version serving; a candidate that was seen to fail is not promoted again by itself."""
+    """End with the last good version serving. A candidate that failed itself is blocked from automatic promotion."""
     run, model = _end(snapshot, dest, snapshot.run.fault)
     return run, _refuse(model, run.candidate) if snapshot.run.condemned else model
 
@@ -257,7 +257,7 @@ def _refuse(model: Model, version: str) -> Model:
 
 
 def promote(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
-    """After the proof, and only then: the version becomes the champion, in the same transaction."""
+    """Make the verified version the champion, in the transaction that ends the run."""
     run, model = _end(snapshot, dest)
     version = wanted_version(snapshot)
     known = model.release_of(version)
@@ -281,7 +281,7 @@ def promote(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
 
 
 def _undo(promoted: Model, replaced: Release | None) -> Model:
-    """A person went back: what they left is not promoted again by itself, and our own hold has done its work."""
+    """After an operator's rollback: block automatic promotion of the replaced version, end the controller's hold."""
     own_hold = promoted.hold is not None and promoted.hold.who == OURSELVES
     released = replace(promoted, hold=None) if own_hold else promoted
     changed = replaced is not None and promoted.champion is not None and replaced.version != promoted.champion.version

@@ -1,4 +1,4 @@
-"""`manifest.json`: what one run learns from: the index of all that was learned so far, and what is new since."""
+"""`manifest.json`: what one run trains on: the index of all objects so far, and the changes since."""
 
 import json
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What each stage is told: which earlier outputs it reads, and its settings."""
+"""Builds a stage's request: which earlier outputs it reads, and its settings."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -12,7 +12,7 @@ from statemachine.core.snapshot import Snapshot
 
 
 def build_request(snapshot: Snapshot) -> StageRequest:
-    """The order for the present attempt, without a launch id: that is drawn anew for every CreateRun."""
+    """The request of the current attempt, without a launch id: each CreateRun draws a new one."""
     run, stage = snapshot.run, snapshot.run.stage
     assert stage is not None
     inputs = {name: uri for name, uri in INPUTS[stage](snapshot).items() if uri}

@@ -1,8 +1,8 @@
 """The state machine, on one screen.
 
-A row reads: from `source`, to `dest`, when `guard`; `effect` says what changes beside the state. Rows of one source are
-tried from top to bottom. A row that `settles` must first see every launch of the run over (an outage must not breed
-GPU twins), so nothing ends or is tried again while an earlier attempt may still be working.
+A row reads: from `source` to `dest`, when `guard` holds; `effect` changes the rest of the run. Rows of one source are
+tried from top to bottom. A row with DRAIN waits until every launch of the run is over. So no run ends, and no attempt
+is retried, while an earlier attempt may still be working (two of them could share a GPU).
 """
 
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Intake windows: when one closes, and which objects a run learns from.
+"""Intake windows: when one closes, and which objects a run trains on.
 
 The window is a counter. An arrival joins epoch n only while the header still says n; closing makes n into n + 1 in the
 transaction that makes run `<model>-<n>`. So an object is in exactly one epoch, and an epoch is exactly one run.
@@ -15,9 +15,9 @@ from statemachine.core.run import Trigger
 
 
 class Status(Enum):
-    """PENDING until a run has checked it; QUARANTINED and SUPERSEDED (overwritten) teach no more.
+    """PENDING until a run has checked it; QUARANTINED and SUPERSEDED (overwritten) are excluded.
 
-    MARKER and IGNORED (another program's side file) never did.
+    MARKER and IGNORED (another program's side file) are never data.
     """
 
     PENDING = "PENDING"
@@ -29,7 +29,7 @@ class Status(Enum):
 
     @property
     def usable(self) -> bool:
-        """A run may learn from it."""
+        """A run may train on it."""
         return self in (Status.PENDING, Status.ACCEPTED)
 
 
@@ -81,7 +81,7 @@ def _digest(*parts: str) -> str:
 
 @dataclass(frozen=True)
 class Window:
-    """The open window of a model, which is epoch `epoch`. `asked` is a wish to close it now.
+    """The open window of a model, which is epoch `epoch`. `asked` requests that it closes now.
 
     `old_layout`: objects of an earlier release may be on record, which kept them all in one partition.
     """
@@ -114,9 +114,9 @@ def closing(window: Window, policy: IntakePolicy, now: float) -> Trigger | None:
 
 @dataclass(frozen=True)
 class Admission:
-    """What becomes of an arriving object: the model whose window it joins, or the reason why it is set aside.
+    """Where an arriving object goes: the model whose window it joins, or the reason why it is quarantined.
 
-    `ignored` if it was never meant to be data: then nobody is alarmed.
+    `ignored`: the file was never meant to be data, so no alarm fires.
     """
 
     model: str
@@ -126,7 +126,7 @@ class Admission:
 
 
 def admit(obj: Object, bucket: str, policies: Mapping[str, Policy]) -> Admission:
-    """Which model an object belongs to, and whether it may teach it."""
+    """Which model an object belongs to, and whether it may join the window."""
     if obj.bucket != bucket:
         return Admission("", f"bucket {obj.bucket} is not the data bucket {bucket}")
     policy = next((p for p in policies.values() if obj.key.startswith(p.prefix)), None)
@@ -152,7 +152,7 @@ def admit(obj: Object, bucket: str, policies: Mapping[str, Policy]) -> Admission
 
 
 def data_set(objects: Iterable[Object], epoch: int) -> tuple[Object, ...]:
-    """What the run of `epoch` learns from: all objects so far that are not set aside, the newest write of each key."""
+    """What the run of `epoch` trains on: the newest write of each key among all usable objects so far."""
     newest: dict[tuple[str, str], Object] = {}
     for obj in objects:
         if obj.epoch > epoch or not obj.status.usable:
@@ -178,8 +178,8 @@ def judged(objects: Iterable[Object], verdicts: Mapping[str, Object], run_id: st
 
 
 def superseded(obj: Object, newer: Object, run_id: str) -> Object:
-    """It teaches no more, and says which write came after it."""
-    reason = f"overwritten by the write with etag {newer.etag}, which {run_id} learned from"
+    """The object as superseded; the reason names the newer write."""
+    reason = f"overwritten by the write with etag {newer.etag}, which {run_id} trained on"
     return replace(obj, status=Status.SUPERSEDED, reason=reason)
 
 

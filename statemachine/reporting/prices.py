@@ -1,7 +1,7 @@
 """What things cost: AWS list prices, us-east-1, on demand, in dollars.
 
 A table to be replaced, not trusted: `[prices]` in fraudloop.toml overrides any field, since discounts, spot and
-regions differ. Each block says where its figures stand.
+regions differ. Each block names the page that its prices come from.
 """
 
 from collections.abc import Mapping

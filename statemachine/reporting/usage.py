@@ -33,7 +33,7 @@ def stage_uses(
     """Every attempt that was launched, in order, also those that failed.
 
     An attempt's seconds are those that its report names; without a report they are the time from its beginning to the
-    next line of history, which is an upper bound. `requests` price the attempts whose report does not say what their
+    next history entry, which is an upper bound. `requests` price the attempts whose report does not say what their
     pod was given. `instances`: stages that ran on SageMaker, and on what.
     """
     uses: list[StageUse] = []

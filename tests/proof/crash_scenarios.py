@@ -334,7 +334,7 @@ SCENARIOS = (
     ),
     Scenario("the deploy fails", breaks_on_load, second(S.ROLLED_BACK, *NO_DEPLOY, R.RESTORED, refused=("6c706cab",))),
     Scenario(
-        "the first deploy fails", first_deploy_fails, single(S.FAILED, *EXPORTED, "failed", serves=V1, champion="")
+        "the first deploy fails", first_deploy_fails, single(S.FAILED, *EXPORTED, R.FAILED, serves=V1, champion="")
     ),
     Scenario(
         "the restore fails too",
@@ -342,7 +342,7 @@ SCENARIOS = (
         second(S.FAILED, *NO_DEPLOY, R.FAILED, serves=V2, champion=V1, hold=True),
     ),
     Scenario(
-        "cancel while queued", cancelled_in(S.QUEUED), second(S.CANCELLED, "arrival", "cancelled", objects=C_PENDING)
+        "cancel while queued", cancelled_in(S.QUEUED), second(S.CANCELLED, R.ARRIVAL, R.CANCELLED, objects=C_PENDING)
     ),
     Scenario(
         "cancel while preprocessing",

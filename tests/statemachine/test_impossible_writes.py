@@ -322,7 +322,7 @@ def test_a_duty_that_always_dies_ends_its_run() -> None:
             deaths += 1
     run = world.store.run("fraud-1")
     assert (run.state, deaths) == (State.FAILED, world.policies["fraud"].max_lapsed)
-    assert run.reason == "queued: whoever worked on queued died 5 times in succession without a word"
+    assert run.reason == "queued: the worker died 5 times in succession at queued"
 
 
 def test_a_claim_that_is_given_back_forgives_the_deaths_before_it() -> None:

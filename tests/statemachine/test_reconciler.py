@@ -333,7 +333,7 @@ def test_succeeded_without_a_report_is_a_transient_failure() -> None:
     world.reconciler.look_at("fraud-1")
     again = world.store.run("fraud-1")
     assert (again.state, again.attempt, again.failures) == (State.TRAINING, 2, 1)
-    assert "ended SUCCEEDED and left no report" in again.reason
+    assert "ended SUCCEEDED without a report" in again.reason
     assert world.until_rest("fraud-1").state is State.SUCCEEDED
 
 
