@@ -25,7 +25,7 @@ DENIED = frozenset({401, 403, 404})
 Json = Mapping[str, Any]
 
 
-class Denied(Unreachable):
+class ApiDenied(Unreachable):
     """401, 403 or 404. An API server says so for minutes after a restart, too: it is final only if it persists."""
 
 
@@ -39,7 +39,7 @@ class Pod:
 
 @dataclass(frozen=True)
 class Right:
-    """One thing that somebody may do. `namespace` is "" for what belongs to none; `name` "" means any."""
+    """A permission. `namespace` is "" for cluster-scoped resources; `name` "" means any."""
 
     verb: str
     resource: str
@@ -79,7 +79,7 @@ def connect(url: str = "", *, in_pod: bool = False) -> client.ApiClient:
 class Applications:
     """One Argo CD Application, read and changed.
 
-    Every method raises Unreachable, Denied or OperationRefused; `patch` also Conflict.
+    Every method raises Unreachable, ApiDenied or OperationRefused; `patch` also Conflict.
     """
 
     api: client.ApiClient
@@ -168,7 +168,7 @@ def translated(doing: str) -> Iterator[None]:
         if error.status == 409:
             raise Conflict("resourceVersion", message) from error
         if error.status in DENIED:
-            raise Denied(message) from error
+            raise ApiDenied(message) from error
         raise (OperationRefused if error.status in HOPELESS else Unreachable)(message) from error
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise Unreachable(f"{doing}: the Kubernetes API is unreachable: {error}") from error

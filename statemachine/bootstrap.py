@@ -24,7 +24,7 @@ from statemachine.adapters.sqs import SqsHints
 from statemachine.contracts.errors import Unreachable
 from statemachine.core.policy import Policy
 from statemachine.intake import Intake
-from statemachine.listing import Listing
+from statemachine.listing import PrefixListing
 from statemachine.notifier import Notifier
 from statemachine.operations import Operations
 from statemachine.ports import Pipelines
@@ -87,9 +87,9 @@ class App:
         return Intake(self.store, self.policies, self.settings.data_bucket, time.time, new_id, pause, code)
 
     @property
-    def listing(self) -> Listing:
+    def listing(self) -> PrefixListing:
         """The nightly listing."""
-        return Listing(self.intake, self.files, time.time)
+        return PrefixListing(self.intake, self.files, time.time)
 
     def again(self, function: str, event: Mapping[str, Any]) -> None:
         """Have the function invoked once more, soon. Raises `Unreachable`."""

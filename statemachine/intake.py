@@ -167,7 +167,7 @@ class Intake:
     # -- closing ------------------------------------------------------------------------------------------------
 
     def ask(self, model: str, trigger: Trigger, slot: str) -> bool:
-        """Wish that the open window closes. The same `slot` (a night) counts once; false if it was counted before."""
+        """Request that the open window closes. The same nightly `slot` counts once; false if it was counted before."""
         for attempt in range(ATTEMPTS):
             window = self.window(model)
             last = counted(window.last_slot, self.clock())

@@ -74,7 +74,7 @@ class Operations:
         parent = self.store.run(run_id)
         if not parent.state.terminal:
             raise OperationRefused(
-                f"{run_id} is {parent.state.value}; only a run at rest can be redriven: cancel it first"
+                f"{run_id} is {parent.state.value}; only a terminal run can be redriven: cancel it first"
             )
         if parent.kind is RunKind.RESTORE or stage not in NEEDS:
             raise OperationRefused(f"{run_id} cannot be redriven from {stage.value}")
@@ -83,7 +83,9 @@ class Operations:
         model = self.store.model(parent.model)
         _free(model)
         if model.training:
-            raise OperationRefused(f"{model.training} is training {parent.model}; redrive when it rests, or cancel it")
+            raise OperationRefused(
+                f"{model.training} is training {parent.model}; redrive when it has ended, or cancel it"
+            )
         run = self._child(parent, stage, who, why)
         entry = Transition(
             run.id, 1, self.clock(), "", State.QUEUED.value, TransitionReason.REDRIVE, f"of {run_id}: {why}", who=who
@@ -137,7 +139,7 @@ class Operations:
         self._policy(model)
         item = self.store.model(model)
         if item.deploying is not None:
-            raise OperationRefused(f"{item.deploying.run_id} is deploying {model}; cancel it, or wait until it rests")
+            raise OperationRefused(f"{item.deploying.run_id} is deploying {model}; cancel it, or wait until it ends")
         if item.release_of(version) is None:
             known = [r.version for r in (item.champion, *item.predecessors) if r]
             raise OperationRefused(
@@ -178,7 +180,7 @@ class Operations:
     def adopt(
         self, model: str, parameters: Mapping[str, Mapping[str, object]], provenance: Mapping[str, object]
     ) -> Model:
-        """The next run's stages are told these (`stage` → name → value); `provenance` says where they are from."""
+        """Sets the parameters of the next run (stage → name → value); `provenance` says where they are from."""
         self._policy(model)
         return self.store.change_model(
             model, lambda item: replace(item, parameters=parameters, parameters_from=provenance)
@@ -222,12 +224,12 @@ class Operations:
 
 def _free(model: Model) -> None:
     if model.hold:
-        held = f"{model.name} is on hold since {model.hold.who} said: {model.hold.why}"
+        held = f"{model.name} is on hold by {model.hold.who}: {model.hold.why}"
         raise OperationRefused(f"{held}; `fraudloop release {model.name}` first")
 
 
 def _allow(run: Run, kind: RequestKind) -> None:
-    """Raise `OperationRefused` where the state forbids the wish."""
+    """Raises `OperationRefused` where the state forbids the request."""
     if run.state.terminal:
         raise OperationRefused(f"{run.id} is over ({run.state.value}): {run.reason or 'nothing to do'}")
     if kind is RequestKind.CANCEL and run.state is State.ROLLING_BACK:

@@ -68,7 +68,7 @@ class Reconciler:
         """
         run, now = self.store.run(run_id), self.clock()
         if run.state.terminal:
-            return "rests"
+            return "ended"
         if run.claim is not None and run.claim.until > now:
             return "claimed"
         policy = self.policies.get(run.model)
@@ -99,7 +99,7 @@ class Reconciler:
                 return self._act(run, policy, decision.action, now, seconds_left)
             case Wait():
                 return self._wait(run, policy, decision, now, observed.started or 0.0)
-        return "rests"
+        return "ended"
 
     def _siblings(self, run: Run) -> tuple[KfpRun, ...]:
         """All launches of the run; the adopted one also if KFP does not list it: the experiment may have changed."""

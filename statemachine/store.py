@@ -88,9 +88,9 @@ class AuditEntry:
     at: float
 
 
-def put_audit_entry(model: Model, told: AuditEntry, writer: str) -> Put:
+def put_audit_entry(model: Model, act: AuditEntry, writer: str) -> Put:
     """A line of the model's own history, in the transaction of the change."""
-    item = {"type": "told", "format": codec.FORMAT, "writer": writer, "model": model.name, "body": codec.dumps(told)}
+    item = {"type": "told", "format": codec.FORMAT, "writer": writer, "model": model.name, "body": codec.dumps(act)}
     return Put(Key(f"MODEL#{model.name}", f"TOLD#{model.version:08d}"), item, Clause("the change is recorded once"))
 
 
@@ -207,14 +207,14 @@ class Store:
         self.table.write(put_run(later, self.new_id()))
 
     def operator_request(self, run: Run, operator_request: OperatorRequest, now: float) -> Run:
-        """Put a person's wish on record; the run is due at once."""
+        """Record an operator's request; the run is due now."""
         updated = replace(
             run, version=run.version + 1, operator_request=operator_request, due_at=min(run.due_at or now, now)
         )
         self.table.write(put_run(updated, self.new_id()))
         return updated
 
-    def change_model(self, name: str, change: Callable[[Model], Model], told: AuditEntry | None = None) -> Model:
+    def change_model(self, name: str, change: Callable[[Model], Model], act: AuditEntry | None = None) -> Model:
         """Change the model by a function of what it is now, and say who did. `change` may raise to refuse."""
         for _ in range(ATTEMPTS):
             before = self.model(name)
@@ -222,7 +222,7 @@ class Store:
             if after == before:
                 return before
             after, writer = replace(after, version=before.version + 1), self.new_id()
-            puts = [put_model(after, writer), *([put_audit_entry(after, told, writer)] if told else [])]
+            puts = [put_model(after, writer), *([put_audit_entry(after, act, writer)] if act else [])]
             try:
                 self.table.write(*puts)
             except Conflict:

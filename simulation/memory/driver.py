@@ -62,7 +62,7 @@ class CrashDriver:
         self.deliver(lambda: self.world.nightly_schedule(slot))
 
     def minute(self) -> None:
-        """A minute: pods work, the tick ticks, and due runs are looked at. What dies is not repeated."""
+        """One minute: pods work, the tick runs, and the reconciler looks at due runs. A crash repeats nothing."""
         self.world.now += 60
         self.world.stages.run()
         try:

@@ -13,7 +13,7 @@ from statemachine.core.policy import IntakePolicy, Policy
 from statemachine.core.run import Run, Trigger
 from statemachine.core.window import Object
 from statemachine.intake import Intake
-from statemachine.listing import Listing
+from statemachine.listing import PrefixListing
 from statemachine.operations import Operations
 from statemachine.reconciler import Reconciler
 from statemachine.store import Store
@@ -54,7 +54,7 @@ class World:
         """Build the controller on these ports, which a test may have wrapped."""
         self.store = Store(table, self.new_id)
         self.intake = Intake(self.store, self.policies, BUCKET, self.clock, self.new_id, lambda attempt: None, "code")
-        self.listing = Listing(self.intake, files, self.clock)
+        self.listing = PrefixListing(self.intake, files, self.clock)
         self.reconciler = Reconciler(
             self.store, self.intake, pipelines, files, hints, self.policies, self.clock, lambda: 0.5, self.new_id
         )
@@ -116,10 +116,10 @@ class World:
         self.deliver()
 
     def until_rest(self, run_id: str, minutes: int = 400) -> Run:
-        """Let time pass until the run rests. Raises `AssertionError` if it never does."""
+        """Let time pass until the run is terminal. Raises `AssertionError` if it never is."""
         for _ in range(minutes):
             run = self.store.load(run_id)
             if run and run.state.terminal:
                 return run
             self.minute()
-        raise AssertionError(f"{run_id} does not rest: {self.store.load(run_id)}")
+        raise AssertionError(f"{run_id} does not end: {self.store.load(run_id)}")

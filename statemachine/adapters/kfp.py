@@ -1,7 +1,7 @@
 """Kubeflow Pipelines through `kfp_server_api`, every call with a timeout.
 
 `kfp.Client` has no timeouts and asks for health in its constructor, hence the generated client. A display name is not
-unique, so runs are listed by name and told apart by the `launch_id` that each CreateRun carries.
+unique, so runs are listed by name and distinguished by the `launch_id` that each CreateRun carries.
 """
 
 import json

@@ -1,6 +1,6 @@
 """What KFP's answers say, and how its filters are written.
 
-Between us and KFP there are proxies: what an HTTP status means is believed only if KFP said it, which is a JSON object
+Between us and KFP there are proxies: an HTTP status counts only if KFP itself sent it, which is a JSON object
 with a gRPC `code` (backend/src/common/util/error.go). An answer about a run names it, or is no answer.
 """
 
@@ -96,7 +96,7 @@ def said_of(error: kfp.ApiException) -> tuple[int, str]:
         status = json.loads(error.body)
         code, message = status["code"], str(status["message"])
     except (ValueError, KeyError, TypeError):
-        return 0, f"{error.reason}, not said by KFP itself"
+        return 0, f"{error.reason}, not from KFP itself"
     return (code if isinstance(code, int) else 0), message[:LONGEST_REASON]
 
 

@@ -138,7 +138,7 @@ def _not_worse(name: str, difference: Mapping[str, Any], metric: str, margin: fl
 
 
 def _drift(drift: Mapping[str, Any], policy: GatePolicy) -> Iterator[GateCheck]:
-    """One check for the worst feature: a row a feature would bury the rest of the table."""
+    """One check for the worst feature: a row per feature would hide the other checks."""
     measured = {name: _number(drift, name) for name in drift if name not in policy.drift_exempt}
     if not measured:
         yield GateCheck("drift", None, policy.max_drift, True, "nothing to compare with")

@@ -64,9 +64,9 @@ def slot(event: Mapping[str, Any], now: float) -> str:
         raise Malformed("a nightly event with neither 'slot' nor 'time'")
     at = _time(found)
     if at is None:
-        raise Malformed(f"a night at {clipped(found, 100)!r}, which is no time as in 2026-11-24T02:00:00Z")
+        raise Malformed(f"a nightly slot {clipped(found, 100)!r}, which is not a time like 2026-11-24T02:00:00Z")
     if at.timestamp() > now + SLOT_AHEAD:
-        raise Malformed(f"a night at {found!r}, which lies ahead: all slots before it would count as done")
+        raise Malformed(f"a nightly slot {found!r}, which lies ahead: all slots before it would count as done")
     return at.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 

@@ -35,7 +35,7 @@ class Head:
 
 
 def joined(head: Head, obj: Object, epoch: int, listed_at: float = 0.0) -> tuple[Head, Object] | None:
-    """The head and the object as they stand once `thing` is in `epoch`; `None` if that write is known."""
+    """The head and the object as they stand once `obj` is in `epoch`; `None` if that write is known."""
     if not head.writes:
         return _inserted(head, obj, 0, epoch)
     if _known(head, obj):
@@ -88,7 +88,7 @@ def _inserted(head: Head, obj: Object, at: int, epoch: int) -> tuple[Head, Objec
 
 
 def moved(head: Head, before: str, obj: Object) -> Head:
-    """The head after the object at `before` moved to where `thing` says."""
+    """The head after the object at `before` moved to `obj.place`."""
     writes = tuple(replace(w, place=obj.place) if w.place == before else w for w in head.writes)
     return replace(head, writes=writes, version=head.version + 1)
 

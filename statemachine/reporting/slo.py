@@ -24,7 +24,7 @@ class RunRecord:
 
     @property
     def ended_at(self) -> float:
-        """When it came to rest."""
+        """When it ended."""
         return self.history[-1].at if self.history else self.run.entered_at
 
 

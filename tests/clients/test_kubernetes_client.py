@@ -7,7 +7,7 @@ import pytest
 from flask import Flask, Response, jsonify, request
 from werkzeug.serving import make_server
 
-from clients.kubernetes import Applications, Denied, Right, allowed, connect, host_port, pods_of
+from clients.kubernetes import ApiDenied, Applications, Right, allowed, connect, host_port, pods_of
 from local.aws.server import served
 from statemachine.contracts.errors import Conflict, Misconfigured, OperationRefused, Unreachable
 
@@ -69,9 +69,9 @@ def test_an_ipv6_pod_is_asked_by_an_address_that_a_url_can_hold():
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (401, Denied),
-        (403, Denied),
-        (404, Denied),
+        (401, ApiDenied),
+        (403, ApiDenied),
+        (404, ApiDenied),
         (409, Conflict),
         (400, OperationRefused),
         (413, OperationRefused),

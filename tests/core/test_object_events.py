@@ -136,9 +136,9 @@ def test_a_night_is_its_scheduled_time() -> None:
 @pytest.mark.parametrize(
     ("event", "message"),
     [
-        ({"slot": "test"}, "no time"),  # cases/events/night_slot_not_a_time.json
+        ({"slot": "test"}, "not a time"),  # cases/events/night_slot_not_a_time.json
         ({"time": "2027-11-27T02:00:00Z"}, "lies ahead"),  # cases/events/night_slot_a_year_ahead.json
-        ({"slot": "9999-12-31T23:59:59-23:59"}, "no time"),
+        ({"slot": "9999-12-31T23:59:59-23:59"}, "not a time"),
         ({"slot": "2026-11-24T02:15:01Z"}, "lies ahead"),
     ],
 )

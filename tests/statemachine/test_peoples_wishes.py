@@ -174,7 +174,7 @@ def test_nothing_starts_on_a_model_that_is_held_or_unknown() -> None:
         lambda: world.operations.start("fraud", "ann", "why"),
         lambda: world.operations.redrive("fraud-1", Stage.TRAIN, "ann", "why"),
     ):
-        with pytest.raises(OperationRefused, match="on hold since bob said: audit; `fraudloop release fraud` first"):
+        with pytest.raises(OperationRefused, match="on hold by bob: audit; `fraudloop release fraud` first"):
             ask()
     with pytest.raises(Unknown, match="there is no model 'fruad'"):
         world.operations.start("fruad", "ann", "why")
@@ -245,7 +245,7 @@ def test_only_a_run_at_rest_is_redriven(state: State) -> None:
     world = World()
     world.land("a.csv")
     until(world, state)
-    with pytest.raises(OperationRefused, match="only a run at rest can be redriven"):
+    with pytest.raises(OperationRefused, match="only a terminal run can be redriven"):
         world.operations.redrive("fraud-1", Stage.TRAIN, "ann", "why")
     world.until_rest("fraud-1")
     world.land("b.csv")

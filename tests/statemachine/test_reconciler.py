@@ -123,7 +123,7 @@ def test_a_stale_hint_changes_nothing() -> None:
     world = begun()
     world.until_rest("fraud-1")
     before = dict(world.table.items)
-    assert world.reconciler.look_at("fraud-1") == "rests"
+    assert world.reconciler.look_at("fraud-1") == "ended"
     assert world.table.items == before
 
 
