@@ -45,7 +45,7 @@ def run(kfp_id="k1", name="fraud-1.train.1", launch_id="abc", state="RUNNING", *
 
 
 class Script:
-    """A server that says what it is told, one answer a request, and remembers what it was asked."""
+    """A server that plays scripted responses, one per request, and records the requests."""
 
     def __init__(self):
         self.answers, self.asked = deque(), []

@@ -1,4 +1,4 @@
-"""A schedule that is switched keeps everything else: UpdateSchedule resets what it is not told."""
+"""A schedule that is switched keeps everything else: UpdateSchedule resets every field that it is not given."""
 
 from datetime import UTC, datetime
 
@@ -30,7 +30,7 @@ WHOLE = {
 
 
 class Fake:
-    """UpdateSchedule's rule (API reference): the schedule becomes what it is told, and no more."""
+    """UpdateSchedule's rule (API reference): the schedule gets exactly the fields of the request."""
 
     def __init__(self):
         self.schedule = {**WHOLE, "State": "ENABLED", "Arn": "arn:…", "ResponseMetadata": {}}

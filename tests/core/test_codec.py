@@ -20,7 +20,7 @@ from statemachine.core.window import Object, Status, Window
 
 @given(st.sampled_from(State).flatmap(runs), models())
 @settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-def test_what_was_written_is_read(run: Run, model: Model) -> None:
+def test_a_written_record_is_read_back(run: Run, model: Model) -> None:
     """Nested records, enums, mappings, tuples and `None` survive."""
     assert codec.loads(Run, codec.dumps(run)) == run
     assert codec.loads(Model, codec.dumps(model)) == model
@@ -79,7 +79,7 @@ class Nested:
     perhaps: Window | None = None
 
 
-def test_records_within_records() -> None:
+def test_nested_and_optional_records_are_read() -> None:
     """Tuples of records and optional ones."""
     nested = Nested((Object("b", "k", "e", status=Status.ACCEPTED),), Window("fraud"))
     assert codec.loads(Nested, codec.dumps(nested)) == nested

@@ -41,7 +41,7 @@ def test_it_is_total_and_pure(about: Snapshot) -> None:
 @given(cases(st.sampled_from(sorted(TERMINAL, key=lambda state: state.value))))
 @settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 def test_terminal_is_final(about: Snapshot) -> None:
-    """No wish, report or deadline moves a run that rests."""
+    """No request, report or deadline moves a terminal run."""
     assert decided(about) == Rest()
 
 
@@ -93,7 +93,7 @@ def it_promotes_by_proof(about: Snapshot, move: Move) -> None:
 
 
 def it_keeps_slots(about: Snapshot, move: Move) -> None:
-    """A run that rests holds no slot; whoever else holds one keeps it."""
+    """A terminal run holds no slot; other holders keep theirs."""
     before, after = about.observed.model, move.model
     if move.run.state.terminal:
         assert after.training != move.run.id
@@ -104,7 +104,7 @@ def it_keeps_slots(about: Snapshot, move: Move) -> None:
 
 @pytest.mark.parametrize("state", ACTIVE, ids=lambda state: state.value)
 def test_a_run_that_nobody_answers_ends_by_deadlines_alone(state: State) -> None:
-    """KFP says RUNNING for ever and ends only what it is told to; time passes: the run rests all the same."""
+    """KFP reports RUNNING forever and ends only what it is asked to stop; the run ends all the same."""
     about = snapshot(state, started=None, of_run={"target": OLD})
     for _ in range(400):
         decision = decided(about)
@@ -200,7 +200,7 @@ def test_before_rest_launches_are_looked_for_then_stopped_then_awaited() -> None
 
 
 def test_the_launch_that_reported_need_not_be_seen_to_end() -> None:
-    """Its report was its last act; its twin must be stopped."""
+    """A launch that reported needs no stop; its duplicate does."""
     about = done(S.DEPLOYING, duplicates=(kfp_run(),))
     assert isinstance(decided(about), Move)
     duplicated = done(S.DEPLOYING, duplicates=(kfp_run(), kfp_run(KfpRunState.RUNNING, "kfp-2", "L2")))

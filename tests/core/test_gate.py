@@ -1,4 +1,4 @@
-"""The gate is closed unless every figure is there and holds."""
+"""The gate is closed unless every metric is present and holds."""
 
 from typing import Any
 

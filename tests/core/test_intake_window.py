@@ -177,7 +177,7 @@ def verdict(about: Object, status: Status, reason: str = "") -> dict[str, Object
 
 
 def test_an_accepted_write_supersedes_the_earlier_ones() -> None:
-    """It was overwritten, unread or not: that is handled, and said."""
+    """It was overwritten, unread or not: it becomes SUPERSEDED with a reason."""
     old, new = (
         obj(etag="old", epoch=1, sequencer="1", status=Status.ACCEPTED),
         obj(etag="new", epoch=2, sequencer="2"),

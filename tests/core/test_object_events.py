@@ -155,7 +155,7 @@ def test_a_slot_may_be_as_far_ahead_as_clocks_differ() -> None:
 
 @pytest.mark.parametrize("marker", ["", "test", "2027-11-27T02:00:00Z", "zzz"])
 def test_a_poisoned_marker_counts_nothing(marker: str) -> None:
-    """It was written before slots were checked: the next night heals it."""
+    """It was written before slots were checked; the next slot replaces it."""
     assert counted(marker, NOW) == ""
     assert counted("2026-11-23T02:00:00Z", NOW) == "2026-11-23T02:00:00Z"
 
@@ -170,7 +170,7 @@ def test_an_object_that_no_record_could_hold_is_malformed(name: str) -> None:
 
 
 def test_a_stream_record_is_a_line_of_history_or_nothing() -> None:
-    """Only inserted entries are told; everything else in the stream is passed over."""
+    """Only inserted history entries are announced; all other stream records are skipped."""
     records = [history_record(record) for record in recorded("stream")["Records"]]
     assert any(records)
     assert all(one is None or one.entry.run_id for one in records)

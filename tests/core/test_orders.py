@@ -1,4 +1,4 @@
-"""What each stage is told: docs/contracts.md, row by row."""
+"""The request of each stage: docs/contracts.md, row by row."""
 
 from dataclasses import replace
 
@@ -58,7 +58,7 @@ def test_the_rival_is_the_one_noted_when_evaluation_began() -> None:
 
 
 def test_the_anchor_is_named_once_it_is_not_the_champion() -> None:
-    """So that quality cannot ratchet down night by night."""
+    """So that quality cannot fall a little with every run."""
     given = requested(State.EVALUATING, of_model={"anchor": release(OTHER)})
     assert given.inputs["anchor"] == f"{MODELS}/{OTHER}"
     assert "anchor" not in requested(State.EVALUATING).inputs

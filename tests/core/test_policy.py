@@ -26,7 +26,7 @@ def test_the_file_in_the_repository_parses() -> None:
 
 
 def test_a_second_model_is_configuration() -> None:
-    """Two tables, two models; what is not said has its default."""
+    """Two tables, two models; a missing key has its default."""
     tables = {"models": {"fraud": {"prefix": "data/fraud/"}, "risk": {"prefix": "data/risk/", "strict": True}}}
     policies = parse(tables, "s3://artifacts")
     assert (policies["risk"].strict, policies["fraud"].strict) == (True, False)

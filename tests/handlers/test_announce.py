@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture
 def slack(monkeypatch):
-    """A Slack on loopback; what it was told, and the status it answers."""
+    """A Slack on loopback; the messages it got, and the status it answers."""
 
     class Slack(BaseHTTPRequestHandler):
         posted: ClassVar[list] = []
@@ -41,7 +41,7 @@ def test_a_failure_is_told(slack, invoke):
 
 @pytest.mark.parametrize("torn", [{"model": None}, {"body": {}}, {"format": {"N": "two"}}, {"format": {"N": "99"}}])
 def test_a_line_that_cannot_be_read_holds_up_no_other(slack, invoke, recorded, torn):
-    """It is counted and passed over, and the next one is told."""
+    """It is counted and skipped, and the next one is announced."""
     (poison, *_), (record, *_) = recorded("stream"), recorded("stream")
     poison["dynamodb"]["NewImage"] |= torn
     assert invoke("announce", {"Records": [poison, record]})["announced"] == 1

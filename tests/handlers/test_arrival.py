@@ -6,7 +6,7 @@ from statemachine.core.window import Status
 
 
 def test_a_batch_joins_the_open_window(invoke):
-    """Two objects, one of them told twice under another event id; keys arrive plain, `+` and blanks included."""
+    """Two objects, one of them delivered twice under another event id; keys arrive plain, `+` and blanks included."""
     invoke("arrival", "arrival_batch")
     objects = {obj.key: obj for obj in invoke.app().intake.objects("fraud")}
     assert set(objects) == {"data/fraud/a b+c.csv", "data/fraud/überweisungen/2026-11-23.csv"}

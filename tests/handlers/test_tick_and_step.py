@@ -91,7 +91,7 @@ def test_the_tick_says_each_minute_which_runs_are_not_answered(invoke, kfp, hint
 
 
 def test_hints_come_before_models_and_no_model_takes_the_others_time(invoke, hints, monkeypatch, capsys):
-    """With no time left the runs in flight are hinted at all the same, and it is said how many models were left out."""
+    """With no time left, hints for runs in flight are still sent, and the number of skipped models is emitted."""
     from handlers import tick
 
     begun(invoke)

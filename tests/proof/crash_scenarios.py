@@ -18,7 +18,7 @@ from statemachine.core.reason import TransitionReason as R
 from statemachine.core.run import RequestKind
 from statemachine.core.states import State
 
-PATIENT = StagePolicy(start_deadline=300, run_deadline=300)  # longer than any death delays a stage
+PATIENT = StagePolicy(start_deadline=300, run_deadline=300)  # longer than any crash delays a stage
 POLICY = Policy(
     "fraud", "data/fraud/", root="s3://artifacts", intake=IntakePolicy(), stages=dict.fromkeys(Stage, PATIENT)
 )
@@ -188,7 +188,7 @@ def nobody_approves(drive: CrashDriver) -> None:
 
 
 def nightly_twice(drive: CrashDriver) -> None:
-    """The event of `b.csv` never came; the night lists it. The same night is delivered twice, and changes nothing."""
+    """The event of `b.csv` was lost; the nightly listing finds it. The same slot is delivered twice."""
     drive.land("a.csv")
     drive.world.files.listed.append(drive.world.object("data/fraud/b.csv"))
     for _ in range(2):
@@ -441,7 +441,7 @@ SCENARIOS = (
 
 @cache
 def served() -> World:
-    """A world in which `fraud-1` has learned from two files and serves."""
+    """A world in which `fraud-1` was trained on two files and serves."""
     world = World({"fraud": POLICY})
     world.land("a.csv", "b.csv")
     world.until_rest("fraud-1")

@@ -290,7 +290,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @invariant()
     def terminal_is_final_and_versions_grow(self) -> None:
-        """A run at rest never changes again."""
+        """A terminal run never changes again."""
         for run in self.world.all_runs():
             assert run.version >= self.versions.get(run.id, 0)
             self.versions[run.id] = run.version

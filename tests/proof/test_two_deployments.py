@@ -68,7 +68,7 @@ def test_two_stacks_that_share_kfp_and_bucket_train_each_its_own() -> None:
 
 
 def test_cancelling_a_run_stops_no_other_stacks() -> None:
-    """Before rest all launches of a run are stopped, and of its name there are two."""
+    """Before a run ends its launches are stopped, and two runs share the name."""
     one = World()
     two = beside(one)
     for world in (one, two):
@@ -100,7 +100,7 @@ def test_a_run_that_rests_does_not_wait_for_another_stacks_launches() -> None:
 
 @pytest.mark.parametrize("bucket_kept", [True, False])
 def test_a_stack_made_anew_trains_and_crowns_nothing_old(bucket_kept: bool) -> None:
-    """The table is lost, KFP still has `fraud-1.*`, all SUCCEEDED with their reports: that crowned an old model."""
+    """The table is lost, KFP still has `fraud-1.*`, all SUCCEEDED with their reports: that promoted an old model."""
     old = World()
     old.land("a.csv")
     former = old.until_rest("fraud-1")

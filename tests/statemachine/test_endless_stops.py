@@ -93,7 +93,7 @@ def test_a_deadline_of_one_attempt_is_not_the_next_ones() -> None:
 
 @pytest.mark.parametrize("state", [KfpRunState.RUNNING, KfpRunState.PENDING, KfpRunState.PAUSED])
 def test_what_works_never_counts_as_over(state: KfpRunState) -> None:
-    """However long ago the first stop was: a twin that shows itself late is stopped, not passed over."""
+    """However long ago the first stop was: a duplicate that appears late is stopped."""
     world, run = training()
     job = world.pipelines.jobs[run.kfp_id]
 

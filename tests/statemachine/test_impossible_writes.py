@@ -76,7 +76,7 @@ def test_the_big_report_is_one() -> None:
 
 @pytest.mark.parametrize("play", [big, many_metrics, wordy])
 def test_cancel_works_whatever_the_last_report_held(play: Callable[[StageRequest], Report]) -> None:
-    """The wish is written, and the move to CANCELLED carries nothing that cannot be."""
+    """The request is stored, and the move to CANCELLED holds nothing that is too large."""
     world = begun()
     run = until(world, State.TRAINING)
     job = world.pipelines.jobs[run.kfp_id]
@@ -107,7 +107,7 @@ def test_a_move_that_can_never_be_written_is_not_tried_again_and_again(monkeypat
 
 
 def test_a_run_that_says_all_it_may_fits_its_record() -> None:
-    """Six stages with outputs and metrics up to their limits, a long verdict and a long wish."""
+    """Six stages with outputs and metrics up to their limits, a long verdict and a long operator request."""
     world = begun()
 
     def full(order: StageRequest) -> Report:
@@ -326,7 +326,7 @@ def test_a_duty_that_always_dies_ends_its_run() -> None:
 
 
 def test_a_claim_that_is_given_back_forgives_the_deaths_before_it() -> None:
-    """Only deaths in succession count."""
+    """Only successive crashes count."""
     world = begun()
     for _ in range(3):
         run = world.store.run("fraud-1")

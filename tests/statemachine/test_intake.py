@@ -1,4 +1,4 @@
-"""Intake: nothing that landed is lost, nothing is in two epochs, and the same thing twice is once."""
+"""Intake: no object is lost, none is in two epochs, and a repeated event joins once."""
 
 import json
 from contextlib import suppress
@@ -89,7 +89,7 @@ def test_a_burst_of_ten_thousand_objects_is_one_run() -> None:
 
 
 def test_a_listing_of_many_known_objects_costs_a_query_not_a_read_each() -> None:
-    """Each night lists all that ever landed."""
+    """Each nightly listing covers all objects."""
     world = World()
     objects = [world.object(f"data/fraud/{n:05d}.csv") for n in range(1000)]
     world.intake.arrive(objects)
@@ -240,7 +240,7 @@ def test_a_full_window_closes_at_once(landed: int) -> None:
 
 
 def test_a_success_marker_closes_the_window_once_a_write() -> None:
-    """Its event comes twice, and each night lists it: still one run. Written anew, it closes the next window."""
+    """Its event comes twice, and each nightly run lists it: still one run. Written anew, it closes the next window."""
     world = World()
     world.land("a.csv")
     (marker,) = world.land("_SUCCESS", size=0)
@@ -249,7 +249,7 @@ def test_a_success_marker_closes_the_window_once_a_write() -> None:
     assert run.trigger.why == "data/fraud/_SUCCESS arrived"
     world.intake.arrive([marker])
     world.until_rest("fraud-1")
-    world.intake.arrive([replace(marker, sequencer="", etag=marker.etag)])  # as a night lists it
+    world.intake.arrive([replace(marker, sequencer="", etag=marker.etag)])  # as a listing shows it
     for _ in range(3):
         world.minute()
     assert world.store.load("fraud-2") is None
@@ -316,7 +316,7 @@ def test_a_night_with_nothing_new_is_skipped_and_says_so() -> None:
 
 
 def test_a_night_trains_again_when_code_or_parameters_changed() -> None:
-    """Or when the model is configured to train every night."""
+    """Or when the model is configured to train nightly."""
     for change in ("code", "parameters", "policy"):
         world = World()
         world.land("a.csv")
@@ -332,7 +332,7 @@ def test_a_night_trains_again_when_code_or_parameters_changed() -> None:
 
 
 def test_a_night_tries_again_what_a_failed_run_did_not_learn() -> None:
-    """Nothing new came, but nothing was learned either."""
+    """Nothing new came, but no model was trained either."""
     world = World()
     world.stages.every(Stage.TRAIN, lambda order: b"{")
     world.land("a.csv")
@@ -343,7 +343,7 @@ def test_a_night_tries_again_what_a_failed_run_did_not_learn() -> None:
 
 
 def test_a_night_before_any_data_begins_nothing() -> None:
-    """There is nothing to learn from, and that is said."""
+    """There is nothing to train on, and the reason says so."""
     world = World()
     nightly(world)
     assert world.store.load("fraud-1") is None
@@ -361,7 +361,7 @@ def test_an_older_night_that_comes_late_counts_no_more() -> None:
 
 
 def test_a_bad_file_does_not_cost_its_good_neighbour() -> None:
-    """QUARANTINED with row, column and reason; the good one is learned from."""
+    """QUARANTINED with row, column and reason; the good one is trained on."""
     world = World()
 
     def judge(order: StageRequest) -> Report:
@@ -404,7 +404,7 @@ def test_a_file_that_was_overwritten_is_superseded_and_says_by_what() -> None:
 
 @pytest.mark.parametrize("listed", [False, True])
 def test_content_that_returns_under_its_key_is_learned_from(listed: bool) -> None:
-    """A, B, A over three runs, told by events or by a night's listing: the third run brings A in as new."""
+    """A, B, A over three runs, delivered by events or by a nightly listing: the third run brings A in as new."""
     world = World()
 
     def write(etag: str, sequencer: str, run_id: str) -> dict[str, tuple[int, str]]:
@@ -461,7 +461,7 @@ def test_a_quarantined_object_that_is_released_is_in_the_next_run() -> None:
 
 
 def test_a_person_quarantines_an_object() -> None:
-    """It teaches no later run; with who and why."""
+    """No later run trains on it; who and why are on record."""
     world = World()
     world.land("a.csv", "b.csv")
     world.until_rest("fraud-1")
@@ -494,7 +494,7 @@ def test_verdicts_that_cannot_be_read_fail_the_run_and_nobody_waits() -> None:
 
 
 def test_a_slot_whose_holder_is_gone_is_freed_by_the_tick() -> None:
-    """Whoever held it is not on record, or at rest."""
+    """The holder is missing or terminal."""
     world = World()
     world.store.change_model("fraud", lambda model: replace(model, training="fraud-99"))
     assert world.intake.free_slots("fraud") == "fraud-99"
@@ -536,7 +536,7 @@ def test_a_batch_fits_a_transaction() -> None:
 
 
 def test_content_that_returns_is_a_new_write() -> None:
-    """A, B, A under one key: learned from as what it is now, once; the first A's event again changes nothing."""
+    """A, B, A under one key: trained on as what it is now, once; the first A's event again changes nothing."""
     world = World()
     writes = [world.object("data/fraud/a.csv", etag=etag, sequencer=f"0{n}") for n, etag in enumerate("ABA", 1)]
     for number, write in enumerate(writes, 1):
@@ -578,7 +578,7 @@ def test_a_write_that_came_while_the_page_was_listed_is_not_overruled() -> None:
 
 
 def test_a_late_older_write_never_takes_the_place_of_a_newer_one() -> None:
-    """Its event comes after the newer write was learned: it is superseded, whatever epoch it joined."""
+    """Its event comes after the newer write was trained on: it is superseded, whatever epoch it joined."""
     world = World()
     old, new = (world.object("data/fraud/a.csv", etag=etag, sequencer=n) for etag, n in (("old", "0A"), ("new", "0B")))
     world.intake.arrive([new])
@@ -694,7 +694,7 @@ def test_an_object_that_is_set_aside_while_its_run_checks_it_leaves_with_the_nex
 
 
 def test_an_object_of_the_index_that_cannot_be_read_again_is_quarantined_by_its_verdict() -> None:
-    """Gone from the bucket and from the cache: told by its key, found by the head of that key."""
+    """Gone from the bucket and from the cache: named by its key, found by the head of that key."""
     world = World()
     (gone,) = world.land("a.csv")
     world.until_rest("fraud-1")
@@ -798,7 +798,7 @@ def test_a_run_costs_what_is_new_not_what_there_ever_was() -> None:
     assert reads_of_a_run(100) == reads_of_a_run(2_000)
 
 
-# -- the night's listing --------------------------------------------------------------------------------------------
+# -- the nightly listing --------------------------------------------------------------------------------------------
 
 
 def test_a_night_goes_on_where_it_stopped() -> None:
@@ -844,7 +844,7 @@ def test_two_invocations_of_the_same_night_share_the_listing() -> None:
 
 
 def test_each_night_lists_all_of_it() -> None:
-    """A key that sorts before the place where the last night stopped is found by the next one."""
+    """A key that sorts before the position where the last listing stopped is found by the next one."""
     world = World()
     world.files.listed += [world.object(f"data/fraud/m{n:05d}.csv") for n in range(1_500)]
     world.listing.go_on("fraud", NIGHT)

@@ -68,7 +68,7 @@ def test_the_same_wish_twice_is_one() -> None:
 
 
 def test_a_cancelled_run_leaves_nothing_behind() -> None:
-    """KFP is told, and is seen to have stopped, before the run rests and the slot is free."""
+    """KFP stopped its run before the run ends and the slot is free."""
     world = World()
     world.pipelines.stopping = 500
     world.stages.every(Stage.TRAIN, lambda order: None)
@@ -84,7 +84,7 @@ def test_a_cancelled_run_leaves_nothing_behind() -> None:
 
 
 def test_a_wish_while_a_worker_acts_is_not_lost() -> None:
-    """The worker gives its claim back and keeps the wish that came meanwhile."""
+    """The worker gives its claim back and keeps the request that came meanwhile."""
     world = World()
     world.land("a.csv")
     world.now += 300
@@ -126,7 +126,7 @@ def test_a_run_that_is_over_takes_no_wish() -> None:
 
 
 def test_a_second_wish_of_another_kind_is_refused_with_who_was_first() -> None:
-    """Ann said yes; Bob cannot say no over it."""
+    """Ann approved; Bob cannot reject afterwards."""
     world = World()
     policy = world.policies["fraud"]
     world.policies["fraud"] = replace(policy, require_approval=True)
@@ -225,7 +225,7 @@ def test_a_redrive_of_a_redrive_is_numbered_on() -> None:
 
 
 def test_a_redrive_checks_that_what_it_reuses_is_still_there_and_unchanged() -> None:
-    """Gone, or another hash: refused, and told from where it would work."""
+    """Gone, or another hash: refused with the stage from which it would work."""
     world = broken(Stage.TRAIN)
     run = world.store.run("fraud-1")
     uri = run.output(Stage.PREPROCESS, "dataset")

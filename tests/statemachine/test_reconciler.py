@@ -119,7 +119,7 @@ def test_with_too_little_time_left_a_pass_does_not_claim() -> None:
 
 
 def test_a_stale_hint_changes_nothing() -> None:
-    """A run at rest is looked at once more, and nothing is written."""
+    """A pass over a terminal run writes nothing."""
     world = begun()
     world.until_rest("fraud-1")
     before = dict(world.table.items)
@@ -226,7 +226,7 @@ def test_a_token_that_kfp_refuses_backs_off_like_an_outage() -> None:
     assert run.claim is None
 
 
-# -- twins ----------------------------------------------------------------------------------------------------------
+# -- duplicate launches ----------------------------------------------------------------------------------------------
 
 
 def test_a_lost_answer_of_createrun_launches_no_twin() -> None:
@@ -338,7 +338,7 @@ def test_succeeded_without_a_report_is_a_transient_failure() -> None:
 
 
 def test_only_the_adopted_launch_is_read() -> None:
-    """A twin's report, however good, changes nothing."""
+    """A duplicate's report, however good, changes nothing."""
     world = begun()
     run = until(world, State.TRAINING)
     duplicate = StageRequest("fraud-1", "fraud", Stage.TRAIN, 1, "twin", "s3://artifacts/runs/fraud-1/train/1/twin")
@@ -524,7 +524,7 @@ def test_an_approval_is_of_the_champion_that_was_compared() -> None:
 
 
 def test_a_rolled_back_version_is_not_promoted_again_by_the_next_night() -> None:
-    """The same data makes the same content; the night's run is REJECTED with that reason."""
+    """The same data makes the same content; the nightly run is REJECTED with that reason."""
     world = begun()
     world.until_rest("fraud-1")
 

@@ -1,4 +1,4 @@
-"""What a deployment is told by its environment."""
+"""The settings that a deployment reads from its environment."""
 
 import pytest
 
