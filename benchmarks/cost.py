@@ -3,6 +3,7 @@
 from benchmarks.results import Figure, figure
 from cli.commands.cost_queries import prices, requests
 from statemachine.contracts.stage import Stage
+from statemachine.core.reason import TransitionReason
 from statemachine.core.run import Run, Transition
 from statemachine.core.states import STATE_OF, State
 from statemachine.reporting.cost import Cost, StageUse, run_cost
@@ -17,11 +18,13 @@ def ordinary() -> tuple[Cost, int]:
     """The bill of one nightly run without retries, and how many writes to its record it is taken to make."""
     asked = requests()
     uses = [StageUse(stage.value, 60.0 * minutes, asked[stage.value]) for stage, minutes in MINUTES.items()]
-    at, history = 0.0, [Transition("fraud-1", 1, 0.0, "", State.QUEUED.value, "arrival")]
+    at, history = 0.0, [Transition("fraud-1", 1, 0.0, "", State.QUEUED.value, TransitionReason.ARRIVAL)]
     for stage, minutes in MINUTES.items():
         at += 60.0 * minutes
         history.append(
-            Transition("fraud-1", len(history) + 1, at, STATE_OF[stage].value, State.SUCCEEDED.value, "reported")
+            Transition(
+                "fraud-1", len(history) + 1, at, STATE_OF[stage].value, State.SUCCEEDED.value, TransitionReason.REPORTED
+            )
         )
     run = Run("fraud-1", "fraud", 1, State.SUCCEEDED, version=PASSES_A_STAGE * len(MINUTES))
     return run_cost(uses, control_use(run, history), prices(), RUNS_A_MONTH), run.version

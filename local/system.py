@@ -19,6 +19,7 @@ from local.state_dir import FOREIGN, Endpoints, StateDir
 from local.supervised import Keeper
 from local.triton import missing_system_library
 from statemachine import settings
+from statemachine.contracts import paths
 
 ROOT = Path(__file__).resolve().parents[1]
 PIPELINES = ROOT / "build" / "pipelines"
@@ -156,7 +157,7 @@ class System:
         kfp = ["--port", _port(urls["kfp"]), "--state", str(self.home.path / "kfp")]
         kfp += ["--parallelism", str(self.options.parallelism)]
         self._run("kfp", kfp, urls["kfp"] + "/apis/v2beta1/healthz", environment)
-        models = f"s3://{ARTIFACTS}/models/{self.options.model}"
+        models = paths.versions_folder(f"s3://{ARTIFACTS}", self.options.model)
         cluster = [str(self.home.path / "cluster"), models, _port(urls["kubernetes"]), _port(urls["triton"])]
         self._run("cluster", cluster, urls["kubernetes"] + "/healthz", environment)
         self._publish(environment)

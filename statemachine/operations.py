@@ -10,6 +10,7 @@ from statemachine.contracts.report import Artifact
 from statemachine.contracts.stage import Stage
 from statemachine.core.model import Hold, Model
 from statemachine.core.policy import Policy
+from statemachine.core.reason import TransitionReason
 from statemachine.core.run import OperatorRequest, RequestKind, Run, RunKind, Transition, Trigger, queued
 from statemachine.core.states import State
 from statemachine.core.window import Object, Status
@@ -51,11 +52,11 @@ class Operations:
                 operator_request = OperatorRequest(
                     kind, clipped(who), clipped(why), self.clock()
                 )  # no longer than the record can hold
-                wished = self.store.operator_request(run, operator_request, self.clock())
+                updated = self.store.operator_request(run, operator_request, self.clock())
             except Conflict:
                 continue
             self.hints.look_at([run_id])
-            return wished
+            return updated
         raise Conflict("the run was not changed meanwhile", f"{run_id}: {ATTEMPTS} tries")
 
     def start(self, model: str, who: str, why: str) -> str:
@@ -73,7 +74,7 @@ class Operations:
         parent = self.store.run(run_id)
         if not parent.state.terminal:
             raise OperationRefused(
-                f"{run_id} is {parent.state.value}; only a run at rest can be redriven: cancel it first"
+                f"{run_id} is {parent.state.value}; only a terminal run can be redriven: cancel it first"
             )
         if parent.kind is RunKind.RESTORE or stage not in NEEDS:
             raise OperationRefused(f"{run_id} cannot be redriven from {stage.value}")
@@ -82,9 +83,13 @@ class Operations:
         model = self.store.model(parent.model)
         _free(model)
         if model.training:
-            raise OperationRefused(f"{model.training} is training {parent.model}; redrive when it rests, or cancel it")
+            raise OperationRefused(
+                f"{model.training} is training {parent.model}; redrive when it has ended, or cancel it"
+            )
         run = self._child(parent, stage, who, why)
-        entry = Transition(run.id, 1, self.clock(), "", State.QUEUED.value, "redrive", f"of {run_id}: {why}", who=who)
+        entry = Transition(
+            run.id, 1, self.clock(), "", State.QUEUED.value, TransitionReason.REDRIVE, f"of {run_id}: {why}", who=who
+        )
         self.store.begin(run, replace(model, training=run.id), entry)
         self.hints.look_at([run.id])
         return run
@@ -134,7 +139,7 @@ class Operations:
         self._policy(model)
         item = self.store.model(model)
         if item.deploying is not None:
-            raise OperationRefused(f"{item.deploying.run_id} is deploying {model}; cancel it, or wait until it rests")
+            raise OperationRefused(f"{item.deploying.run_id} is deploying {model}; cancel it, or wait until it ends")
         if item.release_of(version) is None:
             known = [r.version for r in (item.champion, *item.predecessors) if r]
             raise OperationRefused(
@@ -150,7 +155,9 @@ class Operations:
             trigger=Trigger("rollback", who, why),
             target=version,
         )
-        entry = Transition(run.id, 1, now, "", State.QUEUED.value, "rollback", f"to {version}: {why}", who=who)
+        entry = Transition(
+            run.id, 1, now, "", State.QUEUED.value, TransitionReason.ROLLBACK, f"to {version}: {why}", who=who
+        )
         self.store.begin(run, item.deployed_by(run.id, generation), entry)
         self.hints.look_at([run.id])
         return run
@@ -161,19 +168,19 @@ class Operations:
         """Nothing trains and nothing is promoted until it is released."""
         self._policy(model)
         held = Hold(who, why, self.clock())
-        told = AuditEntry("hold", who, why, held.at)
-        return self.store.change_model(model, lambda item: item if item.hold else replace(item, hold=held), told)
+        act = AuditEntry("hold", who, why, held.at)
+        return self.store.change_model(model, lambda item: item if item.hold else replace(item, hold=held), act)
 
     def release(self, model: str, who: str, why: str) -> Model:
         """End the hold."""
         self._policy(model)
-        told = AuditEntry("release", who, why, self.clock())
-        return self.store.change_model(model, lambda item: replace(item, hold=None), told)
+        act = AuditEntry("release", who, why, self.clock())
+        return self.store.change_model(model, lambda item: replace(item, hold=None), act)
 
     def adopt(
         self, model: str, parameters: Mapping[str, Mapping[str, object]], provenance: Mapping[str, object]
     ) -> Model:
-        """The next run's stages are told these (`stage` → name → value); `provenance` says where they are from."""
+        """Sets the parameters of the next run (stage → name → value); `provenance` says where they are from."""
         self._policy(model)
         return self.store.change_model(
             model, lambda item: replace(item, parameters=parameters, parameters_from=provenance)
@@ -182,8 +189,8 @@ class Operations:
     def reindex(self, model: str, who: str, why: str) -> Model:
         """The next run's manifest names every object on record, and its preprocess builds the index anew."""
         self._policy(model)
-        told = AuditEntry("reindex", who, why, self.clock())
-        return self.store.change_model(model, lambda item: replace(item, index=None, indexed=-1), told)
+        act = AuditEntry("reindex", who, why, self.clock())
+        return self.store.change_model(model, lambda item: replace(item, index=None, indexed=-1), act)
 
     # -- objects ------------------------------------------------------------------------------------------------
 
@@ -217,12 +224,12 @@ class Operations:
 
 def _free(model: Model) -> None:
     if model.hold:
-        held = f"{model.name} is on hold since {model.hold.who} said: {model.hold.why}"
+        held = f"{model.name} is on hold by {model.hold.who}: {model.hold.why}"
         raise OperationRefused(f"{held}; `fraudloop release {model.name}` first")
 
 
 def _allow(run: Run, kind: RequestKind) -> None:
-    """Raise `OperationRefused` where the state forbids the wish."""
+    """Raises `OperationRefused` where the state forbids the request."""
     if run.state.terminal:
         raise OperationRefused(f"{run.id} is over ({run.state.value}): {run.reason or 'nothing to do'}")
     if kind is RequestKind.CANCEL and run.state is State.ROLLING_BACK:

@@ -1,4 +1,4 @@
-"""What this deployment is told, read once: environment variables and the model registry."""
+"""The settings of this deployment, read once from environment variables and the model registry."""
 
 import json
 import os

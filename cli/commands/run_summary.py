@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
+from statemachine.contracts import paths
 from statemachine.contracts.stage import Stage
 from statemachine.core.model import Model
 from statemachine.core.policy import Policy
@@ -73,9 +74,8 @@ def visits(entries: Sequence[Transition], now: float) -> list[Visit]:
 
 
 def _because(entry: Transition) -> str:
-    """The guard's name in words, and the reason if there is one."""
-    words = entry.row.replace("_", " ")
-    return f"{words}: {entry.reason}" if entry.reason else words
+    """The reason in words, and the message if there is one."""
+    return f"{entry.reason.words}: {entry.message}" if entry.message else entry.reason.words
 
 
 def _headline(run: Run, model: Model) -> str:
@@ -146,7 +146,7 @@ def _failed_at(run: Run) -> str:
 
 
 def _links(run: Run, policy: Policy, ui: str) -> dict[str, str]:
-    links = {"files": f"{policy.root}/runs/{run.id}/"}
+    links = {"files": f"{paths.run_folder(policy.root, run.id)}/"}
     if run.manifest:
         links["manifest"] = run.manifest
     if run.kfp_id:

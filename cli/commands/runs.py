@@ -16,6 +16,7 @@ from cli.connection import application, whoami
 from cli.output import Json, clock, colored, console, emit, figure, plain, span, table
 from statemachine.bootstrap import App
 from statemachine.contracts.errors import Malformed
+from statemachine.core.reason import TransitionReason
 from statemachine.core.run import Run
 from statemachine.core.states import State
 from statemachine.core.window import Object
@@ -121,7 +122,7 @@ def watch(
 def _follow(app: App, run_id: str, every: float) -> None:
     if not console.is_terminal or console.is_dumb_terminal:  # nothing can be drawn anew there: a line for each step
         for step in _steps(app, run_id, every):
-            because = f"{step['row'].replace('_', ' ')}: {step.get('reason', '')}".removesuffix(": ")
+            because = f"{TransitionReason(step['reason']).words}: {step['message']}".removesuffix(": ")
             console.print(Text(f"{clock(step['at'])}  {step['dest']}  {because}"), soft_wrap=True)
         run = app.store.run(run_id)
         console.print(render(run, story(app, run)))

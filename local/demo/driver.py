@@ -14,6 +14,7 @@ from local.aws.resources import DATA, client
 from local.aws.schedule import scheduled_event
 from local.system import System
 from statemachine.bootstrap import App
+from statemachine.contracts import paths
 from statemachine.contracts.stage import Stage
 from statemachine.core.run import Run, Transition
 from statemachine.core.window import Object, Status
@@ -103,21 +104,22 @@ class Driver:
     def report(self, run: Run, stage: Stage) -> Mapping[str, Any]:
         """What the last attempt's adopted launch of a stage reported; empty if nothing."""
         policy = self.app.policies[MODEL]
-        prefix = f"runs/{run.id}/{stage.value}/{run.attempts.get(stage.value, 0)}/"
         bucket = self.app.settings.artifacts_bucket
-        keys = [found.key for found in self.app.files.list(bucket, prefix) if found.key.endswith("/report.json")]
+        folder = paths.attempt_folder(policy.root, run.id, stage, run.attempts.get(stage.value, 0))
+        prefix = folder.removeprefix(f"{policy.root}/")
+        keys = [found.key for found in self.app.files.list(bucket, f"{prefix}/") if found.key.endswith("/report.json")]
         body = self.app.files.read(f"{policy.root}/{keys[-1]}", 1_000_000) if keys else None
         return dict(json.loads(body)) if body else {}
 
     def golden(self, version: str) -> Mapping[str, Any]:
         """A version's golden requests."""
-        body = self.app.files.read(f"{self.app.policies[MODEL].root}/models/{MODEL}/{version}/golden.json", 50_000_000)
+        folder = paths.version_folder(self.app.policies[MODEL].root, MODEL, version)
+        body = self.app.files.read(f"{folder}/golden.json", 50_000_000)
         if body is None:
             raise Broken(f"{version} has no golden.json")
         return dict(json.loads(body))
 
 
 def _told(entry: Transition) -> str:
-    words = entry.row.replace("_", " ")
-    reason = f": {escape(' '.join(entry.reason.split()))}" if entry.reason else ""
-    return f"{entry.run_id}  {entry.source or '·'} → [bold]{entry.dest}[/]  [dim]{words}{reason}[/]"
+    message = f": {escape(' '.join(entry.message.split()))}" if entry.message else ""
+    return f"{entry.run_id}  {entry.source or '·'} → [bold]{entry.dest}[/]  [dim]{entry.reason.words}{message}[/]"

@@ -51,7 +51,7 @@ def _history(scenes: Sequence[ScenarioResult], histories: Histories) -> Listing:
     table = Listing(f"The history of {run} in DynamoDB", ["#", ">after", "from", "to", "because"])
     entries = histories.get(run, [])
     for entry in entries:
-        because = entry.row.replace("_", " ") + (f": {entry.reason}" if entry.reason else "")
+        because = entry.reason.words + (f": {entry.message}" if entry.message else "")
         after = f"{entry.at - entries[0].at:.1f} s"
         table.add_row(str(entry.version), after, entry.source or "·", entry.dest, Text(because))
     return table

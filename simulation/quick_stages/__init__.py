@@ -1,4 +1,4 @@
-"""Stand-ins for what the stages compute, so that a whole run takes seconds: for tests and figures of everything else.
+"""Stand-ins for what the stages compute, so that a whole run takes seconds. Tests and benchmarks use them.
 
 Only the work is a stand-in. The pipelines, the pods' processes, `started.json`, `report.json`, the event at the end and
 (unless it is named too) the deployment are the real ones.

@@ -136,4 +136,4 @@ def test_a_night_that_is_no_time_or_lies_ahead_is_refused_by_the_command(system,
     """Before anything is invoked."""
     result = fraudloop("night", "--slot", slot)
     assert result.exit_code == 1
-    assert "a night at" in result.stderr
+    assert "a nightly slot" in result.stderr

@@ -36,7 +36,6 @@ def arguments(policy):
         "preprocess_parameters": dict(policy.parameters["preprocess"]),
         "train_parameters": dict(policy.parameters["train"]),
         "evaluate_parameters": dict(policy.parameters["evaluate"]),
-        "export_parameters": {"models_root": f"{policy.root}/models"},
         "deploy_parameters": serving,
     }
 

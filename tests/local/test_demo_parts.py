@@ -11,6 +11,7 @@ from rich.console import Console
 from local.demo import files, summary
 from local.demo.scenarios import SCENARIOS, ScenarioResult, _promise_answers
 from local.faults import Faults
+from statemachine.core.reason import TransitionReason
 from statemachine.core.run import Run, Transition
 from statemachine.core.states import State
 
@@ -116,10 +117,10 @@ def test_the_summary_shows_what_did_not_hold():
     scene = ScenarioResult("a burst", [Run("fraud-1", "fraud", 1, State.FAILED, metrics={"auc_roc": 0.5})])
     scene.promise("it SUCCEEDED", False, "its pod was evicted")
     history = [
-        Transition("fraud-1", 1, 100.0, "", "QUEUED", "arrival"),
-        Transition("fraud-1", 2, 101.0, "QUEUED", "TRAINING", "from_train"),
-        Transition("fraud-1", 3, 113.5, "TRAINING", "TRAINING", "retryable_failure", "evicted"),
-        Transition("fraud-1", 4, 120.0, "TRAINING", "FAILED", "failed", "evicted"),
+        Transition("fraud-1", 1, 100.0, "", "QUEUED", TransitionReason.ARRIVAL),
+        Transition("fraud-1", 2, 101.0, "QUEUED", "TRAINING", TransitionReason.FROM_TRAIN),
+        Transition("fraud-1", 3, 113.5, "TRAINING", "TRAINING", TransitionReason.RETRYABLE_FAILURE, "evicted"),
+        Transition("fraud-1", 4, 120.0, "TRAINING", "FAILED", TransitionReason.FAILED, "evicted"),
     ]
     console = Console(width=160, record=True, file=io.StringIO())
     console.print(summary.render([scene, ScenarioResult("never played")], {"fraud-1": history}, {"took": "9 s"}))

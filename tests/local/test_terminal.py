@@ -19,6 +19,7 @@ PROGRAM = """
 from cli.output import console
 from local.demo import summary
 from local.demo.scenarios import ScenarioResult
+from statemachine.core.reason import TransitionReason
 from statemachine.core.run import Run, Transition
 from statemachine.core.states import State
 
@@ -33,8 +34,8 @@ def scene(title, run, state, reason=""):
 scenes = [scene("three files in a burst", "fraud-1", "SUCCEEDED"), scene("a bad file alone", "fraud-3", "REJECTED"),
     scene("a night twice; the candidate breaks", "fraud-5", "ROLLED_BACK", REASON), ScenarioResult("shuffled labels")]
 dest = ["QUEUED", "PREPROCESSING", "TRAINING", "EVALUATING", "EXPORTING", "DEPLOYING", "SUCCEEDED"]
-history = [Transition("fraud-1", n + 1, 100.0 + 9 * n, dest[n - 1] if n else "", to, "from_evaluate", REASON * (n == 3))
-    for n, to in enumerate(dest)]
+history = [Transition("fraud-1", n + 1, 100.0 + 9 * n, dest[n - 1] if n else "", to, TransitionReason.FROM_EVALUATE,
+    REASON * (n == 3)) for n, to in enumerate(dest)]
 facts = {"the whole demo took": "251 s", "transactions": "first 200,000, second 30,000, shuffled 90,000, night 30,000"}
 def show():
     console.print(summary.render(scenes, {f"fraud-{n}": history for n in (1, 3, 5)}, facts))

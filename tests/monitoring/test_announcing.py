@@ -13,6 +13,7 @@ from statemachine.contracts.errors import Unreachable
 from statemachine.contracts.metrics import METRICS, Emitter, emitted_by
 from statemachine.core.characters import UNSAFE
 from statemachine.core.model import Model, Release
+from statemachine.core.reason import TransitionReason
 from statemachine.core.run import Run, RunKind, Transition, Trigger
 from statemachine.core.states import State
 from statemachine.notifier import HistoryRecord, Notifier
@@ -42,7 +43,7 @@ RUN = Run(
 UI = "https://kfp.internal/"
 
 
-def entry(source, dest, row="x", version=5, reason="", attempt=1, kfp_id="abc-1", **metrics):
+def entry(source, dest, row=TransitionReason.REPORTED, version=5, reason="", attempt=1, kfp_id="abc-1", **metrics):
     details = {"metrics": metrics} if metrics else {}
     return Transition("fraud-7", version, 700.0, source, dest, row, reason, attempt, kfp_id=kfp_id, details=details)
 
@@ -280,8 +281,8 @@ def test_an_end_is_counted_with_its_duration_its_cost_and_its_quality():
     ("line", "name"),
     [
         (entry("QUEUED", "TRAINING"), "RunsStarted"),
-        (entry("TRAINING", "TRAINING", "overdue"), "StageOverdue"),
-        (entry("TRAINING", "TRAINING", "retryable_failure"), "StageRetried"),
+        (entry("TRAINING", "TRAINING", TransitionReason.OVERDUE), "StageOverdue"),
+        (entry("TRAINING", "TRAINING", TransitionReason.RETRYABLE_FAILURE), "StageRetried"),
         (entry("ROLLING_BACK", "FAILED"), "RestoreFailed"),
         (entry("PREPROCESSING", "TRAINING", objects_accepted=3.0), "ObjectsAccepted"),
         (entry("PREPROCESSING", "REJECTED", objects_quarantined=1.0), "ObjectsQuarantined"),
@@ -332,7 +333,7 @@ def test_every_figure_has_its_catalogue_s_dimensions():
     """A dimension more or less would be another metric to CloudWatch."""
     for source in ["", *(state.value for state in State)]:
         for dest in (state.value for state in State):
-            for row in ("overdue", "retryable_failure", "x"):
+            for row in (TransitionReason.OVERDUE, TransitionReason.RETRYABLE_FAILURE, TransitionReason.REPORTED):
                 told = entry(source, dest, row, objects_accepted=1.0, **{"pod_seconds.train": 1.0})
                 for figure in metric_samples(told, RUN, [told]):
                     assert (*figure.dimensions, "stack") == METRICS[figure.name].labels  # handlers/runtime.py adds it

@@ -85,8 +85,8 @@ MUTANTS = (
         "twins go on",
         "of several launches of an attempt all but the adopted one are stopped",
         "statemachine/reconciler.py",
-        "if twin is not oldest and twin.state.stoppable:",
-        "if twin is oldest and twin.state.over and twin.state.stoppable:",
+        "if duplicate is not oldest and duplicate.state.stoppable:",
+        "if duplicate is oldest and duplicate.state.over and duplicate.state.stoppable:",
     ),
     Mutant(
         "retry without seeing the end",
@@ -120,8 +120,8 @@ MUTANTS = (
         "any report will do",
         "only the report of exactly the adopted kfp_run is read",
         "statemachine/contracts/report.py",
-        "    if said != meant:\n",
-        "    if said[0] != meant[0]:\n",
+        "    if named != expected:\n",
+        "    if named[0] != expected[0]:\n",
     ),
     Mutant(
         "trust the deploy's word",
@@ -191,7 +191,7 @@ MUTANTS = (
         "dedupe on the event id",
         "an object is its bucket, key and etag",
         f"{CORE}/events.py",
-        """etag=str(thing["etag"]).strip('"'),""",
+        """etag=str(obj["etag"]).strip('"'),""",
         """etag=str(envelope["id"]),""",
     ),
     Mutant(

@@ -23,7 +23,7 @@ from cli.migration.phases.check import CheckFailed, PhaseCheck, as_json, as_mark
 from cli.migration.phases.environment import Environment
 from cli.migration.phases.rights import rights
 from cli.stack import variable
-from clients.kubernetes import Denied
+from clients.kubernetes import ApiDenied
 from local.argocd.record import ApplicationRecord
 from local.argocd.settings import ArgoCDSettings
 from local.aws import resources, server
@@ -553,7 +553,7 @@ def test_undo_3_is_not_ended_by_a_conflict_or_a_restart(world, cluster, record, 
             if len(seen) in (1, 3):
                 record.patch({"metadata": {"labels": {"touched": str(len(seen))}}})
             if len(seen) in (2, 5):
-                raise (Denied if len(seen) == 2 else Unreachable)("the API server was restarted")
+                raise (ApiDenied if len(seen) == 2 else Unreachable)("the API server was restarted")
             super().patch(patch)
 
     monkeypatch.setattr(release.kubernetes, "Applications", Busy)
@@ -592,7 +592,7 @@ def test_undo_3_waits_for_another_operation_and_then_forgives_a_conflict(world, 
 def test_undo_3_gives_up_on_what_stays_denied(world, cluster):
     """In the API's own words, after a bounded time."""
     cluster.broken["/applications/"] = 403
-    with pytest.raises(Denied, match="403"):
+    with pytest.raises(ApiDenied, match="403"):
         carried(3, world, undo.UndoRequest("me", "worse", to="fraud-0-ffffffff"))
 
 

@@ -12,6 +12,7 @@ from cli.migration import baseline, parity, sagemaker
 from local.aws import resources, server
 from statemachine.bootstrap import bootstrap
 from statemachine.contracts.report import Artifact
+from statemachine.core.reason import TransitionReason
 from statemachine.core.run import Run, Transition
 from statemachine.core.states import State
 
@@ -52,7 +53,9 @@ def played(system, number, *, path=PATH, ended=0.0, metrics=None, parameters=Non
     run = Run(run_id, "fraud", number, State[path[0]], version=1, created_at=begun, entered_at=begun, due_at=begun)
     run = replace(run, parameters=parameters or {})
     store.begin(
-        run, replace(store.model("fraud"), training=run_id), Transition(run_id, 1, begun, "", path[0], "arrival")
+        run,
+        replace(store.model("fraud"), training=run_id),
+        Transition(run_id, 1, begun, "", path[0], TransitionReason.ARRIVAL),
     )
     at = begun
     for version, (source, dest) in enumerate(pairwise(path), 2):
@@ -60,8 +63,8 @@ def played(system, number, *, path=PATH, ended=0.0, metrics=None, parameters=Non
         seconds = TOOK[stage.value] if stage else 0.0
         at += seconds
         told = {f"pod_seconds.{stage.value}": seconds} if stage else {}
-        entry = Transition(run_id, version, at, source, dest, "x", attempt=1, kfp_id=kfp_id if stage else "",
-                      details={"metrics": told})  # fmt: skip
+        entry = Transition(run_id, version, at, source, dest, TransitionReason.REPORTED, attempt=1,
+                           kfp_id=kfp_id if stage else "", details={"metrics": told})  # fmt: skip
         outputs = {**run.outputs, stage.value: _outputs(system, run_id)} if stage else run.outputs
         run = replace(run, state=State[dest], version=version, entered_at=at, outputs=outputs,
                       metrics={**run.metrics, **told, **(metrics or {})})  # fmt: skip

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from statemachine.contracts.errors import Misconfigured
 from statemachine.contracts.pod_requests import PodRequests
+from statemachine.core.reason import TransitionReason
 from statemachine.core.run import Run, Transition
 from statemachine.core.states import State
 from statemachine.reporting.cost import ControlUse, StageUse, as_dict, node_share, run_cost, stage_line
@@ -18,7 +19,7 @@ PRICES = Prices()
 TRAIN = PodRequests(3, 12, 1)
 
 
-def entry(at, source, dest, row="x", kfp="k", version=1, **metrics):
+def entry(at, source, dest, row=TransitionReason.REPORTED, kfp="k", version=1, **metrics):
     return Transition(
         "fraud-1", version, at, source, dest, row, kfp_id=kfp, details={"metrics": metrics} if metrics else {}
     )
@@ -111,13 +112,13 @@ def test_prices_can_be_overridden_but_not_misspelt():
 
 
 HISTORY = [
-    entry(0, "", "QUEUED", "opened", kfp=""),
-    entry(10, "QUEUED", "PREPROCESSING", "from_preprocess", kfp=""),
-    entry(100, "PREPROCESSING", "TRAINING", "learned", **{"pod_seconds.preprocess": 60.0}),
-    entry(400, "TRAINING", "TRAINING", "overdue"),
-    entry(500, "TRAINING", "TRAINING", "retryable_failure"),
-    entry(900, "TRAINING", "EVALUATING", "reported", **{"pod_seconds.train": 300.0, "auc": 0.9}),
-    entry(950, "EVALUATING", "CANCELLED", "cancelled", kfp=""),
+    entry(0, "", "QUEUED", TransitionReason.ARRIVAL, kfp=""),
+    entry(10, "QUEUED", "PREPROCESSING", TransitionReason.FROM_PREPROCESS, kfp=""),
+    entry(100, "PREPROCESSING", "TRAINING", TransitionReason.PREPROCESSED, **{"pod_seconds.preprocess": 60.0}),
+    entry(400, "TRAINING", "TRAINING", TransitionReason.OVERDUE),
+    entry(500, "TRAINING", "TRAINING", TransitionReason.RETRYABLE_FAILURE),
+    entry(900, "TRAINING", "EVALUATING", TransitionReason.REPORTED, **{"pod_seconds.train": 300.0, "auc": 0.9}),
+    entry(950, "EVALUATING", "CANCELLED", TransitionReason.CANCELLED, kfp=""),
 ]
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from cli.commands.slo import samples
 from statemachine.contracts.metrics import METRICS, Emitter
+from statemachine.core.reason import TransitionReason
 from statemachine.core.run import Run, Transition
 from statemachine.reporting.parity import Baseline, Measured
 from statemachine.reporting.slo import Objective, RunRecord, Targets, objectives, quantile, success_rate
@@ -18,8 +19,8 @@ def record(state, days_ago, dollars=1.0, deploy=300.0, **metrics):
 
     at = 100 * DAY - days_ago * DAY
     history = (
-        Transition("r", 1, at - deploy, "EXPORTING", "DEPLOYING", "exported"),
-        Transition("r", 2, at, "DEPLOYING", state, "x"),
+        Transition("r", 1, at - deploy, "EXPORTING", "DEPLOYING", TransitionReason.EXPORTED),
+        Transition("r", 2, at, "DEPLOYING", state, TransitionReason.REPORTED),
     )
     return RunRecord(Run("r", "fraud", 1, State[state], metrics=metrics), history, dollars)
 

@@ -1,4 +1,4 @@
-"""What a run, a night, a tick and a list cost does not grow with history: the benchmark's own figures, as counts."""
+"""The cost of a run, a nightly listing, a tick and a list does not grow with history: the benchmark's counts."""
 
 import pytest
 

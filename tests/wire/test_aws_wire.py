@@ -123,7 +123,7 @@ def test_a_run_gets_through_a_wire_that_keeps_failing(wire, seed):
         if run and run.state.terminal:
             break
     assert run.state is State.SUCCEEDED, run.reason
-    assert [thing.epoch for thing in until_done(lambda: list(world.intake.objects("fraud")))] == [1, 1]
+    assert [obj.epoch for obj in until_done(lambda: list(world.intake.objects("fraud")))] == [1, 1]
     assert sorted(job.order.stage.value for job in world.pipelines.jobs.values()) == [
         "deploy",
         "evaluate",

@@ -119,7 +119,7 @@ def test_a_golden_request_that_was_lost_is_not_a_mismatch(pod, proxied, fault):
 
 
 class Pod:
-    """A pod that is up at once; who asks it is told its version."""
+    """A pod that is up at once and reports its version."""
 
     alive = True
 

@@ -20,7 +20,10 @@ from typing import Any
 
 import polars as pl
 
+from statemachine.contracts import paths
+from statemachine.contracts.errors import Misconfigured
 from statemachine.contracts.stage_request import StageRequest
+from statemachine.contracts.tables import read_table
 from training import integrity, storage
 from training.data import corrections, dataset, index, manifest, profile, schema, split
 from training.data.bounds import Bounds
@@ -62,13 +65,12 @@ def configured(parameters: Mapping[str, Any]) -> PreprocessConfig:
     """The settings from plain values.
 
     Raises:
-        Permanent: a name that is no setting, or a limit that nothing can keep.
+        Permanent: a name is unknown, a value has another type, or a limit is one that nothing can keep.
     """
-    known = {field.name for field in fields(PreprocessConfig)}
-    unknown = sorted(parameters.keys() - known)
-    if unknown:
-        raise Permanent(f"preprocess has no settings {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-    config = PreprocessConfig(**parameters)
+    try:
+        config = read_table(PreprocessConfig, parameters, "preprocess")
+    except Misconfigured as error:
+        raise Permanent(str(error)) from error
     if senseless := config.bounds().senseless():
         raise Permanent(f"preprocess cannot work with {', '.join(senseless)}: a limit is a number above 0")
     return config
@@ -298,8 +300,8 @@ def _left(order: StageRequest, taken: Taken) -> dict[str, str]:
 
 def _cache(order: StageRequest) -> str | None:
     """`cache/<model>/<schema hash>` beside `runs/`; none if the launch writes elsewhere."""
-    root, runs, _ = order.output_uri.partition("/runs/")
-    return storage.join(root, "cache", order.model, schema.definition()[:16]) if runs else None
+    root = paths.root_of(order.output_uri)
+    return storage.join(paths.cache_folder(root, order.model), schema.definition()[:16]) if root else None
 
 
 def _champion_profile(order: StageRequest) -> Mapping[str, Any] | None:

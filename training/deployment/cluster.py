@@ -71,7 +71,7 @@ def _ours() -> Iterator[None]:
         yield
     except Conflict as error:
         raise StaleResourceVersion(str(error)) from error
-    except kubernetes.Denied as error:
+    except kubernetes.ApiDenied as error:
         raise Denied(str(error)) from error
     except Unreachable as error:
         raise ClusterUnreachable(str(error)) from error

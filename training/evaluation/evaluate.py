@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from statemachine.contracts.errors import Misconfigured
 from statemachine.contracts.gate import GatePolicy, gate
 from statemachine.contracts.stage_request import StageRequest
+from statemachine.contracts.tables import read_table
 from training import storage
 from training.evaluation import baselines, bootstrap, slices
 from training.evaluation.model_card import card
@@ -43,12 +45,12 @@ class EvaluateConfig:
         """The settings from plain values.
 
         Raises:
-            Permanent: a name that is no setting.
+            Permanent: a name is unknown or a value has another type; the message names it.
         """
-        known = [field.name for field in fields(cls)]
-        if unknown := sorted(set(settings) - set(known)):
-            raise Permanent(f"evaluate: unknown {', '.join(unknown)}; known are {', '.join(known)}")
-        return cls(**settings)
+        try:
+            return read_table(cls, settings, "evaluate")
+        except Misconfigured as error:
+            raise Permanent(str(error)) from error
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from statemachine.contracts import paths
 from statemachine.contracts.stage_request import StageRequest
 from training import storage
 from training.export.golden import Exchange, Golden
@@ -68,10 +69,10 @@ def _input(order: StageRequest, name: str) -> str:
 
 def models_uri(order: StageRequest) -> str:
     """The folder of a model's versions, in the bucket (or local folder) that runs/ is in."""
-    root, found, _ = order.output_uri.partition(f"/runs/{order.run_id}/")
-    if not found:
+    root = paths.root_of(order.output_uri, order.run_id)
+    if not root:
         raise Permanent(f"output_uri {order.output_uri} does not lie under runs/{order.run_id}/")
-    return storage.join(root, "models", order.model)
+    return paths.versions_folder(root, order.model)
 
 
 def build(folder: Path, trained: Path, dataset: Path, run_id: str) -> str:

@@ -3,11 +3,12 @@
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from statemachine.contracts.errors import Misconfigured
+from statemachine.contracts.tables import read_table
 
 FILE = "FRAUDLOOP_PIPELINES"
 DEFAULT_FILE = "pipelines.toml"
@@ -58,12 +59,15 @@ class PipelineSettings:
         Raises:
             Misconfigured: a key is unknown or a value of the wrong type; the message names it.
         """
-        _only(table, {"default", "steps", "environment", "code_version"}, "pipelines.toml")
-        default = _step(table.get("default", {}), {}, "default")
-        base = dict(table.get("default", {}))
-        steps = {name: _step(own, base, f"steps.{name}") for name, own in table.get("steps", {}).items()}
-        environment = {str(name): str(value) for name, value in table.get("environment", {}).items()}
-        return cls(default, steps, environment, str(table.get("code_version", "")))
+        base = table.get("default", {})
+        steps = {name: {**base, **own} for name, own in table.get("steps", {}).items()}
+        environment = {name: str(value) for name, value in table.get("environment", {}).items()}
+        settings = read_table(cls, {**table, "steps": steps, "environment": environment}, "pipelines.toml")
+        for name, step in [("default", settings.default), *settings.steps.items()]:
+            if (step.accelerators > 0) != bool(step.accelerator):
+                where = name if step is settings.default else f"steps.{name}"
+                raise Misconfigured(f"pipelines.toml.{where}: set both accelerator and accelerators, or neither")
+        return settings
 
 
 def read_settings(environment: Mapping[str, str] = os.environ, folder: Path = Path()) -> PipelineSettings:
@@ -81,22 +85,3 @@ def read_settings(environment: Mapping[str, str] = os.environ, folder: Path = Pa
     if version := environment.get("FRAUDLOOP_CODE_VERSION"):
         table["code_version"] = version
     return PipelineSettings.from_dict(table)
-
-
-def _step(own: Mapping[str, Any], base: Mapping[str, Any], where: str) -> StepSettings:
-    known = {one.name: one for one in fields(StepSettings)}
-    _only(own, set(known), where)
-    values = {**base, **own}
-    try:
-        tolerations = tuple(Toleration(**one) for one in values.pop("tolerations", ()))
-        step = StepSettings(**values, tolerations=tolerations)
-    except TypeError as error:
-        raise Misconfigured(f"{where}: {error}") from error
-    if (step.accelerators > 0) != bool(step.accelerator):
-        raise Misconfigured(f"{where}: accelerator and accelerators go together, or neither is set")
-    return step
-
-
-def _only(table: Mapping[str, Any], known: set[str], where: str) -> None:
-    if unknown := sorted(set(table) - known):
-        raise Misconfigured(f"{where}: unknown {', '.join(unknown)}; known are {', '.join(sorted(known))}")

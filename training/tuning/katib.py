@@ -7,7 +7,7 @@ from typing import Any
 
 from kubernetes import client
 
-from clients.kubernetes import Denied, translated
+from clients.kubernetes import ApiDenied, translated
 from statemachine.contracts.errors import Conflict, OperationRefused, Unreachable
 from training.tuning.experiment import GROUP, PLURAL, VERSION
 from training.tuning.katib_validation import admit
@@ -51,7 +51,7 @@ class Katib:
             body = self._call(
                 "create", lambda objects, where: objects.create_namespaced_custom_object(*where, dict(manifest))
             )
-        except Denied as error:
+        except ApiDenied as error:
             raise OperationRefused(str(error)) from error
         return str(body["metadata"]["name"])
 
@@ -59,7 +59,7 @@ class Katib:
         """How far it is. Raises OperationRefused, Unreachable."""
         try:
             return self._standing(name)
-        except Denied as error:
+        except ApiDenied as error:
             raise OperationRefused(str(error)) from error
 
     def _standing(self, name: str) -> Standing:
@@ -79,7 +79,7 @@ class Katib:
             except Unreachable as error:
                 silent += pause
                 if silent > SILENCE:
-                    if isinstance(error, Denied):
+                    if isinstance(error, ApiDenied):
                         raise OperationRefused(str(error)) from error
                     raise
                 sleep(pause)

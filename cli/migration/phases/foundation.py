@@ -3,6 +3,7 @@
 from cli.migration.phases import pods, trials
 from cli.migration.phases.check import CheckFailed, PhaseCheck
 from cli.migration.phases.environment import PATIENCE, Environment
+from statemachine.contracts import paths
 
 
 def running(world: Environment) -> str:
@@ -26,7 +27,7 @@ def _well(pod: object) -> bool:
 def s3_from_a_pod(world: Environment) -> str:
     """A pod with the stages' service account lists the artifacts bucket: IRSA works."""
     bucket = world.setting("FRAUDLOOP_ARTIFACTS_BUCKET")
-    prefix = f"s3://{bucket}/runs/"
+    prefix = f"{paths.runs_folder(f's3://{bucket}')}/"
     done = pods.ran(world, world.image, ["aws", "s3", "ls", prefix], account=world.service_account)
     return f"{prefix} lists {len(done.log.splitlines())} entries as {world.service_account}"
 

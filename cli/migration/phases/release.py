@@ -6,6 +6,7 @@ from typing import Any
 from cli.migration.phases.check import CheckFailed, PhaseCheck
 from cli.migration.phases.environment import Environment
 from clients import kubernetes
+from statemachine.contracts import paths
 from statemachine.contracts.gate import gate
 from statemachine.core.policy import Policy
 from statemachine.core.states import State
@@ -81,7 +82,7 @@ def answers(world: Environment) -> str:
     """A pod answers the champion's golden requests as it did offline."""
     policy, champion = world.app.policies[world.model], _champion(world)
     for _, address in addresses(world)[:1]:
-        difference = verification.replay(address, golden_of(f"{policy.root}/models/{world.model}/{champion}"))
+        difference = verification.replay(address, golden_of(paths.version_folder(policy.root, world.model, champion)))
         return f"the golden requests are answered, at most {difference:.1e} apart"
     raise CheckFailed("no pod serves")
 
