@@ -19,8 +19,8 @@ def names() -> list[str]:
 
 def main() -> None:
     """Run them."""
-    asked = sys.argv[1:] or names()
-    for name in asked:
+    arguments = sys.argv[1:] or names()
+    for name in arguments:
         module = importlib.import_module(f"benchmarks.{name}")
         if not hasattr(module, "run"):
             continue

@@ -16,7 +16,7 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from benchmarks.results import Figure, figure
+from benchmarks.results import Measurement, measurement
 from simulation.memory.kfp import Job
 from simulation.memory.metered_table import MeteredTable
 from simulation.memory.world import World
@@ -40,7 +40,7 @@ STEP_FUNCTIONS_POLL = 3  # state transitions of one look in Step Functions Stand
 SQS_ROUND_TRIP = 0.010  # seconds of one SendMessageBatch within a region
 
 
-def run() -> list[Figure]:
+def run() -> list[Measurement]:
     """All of it."""
     return [*throughput(), *fan_out(), *bill()]
 
@@ -48,7 +48,7 @@ def run() -> list[Figure]:
 # -- speed and memory ----------------------------------------------------------------------------------------------
 
 
-def throughput() -> Iterator[Figure]:
+def throughput() -> Iterator[Measurement]:
     """10,000 whole runs of 200 models, one after the other in each; the last tenth must cost what the first did."""
     policies = {f"m{n}": Policy(f"m{n}", f"data/m{n}/") for n in range(MODELS)}
     world = World(policies)
@@ -64,9 +64,9 @@ def throughput() -> Iterator[Figure]:
     first, last = sum(times[:tenth]) / tenth, sum(times[-tenth:]) / tenth
     done = [world.store.run(f"{model}-{RUNS // MODELS}").state for model in policies]
     assert set(done) == {State.SUCCEEDED}, "a run did not end as it should"
-    yield figure("control.runs_per_s", RUNS / seconds, "runs/CPU-s")
-    yield figure("control.run_cpu_ms_last_tenth", last * 1e3, "CPU-ms", "the first tenth", first * 1e3)
-    yield figure("control.memory_mb", _memory() - memory, "MB for 10,000 runs on record")
+    yield measurement("control.runs_per_s", RUNS / seconds, "runs/CPU-s")
+    yield measurement("control.run_cpu_ms_last_tenth", last * 1e3, "CPU-ms", "the first tenth", first * 1e3)
+    yield measurement("control.memory_mb", _memory() - memory, "MB for 10,000 runs on record")
 
 
 def _round(world: World, number: int) -> None:
@@ -105,7 +105,7 @@ class CountingSqs:
         return {"Successful": call["Entries"]}
 
 
-def fan_out() -> Iterator[Figure]:
+def fan_out() -> Iterator[Measurement]:
     """A tick over 10,000 active runs: the query, and a hint for each, through the real SQS adapter."""
     table, sqs = MeteredTable(), CountingSqs()
     store = Store(table, lambda: "w")
@@ -115,7 +115,7 @@ def fan_out() -> Iterator[Figure]:
     SqsHints(sqs, "url").look_at(list(store.table.due(2.0)))
     seconds = time.process_time() - started + sqs.calls * SQS_ROUND_TRIP
     assert sqs.calls == ACTIVE // BATCH
-    yield figure(
+    yield measurement(
         "control.tick_10k_active_s", seconds, f"s, at {SQS_ROUND_TRIP * 1e3:.0f} ms a call", "its timeout", 50.0
     )
 
@@ -217,7 +217,7 @@ def _begins(world: World, job: Job) -> bool:
     return world.now >= job.kfp_run.created_at + 60 * MINUTES[job.order.stage]
 
 
-def bill() -> Iterator[Figure]:
+def bill() -> Iterator[Measurement]:
     """Units by counting, dollars by the price list; ticks while the run lasts are charged to it alone."""
     counted, prices, one = lived(), Prices(), Pass()
     use = used(counted, one)
@@ -227,17 +227,17 @@ def bill() -> Iterator[Figure]:
     minutes = sum(MINUTES.values())
     peer = STEP_FUNCTIONS_POLL * minutes * prices.step_functions_transition
     for name, part in sorted({**lines, "scheduler": scheduler}.items(), key=lambda pair: -pair[1]):
-        yield figure(f"control.dollars_per_run.{name}", part, "$")
-    yield figure(
+        yield measurement(f"control.dollars_per_run.{name}", part, "$")
+    yield measurement(
         "control.dollars_per_run", dollars, "$", "Step Functions Standard, transitions of the polling alone", peer
     )
-    yield figure("control.dynamodb_writes_per_run", counted.table_writes, "calls")
-    yield figure("control.dynamodb_write_units_per_run", counted.write_units, "WRU")
-    yield figure("control.dynamodb_read_units_per_run", counted.read_units, "RRU")
-    yield figure("control.kfp_calls_per_run", sum(counted.kfp.values()), "calls")
-    yield figure("control.lambda_invocations_per_run", use.lambda_requests, "invocations")
-    yield figure("control.tick_share_per_run", tick_dollars(counted, prices, one), "$")
-    yield figure("control.dollars_per_idle_day", idle_day(counted, prices, one), "$, ticks with nothing to do")
+    yield measurement("control.dynamodb_writes_per_run", counted.table_writes, "calls")
+    yield measurement("control.dynamodb_write_units_per_run", counted.write_units, "WRU")
+    yield measurement("control.dynamodb_read_units_per_run", counted.read_units, "RRU")
+    yield measurement("control.kfp_calls_per_run", sum(counted.kfp.values()), "calls")
+    yield measurement("control.lambda_invocations_per_run", use.lambda_requests, "invocations")
+    yield measurement("control.tick_share_per_run", tick_dollars(counted, prices, one), "$")
+    yield measurement("control.dollars_per_idle_day", idle_day(counted, prices, one), "$, ticks with nothing to do")
 
 
 def used(counted: Counted, one: Pass) -> ControlUse:

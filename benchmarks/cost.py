@@ -1,6 +1,6 @@
 """What a run costs, beside the same stages on SageMaker: 10/90/10/3/8 minutes with the pods of pipelines.toml."""
 
-from benchmarks.results import Figure, figure
+from benchmarks.results import Measurement, measurement
 from cli.commands.cost_queries import prices, requests
 from statemachine.contracts.stage import Stage
 from statemachine.core.run import Run, Transition
@@ -15,8 +15,8 @@ RUNS_A_MONTH = 30
 
 def ordinary() -> tuple[Cost, int]:
     """The bill of one nightly run without retries, and how many writes to its record it is taken to make."""
-    asked = requests()
-    uses = [StageUse(stage.value, 60.0 * minutes, asked[stage.value]) for stage, minutes in MINUTES.items()]
+    arguments = requests()
+    uses = [StageUse(stage.value, 60.0 * minutes, arguments[stage.value]) for stage, minutes in MINUTES.items()]
     at, history = 0.0, [Transition("fraud-1", 1, 0.0, "", State.QUEUED.value, "arrival")]
     for stage, minutes in MINUTES.items():
         at += 60.0 * minutes
@@ -27,7 +27,7 @@ def ordinary() -> tuple[Cost, int]:
     return run_cost(uses, control_use(run, history), prices(), RUNS_A_MONTH), run.version
 
 
-def run() -> list[Figure]:
+def run() -> list[Measurement]:
     """Marginal and loaded dollars, the part of the controller, and SageMaker's figure."""
     cost, versions = ordinary()
     pods = {stage.value for stage in MINUTES} | {"idle nodes"}
@@ -36,7 +36,7 @@ def run() -> list[Figure]:
         print(f"  {line.item:<20} {line.quantity:>12,.1f} {line.unit:<18} ${line.dollars:.6f}")
     print(f"  ({versions} writes to the record, {RUNS_A_MONTH} runs a month, prices as of {prices().as_of})")
     return [
-        figure("cost.run_marginal", cost.marginal, "$", "the same stages on SageMaker", cost.sagemaker),
-        figure("cost.run_loaded", cost.loaded, "$", "the same stages on SageMaker", cost.sagemaker),
-        figure("cost.controller_estimate", controller, "$", "the whole run", cost.marginal),
+        measurement("cost.run_marginal", cost.marginal, "$", "the same stages on SageMaker", cost.sagemaker),
+        measurement("cost.run_loaded", cost.loaded, "$", "the same stages on SageMaker", cost.sagemaker),
+        measurement("cost.controller_estimate", controller, "$", "the whole run", cost.marginal),
     ]

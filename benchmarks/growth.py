@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from benchmarks.control import Counting
-from benchmarks.results import Figure, figure
+from benchmarks.results import Measurement, measurement
 from simulation.memory.metered_table import MeteredTable
 from simulation.memory.world import BUCKET, World
 from statemachine.adapters.kfp import KfpPipelines
@@ -46,9 +46,9 @@ LIMIT = {"night": 600.0, "tick": 50.0}  # the functions' timeouts
 PREFIX = "data/fraud/"
 
 
-def run() -> list[Figure]:
+def run() -> list[Measurement]:
     """All of it."""
-    return [*one_run(), *night(), *tick(), *listed_runs()]
+    return [*one_run(), *nightly(), *tick(), *listed_runs()]
 
 
 @dataclass
@@ -140,9 +140,9 @@ def lived(learned: int) -> Meter:
     """One run with 100 new objects, from their arrival to its rest."""
     meter = Meter()
     world = world_with(learned, meter.counts)
-    things = [world.object(f"{PREFIX}new-{n:03d}.csv") for n in range(NEW)]
+    objects = [world.object(f"{PREFIX}new-{n:03d}.csv") for n in range(NEW)]
     with meter.controller():
-        world.intake.arrive(things)
+        world.intake.arrive(objects)
     run_id = f"fraud-{EPOCHS + 1}"
     for _ in range(60):
         world.now += 60
@@ -157,23 +157,23 @@ def lived(learned: int) -> Meter:
     raise AssertionError(f"{run_id} does not rest")
 
 
-def one_run() -> Iterator[Figure]:
+def one_run() -> Iterator[Measurement]:
     """Seconds and memory of all its invocations together, and the calls."""
     lived(FEW)  # once, so that both are measured warm
     many, few = lived(MANY), lived(FEW)
     tracemalloc.start()
     much, little = lived(MANY).peak, lived(FEW).peak
     tracemalloc.stop()
-    yield figure("control.lambda_s_at_1m_objects", many.seconds, "s of one run", "at 1,000 objects", few.seconds)
-    yield figure("control.lambda_mb_at_1m_objects", much, "MB, the largest pass", "at 1,000 objects", little)
+    yield measurement("control.lambda_s_at_1m_objects", many.seconds, "s of one run", "at 1,000 objects", few.seconds)
+    yield measurement("control.lambda_mb_at_1m_objects", much, "MB, the largest pass", "at 1,000 objects", little)
     calls = (float(sum(meter.counts.values())) for meter in (many, few))
-    yield figure("control.calls_at_1m_objects", next(calls), "calls of one run", "at 1,000 objects", next(calls))
+    yield measurement("control.calls_at_1m_objects", next(calls), "calls of one run", "at 1,000 objects", next(calls))
 
 
 # -- a night, a tick --------------------------------------------------------------------------------------------------
 
 
-def night(keys: int = 50_000) -> Iterator[Figure]:
+def nightly(keys: int = 50_000) -> Iterator[Measurement]:
     """A night that finds so many keys whose events never came, for a model with a million objects on record.
 
     Of those that still lie in the bucket each 1,000 cost one list and one query more, here as in any night.
@@ -185,16 +185,16 @@ def night(keys: int = 50_000) -> Iterator[Figure]:
     with meter.controller():
         place, taken = world.listing.go_on("fraud", "2026-11-27T02:00:00Z")
     assert (place.done, taken.joined) == (True, keys)
-    yield figure("control.night_50k_new_keys_s", meter.seconds, "s", "its timeout", LIMIT["night"])
+    yield measurement("control.night_50k_new_keys_s", meter.seconds, "s", "its timeout", LIMIT["night"])
 
 
 def _sliced(found: list[Object]) -> Callable[..., Iterator[Object]]:
     """S3 lists from a key on; the stand-in sorts all of them for each page, which is not the controller's time."""
-    at = {thing.key: number for number, thing in enumerate(found, 1)}
+    at = {obj.key: number for number, obj in enumerate(found, 1)}
     return lambda bucket, prefix, after="": iter(found[at.get(after, 0) :][:1000])
 
 
-def tick(models: int = 1000) -> Iterator[Figure]:
+def tick(models: int = 1000) -> Iterator[Measurement]:
     """A tick over so many models, half of them with a run in flight, a tenth with a window to close."""
     meter = Meter()
     world = World({f"m{n}": Policy(f"m{n}", f"data/m{n}/") for n in range(models)})
@@ -213,14 +213,14 @@ def tick(models: int = 1000) -> Iterator[Figure]:
         world.tick()
     begun = [run_id for run_id in world.hints.queue if run_id.endswith("-1")]
     assert len(begun) == models // 2 + models // 10
-    yield figure("control.tick_s_at_1000_models", meter.seconds, "s", "its timeout", LIMIT["tick"])
+    yield measurement("control.tick_s_at_1000_models", meter.seconds, "s", "its timeout", LIMIT["tick"])
 
 
 # -- KFP's runs -------------------------------------------------------------------------------------------------------
 
 
 @dataclass
-class Runs:
+class RunTable:
     """`run_details` of one experiment: `created` in seconds, ascending. Counts the rows that a list reads.
 
     ListRuns (`run_store.go`, upstream master) makes two queries from one filter, for the rows of the page and for
@@ -244,7 +244,7 @@ def _seconds(predicate: dict[str, Any]) -> float:
 
 
 @contextmanager
-def kfp(runs: Runs) -> Iterator[str]:
+def kfp(runs: RunTable) -> Iterator[str]:
     """KFP's REST API as far as a list asks it, on loopback; its URL."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -277,7 +277,7 @@ def kfp(runs: Runs) -> Iterator[str]:
 def rows_read(history: int, bounded: bool) -> int:
     """Rows that KFP reads for one list of a run that began an hour ago, six KFP runs an hour, after so many others."""
     now = 1_790_000_000.0
-    runs = Runs([now - 600 * n for n in range(history)])
+    runs = RunTable([now - 600 * n for n in range(history)])
     with kfp(runs) as url:
         pipelines = KfpPipelines(url, "fraudloop", {})
         in_time = bounded and len(signature(pipelines.list).parameters) > 1
@@ -285,8 +285,8 @@ def rows_read(history: int, bounded: bool) -> int:
     return runs.read
 
 
-def listed_runs() -> Iterator[Figure]:
+def listed_runs() -> Iterator[Measurement]:
     """Per list at 20,000 KFP runs; at 1,000 a bounded one reads the same."""
     value, peer = rows_read(20_000, bounded=True), rows_read(20_000, bounded=False)
-    yield figure("kfp.rows_read_per_list", value, "rows at 20,000 runs", "without a bound in time", peer)
-    yield figure("kfp.rows_read_per_list_at_1000", rows_read(1_000, bounded=True), "rows at 1,000 runs")
+    yield measurement("kfp.rows_read_per_list", value, "rows at 20,000 runs", "without a bound in time", peer)
+    yield measurement("kfp.rows_read_per_list_at_1000", rows_read(1_000, bounded=True), "rows at 1,000 runs")

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 
-from benchmarks.results import Figure, figure
+from benchmarks.results import Measurement, measurement
 
 HANDLERS = ("arrival", "nightly", "tick", "step", "announce")
 REPEATS = 5
@@ -30,15 +30,15 @@ WIRED = {
 NAIVE = "import kfp, kubernetes; "  # what this project's handlers do without
 
 
-def run() -> list[Figure]:
+def run() -> list[Measurement]:
     """One figure a handler."""
     return [_beside_naive(name) for name in HANDLERS]
 
 
-def _beside_naive(name: str) -> Figure:
+def _beside_naive(name: str) -> Measurement:
     wired = f"import handlers.{name}; from handlers.runtime import app; {WIRED[name]}"
     peer = "the same handler with import kfp, kubernetes"
-    return figure(f"lambda.init_cpu_s.{name}", cpu_seconds(wired), "CPU-s", peer, cpu_seconds(NAIVE + wired))
+    return measurement(f"lambda.init_cpu_s.{name}", cpu_seconds(wired), "CPU-s", peer, cpu_seconds(NAIVE + wired))
 
 
 def cpu_seconds(code: str) -> float:

@@ -19,10 +19,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import Figure, figure
+from benchmarks.results import Measurement, measurement
 from local.aws.resources import BUS, DATA, client
 from local.state_dir import StateDir
-from local.system import Options, System
+from local.system import System, SystemOptions
 from simulation import quick_stages
 from statemachine.bootstrap import App, bootstrap
 from statemachine.contracts.report import REPORT
@@ -44,18 +44,18 @@ prefix = "data/{name}/"
 """
 
 
-def run() -> list[Figure]:
+def run() -> list[Measurement]:
     """Both, one after the other, each in a system of its own."""
-    return [*_told("event", NEVER), *_told("tick", TICK)]
+    return [*_latency("event", NEVER), *_latency("tick", TICK)]
 
 
-def _told(by: str, tick: float) -> Iterator[Figure]:
+def _latency(by: str, tick: float) -> Iterator[Measurement]:
     with _system(tick) as system:
         waits = sorted(_transitions(system, tick))
     print(f"   {len(waits)} transitions by {by}: {', '.join(f'{wait:.2f}' for wait in waits)} s")
     p95 = statistics.quantiles(waits, n=20, method="inclusive")[-1]
-    yield figure(f"control.next_stage_p50_s_{by}", statistics.median(waits), "s", "the bar", BAR[tick])
-    yield figure(f"control.next_stage_p95_s_{by}", p95, "s")
+    yield measurement(f"control.next_stage_p50_s_{by}", statistics.median(waits), "s", "the bar", BAR[tick])
+    yield measurement(f"control.next_stage_p95_s_{by}", p95, "s")
 
 
 @contextmanager
@@ -65,7 +65,7 @@ def _system(tick: float) -> Iterator[System]:
         registry = Path(folder) / "fraudloop.toml"
         registry.write_text("".join(_model(name, LONGEST[tick]) for name in _names()))
         environment = quick_stages.environment(quick_stages.ALL)
-        options = Options(registry, tick, parallelism=MODELS, environment=environment)
+        options = SystemOptions(registry, tick, parallelism=MODELS, environment=environment)
         with System(StateDir(Path(folder) / "home"), options) as system, _inside(system):
             if tick == TICK:
                 _lose_events(system)
@@ -139,15 +139,15 @@ def _submitted(system: System, wanted: set[str], until: float) -> dict[str, floa
 def _finished(app: App, run_id: str, stage: Stage) -> float:
     """What the stage's only report says of its end."""
     (found,) = (
-        thing
-        for thing in app.files.list(app.settings.artifacts_bucket, f"runs/{run_id}/{stage.value}/1/")
-        if thing.key.endswith(REPORT)
+        obj
+        for obj in app.files.list(app.settings.artifacts_bucket, f"runs/{run_id}/{stage.value}/1/")
+        if obj.key.endswith(REPORT)
     )
     body = app.files.read(f"s3://{found.bucket}/{found.key}", 1_000_000)
     return float(json.loads(body or b"{}")["finished_at"])
 
 
-def _pause(trouble: str, until: float) -> None:
+def _pause(expected: str, until: float) -> None:
     if time.monotonic() > until:
-        raise TimeoutError(f"{trouble} within {PATIENCE:.0f} s")
+        raise TimeoutError(f"{expected} within {PATIENCE:.0f} s")
     time.sleep(0.25)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import Figure, figure
+from benchmarks.results import Measurement, measurement
 from local.aws import resources
 from local.aws.resources import ARTIFACTS, TABLE, client
 from local.process import free_port, serving
@@ -36,24 +36,24 @@ BOUND, PATIENCE = 120.0, 240.0  # seconds; a busy machine may take longer, but n
 SEED = 7
 
 
-def run() -> list[Figure]:
+def run() -> list[Measurement]:
     """All of them begin before any goes on; then as fast as it goes."""
     with _cloud() as url:
         load = Load(url)
         load.begin()
         active = len(set(load.world.store.table.due(time.time() + 1e6)))
         load.play()
-        trouble = load.trouble()
+        violations = load.violations()
     assert active == MODELS, f"{active} runs were active at once"
-    assert not trouble, trouble[:5]
-    lost = sum(count for came, count in load.came.items() if came in ("overtaken", "claimed"))
+    assert not violations, violations[:5]
+    conflicts = sum(count for came, count in load.came.items() if came in ("overtaken", "claimed"))
     return [
-        figure("load.active_runs", active, "runs at once, all SUCCEEDED, nothing twice"),
-        figure("load.runs_per_s", MODELS / load.seconds, "runs/s"),
-        figure("load.passes_per_s", load.came.total() / load.seconds, f"passes/s by {WORKERS} workers"),
-        figure("load.passes_per_run", load.came.total() / MODELS, "passes"),
-        figure("load.conflicts", lost, "passes that met another worker", "all passes", load.came.total()),
-        figure("load.seconds", load.seconds, "s", "the bound", BOUND),
+        measurement("load.active_runs", active, "runs at once, all SUCCEEDED, nothing twice"),
+        measurement("load.runs_per_s", MODELS / load.seconds, "runs/s"),
+        measurement("load.passes_per_s", load.came.total() / load.seconds, f"passes/s by {WORKERS} workers"),
+        measurement("load.passes_per_run", load.came.total() / MODELS, "passes"),
+        measurement("load.conflicts", conflicts, "passes that met another worker", "all passes", load.came.total()),
+        measurement("load.seconds", load.seconds, "s", "the bound", BOUND),
     ]
 
 
@@ -177,7 +177,7 @@ class Load:
     def _look(self, run_id: str) -> str:
         return self.world.reconciler.look_at(run_id).split(":")[0].split(" ")[0]
 
-    def trouble(self) -> list[str]:
+    def violations(self) -> list[str]:
         """In words, what is lost or twice."""
         runs: list[Run] = [self.world.store.run(f"{model}-1") for model in self.world.policies]
         names = Counter(order.name for order in self.world.pipelines.created)
@@ -185,9 +185,9 @@ class Load:
         found = [f"{run.id} is {run.state.value}: {run.reason}" for run in runs if run.state is not State.SUCCEEDED]
         found += [f"{name} was launched {count} times" for name, count in names.items() if count > 1]
         found += [f"of {attempt} {count} launches were read" for attempt, count in read.items() if count > 1]
-        return found + [trouble for run in runs for trouble in self._trouble(run)]
+        return found + [violations for run in runs for violations in self._violations_of(run)]
 
-    def _trouble(self, run: Run) -> Iterator[str]:
+    def _violations_of(self, run: Run) -> Iterator[str]:
         model, serves = self.world.store.model(run.model), self.world.stages.applications[run.model]
         (thing,) = self.world.intake.objects(run.model)
         if len(list(self.world.store.runs(run.model))) != 1 or thing.epoch != 1:

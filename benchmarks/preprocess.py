@@ -16,7 +16,7 @@ from pathlib import Path
 import polars as pl
 
 from benchmarks.blueprint import differences, our_way, pandas_way
-from benchmarks.results import Figure, figure, record
+from benchmarks.results import Measurement, measurement, record
 from training.data.preprocess import PreprocessConfig, prepare
 from training.synthetic import generate, simulate, write_csv
 
@@ -39,21 +39,21 @@ TASKS: dict[str, Callable[[Path], object]] = {
 }
 
 
-def run(sizes: Sequence[int] = SIZES) -> list[Figure]:
+def run(sizes: Sequence[int] = SIZES) -> list[Measurement]:
     """All figures; the largest size needs 2.5 GB of disk for its file and 4 GB for what is made of it."""
-    figures = []
+    measurements = []
     with tempfile.TemporaryDirectory(prefix="fraudloop-bench-") as folder:
-        figures += _generated(Path(folder), min(sizes))
-        figures += _beside_pandas(_file(Path(folder), min(sizes)), min(sizes))
-        figures += tiny_objects(Path(folder))
+        measurements += _generated(Path(folder), min(sizes))
+        measurements += _beside_pandas(_file(Path(folder), min(sizes)), min(sizes))
+        measurements += tiny_objects(Path(folder))
         for rows in sizes:
             path = _file(Path(folder), rows)
-            figures += _beside_parsing(path, rows)
+            measurements += _beside_parsing(path, rows)
             path.unlink()
-    return figures
+    return measurements
 
 
-def _generated(folder: Path, rows: int) -> list[Figure]:
+def _generated(folder: Path, rows: int) -> list[Measurement]:
     """The generator itself, and with its CSV file on disk."""
     began = time.perf_counter()
     made = simulate(rows, SEED)
@@ -61,10 +61,10 @@ def _generated(folder: Path, rows: int) -> list[Figure]:
     write_csv(folder / f"{rows}.csv", *made)
     written = time.perf_counter()
     print(f"   {rows:,} synthetic rows: {simulated - began:.2f} s, written as CSV in {written - simulated:.2f} s")
-    return [figure("synthetic.rows_per_s", rows / (simulated - began), "rows/s")]
+    return [measurement("synthetic.rows_per_s", rows / (simulated - began), "rows/s")]
 
 
-def _beside_pandas(path: Path, rows: int) -> list[Figure]:
+def _beside_pandas(path: Path, rows: int) -> list[Measurement]:
     _refuse_if_different(path)
     pandas, blueprint, ours = (_measured(task, path, 3) for task in ("pandas", "blueprint", "prepare"))
     peer, peer_rate = "the blueprint's transformation, the pandas way", rows / pandas[0]
@@ -73,12 +73,12 @@ def _beside_pandas(path: Path, rows: int) -> list[Figure]:
         f"pandas {pandas[0]:.2f} s, {pandas[1]:.2f} GB; ours {blueprint[0]:.2f} s, {blueprint[1]:.2f} GB"
     )
     return [
-        figure("preprocess.vs_pandas", rows / blueprint[0], "rows/s", peer, peer_rate),
-        figure("preprocess.prepare_vs_pandas", rows / ours[0], "rows/s", peer, peer_rate),
+        measurement("preprocess.vs_pandas", rows / blueprint[0], "rows/s", peer, peer_rate),
+        measurement("preprocess.prepare_vs_pandas", rows / ours[0], "rows/s", peer, peer_rate),
     ]
 
 
-def _beside_parsing(path: Path, rows: int) -> list[Figure]:
+def _beside_parsing(path: Path, rows: int) -> list[Measurement]:
     label, times = _label(rows), 3 if rows <= SIZES[1] else 1
     parse, ours = _measured("parse", path, times), _measured("prepare", path, times)
     print(
@@ -86,9 +86,11 @@ def _beside_parsing(path: Path, rows: int) -> list[Figure]:
     )
     compared = "preprocess.vs_csv_parse" if rows == SIZES[0] else f"preprocess.vs_csv_parse_{label}"
     return [
-        figure(compared, ours[0], "s", "parsing the CSV file", parse[0]),
-        figure(f"preprocess.rows_per_s_{label}", rows / ours[0], "rows/s", "parsing the CSV file", rows / parse[0]),
-        figure(f"preprocess.peak_rss_{label}", ours[1], "GB", "parsing the CSV file", parse[1]),
+        measurement(compared, ours[0], "s", "parsing the CSV file", parse[0]),
+        measurement(
+            f"preprocess.rows_per_s_{label}", rows / ours[0], "rows/s", "parsing the CSV file", rows / parse[0]
+        ),
+        measurement(f"preprocess.peak_rss_{label}", ours[1], "GB", "parsing the CSV file", parse[1]),
     ]
 
 
@@ -96,7 +98,7 @@ TINY = (1_000, 4_000)
 TINY_ROWS = 20
 
 
-def tiny_objects(folder: Path, counts: Sequence[int] = TINY) -> list[Figure]:
+def tiny_objects(folder: Path, counts: Sequence[int] = TINY) -> list[Measurement]:
     """Seconds for so many objects of 20 rows that overlap their neighbours, and how they grow: 4 times for 4 times."""
     seconds = {}
     for count in counts:
@@ -111,7 +113,7 @@ def tiny_objects(folder: Path, counts: Sequence[int] = TINY) -> list[Figure]:
     few, many = min(counts), max(counts)
     growth, expected = seconds[many] / seconds[few], many / few
     print(f"   {expected:g} times as many objects take {growth:.1f} times as long")
-    return [figure("preprocess.tiny_objects_growth", growth, "x", "growth in proportion", expected)]
+    return [measurement("preprocess.tiny_objects_growth", growth, "x", "growth in proportion", expected)]
 
 
 def _label(rows: int) -> str:
@@ -137,8 +139,8 @@ def _refuse_if_different(path: Path) -> None:
 def _measured(task: str, path: Path, times: int) -> tuple[float, float]:
     """Seconds (the best of so many) and peak GB (the worst) of one task in processes of its own."""
     command = [sys.executable, "-m", "benchmarks.preprocess", "--task", task, "--file", str(path)]
-    told = [json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout) for _ in range(times)]
-    return min(one["seconds"] for one in told), max(one["peak_gb"] for one in told)
+    results = [json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout) for _ in range(times)]
+    return min(one["seconds"] for one in results), max(one["peak_gb"] for one in results)
 
 
 def _measure(task: str, path: Path) -> None:
@@ -159,11 +161,11 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=list(SIZES))
     parser.add_argument("--task", choices=TASKS, help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.task:
-        _measure(asked.task, asked.file)
+    arguments = parser.parse_args()
+    if arguments.task:
+        _measure(arguments.task, arguments.file)
         return
-    record(run(asked.rows))
+    record(run(arguments.rows))
 
 
 if __name__ == "__main__":

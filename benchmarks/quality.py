@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.results import Figure, figure, record
+from benchmarks.results import Measurement, measurement, record
 from training.data import schema
 from training.data.preprocess import PreprocessConfig, prepare
 from training.evaluation import baselines
@@ -33,16 +33,16 @@ from training.synthetic import generate
 
 ROWS, SEEDS = 1_000_000, (1, 2, 3)
 ROW, STRONGEST = "xgboost_row", "xgboost_velocity_risk"
-Figures = dict[str, dict[str, float]]
+MetricValues = dict[str, dict[str, float]]
 
 
-def run(rows: int = ROWS, seeds: Sequence[int] = SEEDS, config: TrainConfig | None = None) -> list[Figure]:
+def run(rows: int = ROWS, seeds: Sequence[int] = SEEDS, config: TrainConfig | None = None) -> list[Measurement]:
     """Trains and evaluates once a seed; the records for `benchmarks/results.json`."""
     _print_features()
     return summary([_one(rows, seed, replace(config or TrainConfig(), seed=seed)) for seed in seeds])
 
 
-def summary(everything: Sequence[Figures]) -> list[Figure]:
+def summary(everything: Sequence[MetricValues]) -> list[Measurement]:
     """Prints mean and spread, and says where a rival wins."""
     print(f"\n{'mean of ' + str(len(everything)) + ' seeds':28s} {'AUC-ROC':>18s} {'average precision':>20s}")
     for name in everything[0]:
@@ -52,13 +52,13 @@ def summary(everything: Sequence[Figures]) -> list[Figure]:
         )
     mine, row, strongest = (_mean(everything, name) for name in ("model", ROW, STRONGEST))
     for metric in ("auc_roc", "average_precision"):
-        lost = [n for n, one in enumerate(everything, 1) if one["model"][metric] < one[STRONGEST][metric]]
-        print(f"{metric}: {STRONGEST} is ahead in {len(lost)} of {len(everything)} seeds")
+        losses = [n for n, one in enumerate(everything, 1) if one["model"][metric] < one[STRONGEST][metric]]
+        print(f"{metric}: {STRONGEST} is ahead in {len(losses)} of {len(everything)} seeds")
     mean = "average precision"
     return [
-        figure("quality.auc", mine["auc_roc"], "AUC-ROC", STRONGEST, strongest["auc_roc"]),
-        figure("quality.ap_vs_row_xgboost", mine["average_precision"], mean, ROW, row["average_precision"]),
-        figure(
+        measurement("quality.auc", mine["auc_roc"], "AUC-ROC", STRONGEST, strongest["auc_roc"]),
+        measurement("quality.ap_vs_row_xgboost", mine["average_precision"], mean, ROW, row["average_precision"]),
+        measurement(
             "quality.ap_vs_velocity_risk_xgboost",
             mine["average_precision"],
             mean,
@@ -68,7 +68,7 @@ def summary(everything: Sequence[Figures]) -> list[Figure]:
     ]
 
 
-def ablations(rows: int, seed: int) -> Figures:
+def ablations(rows: int, seed: int) -> MetricValues:
     """The head without each group, with the graph score of encoders that know its seeds by heart, and with none."""
     with tempfile.TemporaryDirectory() as scratch:
         dataset, config = _dataset(Path(scratch), rows, seed), replace(TrainConfig(), seed=seed)
@@ -88,34 +88,34 @@ def ablations(rows: int, seed: int) -> Figures:
             "all groups": GROUPS
         }
         honest = [(name, groups, left_out) for name, groups in kinds.items()]
-        figures = {}
-        for name, groups, seen in [*honest, ("all groups, by heart", GROUPS, by_heart)]:
+        measurements = {}
+        for name, groups, known in [*honest, ("all groups, by heart", GROUPS, by_heart)]:
             columns = [everything.index(feature) for feature in names(row, groups)]
-            taught = Sample(seen, training_set.train.labels.numpy(), training_set.train.keep)
+            taught = Sample(known, training_set.train.labels.numpy(), training_set.train.keep)
             booster = head.fit_head(taught.columns(columns), later.columns(columns), names(row, groups), config)
-            figures[name] = metrics.ranking(graph.label[test].numpy(), head.predict(booster, tested[:, columns]))
-        figures["graph score alone"] = metrics.ranking(graph.label[test].numpy(), tested[:, -1])
-    return figures
+            measurements[name] = metrics.ranking(graph.label[test].numpy(), head.predict(booster, tested[:, columns]))
+        measurements["graph score alone"] = metrics.ranking(graph.label[test].numpy(), tested[:, -1])
+    return measurements
 
 
-def _one(rows: int, seed: int, config: TrainConfig) -> Figures:
+def _one(rows: int, seed: int, config: TrainConfig) -> MetricValues:
     with tempfile.TemporaryDirectory() as scratch:
         dataset = _dataset(Path(scratch), rows, seed)
         model = train_model(dataset, config, StoredCheckpoints(f"{scratch}/checkpoints"), _quiet)
-        figures = _figures(model, dataset, config)
+        measurements = _metrics(model, dataset, config)
     print(f"\nseed {seed}")
-    for name, ranked in figures.items():
+    for name, ranked in measurements.items():
         print(
             f"  {name:26s} AUC-ROC {ranked['auc_roc']:.4f}  average precision {ranked['average_precision']:.4f}",
             flush=True,
         )
-    return figures
+    return measurements
 
 
-def _figures(model: FraudModel, dataset: Path, config: TrainConfig) -> Figures:
+def _metrics(model: FraudModel, dataset: Path, config: TrainConfig) -> MetricValues:
     """The rivals get as many rounds as the head itself."""
-    told = EvaluateConfig(draws=200, baseline_rounds=config.head_rounds)
-    evaluation = measured(model, dataset, score(model, dataset, {}, told), told)
+    evaluate_config = EvaluateConfig(draws=200, baseline_rounds=config.head_rounds)
+    evaluation = measured(model, dataset, score(model, dataset, {}, evaluate_config), evaluate_config)
     shown = {
         name: evaluation["metrics"][name] for name in ("auc_roc", "average_precision", "brier", "recall_at_fpr_0.001")
     }
@@ -139,18 +139,18 @@ def _print_features() -> None:
         print(f"  {name}: {', '.join(baselines.names(schema.FEATURES, groups))}")
 
 
-def _mean(everything: Sequence[Figures], name: str) -> dict[str, float]:
+def _mean(everything: Sequence[MetricValues], name: str) -> dict[str, float]:
     return {metric: statistics.mean(one[name][metric] for one in everything) for metric in everything[0][name]}
 
 
-def _spread(everything: Sequence[Figures], name: str, metric: str) -> str:
+def _spread(everything: Sequence[MetricValues], name: str, metric: str) -> str:
     values = [one[name][metric] for one in everything]
     return f"{statistics.mean(values):.4f} ± {statistics.stdev(values) if len(values) > 1 else 0:.4f}"
 
 
-def _quiet(event: str, figures: Mapping[str, float]) -> None:
+def _quiet(event: str, measurements: Mapping[str, float]) -> None:
     if event in ("seeds", "trained"):
-        print(f"  {event}", *(f"{name}={value:.4g}" for name, value in figures.items()), flush=True)
+        print(f"  {event}", *(f"{name}={value:.4g}" for name, value in measurements.items()), flush=True)
 
 
 def main() -> None:
@@ -159,12 +159,12 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--seeds", default=",".join(str(seed) for seed in SEEDS))
     parser.add_argument("--ablations", action="store_true")
-    asked = parser.parse_args()
-    seeds = [int(seed) for seed in asked.seeds.split(",")]
-    record(run(asked.rows, seeds))
-    if asked.ablations:
+    arguments = parser.parse_args()
+    seeds = [int(seed) for seed in arguments.seeds.split(",")]
+    record(run(arguments.rows, seeds))
+    if arguments.ablations:
         print("\nablations, seed", seeds[0])
-        for name, ranked in ablations(asked.rows, seeds[0]).items():
+        for name, ranked in ablations(arguments.rows, seeds[0]).items():
             print(f"  {name:26s} AUC-ROC {ranked['auc_roc']:.4f}  average precision {ranked['average_precision']:.4f}")
 
 

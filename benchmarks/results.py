@@ -8,7 +8,7 @@ from typing import TypedDict
 RESULTS = Path(__file__).parent / "results.json"
 
 
-class Figure(TypedDict):
+class Measurement(TypedDict):
     """One measured value; `peer_value` was measured in the same run, and `ratio` says how they compare."""
 
     name: str
@@ -19,18 +19,18 @@ class Figure(TypedDict):
     ratio: float | None
 
 
-def figure(name: str, value: float, unit: str, peer: str = "", peer_value: float | None = None) -> Figure:
+def measurement(name: str, value: float, unit: str, peer: str = "", peer_value: float | None = None) -> Measurement:
     """A figure with its ratio to the peer: value / peer_value."""
     ratio = value / peer_value if peer_value else None
-    return Figure(name=name, value=value, unit=unit, peer=peer, peer_value=peer_value, ratio=ratio)
+    return Measurement(name=name, value=value, unit=unit, peer=peer, peer_value=peer_value, ratio=ratio)
 
 
-def record(figures: Iterable[Figure]) -> None:
+def record(measurements: Iterable[Measurement]) -> None:
     """Print the figures, and replace those of the same names in the results file."""
-    fresh = list(figures)
-    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    fresh = list(measurements)
+    earlier = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     names = {f["name"] for f in fresh}
-    RESULTS.write_text(json.dumps([f for f in kept if f["name"] not in names] + fresh, indent=1) + "\n")
+    RESULTS.write_text(json.dumps([f for f in earlier if f["name"] not in names] + fresh, indent=1) + "\n")
     for f in fresh:
         beside = f"   {f['peer']}: {f['peer_value']:.6g}" if f["peer_value"] is not None else ""
         ratio = f"   ratio {f['ratio']:.3g}" if f["ratio"] is not None else ""

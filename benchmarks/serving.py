@@ -17,7 +17,7 @@ import torch
 import tritonclient.http as triton
 from numpy.typing import NDArray
 
-from benchmarks.results import Figure, figure
+from benchmarks.results import Measurement, measurement
 from local.triton import Triton
 from training.data.preprocess import PreprocessConfig, prepare
 from training.export.export import build, spread
@@ -43,7 +43,7 @@ CONFIG = TrainConfig(epochs=1, folds=3)
 Seconds = NDArray[np.float64]
 
 
-def run(rows: int = ROWS, batches: dict[int, int] = BATCHES) -> list[Figure]:
+def run(rows: int = ROWS, batches: dict[int, int] = BATCHES) -> list[Measurement]:
     """All figures."""
     with tempfile.TemporaryDirectory(prefix="fraudloop-bench-") as scratch:
         folder = Path(scratch)
@@ -53,7 +53,7 @@ def run(rows: int = ROWS, batches: dict[int, int] = BATCHES) -> list[Figure]:
         peer = _served(folder, "peer", replace(CONFIG, groups=OWN), batches)
         model = load(folder / "whole" / "model")
         _say_where_time_goes(model, RequestBuilder.of(folder / "dataset", model), ours, batches)
-    return [entry for size in batches for entry in _figures(size, ours[size], peer[size])]
+    return [entry for size in batches for entry in _metrics(size, ours[size], peer[size])]
 
 
 def _served(folder: Path, name: str, config: TrainConfig, batches: dict[int, int]) -> dict[int, Seconds]:
@@ -95,13 +95,13 @@ def _timed(client: triton.InferenceServerClient, requests: Sequence[list[triton.
     return np.array(taken[5:])
 
 
-def _figures(size: int, ours: Seconds, peer: Seconds) -> list[Figure]:
-    def milliseconds(quantile: int) -> Figure:
+def _metrics(size: int, ours: Seconds, peer: Seconds) -> list[Measurement]:
+    def milliseconds(quantile: int) -> Measurement:
         of = [float(np.percentile(taken, quantile)) * 1000 for taken in (ours, peer)]
-        return figure(f"serve.p{quantile}_ms_batch{size}", of[0], "ms", PEER, of[1])
+        return measurement(f"serve.p{quantile}_ms_batch{size}", of[0], "ms", PEER, of[1])
 
     rates = [size / float(taken.mean()) for taken in (ours, peer)]
-    rate = figure(f"serve.rows_per_s_batch{size}", rates[0], "rows/s", PEER, rates[1])
+    rate = measurement(f"serve.rows_per_s_batch{size}", rates[0], "rows/s", PEER, rates[1])
     return [milliseconds(50), milliseconds(99), rate]
 
 

@@ -22,7 +22,7 @@ from torch_geometric.data import HeteroData
 from torch_geometric.loader import NeighborLoader
 from torch_geometric.nn import HeteroConv, SAGEConv
 
-from benchmarks.results import Figure, figure
+from benchmarks.results import Measurement, measurement
 from training.graph.block import SIDES
 from training.graph.graph import TRAIN, Graph
 from training.graph.history import Reader
@@ -42,14 +42,14 @@ CONFIG = TrainConfig(threads=2)
 PEER = "PyG NeighborLoader, same fan-out"
 
 
-def run(rows: int = ROWS, seeds: int = SEEDS) -> list[Figure]:
+def run(rows: int = ROWS, seeds: int = SEEDS) -> list[Measurement]:
     """All figures."""
     ours, theirs = _child("ours", rows, seeds), _peer(rows, seeds)
-    figures = [figure("train.vs_neighborloader", ours["seeds_per_s"], "seeds/s", PEER, theirs)]
+    measurements = [measurement("train.vs_neighborloader", ours["seeds_per_s"], "seeds/s", PEER, theirs)]
     for size in SIZES:
         peak = _child("memory", size, seeds)["gigabytes"]
-        figures.append(figure(f"train.peak_rss_{size // 1_000_000}m", peak, "GB"))
-    return figures
+        measurements.append(measurement(f"train.peak_rss_{size // 1_000_000}m", peak, "GB"))
+    return measurements
 
 
 def synthetic(rows: int, seed: int = 0) -> Graph:
@@ -130,8 +130,8 @@ class _TwoHops(nn.Module):
         """Logits [nodes]."""
         first = {**batch.x_dict, "transaction": self.message(batch["transaction"].x)}
         middle = {name: torch.relu(x) for name, x in self.into(first, batch.edge_index_dict).items()}
-        told = {"transaction": batch["transaction"].x, **middle}
-        return self.classify(torch.relu(self.back(told, batch.edge_index_dict)["transaction"])).squeeze(1)
+        features = {"transaction": batch["transaction"].x, **middle}
+        return self.classify(torch.relu(self.back(features, batch.edge_index_dict)["transaction"])).squeeze(1)
 
 
 def _bipartite(graph: Graph) -> HeteroData:
@@ -170,10 +170,12 @@ def _peer(rows: int, count: int) -> float | None:
 def _child(what: str, rows: int, count: int, python: str = sys.executable) -> dict[str, float]:
     environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
     command = [python, "-m", "benchmarks.training", what, str(rows), str(count)]
-    said = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=environment).stdout.decode().splitlines()[-1]
-    print(f"  {what}, {rows:,} transactions, {count:,} seeds: {said}", flush=True)
-    figures: dict[str, float] = json.loads(said)
-    return figures
+    output = (
+        subprocess.run(command, stdout=subprocess.PIPE, check=True, env=environment).stdout.decode().splitlines()[-1]
+    )
+    print(f"  {what}, {rows:,} transactions, {count:,} seeds: {output}", flush=True)
+    measurements: dict[str, float] = json.loads(output)
+    return measurements
 
 
 if __name__ == "__main__":

@@ -16,13 +16,13 @@ def memory(pid: int) -> int:
 
 def on_disk(folder: Path) -> int:
     """Bytes of the files in a folder, each of several links to one file once."""
-    seen: dict[tuple[int, int], int] = {}
+    sizes: dict[tuple[int, int], int] = {}
     for path in folder.rglob("*"):
         with suppress(OSError):
             if path.is_file() and not path.is_symlink():
                 found = path.stat()
-                seen[found.st_dev, found.st_ino] = found.st_size
-    return sum(seen.values())
+                sizes[found.st_dev, found.st_ino] = found.st_size
+    return sum(sizes.values())
 
 
 def _proportional(pid: int) -> int:

@@ -111,7 +111,7 @@ class StateDir:
         """Let the command line find the system."""
         self._write("endpoints.json", asdict(endpoints))
 
-    def tell(self, parts: Mapping[str, Mapping[str, Any]]) -> None:
+    def record_status(self, parts: Mapping[str, Mapping[str, Any]]) -> None:
         """Let the command line know how each part is: its process, since when, and how often it has died."""
         self._write("parts.json", parts)
 

@@ -28,7 +28,7 @@ class Parts(Protocol):
         """Start a part again; what was wrong if that failed, else ""."""
 
 
-class Keeper:
+class Supervisor:
     """Looks after the parts from `start` to `stop`. `say` hears of each death."""
 
     def __init__(self, parts: Parts, say: Callable[[str], object]) -> None:
@@ -68,5 +68,5 @@ class Keeper:
         self._say(f"{part} has ended ({how}); it is started again")
         if self.stopping.wait(min(FIRST_PAUSE * 2 ** (len(deaths) - 1), LONGEST_PAUSE)):
             return
-        trouble = self._parts.revive(part)
-        self._say(f"{part} did not start: {trouble}" if trouble else f"{part} runs again")
+        error = self._parts.revive(part)
+        self._say(f"{part} did not start: {error}" if error else f"{part} runs again")

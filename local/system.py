@@ -16,7 +16,7 @@ from local.aws.resources import ARTIFACTS, CREDENTIALS
 from local.faults import FILE, Faults
 from local.process import answers, end, free_port, spawn
 from local.state_dir import FOREIGN, Endpoints, StateDir
-from local.supervised import Keeper
+from local.supervised import Supervisor
 from local.triton import missing_system_library
 from statemachine import settings
 
@@ -39,7 +39,7 @@ class Stopped(DidNotStart):
 
 
 @dataclass(frozen=True)
-class Options:
+class SystemOptions:
     """How a system is run. `config` is its fraudloop.toml; the tick comes each `tick_seconds`; `fresh` forgets all.
 
     For tests and figures: `parallelism` is how many pods KFP has room for, `environment` what the parts are given
@@ -64,27 +64,27 @@ class System:
     why that is given up. `stopped` ends the start early.
     """
 
-    home: StateDir
-    options: Options = field(default_factory=Options)
+    state_dir: StateDir
+    options: SystemOptions = field(default_factory=SystemOptions)
     say: Say = lambda _: None
     stopped: threading.Event = field(default_factory=threading.Event)
     endpoints: Endpoints = field(default_factory=lambda: Endpoints({}, {}))
     _parts: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _orders: dict[str, tuple[Sequence[str], str, Mapping[str, str]]] = field(default_factory=dict)
-    _told: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _part_status: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._keeper = Keeper(self, self._note)
+        self._supervisor = Supervisor(self, self._note)
 
     def __enter__(self) -> "System":
-        self.home.take(self.options.fresh)
+        self.state_dir.take(self.options.fresh)
         try:
             self.faults.clear()
             self._start()
         except BaseException:
             self.stop()
             raise
-        self._keeper.start()
+        self._supervisor.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -93,15 +93,15 @@ class System:
     @property
     def faults(self) -> Faults:
         """What may be broken on purpose."""
-        return Faults(self.home.path / "cluster" / FILE)
+        return Faults(self.state_dir.path / "cluster" / FILE)
 
     @property
     def failure(self) -> str:
         """Why the system cannot go on: a part ends again and again, and how its log ends; "" while it can."""
-        if not self._keeper.failure:
+        if not self._supervisor.failure:
             return ""
-        part = self._keeper.failure.split()[0]
-        return f"{self._keeper.failure}; its log is {self._log(part)} and ends so:\n{self._tail(part)}"
+        part = self._supervisor.failure.split()[0]
+        return f"{self._supervisor.failure}; its log is {self._log(part)} and ends so:\n{self._tail(part)}"
 
     def names(self) -> Sequence[str]:
         """The parts, in the order of their start."""
@@ -120,8 +120,8 @@ class System:
 
     def revive(self, part: str) -> str:
         """Start a part that has ended as it was started; it finds what it kept on disk. What was wrong, if anything."""
-        self._told[part]["deaths"] += 1
-        self._told[part]["last_death"] = {"at": time.time(), "how": self.ended(part)}
+        self._part_status[part]["deaths"] += 1
+        self._part_status[part]["last_death"] = {"at": time.time(), "how": self.ended(part)}
         end(self._parts[part])
         try:
             self._run(part, *self._orders[part])
@@ -131,37 +131,37 @@ class System:
 
     def stop(self) -> None:
         """End the parts in the reverse order of their start, and leave the folder to the next."""
-        self._keeper.stop()
+        self._supervisor.stop()
         for process in reversed(self._parts.values()):
             end(process, grace=15)
         self._parts.clear()
-        self.home.leave()
+        self.state_dir.leave()
 
     def _start(self) -> None:
         if lacks := missing_system_library():
             raise DidNotStart(lacks)
         urls = {name: f"http://127.0.0.1:{free_port()}" for name in ("aws", "kfp", "kubernetes", "triton", "lambda")}
-        self._run("cloud", [_port(urls["aws"]), str(self.home.path / "cloud")], urls["aws"], _basic(urls))
+        self._run("cloud", [_port(urls["aws"]), str(self.state_dir.path / "cloud")], urls["aws"], _basic(urls))
         urls["aws"] = self.options.wire(urls["aws"])
         made = resources.find(urls["aws"]).environment()
         environment = {**_basic(urls), **self.options.environment, **made, **self._settings(urls)}
         settings.read(environment)  # a mistake in the registry is told now, not by each handler
-        kfp = ["--port", _port(urls["kfp"]), "--state", str(self.home.path / "kfp")]
+        kfp = ["--port", _port(urls["kfp"]), "--state", str(self.state_dir.path / "kfp")]
         kfp += ["--parallelism", str(self.options.parallelism)]
         self._run("kfp", kfp, urls["kfp"] + "/apis/v2beta1/healthz", environment)
         models = f"s3://{ARTIFACTS}/models/{self.options.model}"
-        cluster = [str(self.home.path / "cluster"), models, _port(urls["kubernetes"]), _port(urls["triton"])]
+        cluster = [str(self.state_dir.path / "cluster"), models, _port(urls["kubernetes"]), _port(urls["triton"])]
         self._run("cluster", cluster, urls["kubernetes"] + "/healthz", environment)
         self._publish(environment)
-        dispatcher = [_port(urls["lambda"]), str(self.home.logs), str(self.options.tick_seconds)]
+        dispatcher = [_port(urls["lambda"]), str(self.state_dir.logs), str(self.options.tick_seconds)]
         self._run("dispatcher", dispatcher, urls["lambda"], environment)
         self.endpoints = Endpoints(urls, _ours(environment))
-        self.home.publish(self.endpoints)
+        self.state_dir.publish(self.endpoints)
 
     def _publish(self, environment: Mapping[str, str]) -> None:
         """Upload the compiled pipelines, as `fraudloop publish` does against a real KFP."""
         self.say("publishing the pipelines")
-        with (self.home.logs / "publish.log").open("ab") as log:
+        with (self.state_dir.logs / "publish.log").open("ab") as log:
             command = [sys.executable, "-m", "training.pipelines.publish", str(self.options.definitions.parent)]
             done = subprocess.run(command, env=environment, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, check=False)
         if done.returncode:
@@ -186,16 +186,18 @@ class System:
             command = [sys.executable, "-m", f"local.{name}", *arguments]
             process = spawn(command, log=log, environment=environment, folder=ROOT)
         self._parts[name] = process
-        self.home.record({"supervisor": os.getpid()} | {n: p.pid for n, p in self._parts.items() if p.poll() is None})
+        self.state_dir.record(
+            {"supervisor": os.getpid()} | {n: p.pid for n, p in self._parts.items() if p.poll() is None}
+        )
         self._await(name, process, ready)
-        told = self._told.setdefault(name, {"deaths": 0})
-        told |= {"pid": process.pid, "since": time.time()}
-        self.home.tell(self._told)
+        status = self._part_status.setdefault(name, {"deaths": 0})
+        status |= {"pid": process.pid, "since": time.time()}
+        self.state_dir.record_status(self._part_status)
 
     def _await(self, name: str, process: subprocess.Popen[bytes], ready: str) -> None:
         until = time.monotonic() + READY_SECONDS
         while not answers(ready):
-            if self.stopped.is_set() or self._keeper.stopping.is_set():
+            if self.stopped.is_set() or self._supervisor.stopping.is_set():
                 raise Stopped(f"stopped while {name} was starting")
             if process.poll() is not None or time.monotonic() > until:
                 how = f"ended with status {process.returncode}" if process.poll() is not None else "does not answer"
@@ -206,11 +208,11 @@ class System:
     def _note(self, text: str) -> None:
         """Say what became of a part, on the terminal and in a log."""
         self.say(text)
-        with (self.home.logs / "system.log").open("a", encoding="utf-8") as log:
+        with (self.state_dir.logs / "system.log").open("a", encoding="utf-8") as log:
             log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n")
 
     def _log(self, name: str) -> Path:
-        return self.home.logs / f"{name}.log"
+        return self.state_dir.logs / f"{name}.log"
 
     def _tail(self, name: str) -> str:
         return self._log(name).read_text(errors="replace")[-3000:]

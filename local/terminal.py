@@ -30,7 +30,7 @@ NEAREST = {
 }
 
 
-class Listing(Table):
+class CardTable(Table):
     """A table without lines; where a word would be cut, or text squeezed, each row is a card, a line for each value."""
 
     def __init__(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[str | Text]] = ()) -> None:

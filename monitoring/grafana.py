@@ -8,7 +8,7 @@ from grafana_foundation_sdk.models.cloudwatch import CloudWatchQueryMode, Metric
 from grafana_foundation_sdk.models.common import GraphThresholdsStyleMode
 from grafana_foundation_sdk.models.dashboard import DataSourceRef, Threshold, ThresholdsMode
 
-from monitoring.panels import BOARDS, Board, Lambda, Panel, Query
+from monitoring.panels import BOARDS, Board, LambdaMetric, Panel, Query
 from statemachine.contracts.metrics import NAMESPACE
 
 FOLDER = Path(__file__).parent / "dashboards"
@@ -52,8 +52,8 @@ def _panel(panel: Panel) -> timeseries.Panel:
     drawn = timeseries.Panel().title(panel.title).unit(panel.unit).span(WIDTH).height(HEIGHT)
     if note := _note(panel):
         drawn.description(note)
-    if panel.lines:
-        drawn.thresholds(_lines(panel)).thresholds_style(_dashed())
+    if panel.thresholds:
+        drawn.thresholds(_thresholds(panel)).thresholds_style(_dashed())
     for number, query in enumerate(panel.queries):
         ref = chr(ord("A") + number)
         drawn.with_target(_promql(query, ref) if isinstance(query, Query) else _metric(query, ref))
@@ -62,12 +62,15 @@ def _panel(panel: Panel) -> timeseries.Panel:
 
 
 def _note(panel: Panel) -> str:
-    limits = "; ".join(f"{value:g}: {meaning}" for value, meaning in panel.lines.items())
+    limits = "; ".join(f"{value:g}: {meaning}" for value, meaning in panel.thresholds.items())
     return " ".join(part for part in (panel.note, limits) if part)
 
 
-def _lines(panel: Panel) -> dashboard.ThresholdsConfig:
-    steps = [Threshold(value=None, color="transparent"), *(Threshold(value=v, color="orange") for v in panel.lines)]
+def _thresholds(panel: Panel) -> dashboard.ThresholdsConfig:
+    steps = [
+        Threshold(value=None, color="transparent"),
+        *(Threshold(value=v, color="orange") for v in panel.thresholds),
+    ]
     return dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps)
 
 
@@ -79,15 +82,15 @@ def _promql(query: Query, ref: str) -> prometheus.Dataquery:
     return prometheus.Dataquery().expr(query.expr).legend_format(query.legend).ref_id(ref)
 
 
-def _metric(query: Lambda, ref: str) -> cloudwatch.CloudWatchMetricsQuery:
-    asked = f'Namespace="{NAMESPACE}" MetricName="{query.name}" stack="$stack"'
+def _metric(query: LambdaMetric, ref: str) -> cloudwatch.CloudWatchMetricsQuery:
+    selection = f'Namespace="{NAMESPACE}" MetricName="{query.name}" stack="$stack"'
     return (
         cloudwatch.CloudWatchMetricsQuery()
         .ref_id(ref)
         .query_mode(CloudWatchQueryMode.METRICS)
         .metric_query_type(MetricQueryType.SEARCH)
         .metric_editor_mode(MetricEditorMode.CODE)
-        .expression(f"SEARCH('{asked}', '{query.statistic}')")
+        .expression(f"SEARCH('{selection}', '{query.statistic}')")
         .label(query.name)
         .region("default")
         .period("300")

@@ -14,7 +14,7 @@ class Query:
 
 
 @dataclass(frozen=True)
-class Lambda:
+class LambdaMetric:
     """One metric of the controller in CloudWatch; one line for each set of its dimensions."""
 
     name: str
@@ -27,8 +27,8 @@ class Panel:
 
     title: str
     unit: str
-    queries: tuple[Query | Lambda, ...]
-    lines: dict[float, str] = field(default_factory=dict)
+    queries: tuple[Query | LambdaMetric, ...]
+    thresholds: dict[float, str] = field(default_factory=dict)
     note: str = ""
 
 
@@ -41,9 +41,9 @@ class Board:
     rows: dict[str, tuple[Panel, ...]]
 
 
-def _quality(metric: str, title: str, lines: dict[float, str] | None = None, note: str = "") -> Panel:
+def _quality(metric: str, title: str, thresholds: dict[float, str] | None = None, note: str = "") -> Panel:
     query = Query(f"fraudloop_model_{metric}{{{MODEL}}}", "{{model}} {{subject}}")
-    return Panel(title, "percentunit", (query,), lines or {}, note)
+    return Panel(title, "percentunit", (query,), thresholds or {}, note)
 
 
 RUNS = Board(
@@ -54,15 +54,19 @@ RUNS = Board(
             Panel(
                 "Runs by how they ended",
                 "short",
-                tuple(map(Lambda, ("RunsSucceeded", "RunsRejected", "RunsFailed", "RunsRolledBack", "RunsCancelled"))),
+                tuple(
+                    map(
+                        LambdaMetric, ("RunsSucceeded", "RunsRejected", "RunsFailed", "RunsRolledBack", "RunsCancelled")
+                    )
+                ),
             ),
-            Panel("How long a run takes", "s", (Lambda("RunDuration", "Average"),)),
-            Panel("Data objects", "short", (Lambda("ObjectsAccepted"), Lambda("ObjectsQuarantined"))),
-            Panel("Age of the oldest waiting object", "s", (Lambda("IntakeOldestAge", "Maximum"),)),
+            Panel("How long a run takes", "s", (LambdaMetric("RunDuration", "Average"),)),
+            Panel("Data objects", "short", (LambdaMetric("ObjectsAccepted"), LambdaMetric("ObjectsQuarantined"))),
+            Panel("Age of the oldest waiting object", "s", (LambdaMetric("IntakeOldestAge", "Maximum"),)),
             Panel(
                 "Trouble",
                 "short",
-                tuple(map(Lambda, ("StageOverdue", "RestoreFailed", "WorldUnreachable", "SlackFailed"))),
+                tuple(map(LambdaMetric, ("StageOverdue", "RestoreFailed", "WorldUnreachable", "SlackFailed"))),
             ),
         ),
         "Stages, as their pods tell": (
@@ -206,7 +210,7 @@ COST = Board(
                 "currencyUSD",
                 (Query(f"fraudloop_stage_cost_dollars{{{MODEL}}}", "{{stage}}"),),
             ),
-            Panel("Run by run (controller)", "currencyUSD", (Lambda("RunCost", "Average"),)),
+            Panel("Run by run (controller)", "currencyUSD", (LambdaMetric("RunCost", "Average"),)),
         ),
     },
 )

@@ -24,7 +24,7 @@ class Progress:
     def __init__(self, what: str, many: int) -> None:
         self.what, self.many = what, many
         self.packages, self.megabytes = 0, 0.0
-        self.begun = self.told = time.monotonic()
+        self.begun = self.shown_at = time.monotonic()
         self.terminal = sys.stdout.isatty()
 
     def read(self, line: str) -> None:
@@ -36,16 +36,16 @@ class Progress:
         elif COMPLAINT.match(line) and not EXPECTED.match(line):
             self.say(line.rstrip())
         doing = "unpacking" if line.startswith("Installing collected packages") else ""
-        if doing or self.terminal or time.monotonic() - self.told >= EVERY_SECONDS:
-            self.tell(doing)
+        if doing or self.terminal or time.monotonic() - self.shown_at >= EVERY_SECONDS:
+            self.show(doing)
 
-    def tell(self, doing: str = "") -> None:
+    def show(self, doing: str = "") -> None:
         """How far it is."""
         of = f" of {self.many}" if self.many else ""
         seconds = time.monotonic() - self.begun
-        told = f"{self.what}: {self.packages}{of} packages, {self.megabytes:.0f} MB downloaded, {seconds:.0f} s"
-        self.say(f"{told}, {doing}" if doing else told, stays=False)
-        self.told = time.monotonic()
+        shown_at = f"{self.what}: {self.packages}{of} packages, {self.megabytes:.0f} MB downloaded, {seconds:.0f} s"
+        self.say(f"{shown_at}, {doing}" if doing else shown_at, stays=False)
+        self.shown_at = time.monotonic()
 
     def say(self, text: str, *, stays: bool = True) -> None:
         """One line; on a terminal in place of the last one, unless that one `stays`."""
@@ -64,7 +64,7 @@ def main() -> int:
     ) as pip:
         for line in pip.stdout or ():
             progress.read(line)
-    progress.tell()
+    progress.show()
     if progress.terminal:
         print()
     return pip.returncode

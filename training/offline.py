@@ -34,7 +34,7 @@ def run(
     `config` names a TOML or JSON file with tables `preprocess`, `train`, `evaluate` and `gate`, as in fraudloop.toml.
     Returns the metrics, the baselines, the verdict and where things are.
     """
-    folder, say, settings = Path(out), progress or _said, _settings(config)
+    folder, say, settings = Path(out), progress or _print_progress, _settings(config)
     say("preprocess", {"files": len(files)})
     wanted = configured({"split": split} | settings.get("preprocess", {}))
     made = prepare(files, folder / "dataset", wanted, today=datetime.now(UTC).date())
@@ -50,8 +50,8 @@ def run(
     repository = _exported(folder, made.folder)
     say("exported", {})
     verdict = gate(evaluation, GatePolicy.from_dict(settings.get("gate", {})))
-    figures = {"metrics": evaluation["metrics"], "baselines": evaluation["baselines"]}
-    return figures | {"passed": verdict.passed, "reason": verdict.reason, "repository": str(repository), **pages}
+    metrics = {"metrics": evaluation["metrics"], "baselines": evaluation["baselines"]}
+    return metrics | {"passed": verdict.passed, "reason": verdict.reason, "repository": str(repository), **pages}
 
 
 def _exported(folder: Path, dataset: Path) -> Path:
@@ -78,6 +78,6 @@ def _settings(config: str | Path | None) -> Mapping[str, Any]:
     return settings
 
 
-def _said(event: str, figures: Mapping[str, float]) -> None:
+def _print_progress(event: str, metrics: Mapping[str, float]) -> None:
     """One line a step, beside the result on standard output."""
-    print(event, *(f"{name}={value:.4g}" for name, value in figures.items()), file=sys.stderr)
+    print(event, *(f"{name}={value:.4g}" for name, value in metrics.items()), file=sys.stderr)

@@ -134,11 +134,11 @@ def fetch(uri: str, path: str | Path, version_id: str | None = None, etag: str =
         ClientError: S3 says no, among others 412 if the object's etag is another by now.
     """
     bucket, key = split(uri)
-    asked = _version(version_id) | ({"IfMatch": f'"{etag}"'} if etag else {})
+    condition = _version(version_id) | ({"IfMatch": f'"{etag}"'} if etag else {})
     for _ in range(READS - 1):
         with suppress(IncompleteReadError, ReadTimeoutError, ResponseStreamingError):
-            return _read(_s3().get_object(Bucket=bucket, Key=key, **asked), Path(path))
-    return _read(_s3().get_object(Bucket=bucket, Key=key, **asked), Path(path))
+            return _read(_s3().get_object(Bucket=bucket, Key=key, **condition), Path(path))
+    return _read(_s3().get_object(Bucket=bucket, Key=key, **condition), Path(path))
 
 
 def _read(answer: dict[str, Any], path: Path) -> Fetched:

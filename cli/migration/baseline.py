@@ -59,13 +59,15 @@ def read_job(client: Any, arn: str, prices: Prices, data_sha256: str = "", seed:
         raise Unreachable(f"SageMaker: {error}") from error
     if job["TrainingJobStatus"] != "Completed":
         raise OperationRefused(f"{arn} is {job['TrainingJobStatus']}; only a completed job is a baseline")
-    told = job.get("HyperParameters", {})
+    settings = job.get("HyperParameters", {})
     seconds = (job["TrainingEndTime"] - job["TrainingStartTime"]).total_seconds()
     measured = Measured(
         _metrics(job.get("FinalMetricDataList", ())),
         seconds,
-        _known("the data's hash", data_sha256 or tags.get("data_sha256") or told.get("data_sha256"), "--data-sha256"),
-        int(_known("the seed", seed if seed is not None else _seed(told), "--seed")),
+        _known(
+            "the data's hash", data_sha256 or tags.get("data_sha256") or settings.get("data_sha256"), "--data-sha256"
+        ),
+        int(_known("the seed", seed if seed is not None else _seed(settings), "--seed")),
     )
     resources = job["ResourceConfig"]
     billed = float(job.get("BillableTimeInSeconds", seconds))
@@ -77,7 +79,7 @@ def read_job(client: Any, arn: str, prices: Prices, data_sha256: str = "", seed:
         billable_seconds=billed,
         cost_dollars=_dollars(resources, billed, prices),
         image=job["AlgorithmSpecification"].get("TrainingImage", ""),
-        hyperparameters=dict(told),
+        hyperparameters=dict(settings),
     )
 
 
@@ -97,8 +99,8 @@ def _metrics(listed: Any) -> dict[str, float]:
     return found
 
 
-def _seed(told: Mapping[str, str]) -> str | None:
-    own = {**json.loads(told.get("parameters", "{}")), **told}
+def _seed(settings: Mapping[str, str]) -> str | None:
+    own = {**json.loads(settings.get("parameters", "{}")), **settings}
     return next((str(own[name]) for name in SEEDS if name in own), None)
 
 

@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from statemachine.contracts.errors import OperationRefused, Unreachable
 
 Call = Callable[[Any], Iterator[Mapping[str, Any]]]
-LEDGER = "sagemaker/ledger.json"
+ARCHIVE_INDEX = "sagemaker/ledger.json"
 
 
 @dataclass(frozen=True)
@@ -129,31 +129,31 @@ class SageMakerExit:
     def archive(self) -> list[Resource]:
         """Each thing's description (a pipeline's definition, a notebook's lifecycle) into S3; returns what was new."""
         done, new = self.store().get("archived", {}), []
-        for thing in self.found():
-            if done.get(thing.key) != thing.sha256:
-                self._put(f"sagemaker/archive/{thing.key}.json", thing.description.encode())
-                done = {**done, thing.key: thing.sha256}
+        for resource in self.found():
+            if done.get(resource.key) != resource.sha256:
+                self._put(f"sagemaker/archive/{resource.key}.json", resource.description.encode())
+                done = {**done, resource.key: resource.sha256}
                 self._note({"archived": done})
-                new.append(thing)
+                new.append(resource)
         return new
 
     def unarchived(self) -> list[Resource]:
         """What stands in the way of removal."""
         archived = self.store().get("archived", {})
-        return [thing for thing in self.found() if archived.get(thing.key) != thing.sha256]
+        return [resource for resource in self.found() if archived.get(resource.key) != resource.sha256]
 
-    def remove(self, thing: Resource) -> None:
+    def remove(self, resource: Resource) -> None:
         """Remove one thing. Raises `OperationRefused` unless this very description was archived."""
-        if self.store().get("archived", {}).get(thing.key) != thing.sha256:
-            raise OperationRefused(f"{thing.key} is not archived as it is now; `fraudloop sagemaker archive` first")
-        [kind] = [kind for kind in KINDS if kind.title == thing.kind]
-        self._call(kind.remove, **{kind.parameter: thing.name})
-        self._note({"removed": sorted({*self.store().get("removed", ()), thing.key})})
+        if self.store().get("archived", {}).get(resource.key) != resource.sha256:
+            raise OperationRefused(f"{resource.key} is not archived as it is now; `fraudloop sagemaker archive` first")
+        [kind] = [kind for kind in KINDS if kind.title == resource.kind]
+        self._call(kind.remove, **{kind.parameter: resource.name})
+        self._note({"removed": sorted({*self.store().get("removed", ()), resource.key})})
 
     def store(self) -> dict[str, Any]:
         """What was done so far."""
         try:
-            body = self.s3.get_object(Bucket=self.bucket, Key=LEDGER)["Body"].read()
+            body = self.s3.get_object(Bucket=self.bucket, Key=ARCHIVE_INDEX)["Body"].read()
         except ClientError as error:
             if error.response["Error"]["Code"] == "NoSuchKey":
                 return {}
@@ -161,7 +161,7 @@ class SageMakerExit:
         return dict(json.loads(body))
 
     def _note(self, change: Mapping[str, Any]) -> None:
-        self._put(LEDGER, json.dumps({**self.store(), **change}, indent=1, sort_keys=True).encode())
+        self._put(ARCHIVE_INDEX, json.dumps({**self.store(), **change}, indent=1, sort_keys=True).encode())
 
     def _put(self, key: str, body: bytes) -> None:
         try:
@@ -171,8 +171,8 @@ class SageMakerExit:
 
     def _described(self, kind: ResourceKind, name: str) -> str:
         answer = self._call(kind.describe, **{kind.parameter: name})
-        told = {field: value for field, value in answer.items() if field != "ResponseMetadata"}
-        return json.dumps(told, default=str, indent=1, sort_keys=True)
+        description = {field: value for field, value in answer.items() if field != "ResponseMetadata"}
+        return json.dumps(description, default=str, indent=1, sort_keys=True)
 
     def _pages(self, operation: str, field: str) -> Iterator[Mapping[str, Any]]:
         token: dict[str, str] = {}

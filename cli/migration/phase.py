@@ -60,7 +60,7 @@ def undo(
     world, steps = Environment(model=model, stack=stack), STEPS[number]
     console.print(f"To undo phase {number} I will:")
     for n, step in enumerate(steps, 1):
-        console.print(f"  {n}. {step.says}")
+        console.print(f"  {n}. {step.description}")
     if not yes:
         typer.confirm("Shall I?", abort=True)
     who = str(world.aws("sts").get_caller_identity()["Arn"])

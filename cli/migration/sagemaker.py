@@ -61,8 +61,8 @@ def archive(match: Match = "", as_json: Json = False) -> None:
     """Describe endpoints, models, pipelines and notebooks into the artifacts bucket. Goes on where it stopped."""
     new = _exit(match).archive()
     if as_json:
-        return emit([thing.key for thing in new])
-    console.print(f"{len(new)} archived now: {', '.join(thing.key for thing in new) or 'nothing was new'}")
+        return emit([resource.key for resource in new])
+    console.print(f"{len(new)} archived now: {', '.join(resource.key for resource in new) or 'nothing was new'}")
     return None
 
 
@@ -77,9 +77,9 @@ def decommission(
     """
     leaving = _exit(match)
     found = leaving.found()
-    missing = {thing.key for thing in leaving.unarchived()}
+    missing = {resource.key for resource in leaving.unarchived()}
     red = Markup("[red]not archived[/]")
-    rows = [[thing.kind, thing.name, red if thing.key in missing else "archived"] for thing in found]
+    rows = [[resource.kind, resource.name, red if resource.key in missing else "archived"] for resource in found]
     console.print(table("in SageMaker", ["kind", "name", ""], rows))
     if dry_run or not found:
         return
@@ -87,12 +87,15 @@ def decommission(
         raise OperationRefused(f"{len(missing)} of {len(found)} are not archived; `fraudloop sagemaker archive` first")
     if "history" not in leaving.store():
         raise OperationRefused("the history was not exported; `fraudloop sagemaker export-history` first")
-    for thing in found:
-        if typer.prompt(f"type {thing.name} to remove this {thing.kind}, anything else to keep it") == thing.name:
-            leaving.remove(thing)
-            console.print(f"removed {thing.key}")
+    for resource in found:
+        if (
+            typer.prompt(f"type {resource.name} to remove this {resource.kind}, anything else to keep it")
+            == resource.name
+        ):
+            leaving.remove(resource)
+            console.print(f"removed {resource.key}")
         else:
-            console.print(f"kept {thing.key}")
+            console.print(f"kept {resource.key}")
 
 
 def _exit(match: str) -> SageMakerExit:

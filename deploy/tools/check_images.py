@@ -74,8 +74,8 @@ def imports(image: Image) -> None:
 def contents(image: Image, seconds: float) -> str:
     """One line of the table; the image's bill of materials is written beside it."""
     known = image_pods.inspect(image.tag)
-    asked = Container("sbom", image.tag, ["python3", "-c", image_sbom.ASK])
-    found = json.loads(image_pods.run(asked, WORK / "sbom.log"))
+    container = Container("sbom", image.tag, ["python3", "-c", image_sbom.ASK])
+    found = json.loads(image_pods.run(container, WORK / "sbom.log"))
     record = image_sbom.bill(f"fraudloop-{image.name}", known["Digest"], found, datetime.now(UTC))
     BILLS.mkdir(parents=True, exist_ok=True)
     (BILLS / f"{image.name}.cdx.json").write_text(image_sbom.dumps(record))

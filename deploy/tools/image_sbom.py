@@ -52,14 +52,14 @@ def dumps(record: Mapping[str, Any]) -> str:
     return json.dumps(record, indent=1, ensure_ascii=False) + "\n"
 
 
-def _python(name: str, told: Sequence[str]) -> dict[str, Any]:
-    version, license_name = told
+def _python(name: str, fields: Sequence[str]) -> dict[str, Any]:
+    version, license_name = fields
     licenses = {"licenses": [{"license": {"name": license_name}}]} if license_name else {}
     return _component(name, version, f"pkg:pypi/{name}@{quote(version)}") | licenses
 
 
-def _debian(name: str, told: Sequence[str]) -> dict[str, Any]:
-    version, architecture = told
+def _debian(name: str, fields: Sequence[str]) -> dict[str, Any]:
+    version, architecture = fields
     return _component(name, version, f"pkg:deb/debian/{quote(name)}@{quote(version)}?arch={architecture}")
 
 

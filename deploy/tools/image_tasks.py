@@ -38,14 +38,14 @@ def command(executor: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]
             "artifacts": {name: _artifact(name, kind) for name, kind in outputs.get("artifacts", {}).items()},
         },
     }
-    told = executor["container"]
-    return [json.dumps(task) if word == "{{$}}" else word for word in (*told["command"], *told["args"])]
+    spec = executor["container"]
+    return [json.dumps(task) if word == "{{$}}" else word for word in (*spec["command"], *spec["args"])]
 
 
 def limits(container: Mapping[str, Any]) -> dict[str, str]:
     """The container's limits as a pod has them."""
-    told = container["resources"]
-    return {"memory": told["resourceMemoryLimit"], "cpu": told["resourceCpuLimit"]}
+    spec = container["resources"]
+    return {"memory": spec["resourceMemoryLimit"], "cpu": spec["resourceCpuLimit"]}
 
 
 def output(tmp: Path) -> dict[str, Any]:
@@ -55,5 +55,5 @@ def output(tmp: Path) -> dict[str, Any]:
 
 
 def _artifact(name: str, kind: Mapping[str, Any]) -> dict[str, Any]:
-    told = {"name": name, "uri": f"{KFP}/{name}.artifact", "metadata": {}, "type": kind["artifactType"]}
-    return {"artifacts": [told]}
+    spec = {"name": name, "uri": f"{KFP}/{name}.artifact", "metadata": {}, "type": kind["artifactType"]}
+    return {"artifacts": [spec]}

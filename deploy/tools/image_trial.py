@@ -99,9 +99,9 @@ def limits_hold() -> None:
 def stages(environment: Mapping[str, str]) -> dict[str, Any]:
     """All stages of a run, each a pod with the command that KFP's launcher would give it; the reports by stage."""
     everything = image_tasks.executors("fraud-detection-end-to-end")
-    told = {"run_id": RUN, "model": "fraud", "launch_id": LAUNCH}
-    told |= {"data_uri": "s3://data/data/fraud/", "output_uri": "s3://artifacts", "champion": "", "anchor": ""}
-    collected = _pod("collect", "stage", everything["collect"], told, environment)
+    arguments = {"run_id": RUN, "model": "fraud", "launch_id": LAUNCH}
+    arguments |= {"data_uri": "s3://data/data/fraud/", "output_uri": "s3://artifacts", "champion": "", "anchor": ""}
+    collected = _pod("collect", "stage", everything["collect"], arguments, environment)
     inputs = dict(collected["parameterValues"]["Output"])
     reports = {}
     for stage, image in STAGES.items():
@@ -130,9 +130,9 @@ def triton(uri: str, environment: Mapping[str, str]) -> str:
         process = start(serve, out)
         try:
             _wait(deployment["containers"][0]["readinessProbe"]["httpGet"]["path"], process)
-            asked = ["python3", "-c", GOLDEN, "127.0.0.1:8000", uri]
-            asker = Container("golden", TAG["stage"], asked, environment, {"memory": "1Gi"}, _volumes("golden"))
-            return run(asker, TRIAL / "golden.log").strip().splitlines()[-1]
+            command = ["python3", "-c", GOLDEN, "127.0.0.1:8000", uri]
+            client = Container("golden", TAG["stage"], command, environment, {"memory": "1Gi"}, _volumes("golden"))
+            return run(client, TRIAL / "golden.log").strip().splitlines()[-1]
         finally:
             remove(serve.name)
             process.wait(60)
@@ -158,24 +158,24 @@ def _pod(
 
 
 def _container(
-    told: Mapping[str, Any], image: str, pod: Mapping[str, Any], values: Mapping[str, str], volumes: Mapping[str, Path]
+    spec: Mapping[str, Any], image: str, pod: Mapping[str, Any], values: Mapping[str, str], volumes: Mapping[str, Path]
 ) -> Container:
     """One container of deploy/triton; a variable of the pod's metadata takes its value from `values`."""
-    environment = {one["name"]: one.get("value", values.get(one["name"], "")) for one in told["env"]}
-    command = [*told.get("command", ()), *told.get("args", ())]
+    environment = {one["name"]: one.get("value", values.get(one["name"], "")) for one in spec["env"]}
+    command = [*spec.get("command", ()), *spec.get("args", ())]
     for name, value in values.items():
         command = [word.replace(f"$({name})", value) for word in command]
-    paths = [mount["mountPath"] for mount in told["volumeMounts"]]
+    paths = [mount["mountPath"] for mount in spec["volumeMounts"]]
     return Container(
-        told["name"],
+        spec["name"],
         TAG[image],
         command,
         environment,
-        limits=told["resources"]["limits"],
+        limits=spec["resources"]["limits"],
         volumes={path: volumes[path] for path in paths if path != SHARED_MEMORY},
-        read_only=frozenset(mount["mountPath"] for mount in told["volumeMounts"] if mount.get("readOnly")),
+        read_only=frozenset(mount["mountPath"] for mount in spec["volumeMounts"] if mount.get("readOnly")),
         shared_memory=next(v["emptyDir"]["sizeLimit"] for v in pod["volumes"] if v["name"] == "shm"),
-        security=told["securityContext"],
+        security=spec["securityContext"],
         user=pod["securityContext"],
     )
 

@@ -10,7 +10,7 @@ Verbs = frozenset[tuple[str, str]]  # (verb, resource)
 
 
 @dataclass
-class Access:
+class KubernetesAccess:
     """`users`: bearer token → who that is and what they may. Without a token somebody may do everything.
 
     After a restart a server answers 503, then 403 to everybody while its RBAC caches fill (kube-apiserver 1.36, ran).

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from werkzeug.serving import make_server
 
-from local.argocd.access import Access
+from local.argocd.access import KubernetesAccess
 from local.argocd.api import application
 from local.argocd.front import LOOPBACK, Front
 from local.argocd.record import ApplicationRecord
@@ -26,7 +26,7 @@ class ArgoCD:
     def __init__(self, state: Path, settings: ArgoCDSettings, make: MakePod | None = None) -> None:
         self._settings = settings
         self._ports = _ports(state / "ports.json", settings)
-        self.access = Access()
+        self.access = KubernetesAccess()
         self.record = ApplicationRecord(state / "application.json", settings.manifest())
         self.front = Front(self._ports["service"])
         self.rollout = Rollout(self.front, state / "pods", make or self._triton, settings.startup_seconds)

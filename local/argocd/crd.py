@@ -98,5 +98,7 @@ if __name__ == "__main__":
     import yaml
 
     crd = yaml.safe_load(Path(sys.argv[1]).read_text())["spec"]["versions"][0]
-    kept = {"from": sys.argv[2] if sys.argv[2:] else "", **shared(trimmed(crd["schema"]["openAPIV3Schema"]))}
-    FILE.write_text(json.dumps(kept, indent=None, separators=(",", ":"), sort_keys=True).replace('"d', '\n"d') + "\n")
+    known_fields = {"from": sys.argv[2] if sys.argv[2:] else "", **shared(trimmed(crd["schema"]["openAPIV3Schema"]))}
+    FILE.write_text(
+        json.dumps(known_fields, indent=None, separators=(",", ":"), sort_keys=True).replace('"d', '\n"d') + "\n"
+    )

@@ -17,7 +17,7 @@ class StatusError(Exception):
 
     def status(self) -> dict[str, Any]:
         """The `Status` object that a client gets."""
-        told = {
+        status = {
             "kind": "Status",
             "apiVersion": "v1",
             "metadata": {},
@@ -27,7 +27,7 @@ class StatusError(Exception):
             "details": self.details,
             "code": self.code,
         }
-        return {name: value for name, value in told.items() if value or name == "metadata"}
+        return {name: value for name, value in status.items() if value or name == "metadata"}
 
 
 def of(name: str) -> dict[str, Any]:
@@ -42,13 +42,13 @@ def bad_request(message: str) -> StatusError:
 
 def invalid(kind: str, name: str, causes: Sequence[Cause]) -> StatusError:
     """422; `kind` as `Kind.group`, "" for a patch that cannot be decoded."""
-    told = [
+    entries = [
         {"reason": reason, "message": message.partition(": ")[2], "field": field} for reason, message, field in causes
     ]
     words = [message for _, message, _ in causes]
     all_of_them = words[0] if len(words) == 1 else f"[{', '.join(words)}]"
     short, _, group = kind.partition(".")
-    details: dict[str, Any] = {"name": name, "group": group, "kind": short, "causes": told}
+    details: dict[str, Any] = {"name": name, "group": group, "kind": short, "causes": entries}
     details = {field: value for field, value in details.items() if value}
     return StatusError(422, "Invalid", f'{kind} "{name}" is invalid: {all_of_them}', details)
 

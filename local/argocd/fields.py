@@ -43,12 +43,12 @@ def pruned(value: Any, schema: Mapping[str, Any] | None = None) -> Any:
         return [pruned(item, schema["items"]) for item in value]
     if not isinstance(value, Mapping) or schema.get("type") != "object":
         return value
-    kept = {}
+    known_fields = {}
     for name, item in value.items():
         known = _field(schema, name)
         if known is not None and item is not None:
-            kept[name] = pruned(item, known)
-    return kept
+            known_fields[name] = pruned(item, known)
+    return known_fields
 
 
 def unknown_fields(value: Any, schema: Mapping[str, Any] | None = None, path: str = "") -> Iterator[str]:

@@ -51,28 +51,28 @@ def applied(live: Json, configuration: Json, manager: str, at: str, *, force: bo
     wanted, now, owners = dict(leaves(configuration)), dict(leaves(live)), _owners(live)
     me = (manager, "Apply")
     differing = {path for path, value in wanted.items() if path in now and now[path] != value}
-    lost = {key: owners[key] & differing for key in owners if key != me and owners[key] & differing}
-    if lost and not force:
-        raise _conflict(live["metadata"]["name"], lost)
+    conflicting = {key: owners[key] & differing for key in owners if key != me and owners[key] & differing}
+    if conflicting and not force:
+        raise _conflict(live["metadata"]["name"], conflicting)
     dropped = owners.get(me, set()) - set(wanted)
-    for key in lost:
+    for key in conflicting:
         owners[key] -= differing
     owners[me] = set(wanted)
-    kept = set().union(*owners.values())
-    merged = _without(live, dropped - kept)
+    owned = set().union(*owners.values())
+    merged = _without(live, dropped - owned)
     for path, value in wanted.items():
         _put(merged, path, value)
     return merged, _entries(owners, live, at)
 
 
-def _conflict(name: str, lost: Mapping[tuple[str, str], set[Path]]) -> Exception:
+def _conflict(name: str, conflicting: Mapping[tuple[str, str], set[Path]]) -> Exception:
     causes = [
         {
             "reason": "FieldManagerConflict",
             "message": f'conflict with "{manager}" using {API_VERSION}',
             "field": "." + ".".join(path),
         }
-        for (manager, _), paths in sorted(lost.items())
+        for (manager, _), paths in sorted(conflicting.items())
         for path in sorted(paths)
     ]
     many = len(causes)
@@ -132,5 +132,5 @@ def _put(target: Json, path: Path, value: Any) -> None:
 def _without(value: Any, paths: set[Path], path: Path = ()) -> Any:
     if not isinstance(value, dict):
         return value
-    kept = {name: item for name, item in value.items() if (*path, name) not in paths}
-    return {name: _without(item, paths, (*path, name)) for name, item in kept.items()}
+    owned = {name: item for name, item in value.items() if (*path, name) not in paths}
+    return {name: _without(item, paths, (*path, name)) for name, item in owned.items()}

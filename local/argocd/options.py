@@ -4,14 +4,14 @@ from flask import request
 
 from local.argocd.errors import invalid
 from local.argocd.fields import REQUIRED, UNSUPPORTED, Cause
-from local.argocd.record import Asked
+from local.argocd.record import WriteOptions
 
 MANAGER_LIMIT = 128  # bytes
 VALIDATIONS = ("Ignore", "Strict", "Warn")
 
 
-def asked(user: str, duplicates: list[str] | None = None, *, apply: bool = False) -> Asked:
-    """How this request asks. Raises StatusError (422)."""
+def write_options(user: str, duplicates: list[str] | None = None, *, apply: bool = False) -> WriteOptions:
+    """The write options of the current request. Raises StatusError (422)."""
     arguments = request.args
     dry, validation = arguments.getlist("dryRun"), arguments.get("fieldValidation") or "Warn"
     manager = arguments.get("fieldManager", "")
@@ -35,7 +35,7 @@ def asked(user: str, duplicates: list[str] | None = None, *, apply: bool = False
     if wrong:
         raise invalid("PatchOptions.meta.k8s.io", "", wrong)
     agent = request.headers.get("User-Agent", "unknown").split("/")[0]
-    return Asked(manager or agent, user, validation, "All" in dry, list(duplicates or ()))
+    return WriteOptions(manager or agent, user, validation, "All" in dry, list(duplicates or ()))
 
 
 def force() -> bool:

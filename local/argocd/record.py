@@ -26,7 +26,7 @@ CONTROLLER = "argocd-application-controller"
 
 
 @dataclass
-class Asked:
+class WriteOptions:
     """How a change is asked for: query parameters, by whom; `warnings` are what the answer's headers say."""
 
     manager: str = "unknown"
@@ -60,21 +60,21 @@ class ApplicationRecord:
         with self._lock:
             return copy.deepcopy(self._live)
 
-    def patch(self, patch: Mapping[str, Any], asked: Asked | None = None) -> Json:
+    def patch(self, patch: Mapping[str, Any], options: WriteOptions | None = None) -> Json:
         """A client's merge patch. Raises StatusError, as do all changes."""
         with self._lock:
-            asked = asked or Asked()
-            return self._update(_decoded(merge_patch(self._live, patch), asked, "patch"), asked)
+            options = options or WriteOptions()
+            return self._update(_decoded(merge_patch(self._live, patch), options, "patch"), options)
 
-    def json_patch(self, operations: list[Any], asked: Asked) -> Json:
+    def json_patch(self, operations: list[Any], options: WriteOptions) -> Json:
         """A client's JSON patch (RFC 6902)."""
         with self._lock:
-            return self._update(_decoded(json_patched(self._live, operations), asked, "patch"), asked)
+            return self._update(_decoded(json_patched(self._live, operations), options, "patch"), options)
 
-    def put(self, body: Mapping[str, Any], asked: Asked) -> Json:
+    def put(self, body: Mapping[str, Any], options: WriteOptions) -> Json:
         """The whole Application anew; what `body` does not say is gone."""
         with self._lock:
-            new = _decoded(body, asked, "")
+            new = _decoded(body, options, "")
             uid = new.get("metadata", {}).get("uid", "")
             if uid and uid != self._live["metadata"]["uid"]:
                 live = self._live["metadata"]["uid"]
@@ -82,26 +82,26 @@ class ApplicationRecord:
                 raise conflict(
                     self._name, f'Operation cannot be fulfilled on applications.{GROUP} "{self._name}": {words}'
                 )
-            return self._update(new, asked)
+            return self._update(new, options)
 
-    def apply(self, configuration: Json, asked: Asked, *, force: bool) -> Json:
+    def apply(self, configuration: Json, options: WriteOptions, *, force: bool) -> Json:
         """A server-side apply."""
         with self._lock:
             if configuration.get("metadata", {}).get("managedFields"):
                 raise bad_request("metadata.managedFields must be nil")
             if (configuration.get("apiVersion"), configuration.get("kind")) != (API_VERSION, KIND):
                 raise bad_request(f"the patch is of {configuration.get('kind')}, not of {KIND} in {API_VERSION}")
-            told = configuration.get("metadata", {})
-            metadata.names_match(told, self._live["metadata"]["namespace"], self._name)
-            if told.get("resourceVersion", self._version) != self._version:
+            metadata_of = configuration.get("metadata", {})
+            metadata.names_match(metadata_of, self._live["metadata"]["namespace"], self._name)
+            if metadata_of.get("resourceVersion", self._version) != self._version:
                 raise stale(self._name)
             if strange := next(unknown_fields(configuration), ""):
-                what = f"{told.get('namespace', '')}/{self._name}; {API_VERSION}, Kind={KIND}"
+                what = f"{metadata_of.get('namespace', '')}/{self._name}; {API_VERSION}, Kind={KIND}"
                 words = f"failed to create typed patch object ({what}): .{strange}: field not declared in schema"
                 raise StatusError(500, "", words)  # structuredmerge.go: an error without a status
-            configuration = _decoded(configuration, asked, "")
-            merged, owners = managed.applied(self._live, configuration, asked.manager, now(), force=force)
-            return self._update(merged, asked, owners)
+            configuration = _decoded(configuration, options, "")
+            merged, owners = managed.applied(self._live, configuration, options.manager, now(), force=force)
+            return self._update(merged, options, owners)
 
     def update(self, patch: Mapping[str, Any]) -> Json:
         """The controller's own merge patch, without a condition."""
@@ -116,16 +116,16 @@ class ApplicationRecord:
     def _version(self) -> str:
         return str(self._live["metadata"]["resourceVersion"])
 
-    def _update(self, new: Json, asked: Asked, owners: list[Json] | None = None) -> Json:
+    def _update(self, new: Json, options: WriteOptions, owners: list[Json] | None = None) -> Json:
         live = self._live
         metadata.names_match(new.get("metadata", {}), live["metadata"]["namespace"], self._name)
         self._condition(str(new["metadata"].get("resourceVersion", "")))
         if wrong := list(_wrong(new, live)):
             raise invalid(f"{KIND}.{GROUP}", self._name, wrong)
-        new = self._finished(new, asked.manager, owners)
-        if reason := self._admit(copy.deepcopy(live), copy.deepcopy(new), asked.user):
+        new = self._finished(new, options.manager, owners)
+        if reason := self._admit(copy.deepcopy(live), copy.deepcopy(new), options.user):
             raise denied(self._name, reason)
-        return copy.deepcopy(new) if asked.dry_run else self._replace(new)
+        return copy.deepcopy(new) if options.dry_run else self._replace(new)
 
     def _condition(self, version: str) -> None:
         """An update without a version is refused (AllowUnconditionalUpdate is false for custom resources)."""
@@ -188,16 +188,16 @@ def _content(body: Json) -> Json:
     return {name: value for name, value in body.items() if name != "metadata"}
 
 
-def _decoded(body: Any, asked: Asked, path: str) -> Json:
+def _decoded(body: Any, options: WriteOptions, path: str) -> Json:
     """The object without what is not known; under Strict that is an error, 422 for a patch and 400 for an object."""
     malformed = list(problems(body, {"type": "object", "properties": {"metadata": METADATA}}))
     if malformed:
         raise _undecodable(body, malformed[0][1], path)
-    strict = [*asked.duplicates, *(f'unknown field "{name}"' for name in unknown_fields(body))]
-    if strict and asked.validation == "Strict":
+    strict = [*options.duplicates, *(f'unknown field "{name}"' for name in unknown_fields(body))]
+    if strict and options.validation == "Strict":
         raise _undecodable(body, f"strict decoding error: {', '.join(strict)}", path)
-    if asked.validation == "Warn":
-        asked.warnings += strict
+    if options.validation == "Warn":
+        options.warnings += strict
     found: Json = pruned(body)
     return found
 

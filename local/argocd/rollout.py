@@ -106,14 +106,14 @@ class Rollout:
                 wanted = self._wanted
                 self._given_up.clear()
                 refused = self._health[0] == "Degraded"
-            self._bury()
+            self._remove_dead()
             if not self._stopped and not refused and not self._serves(wanted):
                 self._roll(wanted)
 
-    def _bury(self) -> None:
+    def _remove_dead(self) -> None:
         """Take a pod that has died out of service, as its readiness probe would; the next look starts another one."""
         for pod in [pod for pod in self.pods() if pod.ready and not pod.server.alive]:
-            self._say(pod.version, "Progressing", f"{pod.name} has died")
+            self._set_health(pod.version, "Progressing", f"{pod.name} has died")
             self._front.switch(0)
             self._end(pod)
 
@@ -122,7 +122,7 @@ class Rollout:
         pods = [pod for pod in self.pods() if pod.ready and not pod.terminating]
         found = [pod.version for pod in pods if pod.server.alive] == ([version] if version else [])
         if found:
-            self._say(version, "Healthy" if version else "Missing", "")
+            self._set_health(version, "Healthy" if version else "Missing", "")
         return found
 
     def _roll(self, version: str) -> None:
@@ -135,7 +135,7 @@ class Rollout:
         try:
             pod = TritonPod(f"triton-{self._started:03d}-{version}", version, self._make(version, folder))
         except (FraudloopError, OSError, ValueError) as error:
-            self._say(version, "Degraded", f"{version} could not be fetched: {error}")
+            self._set_health(version, "Degraded", f"{version} could not be fetched: {error}")
             return
         with self._lock:
             self._pods.append(pod)
@@ -150,10 +150,10 @@ class Rollout:
             return
         except FraudloopError as error:
             self._end(pod)
-            self._say(pod.version, "Degraded", f"{pod.version} did not become ready: {error}")
+            self._set_health(pod.version, "Degraded", f"{pod.version} did not become ready: {error}")
             return
         old = self._switch(pod)
-        self._say(pod.version, "Healthy", "")  # as Argo CD: pods that are ending do not count
+        self._set_health(pod.version, "Healthy", "")  # as Argo CD: pods that are ending do not count
         for pod in old:
             self._end(pod)
 
@@ -173,7 +173,7 @@ class Rollout:
         with self._lock:
             self._pods.remove(pod)
 
-    def _say(self, version: str, health: str, message: str) -> None:
+    def _set_health(self, version: str, health: str, message: str) -> None:
         """Report, unless another version is wanted by now."""
         with self._lock:
             if version == self._wanted:

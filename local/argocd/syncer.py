@@ -84,9 +84,9 @@ class Syncer:
             "initiatedBy": state["operation"].get("initiatedBy", {}),
         }
         limit = live["spec"].get("revisionHistoryLimit", 10)
-        kept = [*history, entry][-limit:]
+        history_now = [*history, entry][-limit:]
         result = {"revision": REVISION, "source": source}
-        self._record.update({"status": {"history": kept, "operationState": {"syncResult": result}}})
+        self._record.update({"status": {"history": history_now, "operationState": {"syncResult": result}}})
         self._finish("Succeeded", "successfully synced (all tasks run)")
 
     def _finish(self, phase: str, message: str) -> None:
@@ -97,10 +97,10 @@ class Syncer:
         """Compare and assess, when there is news or somebody asked for it, and say when."""
         status, (health, message) = live.get("status", {}), self._workload.health()
         synced = "Synced" if _synced_source(live) == live["spec"]["source"] else "OutOfSync"
-        asked = REFRESH in live["metadata"].get("annotations", {})
+        refresh = REFRESH in live["metadata"].get("annotations", {})
         finished = status.get("operationState", {}).get("finishedAt", "")
         before = (status.get("sync", {}).get("status"), status.get("health", {}).get("status"))
-        if before == (synced, health) and not asked and status.get("reconciledAt", "") >= finished:
+        if before == (synced, health) and not refresh and status.get("reconciledAt", "") >= finished:
             return
         if before[1] != health:
             self._record.update({"status": {"health": {"lastTransitionTime": now()}}})

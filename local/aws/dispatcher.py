@@ -13,8 +13,7 @@ import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from local import template
-from local.aws import resources
+from local.aws import resources, template
 from local.aws.invoke_api import RETRY_AFTER, Asynchronous, InvokeApi
 from local.aws.lambda_runtime import Function, Pool
 from local.aws.object_events import ObjectEvents
@@ -46,7 +45,7 @@ class Dispatcher:
         self._sqs = resources.client("sqs", url)
         self.pools = {function.name: Pool(function, logs) for function in functions(package)}
         pauses = RETRY_AFTER[: template.function("nightly").retries]
-        self._asynchronous = Asynchronous(self._bury(ASYNC_DLQ), pauses)
+        self._asynchronous = Asynchronous(self._to_dead_letter(ASYNC_DLQ), pauses)
         self._api = InvokeApi(port, {name: pool.invoke for name, pool in self.pools.items()}, self._asynchronous)
         self._threads = [self._thread(loop) for loop in self._loops(url, tick_seconds)]
 
@@ -78,10 +77,10 @@ class Dispatcher:
         table = resources.client("dynamodb", url).describe_table(TableName=resources.TABLE)["Table"]
         invoke = self.pools[PREFIX + "announce"].invoke
         streams = resources.client("dynamodbstreams", url)
-        told = template.source("announce")
-        return StreamSource(streams, table["LatestStreamArn"], invoke, self._bury(ANNOUNCE_DLQ), told)
+        source = template.source("announce")
+        return StreamSource(streams, table["LatestStreamArn"], invoke, self._to_dead_letter(ANNOUNCE_DLQ), source)
 
-    def _bury(self, queue: str) -> Callable[[str], object]:
+    def _to_dead_letter(self, queue: str) -> Callable[[str], object]:
         return lambda body: self._sqs.send_message(QueueUrl=self._queue(queue), MessageBody=body)
 
     def _queue(self, name: str) -> str:
@@ -96,11 +95,11 @@ class Dispatcher:
 def main(port: int, logs: Path, tick_seconds: float) -> None:
     """Dispatch until SIGTERM or SIGINT."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    asked_to_stop = threading.Event()
+    stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: asked_to_stop.set())
+        signal.signal(number, lambda *_: stopped.set())
     dispatcher = Dispatcher(os.environ["AWS_ENDPOINT_URL"], port, logs, tick_seconds)
-    asked_to_stop.wait()
+    stopped.wait()
     dispatcher.close()
 
 

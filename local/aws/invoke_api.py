@@ -24,8 +24,8 @@ RETRY_AFTER = (1.0, 2.0)  # seconds; Lambda's two retries of an asynchronous inv
 class Asynchronous:
     """Lambda's queue of asynchronous invocations: two more tries, then `bury` takes the event."""
 
-    def __init__(self, bury: Callable[[str], object], retry_after: tuple[float, ...] = RETRY_AFTER) -> None:
-        self._bury, self._retry_after = bury, retry_after
+    def __init__(self, to_dead_letter: Callable[[str], object], retry_after: tuple[float, ...] = RETRY_AFTER) -> None:
+        self._to_dead_letter, self._retry_after = to_dead_letter, retry_after
         self._workers = ThreadPoolExecutor(4, thread_name_prefix="asynchronous")
 
     def submit(self, name: str, invoke: Invoke, event: Any) -> None:
@@ -43,7 +43,7 @@ class Asynchronous:
                 return
             if pause is not None:
                 time.sleep(pause)
-        self._bury(json.dumps({"function": name, "requestPayload": event, "responsePayload": result.payload}))
+        self._to_dead_letter(json.dumps({"function": name, "requestPayload": event, "responsePayload": result.payload}))
 
 
 class InvokeApi(ThreadingHTTPServer):

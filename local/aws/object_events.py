@@ -43,9 +43,9 @@ class ObjectEvents:
 
 def realistic(event: Mapping[str, Any], sequencer: Callable[[], str]) -> dict[str, Any]:
     """`event` with what moto leaves constant made unique, and with EventBridge's `etag` where moto writes `eTag`."""
-    thing = {("etag" if name == "eTag" else name): value for name, value in event["detail"]["object"].items()}
+    obj = {("etag" if name == "eTag" else name): value for name, value in event["detail"]["object"].items()}
     detail = event["detail"] | {
-        "object": thing | {"sequencer": sequencer()},
+        "object": obj | {"sequencer": sequencer()},
         "request-id": uuid.uuid4().hex[:16].upper(),
     }
     return {**event, "id": str(uuid.uuid4()), "detail": detail}

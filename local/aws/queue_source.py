@@ -38,8 +38,8 @@ class QueueSource:
         received = self._receive(wait)
         if received:
             result = self._invoke({"Records": [self._record(message) for message in received]})
-            kept = refused(result, [message["MessageId"] for message in received])
-            self._delete([message for message in received if message["MessageId"] not in kept])
+            refused_messages = refused(result, [message["MessageId"] for message in received])
+            self._delete([message for message in received if message["MessageId"] not in refused_messages])
         return len(received)
 
     def _receive(self, wait: int) -> list[Mapping[str, Any]]:

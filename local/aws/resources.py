@@ -7,7 +7,7 @@ from typing import Any
 
 import boto3
 
-from local import template
+from local.aws import template
 from statemachine.adapters.dynamodb import SCHEMA
 
 REGION = "us-east-1"

@@ -22,18 +22,18 @@ def copy_tables_cheaply() -> None:
         written = _written(table)
         if last and last[0][:2] == (table, written):
             return last[0][2]
-        twin = memo[id(table)] = copy.copy(table)
-        twin.items = copy.copy(table.items)
-        twin.items.update({key: copy.copy(part) for key, part in table.items.items() if isinstance(part, dict)})
-        twin.stream_shard = copy.deepcopy(table.stream_shard, memo)
-        last[:] = [(table, written, twin)] if written >= 0 else []
-        return twin
+        copied = memo[id(table)] = copy.copy(table)
+        copied.items = copy.copy(table.items)
+        copied.items.update({key: copy.copy(part) for key, part in table.items.items() if isinstance(part, dict)})
+        copied.stream_shard = copy.deepcopy(table.stream_shard, memo)
+        last[:] = [(table, written, copied)] if written >= 0 else []
+        return copied
 
     def sharing_records(shard: StreamShard, memo: dict[int, Any]) -> StreamShard:
-        twin = memo[id(shard)] = copy.copy(shard)
-        twin.table = copy.deepcopy(shard.table, memo)
-        twin.items = list(shard.items)
-        return twin
+        copied = memo[id(shard)] = copy.copy(shard)
+        copied.table = copy.deepcopy(shard.table, memo)
+        copied.items = list(shard.items)
+        return copied
 
     Table.__deepcopy__ = sharing  # type: ignore[attr-defined]
     StreamShard.__deepcopy__ = sharing_records  # type: ignore[attr-defined]

@@ -24,7 +24,7 @@ from werkzeug.serving import BaseWSGIServer, make_server
 
 from local.aws import resources
 from local.aws.retention import copy_tables_cheaply, forget_old
-from local.cloud_state import CloudState
+from local.aws.state import CloudState
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -71,15 +71,15 @@ class OneAtATime:
         with self._lock:
             answer = Answer(self._app, request)
             if self._state is not None and environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-                _keep(self._state)
+                _record(self._state)
             if environ.get("HTTP_X_AMZ_TARGET") == GET_RECORDS:
                 forget_old()
             return answer
 
     def _receive(self, environ: Environ, body: bytes) -> Answer:
-        asked = json.loads(body)
-        until = time.monotonic() + min(int(asked.get("WaitTimeSeconds") or 0), 20)
-        at_once = json.dumps(asked | {"WaitTimeSeconds": 0}).encode()
+        request = json.loads(body)
+        until = time.monotonic() + min(int(request.get("WaitTimeSeconds") or 0), 20)
+        at_once = json.dumps(request | {"WaitTimeSeconds": 0}).encode()
         while True:
             with self._news:  # held while looking, so that what is sent meanwhile wakes us
                 answer = self._answer(environ, at_once)
@@ -102,7 +102,7 @@ def _read(environ: Environ) -> bytes:
     return bytes(stream.read(int(environ.get("CONTENT_LENGTH") or 0)))
 
 
-def _keep(state: CloudState) -> None:
+def _record(state: CloudState) -> None:
     """Write down what a request has changed, or die: nothing may be answered that is not on disk."""
     try:
         state.record()

@@ -9,7 +9,7 @@ from typing import Any
 
 from local.aws.lambda_runtime import InvocationResult
 from local.aws.queue_source import refused
-from local.template import Source
+from local.aws.template import EventSource
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +24,16 @@ class StreamSource:
         streams: Any,
         stream_arn: str,
         invoke: Callable[[Any], InvocationResult],
-        bury: Callable[[str], object],
-        told: Source,
+        to_dead_letter: Callable[[str], object],
+        source: EventSource,
     ) -> None:
-        self._streams, self._arn, self._invoke, self._bury, self._told = streams, stream_arn, invoke, bury, told
+        self._streams, self._arn, self._invoke, self._to_dead_letter, self._source = (
+            streams,
+            stream_arn,
+            invoke,
+            to_dead_letter,
+            source,
+        )
         self._last: str | None = None
         self._attempts = 0
 
@@ -35,11 +41,11 @@ class StreamSource:
         """Read until `stop` is set; an error of the stream is logged and tried again."""
         while not stop.is_set():
             try:
-                seen = self.once()
+                received = self.once()
             except Exception as error:
                 log.warning("reading %s: %s", self._arn, error)
-                seen = 0
-            if not seen:
+                received = 0
+            if not received:
                 stop.wait(POLL)
 
     def once(self) -> int:
@@ -58,9 +64,9 @@ class StreamSource:
 
     def _again(self, record: dict[str, Any]) -> int:
         self._attempts += 1
-        if self._attempts <= self._told.retries:
+        if self._attempts <= self._source.retries:
             return 0
-        self._bury(json.dumps(record))
+        self._to_dead_letter(json.dumps(record))
         self._last, self._attempts = record["dynamodb"]["SequenceNumber"], 0
         return 1
 
@@ -73,7 +79,7 @@ class StreamSource:
             else {"ShardIteratorType": "TRIM_HORIZON"}
         )
         iterator = self._streams.get_shard_iterator(StreamArn=self._arn, ShardId=shard["ShardId"], **where)
-        found = self._streams.get_records(ShardIterator=iterator["ShardIterator"], Limit=self._told.batch)["Records"]
+        found = self._streams.get_records(ShardIterator=iterator["ShardIterator"], Limit=self._source.batch)["Records"]
         return [_record(record, self._arn) for record in found]
 
 

@@ -25,8 +25,8 @@ class Question:
     @classmethod
     def of_golden(cls, golden: Mapping[str, Any], model: str = "fraud_score") -> "Question":
         """The smallest golden request of a version to that model."""
-        asked = [exchange for exchange in golden["exchanges"] if exchange["model"] == model] or golden["exchanges"]
-        chosen = min(asked, key=lambda exchange: sum(len(tensor["data"]) for tensor in exchange["inputs"]))
+        exchanges = [exchange for exchange in golden["exchanges"] if exchange["model"] == model] or golden["exchanges"]
+        chosen = min(exchanges, key=lambda exchange: sum(len(tensor["data"]) for tensor in exchange["inputs"]))
         expected = {tensor["name"]: tensor["data"] for tensor in chosen["outputs"]}
         body = json.dumps({"inputs": chosen["inputs"], "outputs": [{"name": name} for name in expected]}).encode()
         return cls(chosen["model"], body, expected, float(golden["tolerance"]))
@@ -35,10 +35,10 @@ class Question:
         """What is wrong with an answer; "" if it is the champion's."""
         if status != 200:
             return f"status {status}: {body[:200].decode(errors='replace')}"
-        told = {tensor["name"]: tensor["data"] for tensor in json.loads(body)["outputs"]}
+        outputs = {tensor["name"]: tensor["data"] for tensor in json.loads(body)["outputs"]}
         for name, values in self.expected.items():
-            if not _equal(told.get(name), values, self.tolerance):
-                return f"another answer: {name} is {str(told.get(name))[:80]}, not {str(values)[:80]}"
+            if not _equal(outputs.get(name), values, self.tolerance):
+                return f"another answer: {name} is {str(outputs.get(name))[:80]}, not {str(values)[:80]}"
         return ""
 
 
@@ -113,15 +113,15 @@ class Client:
     def _ask(self, connection: http.client.HTTPConnection) -> None:
         began = time.monotonic()
         try:
-            trouble = self._question.wrong(*self._exchange(connection))
+            failure = self._question.wrong(*self._exchange(connection))
         except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
-            trouble = f"{type(error).__name__}: {error}"
+            failure = f"{type(error).__name__}: {error}"
             connection.close()  # it opens itself again for the next question
         with self._lock:
             self.requests += 1
             self.latencies.append(time.monotonic() - began)
-            if trouble:
-                self.failures[trouble] += 1
+            if failure:
+                self.failures[failure] += 1
 
     def _exchange(self, connection: http.client.HTTPConnection) -> tuple[int, bytes]:
         path = f"/v2/models/{self._question.model}/infer"

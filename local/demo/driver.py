@@ -53,15 +53,15 @@ class Driver:
 
     def await_run(self, run_id: str, seconds: float = 3600) -> Run:
         """Wait until the run exists and rests, telling each step of it."""
-        told = 0
+        last_version = 0
         until = time.monotonic() + seconds
         while True:
             run = self.app.store.load(run_id)
             if run is not None:
                 for entry in self.app.store.history(run_id):
-                    if entry.version > told:
-                        told = entry.version
-                        self.say(_told(entry))
+                    if entry.version > last_version:
+                        last_version = entry.version
+                        self.say(_reported(entry))
                 if run.state.terminal:
                     return run
             self.pause(LOOK)
@@ -75,7 +75,7 @@ class Driver:
         if failure := self.system.failure:
             raise Broken(failure)
 
-    def night(self, at: datetime) -> None:
+    def nightly(self, at: datetime) -> None:
         """Deliver the nightly event, as Scheduler does: asynchronously."""
         functions = client("lambda", self.system.endpoints.urls["lambda"])
         event = json.dumps(scheduled_event("fraudloop-nightly", at)).encode()
@@ -89,7 +89,7 @@ class Driver:
 
     def quarantined(self, epoch: int) -> list[Object]:
         """Those of an epoch that teach nobody."""
-        return [thing for thing in self.objects(epoch).values() if thing.status is Status.QUARANTINED]
+        return [obj for obj in self.objects(epoch).values() if obj.status is Status.QUARANTINED]
 
     def runs(self) -> list[Run]:
         """All runs of the model, oldest first."""
@@ -117,7 +117,7 @@ class Driver:
         return dict(json.loads(body))
 
 
-def _told(entry: Transition) -> str:
+def _reported(entry: Transition) -> str:
     words = entry.row.replace("_", " ")
     reason = f": {escape(' '.join(entry.reason.split()))}" if entry.reason else ""
     return f"{entry.run_id}  {entry.source or '·'} → [bold]{entry.dest}[/]  [dim]{words}{reason}[/]"

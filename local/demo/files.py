@@ -22,7 +22,7 @@ class DemoFiles:
     two_faults: bytes
     bad_alone: bytes
     shuffled: bytes
-    night: bytes
+    nightly: bytes
     rows: Mapping[str, int]
 
 
@@ -38,14 +38,14 @@ def parts(rows: int, seed: int, fraud_rate: float) -> dict[str, list[pl.DataFram
 def make(rows: int, seed: int, fraud_rate: float) -> DemoFiles:
     """All files of the demo, the same for the same arguments."""
     honest = parts(rows, seed, fraud_rate)
-    (second,), (shuffled,), (night,) = honest["second"], honest["shuffled"], honest["night"]
+    (second,), (shuffled,), (nightly,) = honest["second"], honest["shuffled"], honest["night"]
     return DemoFiles(
         first={f"day-1-{number}.csv": _csv(part) for number, part in enumerate(honest["first"], 1)},
         second=_csv(second),
         two_faults=_csv(_bad_amounts(second.head(2000)).drop(CATEGORY)),
         bad_alone=_csv(_bad_amounts(second.slice(2000, 2000))),
         shuffled=_csv(shuffled.with_columns(pl.col(LABEL).shuffle(seed))),
-        night=_csv(night),
+        nightly=_csv(nightly),
         rows={name: sum(map(len, frames)) for name, frames in honest.items()},
     )
 

@@ -27,21 +27,21 @@ class User:
 
 
 @dataclass(frozen=True)
-class Access:
+class KfpAccess:
     """`users` are those of a multi-user KFP, by token; None means single-user mode. `own` is KFP's own namespace."""
 
     users: Mapping[str, User] | None = None
     own: str = "kubeflow"
-    asked: list[tuple[str, str, str]] = field(default_factory=list, compare=False)
+    checked: list[tuple[str, str, str]] = field(default_factory=list, compare=False)
 
     @property
     def multi_user(self) -> bool:
         """Namespaces and rights count."""
         return self.users is not None
 
-    def namespace(self, asked: str | None) -> str:
+    def namespace(self, checked: str | None) -> str:
         """`ReplaceNamespace`: what is asked for, or nothing in single-user mode."""
-        return (asked or "") if self.multi_user else ""
+        return (checked or "") if self.multi_user else ""
 
     def check(self, authorization: str, verb: str, resource: str, namespace: str) -> None:
         """May the bearer do this?
@@ -59,12 +59,12 @@ class Access:
             namespace = self.own
         user = self.users.get(authorization.removeprefix("Bearer "))
         if user is None or not authorization.startswith("Bearer "):
-            said = "Failed to check authorization. User identity is empty in the request header"
-            raise refusal(UNAUTHENTICATED, "Unauthenticated", said)
-        self.asked.append((namespace, resource, verb))
+            message = "Failed to check authorization. User identity is empty in the request header"
+            raise refusal(UNAUTHENTICATED, "Unauthenticated", message)
+        self.checked.append((namespace, resource, verb))
         if (namespace, resource, verb) not in user.may:
-            said = (
+            message = (
                 f"User '{user.name}' is not authorized with reason:  (request: &ResourceAttributes{{"
                 f"Namespace:{namespace},Verb:{verb},Group:{GROUP},Version:v1beta1,Resource:{resource},}})"
             )
-            raise ApiError(403, PERMISSION_DENIED, f"PermissionDenied: {said}: Unauthorized access", said)
+            raise ApiError(403, PERMISSION_DENIED, f"PermissionDenied: {message}: Unauthorized access", message)

@@ -48,8 +48,8 @@ def not_found(kind: str, name: str) -> ApiError:
 
 def exists(kind: str, name: str) -> ApiError:
     """The name is taken (409)."""
-    said = f"Failed to create a new {kind}. The name {name} already exists. Please specify a new name"
-    return refusal(ALREADY_EXISTS, "Already exist error", said)
+    message = f"Failed to create a new {kind}. The name {name} already exists. Please specify a new name"
+    return refusal(ALREADY_EXISTS, "Already exist error", message)
 
 
 def internal(doing: str, cause: ApiError) -> ApiError:

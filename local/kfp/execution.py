@@ -120,11 +120,11 @@ def _hand_over_as_go_does() -> None:
                 values[name].CopyFrom(default)
             else:
                 del values[name]
-        told = write(executor_input, component_spec)
-        inputs = told.get("inputs", {})
+        status = write(executor_input, component_spec)
+        inputs = status.get("inputs", {})
         if "parameterValues" in inputs:
             inputs["parameterValues"] = whole(inputs["parameterValues"])
-        return told
+        return status
 
     executor_input_utils.executor_input_to_dict = written
 
@@ -141,10 +141,10 @@ def _tell_final_status_as_the_driver_does(workflow: str) -> None:
         arguments = make(task_inputs_spec=task_inputs_spec, io_store=io_store)
         for name, spec in task_inputs_spec.parameters.items():
             if spec.HasField("task_final_status"):
-                told = arguments[name]
+                status = arguments[name]
                 arguments[name] = {
-                    "state": {"SUCCEEDED": "COMPLETE"}.get(told["state"], told["state"]),
-                    "pipelineTaskName": told["pipeline_task_name"],
+                    "state": {"SUCCEEDED": "COMPLETE"}.get(status["state"], status["state"]),
+                    "pipelineTaskName": status["pipeline_task_name"],
                     "pipelineJobResourceName": workflow,
                     "error": {},
                 }

@@ -76,9 +76,9 @@ def parse(text: str) -> list[Predicate]:
         return []
     try:
         # The framework has decoded it once, and the server does it again: "+" and "%" do not survive.
-        told = json.loads(unquote_plus(text))
-        _only(told, {"predicates"})
-        return [_predicate(one) for one in told.get("predicates", [])]
+        document = json.loads(unquote_plus(text))
+        _only(document, {"predicates"})
+        return [_predicate(one) for one in document.get("predicates", [])]
     except (ValueError, AttributeError, TypeError) as error:
         raise invalid(f'failed to parse valid filter from "{text}": {error}') from error
 
@@ -102,8 +102,8 @@ def sql(kind: str, predicate: Predicate) -> tuple[str, list[Any]]:
     return f"{field} {COMPARISONS[operation]} ?", [value]
 
 
-def _predicate(told: Mapping[str, Any]) -> Predicate:
-    given = {CAMEL.get(name, name): value for name, value in told.items()}
+def _predicate(document: Mapping[str, Any]) -> Predicate:
+    given = {CAMEL.get(name, name): value for name, value in document.items()}
     _only(given, {"operation", "key", *SCALARS, *LISTS})
     operation = given.get("operation", 0)
     operation = OPERATIONS.get(operation, operation)
@@ -148,6 +148,6 @@ def _moment(value: Any) -> Any:
     return clock.write(datetime.fromtimestamp(value, UTC)) if isinstance(value, int) else value
 
 
-def _only(told: Mapping[str, Any], known: set[str]) -> None:
-    if unknown := sorted(set(told) - known):
+def _only(document: Mapping[str, Any], known: set[str]) -> None:
+    if unknown := sorted(set(document) - known):
         raise ValueError(f'unknown field "{unknown[0]}"')

@@ -156,20 +156,20 @@ class Launcher:
     def _worker_is_gone(self, code: int) -> None:
         """Its runs fail, and another takes its place; one that could not even import says why, and the next waits."""
         with self._lock:
-            lost, stopping, warm = dict.fromkeys(self._running), self._stopping, self._warm
-            orders = [self._orders[run_id] for run_id in lost if run_id in self._orders]
+            failed, stopping, warm = dict.fromkeys(self._running), self._stopping, self._warm
+            orders = [self._orders[run_id] for run_id in failed if run_id in self._orders]
         if stopping:
             orders = []
         elif warm:
-            LOG.error("the worker is gone; %d runs with it", len(lost))
+            LOG.error("the worker is gone; %d runs with it", len(failed))
             self._start_unless_stopping()
         else:
-            said = f"the worker cannot start (status {code}): {self._last_words()}"
-            LOG.error("%s", said)
+            message = f"the worker cannot start (status {code}): {self._last_words()}"
+            LOG.error("%s", message)
             for order in orders:
-                (Path(order["folder"]) / ERROR).write_text(said, encoding="utf-8")
+                (Path(order["folder"]) / ERROR).write_text(message, encoding="utf-8")
             self._start_later()
-        for run_id in lost:
+        for run_id in failed:
             self._has_ended(run_id, -signal.SIGKILL)
 
     def _start_unless_stopping(self) -> None:

@@ -29,18 +29,18 @@ def read(body: bytes, message: str) -> Document:
         ApiError: 400, it is not JSON, holds NaN, a field twice, an unknown one, or one of another type.
     """
     try:
-        told = json.loads(body or b"{}", parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_once)
-        if not isinstance(told, dict):
+        document = json.loads(body or b"{}", parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_once)
+        if not isinstance(document, dict):
             raise ValueError("unexpected token")
-        return _fields(told, message)
+        return _fields(document, message)
     except (ValueError, RecursionError) as error:
         raise ApiError(400, INVALID_ARGUMENT, f"proto: {error}") from error
 
 
-def _fields(told: Document, message: str) -> Document:
+def _fields(document: Document, message: str) -> Document:
     model = getattr(kfp_server_api, message)
     found: Document = {}
-    for given, value in told.items():
+    for given, value in document.items():
         name = given if given in model.openapi_types else CAPITAL.sub(r"_\1", given).lower()
         if name not in model.openapi_types:
             raise ValueError(f'unknown field "{given}"')

@@ -50,6 +50,6 @@ def whole(value: Any) -> Any:
 def _typed(name: str, value: Any, kind: str) -> None:
     if kind not in KINDS:
         raise invalid(f"input parameter {name} requires type unknown")
-    types, said = KINDS[kind]
+    types, message = KINDS[kind]
     if not isinstance(value, types) or (isinstance(value, bool) and kind != "BOOLEAN"):
-        raise invalid(f"input parameter {name} requires type {said}")
+        raise invalid(f"input parameter {name} requires type {message}")

@@ -91,8 +91,8 @@ class Registry:
         """Forget a definition; a pipeline that still has versions is kept, unless they are to go with it."""
         document = self.get(kind, key)
         if kind == "experiment" and document["display_name"] == DEFAULT and key == self.default_experiment():
-            said = f"Failed to delete experiment {key}. The default experiment cannot be deleted"
-            raise refusal(ABORTED, "BadRequestError", said)
+            message = f"Failed to delete experiment {key}. The default experiment cannot be deleted"
+            raise refusal(ABORTED, "BadRequestError", message)
         versions = self.versions(key) if kind == "pipeline" else []
         if versions and not cascade:
             raise invalid(

@@ -12,7 +12,7 @@ from local.kfp import clock, cron
 from local.kfp.errors import ApiError, internal, invalid, not_found
 from local.kfp.parameters import check_arguments
 from local.kfp.pipelines import Registry, as_internal
-from local.kfp.runs import ACTIVE, Runs
+from local.kfp.runs import ACTIVE, RunService
 from local.kfp.store import Document, DocumentStore
 
 LOG = logging.getLogger("local.kfp")
@@ -32,7 +32,7 @@ class RecurringRuns:
     `_last_slot` is the latest slot that was started or let go, `_index` how many runs there have been.
     """
 
-    def __init__(self, store: DocumentStore, registry: Registry, runs: Runs, now: clock.Clock) -> None:
+    def __init__(self, store: DocumentStore, registry: Registry, runs: RunService, now: clock.Clock) -> None:
         self._store, self._registry, self._runs, self._now = store, registry, runs, now
 
     def create(self, body: Document) -> Document:
@@ -136,11 +136,11 @@ class RecurringRuns:
         return iter(() if recurring["_index"] else (clock.read(recurring["created_at"]),))
 
     def _start(self, recurring: Document, slot: datetime) -> None:
-        told = {name: recurring[name] for name in KEPT if name in recurring}
+        fields = {name: recurring[name] for name in KEPT if name in recurring}
         name = f"{recurring['display_name']}-{recurring['_index']}"
         try:
             self._runs.create(
-                told
+                fields
                 | {
                     "display_name": name,
                     "recurring_run_id": recurring["recurring_run_id"],
@@ -191,8 +191,8 @@ def _cron(schedule: Document, after: datetime) -> Iterator[datetime]:
     try:
         parsed = cron.parse(schedule.get("cron", ""))
     except ValueError as error:
-        said = "Schedule cron is not a supported format(https://godoc.org/github.com/robfig/cron)."
-        raise invalid(f"{said} Error: {error}") from error
+        message = "Schedule cron is not a supported format(https://godoc.org/github.com/robfig/cron)."
+        raise invalid(f"{message} Error: {error}") from error
     start = clock.read(schedule["start_time"]) if schedule.get("start_time") else after
     return _following(parsed, max(after, start))
 

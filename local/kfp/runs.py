@@ -23,7 +23,7 @@ KEPT = ("pipeline_spec", "pipeline_version_id", "pipeline_version_reference", "r
 TERMINABLE = frozenset({"PENDING", "RUNNING", "PAUSED"})
 
 
-class Runs:
+class RunService:
     """The runs, as the API's own JSON objects; each has a folder with its log, artifacts and steps.
 
     `processes` are kept beside them, so that after a crash the next server finds what the last one left.
@@ -117,10 +117,10 @@ class Runs:
             run = self._known(run_id)
             experiment = self._store.get("experiment", run["experiment_id"]) or {}
             if state == "AVAILABLE" and experiment.get("storage_state") == "ARCHIVED":
-                said = (
+                message = (
                     f"Failed to unarchive run {run_id} as experiment {run['experiment_id']} must be un-archived first"
                 )
-                raise refusal(FAILED_PRECONDITION, "FailedPreconditionError", said)
+                raise refusal(FAILED_PRECONDITION, "FailedPreconditionError", message)
             self._store.put("run", run_id, run | {"storage_state": state})
 
     def archive_all_of(self, experiment: str) -> None:

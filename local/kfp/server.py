@@ -7,24 +7,27 @@ pipeline roots other than a local folder mean nothing here; states, errors, filt
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from flask import Flask, request
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from local.kfp import clock
-from local.kfp.access import Access, User
+from local.kfp.access import KfpAccess, User
 from local.kfp.api import create_app
 from local.kfp.errors import ApiError
-from local.kfp.faults import Faults, install
 from local.kfp.launcher import Launcher
 from local.kfp.pipelines import Registry
 from local.kfp.recurring import RecurringRuns
-from local.kfp.runs import Runs
-from local.kfp.serving import World
+from local.kfp.runs import RunService
+from local.kfp.serving import Services
 from local.kfp.store import DocumentStore
+
+CreateRun = Callable[[dict[str, Any]], Any]
+Instrument = Callable[[Flask, CreateRun], None]
 
 
 class EmbeddedKFP:
@@ -49,7 +52,7 @@ class EmbeddedKFP:
         now: clock.Clock = clock.now,
         tick: float = 0.5,
         listing_lag: float = 0.0,
-        faults: Faults | None = None,
+        instrument: Instrument | None = None,
         users: Mapping[str, User] | None = None,
         tls: tuple[str, str] | None = None,
     ) -> None:
@@ -57,8 +60,8 @@ class EmbeddedKFP:
         self.url = ""
         self._port, self._root, self._environment = port, root, environment
         self._token, self._parallelism, self._grace = token, parallelism, grace
-        self._now, self._tick, self._lag, self._faults = now, tick, listing_lag, faults
-        self.access, self._tls = Access(users), tls
+        self._now, self._tick, self._lag, self._instrument = now, tick, listing_lag, instrument
+        self.access, self._tls = KfpAccess(users), tls
         self._server: BaseWSGIServer | None = None
 
     def start(self) -> "EmbeddedKFP":
@@ -69,7 +72,7 @@ class EmbeddedKFP:
         self.registry = Registry(self._store, self._now)
         environment = os.environ if self._environment is None else self._environment
         self._launcher = Launcher(self.state, environment, self._parallelism, self._grace)
-        self.runs = Runs(self._store, self.registry, self._launcher, folder, self._root, self._now)
+        self.runs = RunService(self._store, self.registry, self._launcher, folder, self._root, self._now)
         self.runs.recover()
         self._launcher.open(self.runs)
         self.recurring = RecurringRuns(self._store, self.registry, self.runs, self._now)
@@ -101,12 +104,12 @@ class EmbeddedKFP:
         self.stop()
 
     def _serve(self) -> None:
-        world = World(self._store, self.registry, self.runs, self.recurring, self._hidden, self.access)
-        app = create_app(world)
+        services = Services(self._store, self.registry, self.runs, self.recurring, self._hidden, self.access)
+        app = create_app(services)
         if self._token is not None:
             _require(app, self._token)
-        if self._faults is not None:
-            install(app, self._faults, self.runs.create)
+        if self._instrument is not None:
+            self._instrument(app, self.runs.create)
         self._server = make_server(
             "127.0.0.1", self._port, app, threaded=True, request_handler=_Handler, ssl_context=self._tls
         )

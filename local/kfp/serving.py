@@ -8,26 +8,26 @@ from flask import jsonify, request
 from flask.typing import ResponseReturnValue
 
 from local.kfp import listing, messages
-from local.kfp.access import Access
+from local.kfp.access import KfpAccess
 from local.kfp.errors import INVALID_ARGUMENT, ApiError, doing, invalid
 from local.kfp.pipelines import Registry
 from local.kfp.recurring import RecurringRuns
-from local.kfp.runs import Runs
+from local.kfp.runs import RunService
 from local.kfp.store import Document, DocumentStore
 
 NO_METHOD = (404, 5, "Not Found")
 
 
 @dataclass(frozen=True)
-class World:
+class Services:
     """What the routes serve; `hidden` are the runs that a listing does not show yet."""
 
     store: DocumentStore
     registry: Registry
-    runs: Runs
+    runs: RunService
     recurring: RecurringRuns
     hidden: Callable[[], Sequence[str]]
-    access: Access
+    access: KfpAccess
 
     def check(self, verb: str, resource: str, namespace: str) -> None:
         """May whoever asks do this?"""
@@ -54,28 +54,32 @@ class World:
 
 
 def listed_by_experiment(
-    world: World, kind: str, name: str, resource: str, hidden: Sequence[str] = ()
+    services: Services, kind: str, name: str, resource: str, hidden: Sequence[str] = ()
 ) -> ResponseReturnValue:
     """A page of one experiment's, or of a namespace's; an experiment that is not there is an error."""
     experiment = request.args.get("experiment_id")
-    namespace = world.namespace_of(experiment) if experiment else world.access.namespace(request.args.get("namespace"))
-    world.check("list", resource, namespace)
-    return listed(world, kind, name, experiment or None, hidden, "" if experiment else namespace)
+    namespace = (
+        services.namespace_of(experiment) if experiment else services.access.namespace(request.args.get("namespace"))
+    )
+    services.check("list", resource, namespace)
+    return listed(services, kind, name, experiment or None, hidden, "" if experiment else namespace)
 
 
 def listed(
-    world: World, kind: str, name: str, scope: str | None, hidden: Sequence[str] = (), within: str = ""
+    services: Services, kind: str, name: str, scope: str | None, hidden: Sequence[str] = (), within: str = ""
 ) -> ResponseReturnValue:
     """A page of what the request's filter, sort key and token select; an empty list is left out."""
-    told = request.args
+    arguments = request.args
     try:
-        size = int(told.get("page_size") or 0)
+        size = int(arguments.get("page_size") or 0)
     except ValueError as error:
-        said = f'parsing field "page_size": strconv.ParseInt: parsing "{told["page_size"]}": invalid syntax'
-        raise ApiError(400, INVALID_ARGUMENT, said) from error
-    asked = listing.Asked(size, told.get("page_token", ""), told.get("sort_by", ""), told.get("filter", ""))
+        message = f'parsing field "page_size": strconv.ParseInt: parsing "{arguments["page_size"]}": invalid syntax'
+        raise ApiError(400, INVALID_ARGUMENT, message) from error
+    wanted = listing.ListRequest(
+        size, arguments.get("page_token", ""), arguments.get("sort_by", ""), arguments.get("filter", "")
+    )
     with doing("Failed to create list options"):
-        found = listing.page(world.store, kind, asked, scope, hidden, within)
+        found = listing.page(services.store, kind, wanted, scope, hidden, within)
     documents = [_shown(one) for one in found.documents]
     return jsonify(_filled({name: documents, "total_size": found.total, "next_page_token": found.token}))
 

@@ -26,7 +26,7 @@ def main() -> None:
     signal.set_wakeup_fd(poke)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     runs: dict[int, str] = {}
-    _say(ready=True)
+    _report(ready=True)
     pending = b""
     while True:
         readable, _, _ = select.select([0, wake], [], [])
@@ -54,7 +54,7 @@ def _start(order: dict[str, Any], runs: dict[int, str], execution: Any) -> None:
     os.read(grouped, 1)  # returns when the run leads a group of its own, so that it can be ended as one
     os.close(grouped)
     runs[pid] = order["run_id"]
-    _say(started=order["run_id"], pid=pid)
+    _report(started=order["run_id"], pid=pid)
 
 
 def _become_run(order: dict[str, Any], worker: int, grouping: int, execution: Any) -> None:
@@ -94,10 +94,10 @@ def _reap(runs: dict[int, str]) -> None:
         if pid == 0:
             return
         if pid in runs:
-            _say(ended=runs.pop(pid), pid=pid, code=os.waitstatus_to_exitcode(status))
+            _report(ended=runs.pop(pid), pid=pid, code=os.waitstatus_to_exitcode(status))
 
 
-def _say(**message: Any) -> None:
+def _report(**message: Any) -> None:
     with suppress(BrokenPipeError):
         os.write(1, json.dumps(message).encode() + b"\n")
 

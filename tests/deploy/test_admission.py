@@ -177,15 +177,15 @@ def test_every_other_service_account_is_bound_and_other_applications_are_not(pol
 
 def test_the_server_answers_422_and_keeps_nothing(policy, live, tmp_path):
     """The rules stand in the stand-in's way as they do in kube-apiserver's: after the schema, before the write."""
-    from local.argocd.record import ApplicationRecord, Asked, StatusError
+    from local.argocd.record import ApplicationRecord, StatusError, WriteOptions
 
     record = ApplicationRecord(tmp_path / "application.json", live, policy)
     before = record.get()
     with pytest.raises(StatusError, match="nothing of spec but the pointer") as refused:
-        record.patch({"spec": {"project": "default"}}, Asked(user=STAGE))
+        record.patch({"spec": {"project": "default"}}, WriteOptions(user=STAGE))
     assert (refused.value.code, refused.value.reason) == (422, "Invalid")
     assert record.get() == before
-    record.patch(Application(before).pointing(VERSION, 7), Asked(user=STAGE))
+    record.patch(Application(before).pointing(VERSION, 7), WriteOptions(user=STAGE))
     assert Application(record.get()).generation == 7
 
 

@@ -12,7 +12,7 @@ from werkzeug.serving import make_server
 
 from local.argocd.api import application
 from local.argocd.fields import merge_patch
-from local.argocd.record import ApplicationRecord, Asked
+from local.argocd.record import ApplicationRecord, WriteOptions
 from local.argocd.settings import ArgoCDSettings
 from local.aws.server import served
 from training.deployment.argocd import GENERATION, POINTER, Application
@@ -54,7 +54,7 @@ def cluster(rendered, tmp_path):
 
 def deployed(record, version, generation):
     """The deploy stage has moved the pointer, under its own field manager."""
-    record.patch(Application(record.get()).pointing(version, generation), Asked("fraudloop", STAGE))
+    record.patch(Application(record.get()).pointing(version, generation), WriteOptions("fraudloop", STAGE))
 
 
 @pytest.mark.parametrize("way", [(), ("--server-side", "--force-conflicts")])

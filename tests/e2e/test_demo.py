@@ -17,19 +17,19 @@ def made():
 
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(("title", "play"), SCENARIOS, ids=[play.__name__ for _, play in SCENARIOS])
-def test_what_the_demo_promises_holds_on_small_data(theatre, made, title, play):
+def test_what_the_demo_promises_holds_on_small_data(driver, made, title, play):
     """Each scenario of `make demo`, on a tenth of its data: every promise is kept."""
-    scene = ScenarioResult(title)
-    play(theatre, made, scene)
-    assert scene.promises
-    assert [promise for promise in scene.promises if not promise.held] == []
+    result = ScenarioResult(title)
+    play(driver, made, result)
+    assert result.assertions
+    assert [check for check in result.assertions if not check.held] == []
 
 
 @pytest.mark.timeout(300)
 def test_an_interrupted_demo_says_what_was_done_and_keeps_it(fraudloop):
     """Ctrl-C: no promise is said to be broken, the status is a shell's for SIGINT, and its state can be looked at."""
     demo = fraudloop("demo", "--rows", "3000")
-    home = StateDir(demo.home.path.with_name(f"{demo.home.path.name}-demo"))
+    state_dir = StateDir(demo.state_dir.path.with_name(f"{demo.state_dir.path.name}-demo"))
     until = time.monotonic() + 200
     while "landed" not in demo.log.read_text():
         assert demo.process.poll() is None, demo.log.read_text()
@@ -43,5 +43,5 @@ def test_an_interrupted_demo_says_what_was_done_and_keeps_it(fraudloop):
     assert "✗" not in told
     assert "Traceback" not in told
     assert "fraudloop up --demo" in told
-    assert home.exists()
-    assert not home.running()
+    assert state_dir.exists()
+    assert not state_dir.running()

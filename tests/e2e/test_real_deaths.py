@@ -16,7 +16,7 @@ from rounds import HEADER, Ring
 
 from local.aws.resources import FED_BY_QUEUE, client
 from local.state_dir import StateDir
-from local.system import Options, System
+from local.system import System, SystemOptions
 from simulation import quick_stages
 from statemachine.bootstrap import bootstrap
 
@@ -37,7 +37,7 @@ def ring(tmp_path_factory):
         return relays[0].url
 
     registry = Path(__file__).with_name("deaths.toml")
-    options = Options(registry, tick_seconds=2.0, environment=quick_stages.environment(), wire=wire)
+    options = SystemOptions(registry, tick_seconds=2.0, environment=quick_stages.environment(), wire=wire)
     with pytest.MonkeyPatch.context() as patch, System(StateDir(folder / "home"), options) as system:
         for name, value in system.endpoints.environment.items():
             patch.setenv(name, value)

@@ -10,7 +10,7 @@ import pytest
 
 from local.aws.resources import DATA, client
 from local.state_dir import StateDir
-from local.system import Options, System
+from local.system import System, SystemOptions
 from simulation import quick_stages
 from statemachine.bootstrap import bootstrap
 from training.deployment.cluster import ClusterUnreachable
@@ -24,7 +24,7 @@ REGISTRY = Path(__file__).with_name("deaths.toml")
 @contextmanager
 def running(folder, say=print, registry=REGISTRY):
     """A system in that folder with the stages' work played, and its application."""
-    options = Options(registry, tick_seconds=2.0, environment=quick_stages.environment())
+    options = SystemOptions(registry, tick_seconds=2.0, environment=quick_stages.environment())
     with pytest.MonkeyPatch.context() as patch, System(StateDir(folder), options, say) as system:
         for name, value in system.endpoints.environment.items():
             patch.setenv(name, value)
@@ -123,8 +123,8 @@ def test_a_part_that_is_killed_comes_back(folder, part):
         assert run.state.value == "SUCCEEDED", run.reason
         wait(lambda: serves(system) == run.candidate, "the new version serves")
         assert f"{part} has ended (killed by SIGKILL); it is started again" in said
-        told = system.home.parts()[part]
+        told = system.state_dir.parts()[part]
         assert (told["deaths"], told["last_death"]["how"]) == (1, "killed by SIGKILL")
         assert told["pid"] == system.pid(part) != before
-        assert f"{part} runs again" in (system.home.logs / "system.log").read_text()
+        assert f"{part} runs again" in (system.state_dir.logs / "system.log").read_text()
         assert system.failure == ""

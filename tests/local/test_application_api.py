@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from werkzeug.serving import make_server
 
-from local.argocd.access import Access
+from local.argocd.access import KubernetesAccess
 from local.argocd.api import application
 from local.argocd.record import ApplicationRecord
 from local.argocd.rollout import TritonPod, endpoint_slices
@@ -40,9 +40,9 @@ class Server:
         """Code, answer and warnings."""
         raw = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         headers = {"Content-Type": kind, **({"Authorization": f"Bearer {token}"} if token else {})}
-        asked = urllib.request.Request(self.url + path, raw, headers, method=method)
+        options = urllib.request.Request(self.url + path, raw, headers, method=method)
         try:
-            with urllib.request.urlopen(asked, timeout=10) as answer:
+            with urllib.request.urlopen(options, timeout=10) as answer:
                 return answer.status, json.load(answer), answer.headers.get_all("Warning") or []
         except urllib.error.HTTPError as error:
             with error:
@@ -61,7 +61,7 @@ def clock():
 def api(tmp_path, clock):
     settings = ArgoCDSettings("s3://artifacts/models/fraud")
     record = ApplicationRecord(tmp_path / "application.json", settings.manifest())
-    access = Access({"t": (STAGE, frozenset({("get", "applications")}))}, clock=lambda: clock[0])
+    access = KubernetesAccess({"t": (STAGE, frozenset({("get", "applications")}))}, clock=lambda: clock[0])
     app = application(settings, record, list, access)
     with served(make_server("127.0.0.1", 0, app, threaded=True)) as url:
         yield Server(url, record, access)

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from local.demo import files, summary
-from local.demo.scenarios import SCENARIOS, ScenarioResult, _promise_answers
+from local.demo.scenarios import SCENARIOS, ScenarioResult, _check_answers
 from local.faults import Faults
 from statemachine.core.run import Run, Transition
 from statemachine.core.states import State
@@ -28,7 +28,7 @@ def test_the_burst_is_three_files_of_the_rows_that_were_asked_for(made):
     """Together they are the first data set; no two files are equal, or an object would be known already."""
     assert len(made.first) == 3
     assert sum(len(read(body)) for body in made.first.values()) == 4_000
-    bodies = [*made.first.values(), made.second, made.two_faults, made.bad_alone, made.shuffled, made.night]
+    bodies = [*made.first.values(), made.second, made.two_faults, made.bad_alone, made.shuffled, made.nightly]
     assert len(set(bodies)) == len(bodies)
 
 
@@ -41,7 +41,7 @@ def test_each_file_goes_on_where_the_last_one_ended(made):
         ]
         return dates.min(), dates.max()
 
-    spans = [span(body) for body in [*made.first.values(), made.second, made.shuffled, made.night]]
+    spans = [span(body) for body in [*made.first.values(), made.second, made.shuffled, made.nightly]]
     assert all(earlier[1] <= later[0] for earlier, later in pairwise(spans))
 
 
@@ -65,21 +65,21 @@ def test_the_bad_files_are_bad_in_the_ways_that_are_told(made):
 
 def test_a_scene_without_promises_did_not_hold():
     """What was not played proves nothing."""
-    scene = ScenarioResult("empty")
-    assert not scene.held
-    scene.promise("something", True)
-    assert scene.held
-    scene.promise("something else", False, "why not")
-    assert not scene.held
+    result = ScenarioResult("empty")
+    assert not result.held
+    result.check("something", True)
+    assert result.held
+    result.check("something else", False, "why not")
+    assert not result.held
 
 
 def test_a_slow_machine_breaks_no_promise():
     """A note is shown, and the scene holds; but notes alone prove nothing."""
-    scene = ScenarioResult("slow")
-    scene.note("as quickly as asked", False, "14/s")
-    assert not scene.held
-    scene.promise("no request failed", True)
-    assert scene.held
+    result = ScenarioResult("slow")
+    result.note("as quickly as asked", False, "14/s")
+    assert not result.held
+    result.check("no request failed", True)
+    assert result.held
 
 
 class Asked:
@@ -105,16 +105,16 @@ class Asked:
 )
 def test_requests_that_fail_break_a_promise_and_slow_ones_do_not(client, per_second, held, slow):
     """Safety is the product's, speed the machine's."""
-    scene = ScenarioResult("the candidate breaks")
-    _promise_answers(scene, client, per_second)
-    assert scene.held is held
-    assert any(not promise.held for promise in scene.promises if not promise.binding) is slow
+    result = ScenarioResult("the candidate breaks")
+    _check_answers(result, client, per_second)
+    assert result.held is held
+    assert any(not check.held for check in result.assertions if not check.binding) is slow
 
 
 def test_the_summary_shows_what_did_not_hold():
     """With what was found; a scenario that was not reached is named, and not marked as failed."""
-    scene = ScenarioResult("a burst", [Run("fraud-1", "fraud", 1, State.FAILED, metrics={"auc_roc": 0.5})])
-    scene.promise("it SUCCEEDED", False, "its pod was evicted")
+    result = ScenarioResult("a burst", [Run("fraud-1", "fraud", 1, State.FAILED, metrics={"auc_roc": 0.5})])
+    result.check("it SUCCEEDED", False, "its pod was evicted")
     history = [
         Transition("fraud-1", 1, 100.0, "", "QUEUED", "arrival"),
         Transition("fraud-1", 2, 101.0, "QUEUED", "TRAINING", "from_train"),
@@ -122,14 +122,14 @@ def test_the_summary_shows_what_did_not_hold():
         Transition("fraud-1", 4, 120.0, "TRAINING", "FAILED", "failed", "evicted"),
     ]
     console = Console(width=160, record=True, file=io.StringIO())
-    console.print(summary.render([scene, ScenarioResult("never played")], {"fraud-1": history}, {"took": "9 s"}))
+    console.print(summary.render([result, ScenarioResult("never played")], {"fraud-1": history}, {"took": "9 s"}))
     shown = console.export_text()
     assert re.search("a burst *\n  ✗  it SUCCEEDED  +its pod was evicted", shown)
     assert "Not played: never played" in shown
     assert summary.stage_seconds(history) == {"train": 19.0}
-    data = json.loads(json.dumps(summary.as_data([scene], {"fraud-1": history}, {})))
-    assert data["scenes"][0]["runs"][0]["seconds"] == {"train": 19.0}
-    assert data["scenes"][0]["held"] is False
+    data = json.loads(json.dumps(summary.as_data([result], {"fraud-1": history}, {})))
+    assert data["scenarios"][0]["runs"][0]["seconds"] == {"train": 19.0}
+    assert data["scenarios"][0]["held"] is False
 
 
 def test_every_scenario_says_what_it_plays():

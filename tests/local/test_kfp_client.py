@@ -142,11 +142,11 @@ def test_what_does_not_exist_is_404_and_what_is_wrong_is_400(client, package):
     with pytest.raises(kfp_server_api.ApiException) as missing:
         client.get_run("nothing")
     assert missing.value.status == 404
-    for arguments, said in (({"text": "x", "wrod": "x"}, "wrod"), ({}, "text")):
+    for arguments, message in (({"text": "x", "wrod": "x"}, "wrod"), ({}, "text")):
         with pytest.raises(kfp_server_api.ApiException) as wrong:
             client.create_run_from_pipeline_package(package(steps), arguments=arguments)
         assert wrong.value.status == 400
-        assert said in json.loads(wrong.value.body)["message"]
+        assert message in json.loads(wrong.value.body)["message"]
 
 
 def test_names_of_pipelines_and_versions_are_unique(client, package):

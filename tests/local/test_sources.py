@@ -3,8 +3,7 @@ import json
 import pytest
 import yaml
 
-from local import template
-from local.aws import resources
+from local.aws import resources, template
 from local.aws.dispatcher import functions
 from local.aws.invoke_api import RETRY_AFTER, Asynchronous
 from local.aws.lambda_runtime import InvocationResult
@@ -12,7 +11,7 @@ from local.aws.object_events import sequencer
 from local.aws.queue_source import QueueSource, refused
 from local.aws.resources import ARRIVALS, HINTS, TABLE, client
 from local.aws.stream_source import StreamSource
-from local.system import Options
+from local.system import SystemOptions
 
 TOOK_ALL = InvocationResult({"batchItemFailures": []})
 
@@ -91,7 +90,7 @@ def test_a_bad_stream_record_is_tried_again_then_buried(url, made):
     dynamodb = client("dynamodb", url)
     for name in "abc":
         dynamodb.put_item(TableName=TABLE, Item={"pk": {"S": name}, "sk": {"S": "x"}})
-    batches, buried = [], []
+    batches, dead_letters = [], []
 
     def invoke(event):
         names = [record["dynamodb"]["Keys"]["pk"]["S"] for record in event["Records"]]
@@ -100,11 +99,11 @@ def test_a_bad_stream_record_is_tried_again_then_buried(url, made):
         return failing(numbers["b"]) if "b" in numbers else TOOK_ALL
 
     told = template.source("announce")
-    source = StreamSource(client("dynamodbstreams", url), made.stream_arn, invoke, buried.append, told)
+    source = StreamSource(client("dynamodbstreams", url), made.stream_arn, invoke, dead_letters.append, told)
     for _ in range(told.retries + 3):
         source.once()
     assert batches == ["abc", *["bc"] * told.retries, "c"]
-    assert [json.loads(body)["dynamodb"]["Keys"]["pk"]["S"] for body in buried] == ["b"]
+    assert [json.loads(body)["dynamodb"]["Keys"]["pk"]["S"] for body in dead_letters] == ["b"]
 
 
 def test_a_stream_is_read_on_when_its_beginning_was_forgotten(url, made, monkeypatch):
@@ -126,15 +125,15 @@ def test_a_stream_is_read_on_when_its_beginning_was_forgotten(url, made, monkeyp
 
 def test_an_asynchronous_event_has_two_more_tries():
     """Then it is buried with what was sent and what came of it."""
-    buried, tries = [], []
+    dead_letters, tries = [], []
 
     def invoke(event):
         tries.append(event)
         return InvocationResult({"errorType": "ValueError"}, failed=True)
 
-    Asynchronous(buried.append, (0.0, 0.0))._deliver("fraudloop-nightly", invoke, {"n": 1})
+    Asynchronous(dead_letters.append, (0.0, 0.0))._deliver("fraudloop-nightly", invoke, {"n": 1})
     assert tries == [{"n": 1}] * 3
-    assert json.loads(buried[0])["requestPayload"] == {"n": 1}
+    assert json.loads(dead_letters[0])["requestPayload"] == {"n": 1}
 
 
 def test_sequencers_grow_as_numbers_and_as_text():
@@ -160,10 +159,12 @@ def test_the_stand_ins_deliver_as_the_template_says(url, made):
     assert template.source("arrival").batch == events["arrival"]["Arrivals"]["Properties"]["BatchSize"]
     assert template.source("step").batch == events["step"]["Hints"]["Properties"]["BatchSize"] == 1
     outbox = events["announce"]["Outbox"]["Properties"]
-    assert template.source("announce") == template.Source(outbox["BatchSize"], outbox["MaximumRetryAttempts"])
+    assert template.source("announce") == template.EventSource(outbox["BatchSize"], outbox["MaximumRetryAttempts"])
     timeouts = {each.name.removeprefix("fraudloop-"): each.timeout for each in functions()}
     assert timeouts == {n: said[f"{logical}Function"]["Properties"]["Timeout"] for n, logical in template.NAMES.items()}
-    assert template.every("tick") == Options().tick_seconds, "`fraudloop up` ticks as a deployment does, unless told"
+    assert template.every("tick") == SystemOptions().tick_seconds, (
+        "`fraudloop up` ticks as a deployment does, unless told"
+    )
     assert template.function("nightly").retries == len(RETRY_AFTER)
     assert template.function("tick").retries == 0
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from monitoring import grafana
-from monitoring.panels import BOARDS, Lambda, Query
+from monitoring.panels import BOARDS, LambdaMetric, Query
 from statemachine.contracts.metrics import CATALOGUE, METRICS, Emitter, MetricKind, emitted_by, metric
 
 ROOT = Path(__file__).parents[2]
@@ -89,7 +89,7 @@ def test_every_metric_and_label_is_in_the_catalogue(expr):
 
 def test_lambda_panels_ask_for_lambda_metrics():
     """A CloudWatch panel asks for what the controller emits, and every such figure of trouble has a panel."""
-    asked = {query.name for panel in panels() for query in panel.queries if isinstance(query, Lambda)}
+    asked = {query.name for panel in panels() for query in panel.queries if isinstance(query, LambdaMetric)}
     assert asked <= {line.name for line in emitted_by(Emitter.LAMBDA)}
 
 

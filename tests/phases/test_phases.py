@@ -92,14 +92,14 @@ def record(tmp_path):
 @pytest.fixture
 def triton():
     """Says which version it serves, as Triton's model configuration does."""
-    app, said = Flask("triton"), {"version": VERSION}
+    app, answer = Flask("triton"), {"version": VERSION}
 
     @app.get("/v2/models/<model>/config")
     def config(model):
-        return jsonify({"name": model, "parameters": {"candidate_version": {"string_value": said["version"]}}})
+        return jsonify({"name": model, "parameters": {"candidate_version": {"string_value": answer["version"]}}})
 
     with serving(app) as url:
-        yield url, said
+        yield url, answer
 
 
 @pytest.fixture
@@ -189,10 +189,10 @@ YES = [
 
 def test_a_world_that_is_well_gets_yes(world):
     """Each check says what it saw."""
-    for checks, part, said in YES:
+    for checks, part, answer in YES:
         finding = ask(named(checks, part), world)
-        assert finding.ok, f"{part}: {finding.said}"
-        assert re.search(said, finding.said, re.IGNORECASE), f"{part}: {finding.said}"
+        assert finding.ok, f"{part}: {finding.answer}"
+        assert re.search(answer, finding.answer, re.IGNORECASE), f"{part}: {finding.answer}"
         assert finding.do == ""
 
 
@@ -319,16 +319,16 @@ NO = [
 ]
 
 
-@pytest.mark.parametrize(("checks", "part", "breaks", "said"), NO, ids=lambda value: getattr(value, "__name__", None))
+@pytest.mark.parametrize(("checks", "part", "breaks", "answer"), NO, ids=lambda value: getattr(value, "__name__", None))
 def test_a_world_that_is_not_gets_no_and_what_to_do(
-    world, cluster, record, triton, tmp_path, checks, part, breaks, said
+    world, cluster, record, triton, tmp_path, checks, part, breaks, answer
 ):
     """The finding says what was found, and the report what to do."""
     if breaks:
         breaks(world, cluster, record, triton, tmp_path)
     finding = ask(named(checks, part), replace(world, wait=0.3))
     assert not finding.ok
-    assert re.search(said, finding.said), finding.said
+    assert re.search(answer, finding.answer), finding.answer
     assert len(finding.do) > 10
 
 
@@ -346,19 +346,19 @@ class Inside(Environment):
 
 
 @pytest.mark.parametrize(
-    ("says", "ok", "said"),
+    ("description", "ok", "answer"),
     [
         ({"kfp": ""}, True, r"step \(subnet-1\) was asked, and KFP answers it; 0 passes"),
         ({"kfp": "KFP: connection timed out"}, False, "asked from inside, step says: KFP: connection timed out"),
         ({"errorMessage": "no such handler"}, False, "could not be asked: .*no such handler"),
     ],
 )
-def test_the_step_function_is_asked_from_inside_its_subnets(world, monkeypatch, says, ok, said):
+def test_the_step_function_is_asked_from_inside_its_subnets(world, monkeypatch, description, ok, answer):
     """Reachability is judged by the function's own answer, not by the network of the person who asks."""
-    monkeypatch.setattr(Inside, "SAYS", says)
+    monkeypatch.setattr(Inside, "SAYS", description)
     inside = Inside(environment={**world.environment, "STEP_FUNCTION_NAME": "step"})
     finding = ask(named(installation.CHECKS, "step function reaches KFP"), inside)
-    assert (finding.ok, bool(re.search(said, finding.said))) == (ok, True), finding.said
+    assert (finding.ok, bool(re.search(answer, finding.answer))) == (ok, True), finding.answer
 
 
 class Telling(Environment):
@@ -376,9 +376,9 @@ def test_a_data_bucket_that_keeps_versions_and_tells_eventbridge_is_well(world):
     """Silent, or without versions, it is not."""
     telling = Telling(environment=world.environment)
     assert ask(named(installation.CHECKS, "data bucket"), telling).ok
-    assert "does not tell EventBridge" in ask(named(installation.CHECKS, "data bucket"), world).said
+    assert "does not tell EventBridge" in ask(named(installation.CHECKS, "data bucket"), world).answer
     world.aws("s3").put_bucket_versioning(Bucket="fraudloop-data", VersioningConfiguration={"Status": "Suspended"})
-    assert "keeps no versions" in ask(named(installation.CHECKS, "data bucket"), telling).said
+    assert "keeps no versions" in ask(named(installation.CHECKS, "data bucket"), telling).answer
 
 
 def test_every_check_is_seen_to_fail_or_says_here_why_not():
@@ -403,7 +403,7 @@ def test_nothing_there_is_no_for_all_the_others(aws, monkeypatch):
         assert not ask(named(installation.CHECKS, part), world).ok, part
     for part in ("came through", "gate blocks"):
         assert not ask(named(release.CHECKS, part), world).ok, part
-    assert "could not ask" in ask(named(core.CHECKS, "preprocessed"), world).said
+    assert "could not ask" in ask(named(core.CHECKS, "preprocessed"), world).answer
     assert not ask(named(installation.CHECKS, "stack says"), Environment(environment={})).ok
 
 
@@ -411,7 +411,7 @@ def test_kfp_runs_hello_world_and_hands_an_artifact_on(world):
     """Real pipelines, compiled, uploaded and executed by the embedded KFP, and removed again."""
     for part in ("hello-world", "artifact flows"):
         finding = ask(named(foundation.CHECKS, part), world)
-        assert finding.ok, finding.said
+        assert finding.ok, finding.answer
     left = kfp_server_api.PipelineServiceApi(world.kfp).pipeline_service_list_pipelines(namespace="kubeflow").pipelines
     assert not [p for p in left or () if "fraudloop-check" in p.display_name]
 
@@ -468,7 +468,7 @@ def test_an_answer_through_the_api_server_is_read_as_it_was_sent(world, cluster)
     targets = [{"labels": {"job": "triton"}, "health": "down", "lastError": error}]
     cluster.pages["prometheus:9090"] = json.dumps({"status": "success", "data": {"activeTargets": targets}})
     finding = ask(named(production.CHECKS, "Prometheus"), world)
-    assert finding.said == "down: triton"
+    assert finding.answer == "down: triton"
 
 
 def test_undo_1_deletes_the_namespace_and_the_roles_and_keeps_the_data(world, cluster):
@@ -476,9 +476,9 @@ def test_undo_1_deletes_the_namespace_and_the_roles_and_keeps_the_data(world, cl
     world.aws("cloudformation").create_stack(
         StackName="fraudloop-roles", TemplateBody=json.dumps({"Resources": {"T": {"Type": "AWS::SNS::Topic"}}})
     )
-    said = carried(1, world)
+    answer = carried(1, world)
     assert cluster.namespaces["kubeflow"] == "Terminating"
-    assert all(line.startswith("done") for line in said)
+    assert all(line.startswith("done") for line in answer)
     assert all(line.startswith("already so") for line in carried(1, world))
     assert world.aws("s3").head_bucket(Bucket="fraudloop-artifacts")
 
@@ -614,11 +614,11 @@ def test_undo_4_pauses_the_schedule(world):
 
 
 def carried(number, world, request=None):
-    said = []
+    answer = []
     undo.carry_out(
-        undo.STEPS[number], replace(world, pause=0.01, wait=1), request or undo.UndoRequest("me", "test"), said.append
+        undo.STEPS[number], replace(world, pause=0.01, wait=1), request or undo.UndoRequest("me", "test"), answer.append
     )
-    return said
+    return answer
 
 
 def test_the_command_writes_both_reports_and_its_status_tells(world, tmp_path):
@@ -640,7 +640,7 @@ def test_one_machine_is_asked_what_it_can_answer(world):
     here = replace(world, local=True)
     findings = run(table.PHASES[4][1], here)
     assert {finding.ok for finding in findings if "schedule triggers" not in finding.name} == {None}
-    assert all("it needs" in finding.said for finding in findings if finding.ok is None)
+    assert all("it needs" in finding.answer for finding in findings if finding.ok is None)
     assert not holds(findings), "no night was counted yet"
     assert not holds([finding for finding in findings if finding.ok is None]), "nothing asked is nothing held"
     assert tally(findings) == "0 of 6 checks hold, 5 cannot be asked on this machine"

@@ -185,8 +185,8 @@ def test_an_unreachable_api_is_transient(
 
 def test_an_application_that_is_not_there_is_permanent(cluster: Cluster, exported: StageResult) -> None:
     """A wrong name will not become right, however long one waits."""
-    goal = deploy_request(deploy_order(exported, 60))
+    request = deploy_request(deploy_order(exported, 60))
     nobody = Kubernetes("triton-other", "argocd", "triton", "triton-fraud-pods")
     with pytest.raises(Permanent, match="404"):
-        Deployment(goal, nobody, patience=Patience(denied=1)).run()
+        Deployment(request, nobody, patience=Patience(denied=1)).run()
     assert POINTER in cluster.argocd.record.get()["spec"]["source"]["kustomize"]["commonAnnotations"]

@@ -11,7 +11,7 @@ import pytest
 from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import StageRequest
 from training.deployment.argocd import GENERATION, OWNER, POINTER, Application
-from training.deployment.cluster import ClusterUnreachable, Denied, Pod, StaleResourceVersion
+from training.deployment.cluster import ClusterForbidden, ClusterUnreachable, Pod, StaleResourceVersion
 from training.deployment.deploy import Deployment, Patience, deploy_unless_owned
 from training.deployment.deploy_request import deploy_request
 from training.deployment.verification import Mismatch
@@ -382,16 +382,16 @@ def test_a_restart_of_the_api_server_ends_no_deployment(deployment: Make) -> Non
         if 2 <= cluster.clock < 30:
             raise ClusterUnreachable("503 Service Unavailable")
         if 30 <= cluster.clock < 75:
-            raise Denied("403 Forbidden")
+            raise ClusterForbidden("403 Forbidden")
         if 75 <= cluster.clock < 90:
-            raise Denied("404 Not Found")
+            raise ClusterForbidden("404 Not Found")
 
     def slowly(cluster: FakeCluster) -> None:
         if cluster.clock > 1:
             argo(cluster)
 
     made = deployment(FakeCluster(application(), [restart, slowly]))
-    made.goal = replace(made.goal, timeout_seconds=600)
+    made.request = replace(made.request, timeout_seconds=600)
     assert made.run().details["generation"] == 2
 
 
@@ -400,11 +400,11 @@ def test_a_denial_that_persists_is_permanent(deployment: Make) -> None:
 
     def deny(cluster: FakeCluster) -> None:
         if cluster.clock != 60:
-            raise Denied("the Kubernetes API answers 403 Forbidden")
+            raise ClusterForbidden("the Kubernetes API answers 403 Forbidden")
 
     cluster = FakeCluster(application(operation={"info": []}), [deny])
     made = deployment(cluster, end_others=True)
-    made.goal = replace(made.goal, timeout_seconds=600)
+    made.request = replace(made.request, timeout_seconds=600)
     with pytest.raises(Permanent, match=r"403 Forbidden \(for 120 s\)"):
         made.run()
     assert 180 < cluster.clock < 190, "one answer in between begins the two minutes anew"
@@ -423,7 +423,7 @@ def test_the_pipelines_own_deploy_step_waits_out_a_restart_too(tmp_path: Path) -
 def deny_until(cluster: FakeCluster, end: float) -> None:
     """As an API server whose rights are not loaded yet."""
     if cluster.clock < end:
-        raise Denied("403 Forbidden")
+        raise ClusterForbidden("403 Forbidden")
 
 
 def test_a_generation_that_is_no_number_is_permanent(deployment: Make) -> None:

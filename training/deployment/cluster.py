@@ -11,14 +11,14 @@ from statemachine.contracts.errors import Conflict, Misconfigured, OperationRefu
 from training.deployment.argocd import Application
 from training.outcome import Permanent, Transient
 
-__all__ = ["Cluster", "ClusterUnreachable", "Denied", "Kubernetes", "Pod", "StaleResourceVersion"]
+__all__ = ["Cluster", "ClusterUnreachable", "ClusterForbidden", "Kubernetes", "Pod", "StaleResourceVersion"]
 
 
 class ClusterUnreachable(Transient):
     """We asked and got no answer, which says nothing about the world."""
 
 
-class Denied(ClusterUnreachable):
+class ClusterForbidden(ClusterUnreachable):
     """401, 403 or 404: for good only if it persists, since an API server that has just restarted says so, too."""
 
 
@@ -72,7 +72,7 @@ def _ours() -> Iterator[None]:
     except Conflict as error:
         raise StaleResourceVersion(str(error)) from error
     except kubernetes.Denied as error:
-        raise Denied(str(error)) from error
+        raise ClusterForbidden(str(error)) from error
     except Unreachable as error:
         raise ClusterUnreachable(str(error)) from error
     except (OperationRefused, Misconfigured) as error:

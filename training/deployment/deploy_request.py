@@ -32,16 +32,16 @@ def deploy_request(order: StageRequest) -> DeployRequest:
         Permanent: a parameter is missing or wrong, or the repository is another version's.
     """
     repository = order.inputs.get("repository", "").rstrip("/")
-    goal = DeployRequest(
+    request = DeployRequest(
         repository=repository,
         version=str(parameter(order, "version")),
         generation=int(parameter(order, "generation")),
         operation_id=f"{order.name}.{order.launch_id}",
         timeout_seconds=float(parameter(order, "timeout_seconds")),
     )
-    if repository.rpartition("/")[2] != goal.version:
-        raise Permanent(f"the order names version {goal.version}, but its repository is {repository or 'missing'}")
-    return goal
+    if repository.rpartition("/")[2] != request.version:
+        raise Permanent(f"the order names version {request.version}, but its repository is {repository or 'missing'}")
+    return request
 
 
 def golden_of(repository: str) -> Golden:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from training.deployment.cluster import ClusterUnreachable, Denied, StaleResourceVersion
+from training.deployment.cluster import ClusterForbidden, ClusterUnreachable, StaleResourceVersion
 from training.outcome import Permanent
 
 T = TypeVar("T")
@@ -35,24 +35,24 @@ def until(look: Callable[[], T | None], patience: Patience, deadline: float, lat
         ClusterUnreachable: it has been silent for `patience.unanswered` seconds.
         Exception: what `late` makes of the last trouble, at the deadline.
     """
-    pause, trouble = patience.first_pause, ""
-    heard, denied_since = patience.clock(), None
+    pause, problem = patience.first_pause, ""
+    last_answer, denied_since = patience.clock(), None
     while (now := patience.clock()) < deadline:
         try:
             if found := look():
                 return found
-            heard, denied_since, trouble = now, None, ""
+            last_answer, denied_since, problem = now, None, ""
         except StaleResourceVersion:
-            heard, denied_since, trouble = now, None, "the Application was changed meanwhile"
-        except Denied as error:
-            heard, trouble = now, error.reason
+            last_answer, denied_since, problem = now, None, "the Application was changed meanwhile"
+        except ClusterForbidden as error:
+            last_answer, problem = now, error.reason
             denied_since = now if denied_since is None else denied_since
             if now - denied_since > patience.denied:
                 raise Permanent(f"{error.reason} (for {patience.denied:.0f} s)") from error
         except ClusterUnreachable as error:
-            denied_since, trouble = None, error.reason
-            if now - heard > patience.unanswered:
+            denied_since, problem = None, error.reason
+            if now - last_answer > patience.unanswered:
                 raise
         patience.sleep(pause)
         pause = min(pause * 1.5, patience.longest_pause)
-    raise late(trouble)
+    raise late(problem)

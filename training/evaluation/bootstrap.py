@@ -33,7 +33,7 @@ def resample(labels: Labels, scores: list[Scores], draws: int, seed: int) -> lis
     cells = np.stack([ladder.cell(model[~fraud]) for ladder, model in zip(ladders, scores, strict=True)])
     kinds, others = np.unique(cells, axis=1, return_counts=True)
     drawn = rng.multinomial(int(others.sum()), others / others.sum(), size=draws)
-    return [ladder.figures(picked, drawn, kinds[number]) for number, ladder in enumerate(ladders)]
+    return [ladder.metrics(picked, drawn, kinds[number]) for number, ladder in enumerate(ladders)]
 
 
 def interval(draws: Draws, level: float = 0.95) -> list[float]:
@@ -65,7 +65,7 @@ class _Ladder:
     def cell(self, scores: Scores) -> NDArray[np.intp]:
         return np.searchsorted(self.rungs, scores, "left") + np.searchsorted(self.rungs, scores, "right")
 
-    def figures(self, picked: NDArray[np.int64], drawn: NDArray[np.int64], cells: NDArray[np.intp]) -> Resampled:
+    def metrics(self, picked: NDArray[np.int64], drawn: NDArray[np.int64], cells: NDArray[np.intp]) -> Resampled:
         """`picked` [R, F] how often each fraud, `drawn` [R, M] how many others in each of the `cells` [M]."""
         frauds = _summed(picked, self.rung, len(self.rungs))
         others = _summed(drawn, cells, 2 * len(self.rungs) + 1)

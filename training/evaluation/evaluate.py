@@ -200,7 +200,7 @@ def _slices(model: FraudModel, dataset: Path, scored: Scored) -> list[dict[str, 
     graph = load_graph(dataset, ())
     table = pl.read_parquet(dataset / "transactions.parquet", columns=list(slices.COLUMNS))[scored.ids]
     return [
-        slices.figures(name, inside, scored.labels, scored.candidate)
+        slices.metrics(name, inside, scored.labels, scored.candidate)
         for name, inside in slices.masks(table, graph, scored.ids)
     ]
 

@@ -45,7 +45,7 @@ def masks(table: pl.DataFrame, graph: Graph, ids: NDArray[np.int64]) -> Iterator
         yield f"unseen {side}", ~np.isin(codes[ids], np.unique(codes[train]))
 
 
-def figures(name: str, inside: Rows, labels: Labels, scores: Scores) -> dict[str, Any]:
+def metrics(name: str, inside: Rows, labels: Labels, scores: Scores) -> dict[str, Any]:
     """Rows, frauds and ranking of one slice; without both classes there is nothing to rank, and it says None."""
     part, frauds = labels[inside], int((labels[inside] == 1).sum())
     ranked = (

@@ -82,7 +82,7 @@ def end_to_end_pipeline(settings: PipelineSettings) -> Any:
                 champion=champion,
                 anchor=anchor,
             )
-            told = {
+            common = {
                 "run_id": run_id,
                 "model": model,
                 "attempt": 1,
@@ -90,20 +90,20 @@ def end_to_end_pipeline(settings: PipelineSettings) -> Any:
                 "output_uri": f"{output_uri}/",  # a root, and each launch has its own folder in it: see `order_of`
                 "inputs": found.output,
             }
-            prepared = step["preprocess"](**told, parameters=preprocess_parameters)
+            prepared = step["preprocess"](**common, parameters=preprocess_parameters)
             with dsl.If(prepared.outputs["Output"] == "ok", name="something-new-was-accepted"):
                 data = {"dataset": prepared.outputs["dataset"]}
-                learned = step["train"](**told, **data, parameters=train_parameters)
+                learned = step["train"](**common, **data, parameters=train_parameters)
                 data["trained"] = learned.outputs["trained"]
-                measured = step["evaluate"](**told, **data, parameters=evaluate_parameters)
+                measured = step["evaluate"](**common, **data, parameters=evaluate_parameters)
                 data["evaluation"] = measured.outputs["evaluation"]
                 judged = step["judge"](evaluation=measured.outputs["evaluation"], policy=gate)
                 with dsl.If(judged.outputs["Output"] == "pass", name="the-gate-passed"):
                     exported = step["export"](
-                        **told, **data, profile=prepared.outputs["profile"], parameters=export_parameters
+                        **common, **data, profile=prepared.outputs["profile"], parameters=export_parameters
                     )
                     step["deploy_unless_owned"](
-                        **told, repository=exported.outputs["repository"], parameters=deploy_parameters
+                        **common, repository=exported.outputs["repository"], parameters=deploy_parameters
                     )
 
     return end_to_end
@@ -137,8 +137,8 @@ def _placed(task: dsl.PipelineTask, own: StepSettings, settings: PipelineSetting
 
 
 def _lineage(own: StepSettings, settings: PipelineSettings) -> dict[str, str]:
-    told = {"FRAUDLOOP_IMAGE": own.image, "FRAUDLOOP_CODE_VERSION": settings.code_version}
-    return {name: value for name, value in told.items() if value}
+    common = {"FRAUDLOOP_IMAGE": own.image, "FRAUDLOOP_CODE_VERSION": settings.code_version}
+    return {name: value for name, value in common.items() if value}
 
 
 def _requests(own: StepSettings) -> dict[str, str]:

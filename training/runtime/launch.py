@@ -39,20 +39,20 @@ def launch(
     """
     log_json(sys.stdout, {"run_id": order.run_id, "stage": order.stage.value, "launch_id": order.launch_id})
     order = _with_inputs(order, given or {})
-    kept = StageResult()
+    result = StageResult()
 
-    def working(told: StageRequest) -> StageResult:
-        nonlocal kept
+    def working(request: StageRequest) -> StageResult:
+        nonlocal result
         function: Work = resolve_name(work)
-        kept = function(told)
-        if missing := sorted(set(made or {}) - set(kept.outputs)):
+        result = function(request)
+        if missing := sorted(set(made or {}) - set(result.outputs)):
             raise Permanent(f"{work} did not make its output {', '.join(missing)}")
-        return kept
+        return result
 
     report = run_stage(order, working)
     if report.outcome is Outcome.OK:
         _point(report, order, made or {})
-    _show(report, kept, metrics, page, roc)
+    _show(report, result, metrics, page, roc)
     return report.outcome.value
 
 

@@ -19,13 +19,13 @@ PACKAGES = (
 
 def lineage(environment: Mapping[str, str]) -> dict[str, str]:
     """Strings by name; image, code and pipeline version come from variables that the compiled pipeline sets."""
-    told = {
+    fields = {
         "image": environment.get("FRAUDLOOP_IMAGE", ""),
         "code_version": environment.get("FRAUDLOOP_CODE_VERSION", ""),
         "host": platform.node(),
         "python": platform.python_version(),
     }
-    return {name: value for name, value in told.items() if value} | _installed()
+    return {name: value for name, value in fields.items() if value} | _installed()
 
 
 def _installed() -> dict[str, str]:

@@ -22,8 +22,8 @@ def pod_usage(stage: str, seconds: float, environment: Mapping[str, str]) -> dic
     used = {f"{SECONDS}.{stage}": seconds}
     if given := environment.get(REQUESTS):
         try:
-            asked = json.loads(given)
-            used |= PodRequests.parse(asked["cpu"], asked["memory"], asked.get("gpus", 0)).metrics(stage)
+            requests = json.loads(given)
+            used |= PodRequests.parse(requests["cpu"], requests["memory"], requests.get("gpus", 0)).metrics(stage)
         except (Misconfigured, ValueError, KeyError, TypeError):  # a report must not be lost for its bill
             LOG.warning("%s is %r; expected cpu, memory and gpus as JSON", REQUESTS, given, exc_info=True)
     return used

@@ -18,10 +18,10 @@ HYPERPARAMETERS = Path("/opt/ml/input/config/hyperparameters.json")
 WORK = "training.model.train:train"
 
 
-def arguments(told: Mapping[str, str]) -> dict[str, Any]:
+def arguments(hyperparameters: Mapping[str, str]) -> dict[str, Any]:
     """The order's arguments from SageMaker's text values."""
-    parsed = {name: json.loads(told[name]) for name in ("attempt", "inputs", "parameters")}
-    return {name: told[name] for name in ("stage", "run_id", "model", "launch_id", "output_uri")} | parsed
+    parsed = {name: json.loads(hyperparameters[name]) for name in ("attempt", "inputs", "parameters")}
+    return {name: hyperparameters[name] for name in ("stage", "run_id", "model", "launch_id", "output_uri")} | parsed
 
 
 def main(hyperparameters: Path = HYPERPARAMETERS, work: str = WORK) -> str:

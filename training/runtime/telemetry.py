@@ -61,10 +61,10 @@ def finished(report: Report) -> Iterator[Sample]:
 
 
 def _evaluated(evaluation: Mapping[str, Any]) -> Iterator[Sample]:
-    for subject, figures in _subjects(evaluation):
+    for subject, metrics in _subjects(evaluation):
         for name in QUALITY:
-            if name in figures:
-                yield f"fraudloop_model_{name}", {"subject": subject}, figures[name]
+            if name in metrics:
+                yield f"fraudloop_model_{name}", {"subject": subject}, metrics[name]
     for feature, psi in (evaluation.get("drift") or {}).items():
         yield "fraudloop_feature_drift_psi", {"feature": feature}, psi
 

@@ -26,7 +26,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Place:
+class TrialPlacement:
     """Where trials run: namespace, the service account with the pipeline's IRSA role, and an AWS endpoint for tests."""
 
     namespace: str = "kubeflow"
@@ -39,7 +39,7 @@ def experiment(
     config: TrainConfig,
     settings: PipelineSettings,
     *,
-    place: Place = Place(),
+    placement: TrialPlacement = TrialPlacement(),
     budget: Budget = Budget(),
     algorithm: str = ALGORITHM,
     space: Sequence[Dimension] = SPACE,
@@ -55,7 +55,11 @@ def experiment(
     return {
         "apiVersion": f"{GROUP}/{VERSION}",
         "kind": "Experiment",
-        "metadata": {"name": name, "namespace": place.namespace, "labels": {"app.kubernetes.io/part-of": "fraudloop"}},
+        "metadata": {
+            "name": name,
+            "namespace": placement.namespace,
+            "labels": {"app.kubernetes.io/part-of": "fraudloop"},
+        },
         "spec": {
             "objective": objective,
             "algorithm": {"algorithmName": algorithm, "algorithmSettings": _settings(algorithm, config.seed)},
@@ -65,7 +69,7 @@ def experiment(
             "resumePolicy": "Never",
             "parameters": [dimension.as_katib() for dimension in space],
             "metricsCollectorSpec": {"collector": {"kind": "StdOut"}},
-            "trialTemplate": _template(dataset, config, settings, place, space),
+            "trialTemplate": _template(dataset, config, settings, placement, space),
         },
     }
 
@@ -75,7 +79,7 @@ def _settings(algorithm: str, seed: int) -> list[dict[str, str]]:
 
 
 def _template(
-    dataset: str, config: TrainConfig, settings: PipelineSettings, place: Place, space: Sequence[Dimension]
+    dataset: str, config: TrainConfig, settings: PipelineSettings, placement: TrialPlacement, space: Sequence[Dimension]
 ) -> dict[str, Any]:
     searched = [dimension.name for dimension in space]
     parameters = [{"name": name, "reference": name, "description": f"TrainConfig.{name}"} for name in searched]
@@ -86,14 +90,14 @@ def _template(
         "primaryContainerName": CONTAINER,
         "retain": False,
         "trialParameters": parameters,
-        "trialSpec": {"apiVersion": "batch/v1", "kind": "Job", "spec": _job(arguments, settings, place)},
+        "trialSpec": {"apiVersion": "batch/v1", "kind": "Job", "spec": _job(arguments, settings, placement)},
     }
 
 
-def _job(arguments: list[str], settings: PipelineSettings, place: Place) -> dict[str, Any]:
+def _job(arguments: list[str], settings: PipelineSettings, placement: TrialPlacement) -> dict[str, Any]:
     step = settings.step("train")
     pod: dict[str, Any] = {
-        "serviceAccountName": place.service_account,
+        "serviceAccountName": placement.service_account,
         "restartPolicy": "Never",
         "containers": [_container(arguments, step, settings)],
     }

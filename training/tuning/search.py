@@ -55,10 +55,10 @@ def _first(score: Score, config: TrainConfig, space: Sequence[Dimension]) -> Tri
 
 
 def _next(study: optuna.Study, score: Score, config: TrainConfig, space: Sequence[Dimension], number: int) -> Trial:
-    asked = study.ask()
-    trial = _tried(score, config, number, {dimension.name: dimension.suggest(asked) for dimension in space})
+    trial_point = study.ask()
+    trial = _tried(score, config, number, {dimension.name: dimension.suggest(trial_point) for dimension in space})
     state = optuna.trial.TrialState.COMPLETE if trial.value is not None else optuna.trial.TrialState.FAIL
-    study.tell(asked, trial.value, state=state)
+    study.tell(trial_point, trial.value, state=state)
     return trial
 
 

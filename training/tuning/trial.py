@@ -25,8 +25,8 @@ def score(dataset: str | Path, config: TrainConfig) -> dict[str, float]:
     return {name: float(facts[name]) for name in (OBJECTIVE, *OTHER_METRICS)}
 
 
-def _quiet(event: str, figures: Mapping[str, float]) -> None:
-    print(event, json.dumps(dict(figures)), file=sys.stderr)
+def _quiet(event: str, metrics: Mapping[str, float]) -> None:
+    print(event, json.dumps(dict(metrics)), file=sys.stderr)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -35,9 +35,9 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--dataset", required=True, help="folder or s3:// URI of a preprocess stage's data set")
     parser.add_argument("--settings", default="{}", help="the settings that are not searched, as JSON")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting that is searched")
-    told = parser.parse_args(argv)
-    settings: dict[str, Any] = json.loads(told.settings) | dict(pair.split("=", 1) for pair in told.set)
-    for name, value in score(told.dataset, TrainConfig.from_dict(settings)).items():
+    arguments = parser.parse_args(argv)
+    settings: dict[str, Any] = json.loads(arguments.settings) | dict(pair.split("=", 1) for pair in arguments.set)
+    for name, value in score(arguments.dataset, TrainConfig.from_dict(settings)).items():
         print(f"{name}={value:.6f}", flush=True)
 
 

@@ -35,23 +35,23 @@ class Finding:
     plan: str
     name: str
     ok: bool | None
-    said: str
+    answer: str
     do: str
     seconds: float
 
 
 def run(
-    checks: Iterable[PhaseCheck], world: Environment, tell: Callable[[Finding], None] = lambda finding: None
+    checks: Iterable[PhaseCheck], world: Environment, progress: Callable[[Finding], None] = lambda finding: None
 ) -> list[Finding]:
     """Ask each check, one after the other; an error is a finding, so one broken API hides no other."""
     findings = []
     for check in checks:
         began = time.monotonic()
-        ok, said = _answer(check, world)
+        ok, answer = _answer(check, world)
         do = check.do if ok is False else ""
-        finding = Finding(check.plan, check.name, ok, said, do, time.monotonic() - began)
+        finding = Finding(check.plan, check.name, ok, answer, do, time.monotonic() - began)
         findings.append(finding)
-        tell(finding)
+        progress(finding)
     return findings
 
 
@@ -75,8 +75,8 @@ def holds(findings: Iterable[Finding]) -> bool:
 def tally(findings: Sequence[Finding]) -> str:
     """How many hold, and how many cannot be asked here."""
     held, elsewhere = sum(f.ok is True for f in findings), sum(f.ok is None for f in findings)
-    told = f"{held} of {len(findings)} checks hold"
-    return f"{told}, {elsewhere} cannot be asked on this machine" if elsewhere else told
+    summary = f"{held} of {len(findings)} checks hold"
+    return f"{summary}, {elsewhere} cannot be asked on this machine" if elsewhere else summary
 
 
 def _short(error: Exception) -> str:
@@ -101,7 +101,7 @@ def as_markdown(title: str, findings: Sequence[Finding]) -> str:
         "| plan | check | | found |",
         "|---|---|---|---|",
     ]
-    lines += [f"| {f.plan} | {f.name} | {MARKS[f.ok]} | {_cell(f.said)} |" for f in findings]
+    lines += [f"| {f.plan} | {f.name} | {MARKS[f.ok]} | {_cell(f.answer)} |" for f in findings]
     wrong = [f for f in findings if f.ok is False]
     if wrong:
         lines += ["", "## What to do", ""]

@@ -32,7 +32,7 @@ TOOLS = {"kubectl": ("version", "--client"), "git": ("--version",), "sam": ("--v
 
 def tools(world: Environment) -> str:
     """kubectl, git and sam answer."""
-    said = []
+    versions = []
     for name, arguments in TOOLS.items():
         path = shutil.which(name) or _own(name)
         if path is None:
@@ -40,8 +40,8 @@ def tools(world: Environment) -> str:
         done = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=60)
         if done.returncode:
             raise CheckFailed(f"{path} {' '.join(arguments)} ends with {done.returncode}: {done.stderr.strip()[:200]}")
-        said.append(done.stdout.strip().splitlines()[0])
-    return ", ".join(said)
+        versions.append(done.stdout.strip().splitlines()[0])
+    return ", ".join(versions)
 
 
 def _own(name: str) -> str | None:
@@ -85,8 +85,8 @@ def data(world: Environment) -> str:
     bucket, s3 = world.setting("FRAUDLOOP_DATA_BUCKET"), world.aws("s3")
     if s3.get_bucket_versioning(Bucket=bucket).get("Status") != "Enabled":
         raise CheckFailed(f"{bucket} keeps no versions")
-    told = s3.get_bucket_notification_configuration(Bucket=bucket)
-    if "EventBridgeConfiguration" not in told:
+    answer_body = s3.get_bucket_notification_configuration(Bucket=bucket)
+    if "EventBridgeConfiguration" not in answer_body:
         raise CheckFailed(f"{bucket} does not tell EventBridge of new objects")
     return f"{bucket} keeps versions and tells EventBridge"
 
@@ -117,11 +117,11 @@ def ticking(world: Environment) -> str:
     if found.get("State") not in (None, "Active"):
         raise CheckFailed(f"{name} is {found['State']}: {found.get('StateReason')}")
     answer = world.aws("lambda").invoke(FunctionName=name, Payload=json.dumps({"source": PROBE}))
-    told = json.load(answer["Payload"])
-    if "FunctionError" in answer or "kfp" not in told:
-        raise CheckFailed(f"{name} could not be asked: {json.dumps(told)[:300]}")
-    if told["kfp"]:
-        raise CheckFailed(f"asked from inside, {name} says: {told['kfp']}")
+    answer_body = json.load(answer["Payload"])
+    if "FunctionError" in answer or "kfp" not in answer_body:
+        raise CheckFailed(f"{name} could not be asked: {json.dumps(answer_body)[:300]}")
+    if answer_body["kfp"]:
+        raise CheckFailed(f"asked from inside, {name} says: {answer_body['kfp']}")
     vpc = ", ".join(found.get("VpcConfig", {}).get("SubnetIds", ())) or "no VPC"
     missed = _counted(world, "WorldUnreachable")
     return f"{name} ({vpc}) was asked, and KFP answers it; {missed:.0f} passes of the last hour reached nothing"
@@ -151,8 +151,8 @@ def cluster(world: Environment) -> str:
             f"{world.api.configuration.host} is {version.git_version}; it must be {OLDEST[0]}.{OLDEST[1]} or newer"
         )
     found = world.core.list_namespaced_pod(world.namespace, limit=1, _request_timeout=PATIENCE)
-    seen = "pods" if found.items else "no pod"
-    return f"{world.api.configuration.host} answers ({version.git_version}); there are {seen} in {world.namespace}"
+    noun = "pods" if found.items else "no pod"
+    return f"{world.api.configuration.host} answers ({version.git_version}); there are {noun} in {world.namespace}"
 
 
 def rights(world: Environment) -> str:

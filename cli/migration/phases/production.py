@@ -47,9 +47,9 @@ def scheduled(world: Environment) -> str:
 
 def schedules(world: Environment) -> list[tuple[str, str, str]]:
     """The stack's nightly schedule: name, state and group."""
-    night = world.settings.get("FRAUDLOOP_NIGHTLY_SCHEDULE") or NIGHTLY
-    found = world.aws("scheduler").list_schedules(NamePrefix=night)["Schedules"]
-    return [(s["Name"], s["State"], s.get("GroupName", "default")) for s in found if s["Name"] == night]
+    schedule = world.settings.get("FRAUDLOOP_NIGHTLY_SCHEDULE") or NIGHTLY
+    found = world.aws("scheduler").list_schedules(NamePrefix=schedule)["Schedules"]
+    return [(s["Name"], s["State"], s.get("GroupName", "default")) for s in found if s["Name"] == schedule]
 
 
 def recurring_runs(world: Environment) -> list[kfp.V2beta1RecurringRun]:

@@ -15,8 +15,8 @@ def answer(
     title: str, checks: Sequence[PhaseCheck], only: str, world: Environment, out: Path | None, print_json: bool
 ) -> None:
     """Ask those of `checks` whose name contains `only`, and tell."""
-    asked = [check for check in checks if only.lower() in check.name.lower()]
-    findings = run(asked, world, (lambda finding: None) if print_json else _tell)
+    selected = [check for check in checks if only.lower() in check.name.lower()]
+    findings = run(selected, world, (lambda finding: None) if print_json else _print_finding)
     if out:
         _write(title, findings, out)
     if print_json:
@@ -33,9 +33,9 @@ def _write(title: str, findings: list[Finding], out: Path) -> None:
     out.with_suffix(".json").write_text(json.dumps(as_json(title, findings), indent=1) + "\n")
 
 
-def _tell(finding: Finding) -> None:
+def _print_finding(finding: Finding) -> None:
     mark = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[dim]–[/]"}[finding.ok]
-    name, said = quoted(finding.name), quoted(finding.said)
-    console.print(Markup(f"{mark} {finding.plan:<8} {name}: {said} [dim]{finding.seconds:.1f} s[/]"))
+    name, answer = quoted(finding.name), quoted(finding.answer)
+    console.print(Markup(f"{mark} {finding.plan:<8} {name}: {answer} [dim]{finding.seconds:.1f} s[/]"))
     if finding.do:
         console.print(Markup(f"           [yellow]→ {quoted(finding.do)}[/]"))

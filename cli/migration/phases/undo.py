@@ -28,21 +28,21 @@ class UndoRequest:
 class UndoStep:
     """`done` says whether there is nothing to do any more; `act` does it, and may be repeated."""
 
-    says: str
+    description: str
     done: Callable[[Environment, UndoRequest], bool]
     act: Callable[[Environment, UndoRequest], None]
 
 
 def carry_out(
-    steps: tuple[UndoStep, ...], world: Environment, request: UndoRequest, say: Callable[[str], None]
+    steps: tuple[UndoStep, ...], world: Environment, request: UndoRequest, report: Callable[[str], None]
 ) -> None:
     """Each step that is not done yet, in order. The first that fails ends it: what went before stays undone safely."""
     for step in steps:
         if step.done(world, request):
-            say(f"already so: {step.says}")
+            report(f"already so: {step.description}")
             continue
         step.act(world, request)
-        say(f"done: {step.says}")
+        report(f"done: {step.description}")
 
 
 # -- phase 1 -----------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-TEMPLATE = Path(__file__).resolve().parents[1] / "template.yaml"
+TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
 NAMES = {"arrival": "Arrival", "nightly": "Nightly", "tick": "Tick", "step": "Step", "announce": "Announce"}
 
 
@@ -25,7 +25,7 @@ class Queue:
 
 
 @dataclass(frozen=True)
-class Source:
+class EventSource:
     """What feeds a function: so many messages or records at once; `retries` of a stream, after the first try."""
 
     batch: int
@@ -33,7 +33,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Lambda:
+class FunctionConfig:
     """A function: its timeout in seconds, and how often an asynchronous invocation of it is tried again."""
 
     timeout: float
@@ -48,20 +48,20 @@ def queue(name: str) -> Queue:
     return Queue(visibility, int(properties["MessageRetentionPeriod"]), receives)
 
 
-def source(function: str) -> Source:
+def source(function: str) -> EventSource:
     """The queue or stream of one function."""
     for event in _events(function):
         if event["Type"] in ("SQS", "DynamoDB"):
             properties = event["Properties"]
-            return Source(int(properties["BatchSize"]), int(properties.get("MaximumRetryAttempts", 0)))
+            return EventSource(int(properties["BatchSize"]), int(properties.get("MaximumRetryAttempts", 0)))
     raise KeyError(f"template.yaml: {NAMES[function]}Function has neither a queue nor a stream")
 
 
-def function(name: str) -> Lambda:
+def function(name: str) -> FunctionConfig:
     """One of the five."""
     properties = _resource(f"{NAMES[name]}Function")
-    retries = properties.get("EventInvokeConfig", {}).get("MaximumRetryAttempts", Lambda.retries)
-    return Lambda(float(properties["Timeout"]), int(retries))
+    retries = properties.get("EventInvokeConfig", {}).get("MaximumRetryAttempts", FunctionConfig.retries)
+    return FunctionConfig(float(properties["Timeout"]), int(retries))
 
 
 def every(function: str) -> float:

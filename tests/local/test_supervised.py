@@ -5,7 +5,7 @@ import time
 import pytest
 
 from local import supervised
-from local.supervised import DEATHS, Keeper
+from local.supervised import DEATHS, Supervisor
 
 
 class Played:
@@ -39,7 +39,7 @@ def _soon(monkeypatch):
 def test_a_part_that_ended_is_started_again_and_that_is_said():
     """With how it ended."""
     parts, said = Played("kfp"), []
-    Keeper(parts, said.append).look()
+    Supervisor(parts, said.append).look()
     assert parts.revived == ["kfp"]
     assert said == ["kfp has ended (killed by SIGKILL); it is started again", "kfp runs again"]
 
@@ -47,7 +47,7 @@ def test_a_part_that_ended_is_started_again_and_that_is_said():
 def test_what_a_part_needs_is_started_before_it():
     """A dispatcher without a cloud would only die once more: the order of the start counts."""
     parts = Played("dispatcher", "kfp", "cloud")
-    kept = Keeper(parts, lambda _: None)
+    kept = Supervisor(parts, lambda _: None)
     for _ in range(3):
         kept.look()
     assert parts.revived == ["cloud", "kfp", "dispatcher"]
@@ -56,7 +56,7 @@ def test_what_a_part_needs_is_started_before_it():
 def test_a_part_that_ends_again_and_again_is_given_up_with_the_reason():
     """The keeper ends by itself, and the others are not touched any more."""
     parts, said = Played("kfp", lives=0), []
-    kept = Keeper(parts, said.append)
+    kept = Supervisor(parts, said.append)
     kept.start()
     until = time.monotonic() + 10
     while not kept.failure:
@@ -71,7 +71,7 @@ def test_a_part_that_ends_again_and_again_is_given_up_with_the_reason():
 def test_deaths_that_lie_far_apart_are_forgiven(monkeypatch):
     """A part may die more often than that over a week."""
     parts = Played()
-    kept = Keeper(parts, lambda _: None)
+    kept = Supervisor(parts, lambda _: None)
     now = time.monotonic()
     for day in range(2 * DEATHS):
         monkeypatch.setattr(supervised.time, "monotonic", lambda at=now + 86_400 * day: at)
@@ -84,7 +84,7 @@ def test_deaths_that_lie_far_apart_are_forgiven(monkeypatch):
 def test_a_keeper_that_is_told_to_stop_starts_nothing():
     """Also while it pauses before a restart."""
     parts = Played("kfp")
-    kept = Keeper(parts, lambda _: None)
+    kept = Supervisor(parts, lambda _: None)
     kept.stopping.set()
     kept.look()
     assert parts.revived == []

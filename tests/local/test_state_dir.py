@@ -48,72 +48,74 @@ def test_a_killed_owner_leaves_no_lock(holder, tmp_path):
     holder.wait()
     assert not StateDir(tmp_path).running()
     assert StateDir(tmp_path).endpoints() is None
-    home = StateDir(tmp_path)
-    home.take()
-    home.leave()
+    state_dir = StateDir(tmp_path)
+    state_dir.take()
+    state_dir.leave()
 
 
-def entries(home):
-    return sorted(entry.name for entry in home.path.iterdir())
+def entries(state_dir):
+    return sorted(entry.name for entry in state_dir.path.iterdir())
 
 
 def test_a_system_finds_what_the_one_before_left(tmp_path):
     """State and logs stay when it ends; where its endpoints were does not."""
-    home = StateDir(tmp_path / "home")
-    home.take()
-    (home.path / "kfp").mkdir()
-    (home.path / "kfp" / "runs.db").write_text("old")
-    (home.logs / "kfp.log").write_text("old")
-    home.publish(ENDPOINTS)
-    home.leave()
-    assert home.exists()
-    home.take()
-    assert entries(home) == ["format.json", "kfp", "lock", "logs", "processes.json"]
-    assert (home.path / "kfp" / "runs.db").read_text() == (home.logs / "kfp.log").read_text() == "old"
-    home.leave()
+    state_dir = StateDir(tmp_path / "home")
+    state_dir.take()
+    (state_dir.path / "kfp").mkdir()
+    (state_dir.path / "kfp" / "runs.db").write_text("old")
+    (state_dir.logs / "kfp.log").write_text("old")
+    state_dir.publish(ENDPOINTS)
+    state_dir.leave()
+    assert state_dir.exists()
+    state_dir.take()
+    assert entries(state_dir) == ["format.json", "kfp", "lock", "logs", "processes.json"]
+    assert (state_dir.path / "kfp" / "runs.db").read_text() == (state_dir.logs / "kfp.log").read_text() == "old"
+    state_dir.leave()
 
 
 def test_a_fresh_system_begins_with_an_empty_folder(tmp_path):
     """Nothing of the one before is taken for new."""
-    home = StateDir(tmp_path / "home")
-    home.take()
-    (home.path / "kfp").mkdir()
-    home.leave()
-    home.take(fresh=True)
-    assert entries(home) == ["format.json", "lock", "logs", "processes.json"]
-    home.leave()
+    state_dir = StateDir(tmp_path / "home")
+    state_dir.take()
+    (state_dir.path / "kfp").mkdir()
+    state_dir.leave()
+    state_dir.take(fresh=True)
+    assert entries(state_dir) == ["format.json", "lock", "logs", "processes.json"]
+    state_dir.leave()
 
 
 def test_a_machine_that_lost_its_power_leaves_a_folder_that_works(tmp_path):
     """Dead process numbers, a torn file, a lock that nobody holds: the state is taken up."""
-    home = StateDir(tmp_path / "home")
-    home.take()
-    (home.path / "kfp").mkdir()
+    state_dir = StateDir(tmp_path / "home")
+    state_dir.take()
+    (state_dir.path / "kfp").mkdir()
     us = psutil.Process()
-    os.close(home._lock)
-    (home.path / "processes.json").write_text(json.dumps({"cloud": {"pid": us.pid, "started": us.create_time() - 9}}))
-    (home.path / "endpoints.json").write_text('{"urls": {"aws"')
-    later = StateDir(home.path)
+    os.close(state_dir._lock)
+    (state_dir.path / "processes.json").write_text(
+        json.dumps({"cloud": {"pid": us.pid, "started": us.create_time() - 9}})
+    )
+    (state_dir.path / "endpoints.json").write_text('{"urls": {"aws"')
+    later = StateDir(state_dir.path)
     assert later.endpoints() is None
     later.take()
     assert (later.path / "kfp").is_dir()
     later.leave()
-    (home.path / "processes.json").write_text("")
+    (state_dir.path / "processes.json").write_text("")
     later.take()
     later.leave()
 
 
 def test_state_of_another_version_is_refused_until_one_begins_fresh(tmp_path):
     """Its records may not be readable; it says what to type, and the folder stays as it was and free."""
-    home = StateDir(tmp_path / "home")
-    home.take()
-    home.leave()
-    (home.path / "format.json").write_text('{"format": 0}')
+    state_dir = StateDir(tmp_path / "home")
+    state_dir.take()
+    state_dir.leave()
+    (state_dir.path / "format.json").write_text('{"format": 0}')
     with pytest.raises(LeftByAnotherVersion, match="fraudloop up --fresh"):
-        home.take()
-    assert not home.running()
-    home.take(fresh=True)
-    home.leave()
+        state_dir.take()
+    assert not state_dir.running()
+    state_dir.take(fresh=True)
+    state_dir.leave()
 
 
 def test_a_folder_is_removed_only_if_nobody_runs_in_it(holder, tmp_path):
@@ -129,22 +131,22 @@ def test_a_folder_is_removed_only_if_nobody_runs_in_it(holder, tmp_path):
 
 def test_how_the_parts_are_is_told_while_the_system_runs(tmp_path):
     """And believed no longer than that."""
-    home = StateDir(tmp_path / "home")
-    home.take()
+    state_dir = StateDir(tmp_path / "home")
+    state_dir.take()
     told = {"kfp": {"deaths": 2, "pid": 7, "since": 1.0}}
-    home.tell(told)
-    assert StateDir(home.path).parts() == told
-    home.leave()
-    assert StateDir(home.path).parts() == {}
+    state_dir.record_status(told)
+    assert StateDir(state_dir.path).parts() == told
+    state_dir.leave()
+    assert StateDir(state_dir.path).parts() == {}
 
 
 def test_what_a_killed_system_left_running_is_ended(tmp_path):
     """The processes on record, if they are still the same ones."""
     left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    home = StateDir(tmp_path)
-    home.take()
-    home.record({"cloud": left.pid})
-    os.close(home._lock)  # as if its owner had been killed
+    state_dir = StateDir(tmp_path)
+    state_dir.take()
+    state_dir.record({"cloud": left.pid})
+    os.close(state_dir._lock)  # as if its owner had been killed
     later = StateDir(tmp_path)
     later.take()
     assert not psutil.pid_exists(left.pid)
