@@ -46,7 +46,7 @@ def packaged(handler: str, destination: Path) -> int:
 def _installed(*names: str) -> int:
     """Bytes of the installed files of these distributions and all that they require, byte code left out."""
     sys.path.insert(0, str(ROOT / "deploy/tools"))
-    from closure import distributions
+    from distributions import distributions
 
     files = [
         Path(str(dist.locate_file(file)))

@@ -8,8 +8,10 @@ import re
 import sys
 from pathlib import Path
 
-from closure import ROOT, closure, distributions, foreign
+from distributions import distributions, foreign
 from lock_hashes import blocks
+
+from training.serving.closure import ROOT, closure
 
 OURS = ("training", "statemachine", "clients", "cli", "local")
 # Components name their stage as text ("training.model.train:train"), to import it late; KFP's executor runs them.
@@ -26,7 +28,8 @@ BY_THE_SERVER = {"triton_python_backend_utils"}  # Triton puts it on the path of
 
 def lock(image: str) -> str:
     """The pins of one image with their hashes, in the order of the whole lock."""
-    wanted = distributions(foreign(closure(ROOTS[image], OURS), OURS) - BY_THE_SERVER, extras=EXTRAS[image])
+    files = closure(*ROOTS[image], ours=OURS).values()
+    wanted = distributions(foreign(files, OURS) - BY_THE_SERVER, extras=EXTRAS[image])
     chosen = {n: pin for n, pin in blocks((ROOT / "requirements/all.lock").read_text()) if n in wanted}
     missing = wanted - chosen.keys()
     if missing - {"pip"}:

@@ -13,7 +13,9 @@ import sys
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
-from closure import ROOT, closure, distributions, foreign
+from distributions import distributions, foreign
+
+from training.serving.closure import ROOT, closure
 
 OURS = ("handlers", "statemachine")
 RUNTIME = "python3.12"  # template.yaml says the same; a test compares
@@ -27,7 +29,7 @@ BYTE_CODE = ("-q", "--invalidation-mode", "unchecked-hash")
 
 def package(handler: str, destination: Path) -> list[str]:
     """Copy `handler`'s modules, their distributions and the settings; returns the distributions' names."""
-    modules = closure([handler], OURS)
+    modules = sorted(closure(handler, ours=OURS).values())
     for module in modules:
         _copy(module, destination / module.relative_to(ROOT))
     names = sorted(distributions(foreign(modules, OURS), BROUGHT))

@@ -10,9 +10,10 @@ from manifests import ROOT, TOOLS
 
 sys.path.insert(0, str(ROOT / "deploy/tools"))
 
-from closure import closure
 from image_imports import entry_points
 from lock_hashes import blocks
+
+from training.serving.closure import closure
 
 DOCKERFILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
 
@@ -35,7 +36,7 @@ def test_every_package_of_ours_that_an_entry_point_needs_is_copied(image):
     """Here they all lie side by side; in the image only what its Dockerfile copies."""
     ours = ("handlers", "statemachine", "training", "clients", "local", "cli", "monitoring")
     roots = entry_points("stage" if image == "training" else image)
-    needed = {file.relative_to(ROOT).parts[0] for file in closure([r for r in roots if r.split(".")[0] in ours], ours)}
+    needed = {name.partition(".")[0] for name in closure(*roots, ours=ours)}
     copied = set(re.findall(r"^COPY (\w+) /app/\1$", (ROOT / f"docker/{image}.Dockerfile").read_text(), re.MULTILINE))
     assert needed <= copied
     assert "clients" in needed or image == "operator"

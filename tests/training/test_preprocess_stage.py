@@ -62,7 +62,8 @@ def test_a_manifest_becomes_a_data_set(s3, parts, tmp_path):
     result = preprocess(order, TODAY)
     assert all(uri.startswith(order.output_uri) for uri in result.outputs.values())
     folder = storage.download_folder(result.outputs["dataset"], tmp_path)
-    assert "transactions.parquet" in integrity.verify_manifest(folder)
+    assert "transactions.parquet" in integrity.listed(str(folder))
+    assert integrity.differing(folder, integrity.listed(str(folder))) == []
     assert pl.read_parquet(folder / "transactions.parquet").height == 20_000 == result.metrics["rows"]
     assert {k: result.details[k] for k in ("accepted", "quarantined")} == {"accepted": 2, "quarantined": 0}
     objects = storage.read_json(result.outputs["objects"])

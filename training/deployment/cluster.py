@@ -11,7 +11,7 @@ from statemachine.contracts.errors import Conflict, Misconfigured, OperationRefu
 from training.deployment.argocd import Application
 from training.outcome import Permanent, Transient
 
-__all__ = ["Cluster", "ClusterUnreachable", "ClusterForbidden", "Kubernetes", "Pod", "StaleResourceVersion"]
+__all__ = ["Cluster", "ClusterForbidden", "ClusterUnreachable", "Kubernetes", "Pod", "StaleResourceVersion"]
 
 
 class ClusterUnreachable(Transient):

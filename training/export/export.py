@@ -7,7 +7,6 @@ models/<model>/<version>/
     MANIFEST.json   sha256 of each file, written last
 """
 
-import json
 import tempfile
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from training import storage
 from training.export.golden import Exchange, Golden
 from training.graph.graph import TEST
 from training.graph.velocity import STATE
-from training.integrity import MANIFEST, digests, sha256_folder, write_manifest
+from training.integrity import MANIFEST, differing, listed, sha256_folder, write_manifest
 from training.model import head
 from training.model.model import FraudModel, load
 from training.outcome import Permanent, StageResult
@@ -98,13 +97,11 @@ def publish(folder: Path, uri: str) -> None:
         Permanent: it is there with other contents; versions never change.
     """
     write_manifest(folder)
-    there = storage.join(uri, MANIFEST)
-    if not storage.exists(there):
+    if not storage.exists(storage.join(uri, MANIFEST)):
         storage.upload_folder(folder, uri)
         return
-    listed, made = json.loads(storage.read_bytes(there))["files"], digests(folder)
-    if differing := sorted(name for name in listed.keys() | made.keys() if listed.get(name) != made.get(name)):
-        raise Permanent(f"{uri} exists with other contents ({', '.join(differing[:5])}); a version never changes")
+    if names := differing(folder, listed(uri)):
+        raise Permanent(f"{uri} exists with other contents ({', '.join(names[:5])}); a version never changes")
 
 
 def check_featurisation(model: FraudModel, builder: RequestBuilder) -> None:
