@@ -43,8 +43,8 @@ class Progress:
         """How far it is."""
         of = f" of {self.many}" if self.many else ""
         seconds = time.monotonic() - self.begun
-        shown_at = f"{self.what}: {self.packages}{of} packages, {self.megabytes:.0f} MB downloaded, {seconds:.0f} s"
-        self.say(f"{shown_at}, {doing}" if doing else shown_at, stays=False)
+        status = f"{self.what}: {self.packages}{of} packages, {self.megabytes:.0f} MB downloaded, {seconds:.0f} s"
+        self.say(f"{status}, {doing}" if doing else status, stays=False)
         self.shown_at = time.monotonic()
 
     def say(self, text: str, *, stays: bool = True) -> None:

@@ -108,11 +108,10 @@ def test_every_pin_of_a_lock_carries_its_hashes(lock):
 
 
 def test_whatever_installs_a_lock_demands_the_hashes():
-    """Makefile, deploy/aws.mk and the Dockerfiles: no `pip install -r` without --require-hashes but torch's."""
+    """Makefile, deploy/aws.mk and the Dockerfiles: nothing installs `-r` without --require-hashes but torch's."""
     files = [ROOT / "Makefile", ROOT / "deploy/aws.mk", *DOCKERFILES]
-    installs = [
-        line for file in files for line in file.read_text().splitlines() if re.search(r"pip install .* -r ", line)
-    ]
+    lines = [line for file in files for line in file.read_text().splitlines()]
+    installs = [line for line in lines if re.search(r"(pip install|\$\(INSTALL\)) .* -r ", line)]
     assert len(installs) >= 8
     assert [line for line in installs if "--require-hashes" not in line and "torch.lock" not in line] == []
 

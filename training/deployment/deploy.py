@@ -1,7 +1,7 @@
-"""The deploy and restore stages: move the pointer, sync, and let every pod prove what it serves.
+"""The deploy and restore stages: move the pointer, sync, and verify every pod.
 
-A deployment is fenced by its generation: the pointer and the generation change in one conditional write, a smaller
-generation is refused, and so is an equal one with another version. A fenced stage reports the live generation.
+The generation fences deployments. One conditional write changes pointer and generation. The stage refuses a smaller
+generation than the live one, and an equal generation with another version. It then reports the live generation.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Prover(Protocol):
-    """How pods are asked; `training.deployment.verification` over HTTP."""
+    """Verifies a pod; `training.deployment.verification` does it over HTTP."""
 
     def served_version(self, address: str, model: str) -> str: ...
     def replay(self, address: str, golden: Golden) -> float: ...
@@ -33,25 +33,26 @@ def deploy(order: StageRequest, cluster: Cluster | None = None) -> StageResult:
     """The deploy stage.
 
     Raises:
-        Permanent: fenced, or the candidate is broken: it does not get healthy, or answers otherwise than offline.
-            So it is when the API denies for as long as `Patience.denied` (401, 403, 404).
-        Transient: the API or the pods could not be reached, or the time was up.
+        Permanent: a newer deployment fences this one; or the candidate does not become healthy or answers otherwise
+            than
+            offline; or the API denies access (401, 403, 404) for as long as `Patience.denied`.
+        Transient: the API or the pods were unreachable, or the time ran out.
     """
     return Deployment(deploy_request(order), cluster or cluster_of(order)).run()
 
 
 def restore(order: StageRequest, cluster: Cluster | None = None) -> StageResult:
-    """The restore stage: rolls forward to the last good version, ending an operation that is under way first."""
+    """The restore stage: deploys the last good version. It first terminates an operation that is running."""
     return Deployment(deploy_request(order), cluster or cluster_of(order), end_others=True).run()
 
 
 def deploy_unless_owned(
     order: StageRequest, cluster: Cluster | None = None, patience: Patience | None = None
 ) -> StageResult:
-    """The end-to-end pipeline's deploy step, one generation above the live one.
+    """The end-to-end pipeline's deploy step, with the generation after the live one.
 
     Raises:
-        Refused: the Application says that the controller owns it; there is never a second deployer.
+        Refused: the Application belongs to the controller, which is then its only deployer.
     """
     cluster, patience = cluster or cluster_of(order), patience or Patience()
     deadline = patience.clock() + float(parameter(order, "timeout_seconds"))
@@ -64,7 +65,7 @@ def deploy_unless_owned(
 
 @dataclass
 class Deployment:
-    """One deployment from pointer to proof. `details` is what a report says, also when it ends early."""
+    """One deployment, from pointer to verification. A report contains `details` even if it ends early."""
 
     request: DeployRequest
     cluster: Cluster
@@ -74,7 +75,7 @@ class Deployment:
     details: dict[str, Any] = field(default_factory=dict)
 
     def run(self) -> StageResult:
-        """All steps in order, every wait bounded by the one deadline."""
+        """Runs all steps in order. One deadline limits every wait."""
         begun = self.patience.clock()
         self._deadline = begun + self.request.timeout_seconds
         self.details["generation"] = self.request.generation
@@ -92,7 +93,7 @@ class Deployment:
         )
 
     def _read(self) -> Application:
-        """The Application, unless another deployment has taken it."""
+        """Reads the Application. Raises Permanent if a newer deployment has taken it."""
         live = self.cluster.application()
         generation = _generation(live)
         ours, theirs = self.request.generation, generation
@@ -110,7 +111,7 @@ class Deployment:
         return None
 
     def _wait_or_end(self, live: Application) -> None:
-        """Leave a running operation alone, or end it if it is another's and we may."""
+        """Waits for a running operation, or terminates it if it belongs to another deployment and that is allowed."""
         if self.end_others and live.operation_started and live.operation_id != self.request.operation_id:
             self.cluster.patch(live.ending())
 
@@ -121,7 +122,7 @@ class Deployment:
         return True
 
     def _synced(self) -> bool | None:
-        """Ask for our operation when there is none; then wait until it, and nobody else's, is done."""
+        """Requests our operation if none is running, then waits until it has ended."""
         live = self._read()
         if live.operating:
             self._wait_or_end(live)
@@ -136,7 +137,7 @@ class Deployment:
         return True
 
     def _served(self) -> list[Pod] | None:
-        """The ready pods, once the Application is healthy and every one of them serves the version."""
+        """Returns the ready pods once the Application is healthy and every pod serves the version."""
         live = self._read()
         self.details["condition"] = live.condition
         self._give_up_if_degraded(live)
@@ -162,20 +163,22 @@ class Deployment:
         self.details["golden"] = {"requests": len(golden.exchanges) * len(pods), "max_difference": max(differences)}
 
     def _until(self, look: Callable[[], T | None], otherwise: str) -> T:
-        """What `look` finally returns, before the deadline."""
+        """Repeats `look` until it returns a value or the deadline passes."""
         self._degraded_since = self.patience.clock()
         return until(look, self.patience, self._deadline, lambda problem: self._late(otherwise, problem))
 
     def _late(self, otherwise: str, problem: str) -> Exception:
         reason = f"{otherwise} within {self.request.timeout_seconds:.0f} s"
         served = {pod["version"] or "no version" for pod in self.details.get("served", [])}
-        if others := sorted(served - {self.request.version}):  # healthy pods answered: time would change nothing
+        if others := sorted(
+            served - {self.request.version}
+        ):  # healthy pods serve another version: more time would change nothing
             return Permanent(f"{reason}: pods serve {', '.join(others)}", self.details)
         return Transient(f"{reason}: {problem or self.details.get('condition', '')}".rstrip(": "), self.details)
 
 
 def cluster_of(order: StageRequest) -> Cluster:
-    """The cluster's Application and service that an order names."""
+    """Returns the cluster with the Application and Service that an order names."""
     names = ("application", "application_namespace", "namespace", "service")
     return Kubernetes(*(str(parameter(order, name)) for name in names))
 

@@ -1,4 +1,4 @@
-"""Looking again until there is an answer: what silence, a lost race and a denial mean to a stage that waits."""
+"""Polls until there is a result, and decides how long a stage tolerates outages, lost races and denials."""
 
 import time
 from collections.abc import Callable
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Patience:
-    """Times in seconds. A health of Degraded must last `degraded`: right after a sync it can be the old pods'.
+    """Times in seconds. Degraded health must last `degraded`: just after a sync it can be that of the old pods.
 
     401, 403 and 404 must last `denied`: for minutes after a restart an API server knows neither rights nor kinds.
     """
@@ -28,12 +28,12 @@ class Patience:
 
 
 def until(look: Callable[[], T | None], patience: Patience, deadline: float, late: Callable[[str], Exception]) -> T:
-    """What `look` finally returns; a lost race, silence and a denial are no answer, so it looks again.
+    """Returns the first result of `look`. A lost race, an outage or a denial is no result, so it polls again.
 
     Raises:
-        Permanent: the API has denied for `patience.denied` seconds without a break.
-        ClusterUnreachable: it has been silent for `patience.unanswered` seconds.
-        Exception: what `late` makes of the last trouble, at the deadline.
+        Permanent: the API denied access for `patience.denied` seconds without a break.
+        ClusterUnreachable: the API did not answer for `patience.unanswered` seconds.
+        Exception: at the deadline, what `late` returns for the last problem.
     """
     pause, problem = patience.first_pause, ""
     last_answer, denied_since = patience.clock(), None

@@ -31,16 +31,16 @@ from training.serving.request import COUNTERS
 from training.serving.request_builder import RequestBuilder
 
 TOLERANCE = 1e-5
-COMPARED = 512  # transactions that are compared before anything is written
+COMPARED = 512  # transactions that are compared before the stage writes anything
 GOLDEN = 48
 EXPLAINED = 4
 
 
 def export(order: StageRequest) -> StageResult:
-    """Work of the export stage (docs/contracts.md).
+    """The work of the export stage (docs/contracts.md).
 
     Raises:
-        Permanent: the server's featurisation is not training's, or the version exists with other contents.
+        Permanent: the server computes other features than training, or the version exists with other contents.
     """
     with tempfile.TemporaryDirectory(prefix="fraudloop-export-") as scratch:
         folder = Path(scratch)
@@ -66,7 +66,7 @@ def _input(order: StageRequest, name: str) -> str:
 
 
 def models_uri(order: StageRequest) -> str:
-    """The folder of a model's versions, in the bucket (or local folder) that runs/ is in."""
+    """Returns the folder of a model's versions, in the bucket (or local folder) that contains runs/."""
     root, found, _ = order.output_uri.partition(f"/runs/{order.run_id}/")
     if not found:
         raise Permanent(f"output_uri {order.output_uri} does not lie under runs/{order.run_id}/")
@@ -74,9 +74,9 @@ def models_uri(order: StageRequest) -> str:
 
 
 def build(folder: Path, trained: Path, dataset: Path, run_id: str) -> str:
-    """Make everything of a version but evaluation, profile and manifest in `folder`; its name, `<run>-<hash8>`.
+    """Writes a version without evaluation, profile and manifest into `folder`. Returns its name, `<run>-<hash8>`.
 
-    The hash is of the repository before the version is written into it, so equal models have one name.
+    The hash is that of the repository before the name is written into it, so equal models have equal hashes.
     """
     model = load(trained)
     builder = RequestBuilder.of(dataset, model)
@@ -91,10 +91,10 @@ def build(folder: Path, trained: Path, dataset: Path, run_id: str) -> str:
 
 
 def publish(folder: Path, uri: str) -> None:
-    """Upload a version, manifest last. One that is there already with the same contents is success.
+    """Uploads a version, manifest last. If the version exists with the same contents, the call succeeds.
 
     Raises:
-        Permanent: it is there with other contents; versions never change.
+        Permanent: the version exists with other contents; a version never changes.
     """
     write_manifest(folder)
     if not storage.exists(storage.join(uri, MANIFEST)):
@@ -116,14 +116,16 @@ def check_featurisation(model: FraudModel, builder: RequestBuilder) -> None:
 
 
 def golden(model: FraudModel, builder: RequestBuilder) -> Golden:
-    """Golden requests: a batch of test transactions, one alone, and a graph; the answers come from the data set."""
+    """Returns golden requests: a batch of test transactions, a single one, and a graph. The answers come from the data
+    set.
+    """
     ids = chosen(model, builder)
     few = ids[:EXPLAINED]
     return Golden((_scored(model, builder, ids), _scored(model, builder, few[:1]), _predicted(model, builder, few)))
 
 
 def chosen(model: FraudModel, builder: RequestBuilder) -> torch.Tensor:
-    """Test transactions that can go wrong: the likeliest frauds, first ones of a card or merchant, and any others."""
+    """Returns ids of test transactions: the likeliest frauds, first transactions of cards or merchants, and others."""
     graph = builder.reader.graph
     everything = graph.where(TEST)
     sample = spread(everything, 20 * GOLDEN)
@@ -135,7 +137,7 @@ def chosen(model: FraudModel, builder: RequestBuilder) -> torch.Tensor:
 
 
 def spread(ids: torch.Tensor, count: int) -> torch.Tensor:
-    """At most `count` of `ids`, evenly spread."""
+    """Returns at most `count` of `ids`, evenly spaced."""
     return ids[torch.linspace(0, len(ids) - 1, min(count, len(ids))).long()]
 
 
@@ -154,7 +156,7 @@ def _scored(model: FraudModel, builder: RequestBuilder, ids: torch.Tensor) -> Ex
 
 
 def _predicted(model: FraudModel, builder: RequestBuilder, ids: torch.Tensor) -> Exchange:
-    """A graph whose first nodes are `ids`; the others are their histories, which lack some of their own."""
+    """Builds a graph whose first nodes are `ids`. The other nodes are their histories."""
     nodes, edges = graph_request(builder.reader, ids)
     sizes = [len(model.row), len(IDENTITIES), len(STATE), len(COUNTERS)]
     mask = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)

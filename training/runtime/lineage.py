@@ -1,4 +1,4 @@
-"""What a stage ran as: image, code version, interpreter and packages, for the report."""
+"""Records what a stage ran as: image, code version, interpreter and packages."""
 
 import platform
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ PACKAGES = (
 
 
 def lineage(environment: Mapping[str, str]) -> dict[str, str]:
-    """Strings by name; image, code and pipeline version come from variables that the compiled pipeline sets."""
+    """Returns strings by name. Image, code and pipeline version come from variables that the compiled pipeline sets."""
     fields = {
         "image": environment.get("FRAUDLOOP_IMAGE", ""),
         "code_version": environment.get("FRAUDLOOP_CODE_VERSION", ""),
