@@ -1,4 +1,4 @@
-"""The REST paths of the Kubernetes API that the deploy stage, our commands and a person's kubectl ask for."""
+"""The REST paths of the Kubernetes API that the deploy stage, our commands and kubectl use."""
 
 from collections.abc import Callable
 from typing import Any
@@ -40,7 +40,7 @@ def application(
     slices: Callable[[], list[dict[str, Any]]],
     access: KubernetesAccess | None = None,
 ) -> Flask:
-    """The WSGI application; `slices` lists the EndpointSlices of the one Service."""
+    """Return the WSGI application; `slices` lists the EndpointSlices of the one Service."""
     app, access = Flask("argocd"), access or KubernetesAccess()
     app.config["MAX_CONTENT_LENGTH"] = None
 
@@ -66,7 +66,7 @@ def application(
         may("create", RESOURCE, namespace)
         body, _ = patches.json_of(_body(), dict)
         name = str((body.get("metadata") or {}).get("name", ""))
-        _known(settings, namespace, name)  # the one that there is; another one we do not keep
+        _known(settings, namespace, name)  # the one Application exists; no other can be created
         details = {"name": name, "group": GROUP, "kind": RESOURCE}
         raise StatusError(409, "AlreadyExists", f'{RESOURCE}.{GROUP} "{name}" already exists', details)
 
@@ -114,7 +114,7 @@ def application(
 
 
 def _patched(record: ApplicationRecord, user: str) -> Response:
-    """A patch of the kind that Content-Type says."""
+    """Apply a patch of the kind that Content-Type names."""
     kind = request.mimetype
     if kind not in patches.KINDS:
         words = "the body of the request was in an unknown format - accepted media types include: "
@@ -132,7 +132,7 @@ def _patched(record: ApplicationRecord, user: str) -> Response:
 
 
 def _body() -> bytes:
-    """Raises StatusError (413)."""
+    """Return the request's body. Raises StatusError (413)."""
     body = request.get_data()
     if len(body) > BODY_LIMIT:
         raise too_large(BODY_LIMIT)
@@ -156,7 +156,7 @@ def _list(version: str, kind: str, items: list[dict[str, Any]]) -> dict[str, Any
 
 
 def _discovery(app: Flask) -> None:
-    """What kubectl asks first: which groups and kinds there are."""
+    """Serve API discovery, which kubectl requests first."""
 
     @app.get("/api")
     def core() -> Response:

@@ -9,14 +9,14 @@ GROUP, RESOURCE, KIND = "argoproj.io", "applications", "Application"
 
 
 class StatusError(Exception):
-    """An answer other than 200, in the words of an API server."""
+    """An error response of an API server."""
 
     def __init__(self, code: int, reason: str, message: str, details: dict[str, Any] | None = None) -> None:
         super().__init__(message)
         self.code, self.reason, self.message, self.details = code, reason, message, details
 
     def status(self) -> dict[str, Any]:
-        """The `Status` object that a client gets."""
+        """Return the `Status` object that the client receives."""
         status = {
             "kind": "Status",
             "apiVersion": "v1",
@@ -31,7 +31,7 @@ class StatusError(Exception):
 
 
 def of(name: str) -> dict[str, Any]:
-    """Which object an error is about."""
+    """Return the `details` that name an object."""
     return {"name": name, "group": GROUP, "kind": RESOURCE}
 
 

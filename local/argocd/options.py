@@ -1,4 +1,4 @@
-"""Query parameters of a write, validated as PatchOptions and UpdateOptions are (apimachinery, `meta/v1/validation`)."""
+"""Query parameters of a write, validated like PatchOptions and UpdateOptions (apimachinery, `meta/v1/validation`)."""
 
 from flask import request
 
@@ -11,7 +11,7 @@ VALIDATIONS = ("Ignore", "Strict", "Warn")
 
 
 def write_options(user: str, duplicates: list[str] | None = None, *, apply: bool = False) -> WriteOptions:
-    """The write options of the current request. Raises StatusError (422)."""
+    """Return the write options of the current request. Raises StatusError (422)."""
     arguments = request.args
     dry, validation = arguments.getlist("dryRun"), arguments.get("fieldValidation") or "Warn"
     manager = arguments.get("fieldManager", "")
@@ -39,5 +39,5 @@ def write_options(user: str, duplicates: list[str] | None = None, *, apply: bool
 
 
 def force() -> bool:
-    """Whether an apply takes over what others own."""
+    """Return whether an apply takes over fields of other managers."""
     return request.args.get("force") == "true"

@@ -1,4 +1,4 @@
-"""The Application as an API server keeps it: every change gives it a new resourceVersion, and it survives a restart.
+"""Stores the Application like an API server: every change gives a new resourceVersion, and it survives a restart.
 
 The order of the rules is that of k8s.io/apiserver (`endpoints/handlers/patch.go`, `registry/generic/registry/store.go`)
 and of k8s.io/apiextensions-apiserver (`registry/customresource/strategy.go`).
@@ -27,7 +27,7 @@ CONTROLLER = "argocd-application-controller"
 
 @dataclass
 class WriteOptions:
-    """How a change is asked for: query parameters, by whom; `warnings` are what the answer's headers say."""
+    """The query parameters and the user of a write; `warnings` become headers of the response."""
 
     manager: str = "unknown"
     user: str = ""
@@ -37,11 +37,11 @@ class WriteOptions:
     warnings: list[str] = field(default_factory=list)
 
 
-Admit = Callable[[Json, Json, str], str]  # old, new, user → why not, "" if admitted
+Admit = Callable[[Json, Json, str], str]  # old, new, user → the reason for a refusal, "" if admitted
 
 
 def admit_all(_old: Json, _new: Json, _user: str) -> str:
-    """The default: no admission policy."""
+    """Admit every change: there is no admission policy by default."""
     return ""
 
 
@@ -56,23 +56,23 @@ class ApplicationRecord:
         self._save()
 
     def get(self) -> Json:
-        """A copy of the Application as it is now."""
+        """Return a copy of the Application."""
         with self._lock:
             return copy.deepcopy(self._live)
 
     def patch(self, patch: Mapping[str, Any], options: WriteOptions | None = None) -> Json:
-        """A client's merge patch. Raises StatusError, as do all changes."""
+        """Apply a client's merge patch. Raises StatusError, as all changes do."""
         with self._lock:
             options = options or WriteOptions()
             return self._update(_decoded(merge_patch(self._live, patch), options, "patch"), options)
 
     def json_patch(self, operations: list[Any], options: WriteOptions) -> Json:
-        """A client's JSON patch (RFC 6902)."""
+        """Apply a client's JSON patch (RFC 6902)."""
         with self._lock:
             return self._update(_decoded(json_patched(self._live, operations), options, "patch"), options)
 
     def put(self, body: Mapping[str, Any], options: WriteOptions) -> Json:
-        """The whole Application anew; what `body` does not say is gone."""
+        """Replace the whole Application."""
         with self._lock:
             new = _decoded(body, options, "")
             uid = new.get("metadata", {}).get("uid", "")
@@ -85,7 +85,7 @@ class ApplicationRecord:
             return self._update(new, options)
 
     def apply(self, configuration: Json, options: WriteOptions, *, force: bool) -> Json:
-        """A server-side apply."""
+        """Do a server-side apply."""
         with self._lock:
             if configuration.get("metadata", {}).get("managedFields"):
                 raise bad_request("metadata.managedFields must be nil")
@@ -104,7 +104,7 @@ class ApplicationRecord:
             return self._update(merged, options, owners)
 
     def update(self, patch: Mapping[str, Any]) -> Json:
-        """The controller's own merge patch, without a condition."""
+        """Apply the controller's own merge patch, without a condition."""
         with self._lock:
             return self._replace(self._finished(merge_patch(self._live, patch), CONTROLLER, None))
 
@@ -128,7 +128,7 @@ class ApplicationRecord:
         return copy.deepcopy(new) if options.dry_run else self._replace(new)
 
     def _condition(self, version: str) -> None:
-        """An update without a version is refused (AllowUnconditionalUpdate is false for custom resources)."""
+        """Refuse an update without a version (AllowUnconditionalUpdate is false for custom resources)."""
         try:
             number = int(version or "0")
             if number < 0 or not version.isascii():
@@ -147,12 +147,12 @@ class ApplicationRecord:
             raise stale(self._name)
 
     def _finished(self, new: Json, manager: str, owners: list[Json] | None) -> Json:
-        """What the server itself keeps in metadata; the generation rises with every change outside of metadata."""
+        """Set the metadata that the server owns. The generation rises with every change outside metadata."""
         live, new = self._live, copy.deepcopy(new)
         kept = {name: live["metadata"][name] for name in ("uid", "namespace", "creationTimestamp", "generation")}
         new["metadata"] |= kept
         new["metadata"]["resourceVersion"] = self._version
-        # No status subresource (the CRD's `subresources: {}`), so status counts as well.
+        # The CRD has no status subresource (`subresources: {}`), so a changed status counts as well.
         new["metadata"]["generation"] += _content(new) != _content(live)
         fields = managed.updated(live, new, manager, now()) if owners is None else owners
         if fields:
@@ -174,7 +174,7 @@ class ApplicationRecord:
 
 
 def now() -> str:
-    """The time as Kubernetes writes it: whole seconds, UTC."""
+    """Return the time as Kubernetes writes it: whole seconds, UTC."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -189,7 +189,7 @@ def _content(body: Json) -> Json:
 
 
 def _decoded(body: Any, options: WriteOptions, path: str) -> Json:
-    """The object without what is not known; under Strict that is an error, 422 for a patch and 400 for an object."""
+    """Drop unknown fields. Under Strict they are an error: 422 for a patch, 400 for an object."""
     malformed = list(problems(body, {"type": "object", "properties": {"metadata": METADATA}}))
     if malformed:
         raise _undecodable(body, malformed[0][1], path)

@@ -1,4 +1,4 @@
-"""A stand-in for Lambda's event source on a table's stream: records in order, retried, then a dead-letter queue."""
+"""A stand-in for Lambda's event source on a table's stream: records in order, retries, then a dead-letter queue."""
 
 import json
 import logging
@@ -17,7 +17,7 @@ POLL = 0.5  # seconds
 
 
 class StreamSource:
-    """Reads the one shard of a moto stream. `bury` takes a record that was refused on the first try and all retries."""
+    """Reads the one shard of a moto stream. `to_dead_letter` receives a record that was refused on all tries."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class StreamSource:
         self._attempts = 0
 
     def run(self, stop: threading.Event) -> None:
-        """Read until `stop` is set; an error of the stream is logged and tried again."""
+        """Read until `stop` is set. Errors of the stream are logged and retried."""
         while not stop.is_set():
             try:
                 received = self.once()
@@ -49,7 +49,7 @@ class StreamSource:
                 stop.wait(POLL)
 
     def once(self) -> int:
-        """One batch, if there is one; the number of records that are done with."""
+        """Process one batch, if there is one, and return the number of records that are done."""
         records = self._next()
         if not records:
             return 0
@@ -71,7 +71,7 @@ class StreamSource:
         return 1
 
     def _next(self) -> list[dict[str, Any]]:
-        # A new iterator each time: one that is older than a rolled-back transaction reads moto's discarded copy.
+        # A new iterator each time: an iterator from before a rolled-back transaction reads moto's discarded copy.
         shard = self._streams.describe_stream(StreamArn=self._arn)["StreamDescription"]["Shards"][0]
         where = (
             {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": self._last}
@@ -84,7 +84,7 @@ class StreamSource:
 
 
 def _record(record: dict[str, Any], stream_arn: str) -> dict[str, Any]:
-    """As Lambda hands it over: the time in seconds, the stream named."""
+    """Return the record as Lambda passes it: times in seconds, and the stream's ARN."""
     created: datetime = record["dynamodb"]["ApproximateCreationDateTime"]
     change = record["dynamodb"] | {"ApproximateCreationDateTime": created.timestamp()}
     return record | {"dynamodb": change, "eventSourceARN": stream_arn}
