@@ -44,7 +44,7 @@ MakePod = Callable[[str, Path], Server]
 
 
 class Rollout:
-    """Keeps the wanted version running behind `front`. `make(version, folder)` fetches a version and makes its server."""
+    """Keeps the wanted version running behind `front`. `make(version, folder)` makes its server."""
 
     def __init__(self, front: Front, folder: Path, make: MakePod, startup_seconds: float) -> None:
         self._front = front

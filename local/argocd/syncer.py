@@ -22,7 +22,7 @@ class Workload(Protocol):
 
 
 class Syncer:
-    """Advances the Application by one step every `PAUSE` seconds. A sync succeeds once it is *applied*; health follows."""
+    """Advances the Application one step every `PAUSE` seconds. A sync succeeds once it is *applied*; health follows."""
 
     def __init__(self, record: ApplicationRecord, workload: Workload) -> None:
         self._record = record

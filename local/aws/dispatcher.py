@@ -23,7 +23,7 @@ from local.aws.schedule import every
 from local.aws.stream_source import StreamSource
 
 PREFIX = "fraudloop-"
-# As many as this machine can run, not as many as template.yaml allows. Two nightly invocations run concurrently, as on AWS.
+# As many as this machine can run, not as many as template.yaml allows. Nightly invocations can overlap, as on AWS.
 CONCURRENCY = {"step": 2, "nightly": 2}
 
 Loop = Callable[[threading.Event], object]

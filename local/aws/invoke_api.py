@@ -47,7 +47,7 @@ class Asynchronous:
 
 
 class InvokeApi(ThreadingHTTPServer):
-    """Serves `POST /2015-03-31/functions/{name}/invocations`. With `X-Amz-Invocation-Type: Event` it answers 202 first."""
+    """Serves `POST /2015-03-31/functions/{name}/invocations`. `X-Amz-Invocation-Type: Event` gets 202 at once."""
 
     daemon_threads = True
 

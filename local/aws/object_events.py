@@ -31,7 +31,7 @@ class ObjectEvents:
                     log.warning("forwarding S3 events: %s", error)
 
     def once(self, wait: int = 0) -> int:
-        """Move one batch and return its size. Delivery is at least once, as on S3: a crash in between repeats events."""
+        """Move one batch and return its size. Delivery is at least once, as on S3: a crash repeats events."""
         received = self._sqs.receive_message(QueueUrl=self._source, MaxNumberOfMessages=10, WaitTimeSeconds=wait)
         messages = received.get("Messages", [])
         for message in messages:
@@ -42,7 +42,7 @@ class ObjectEvents:
 
 
 def realistic(event: Mapping[str, Any], sequencer: Callable[[], str]) -> dict[str, Any]:
-    """Return `event` with the values made unique that moto leaves constant, and with `etag` where moto writes `eTag`."""
+    """Return `event` with values made unique that moto leaves constant, and `etag` where moto writes `eTag`."""
     obj = {("etag" if name == "eTag" else name): value for name, value in event["detail"]["object"].items()}
     detail = event["detail"] | {
         "object": obj | {"sequencer": sequencer()},

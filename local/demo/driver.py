@@ -1,4 +1,4 @@
-"""What a scenario works with: the running system, and ways to land files, wait for runs and ask what serves."""
+"""What a scenario uses: the running system, and methods to upload files, wait for runs and read what serves."""
 
 import json
 import threading
@@ -24,20 +24,20 @@ LOOK = 0.25
 
 
 class Interrupted(Exception):
-    """Somebody pressed Ctrl-C."""
+    """The user pressed Ctrl-C."""
 
 
 class Broken(Exception):
-    """The system cannot go on."""
+    """The system had to end."""
 
 
 class TooSlow(Exception):
-    """What was waited for did not come in time."""
+    """An awaited state was not reached in time."""
 
 
 @dataclass
 class Driver:
-    """The running system as the audience sees it. `say` prints a line; `stopped` ends every wait."""
+    """The running system, for a scenario. `say` prints a line; `stopped` ends every wait."""
 
     system: System
     app: App
@@ -45,14 +45,14 @@ class Driver:
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def land(self, files: Mapping[str, bytes]) -> None:
-        """Put files under the model's prefix, one after another."""
+        """Upload files under the model's prefix, one after another."""
         s3 = client("s3", self.system.endpoints.urls["aws"])
         for name, body in files.items():
             s3.put_object(Bucket=DATA, Key=PREFIX + name, Body=body)
             self.say(f"landed {PREFIX}{name} ({len(body) / 1e6:.1f} MB)")
 
     def await_run(self, run_id: str, seconds: float = 3600) -> Run:
-        """Wait until the run exists and rests, telling each step of it."""
+        """Wait until the run exists and is terminal, and print each transition."""
         last_version = 0
         until = time.monotonic() + seconds
         while True:
@@ -76,32 +76,32 @@ class Driver:
             raise Broken(failure)
 
     def nightly(self, at: datetime) -> None:
-        """Deliver the nightly event, as Scheduler does: asynchronously."""
+        """Send the nightly event asynchronously, as Scheduler does."""
         functions = client("lambda", self.system.endpoints.urls["lambda"])
         event = json.dumps(scheduled_event("fraudloop-nightly", at)).encode()
         functions.invoke(FunctionName="fraudloop-nightly", InvocationType="Event", Payload=event)
 
-    # -- what is on record, and what serves -------------------------------------------------------------------------
+    # -- stored state, and what serves --------------------------------------------------------------------------------
 
     def objects(self, epoch: int) -> dict[str, Object]:
-        """The objects of an epoch, by file name."""
+        """Return the objects of an epoch by file name."""
         return {o.key.removeprefix(PREFIX): o for o in self.app.intake.objects(MODEL) if o.epoch == epoch}
 
     def quarantined(self, epoch: int) -> list[Object]:
-        """Those of an epoch that teach nobody."""
+        """Return the quarantined objects of an epoch."""
         return [obj for obj in self.objects(epoch).values() if obj.status is Status.QUARANTINED]
 
     def runs(self) -> list[Run]:
-        """All runs of the model, oldest first."""
+        """Return all runs of the model, oldest first."""
         return list(self.app.store.runs(MODEL))[::-1]
 
     def champion(self) -> str:
-        """The version that should serve; "" if none."""
+        """Return the version that should serve; "" if there is none."""
         champion = self.app.store.model(MODEL).champion
         return champion.version if champion else ""
 
     def report(self, run: Run, stage: Stage) -> Mapping[str, Any]:
-        """What the last attempt's adopted launch of a stage reported; empty if nothing."""
+        """Return the report of a stage's last attempt; empty if there is none."""
         policy = self.app.policies[MODEL]
         prefix = f"runs/{run.id}/{stage.value}/{run.attempts.get(stage.value, 0)}/"
         bucket = self.app.settings.artifacts_bucket
@@ -110,7 +110,7 @@ class Driver:
         return dict(json.loads(body)) if body else {}
 
     def golden(self, version: str) -> Mapping[str, Any]:
-        """A version's golden requests."""
+        """Return a version's golden requests."""
         body = self.app.files.read(f"{self.app.policies[MODEL].root}/models/{MODEL}/{version}/golden.json", 50_000_000)
         if body is None:
             raise Broken(f"{version} has no golden.json")

@@ -1,4 +1,4 @@
-"""Plays the scenarios on a fresh system and says whether all of it held."""
+"""Runs the scenarios on a fresh system and reports whether all assertions held."""
 
 import json
 import threading
@@ -29,7 +29,7 @@ What it made stays in {state_dir} until the next demo. To look at it:
 """
 Say = Callable[[str], object]
 SEED = 7
-FRAUD_RATE = 0.006  # five times the real file's, so that the test set holds a few hundred frauds
+FRAUD_RATE = 0.006  # five times the real file's rate, so that the test set has a few hundred frauds
 
 
 def run_demo(
@@ -41,9 +41,9 @@ def run_demo(
     keep: bool = False,
     as_json: bool = False,
 ) -> bool:
-    """Play everything; true if all promises held. `keep` leaves the system running until `stopped` is set.
+    """Run all scenarios; true if all assertions held. `keep` leaves the system running until `stopped` is set.
 
-    What the last demo left in `state_dir` is forgotten; what this one makes stays there.
+    The state of the last demo in `state_dir` is deleted; the state of this one stays there.
     """
     began, peak, results = time.monotonic(), Peak(), [ScenarioResult(title) for title, _ in SCENARIOS]
     quiet = Console(stderr=True, highlight=False) if as_json else console
@@ -73,7 +73,7 @@ def run_demo(
 
 
 def _play(driver: Driver, made: files.DemoFiles, results: Sequence[ScenarioResult], say: Say) -> bool:
-    """Play one scenario after the other, until one cannot be played to its end. True if somebody interrupted it."""
+    """Run the scenarios until one cannot be completed. Return whether the user interrupted them."""
     for (title, play), result in zip(SCENARIOS, results, strict=True):
         say(f"[bold cyan]{title}[/]: {play.__doc__}")
         try:
@@ -84,7 +84,7 @@ def _play(driver: Driver, made: files.DemoFiles, results: Sequence[ScenarioResul
             result.check("it was played to its end", False, f"{type(error).__name__}: {error}")
             return False
         say("[green]held[/]" if result.held else "[bold red]did not hold[/]")
-        if not driver.champion():  # without one there is nothing to defend
+        if not driver.champion():  # without a champion the next scenarios have nothing to compare with
             return False
     return False
 

@@ -8,7 +8,7 @@ from local.kfp.server import EmbeddedKFP
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(prog="python -m local.kfp", description="The embedded KFP endpoint.")
     parser.add_argument("--state", required=True, help="folder for state, logs and artifacts")
     parser.add_argument("--port", type=int, default=8888, help="0 takes a free one")

@@ -1,4 +1,4 @@
-"""Who may do what in multi-user mode, as KFP asks Kubernetes by a SubjectAccessReview. In single-user mode, all may.
+"""Rights in multi-user mode, as KFP checks them by a SubjectAccessReview. In single-user mode all users have all.
 
 Read in upstream 2.17.0: backend/src/apiserver/resource/resource_manager.go (IsAuthorized, ReplaceNamespace) and
 canAccessExperiment, canAccessPipeline, canAccessRun, canAccessJob in server/*.go.
@@ -20,7 +20,7 @@ EMPTY = {
 
 @dataclass(frozen=True)
 class User:
-    """Whose token it is, and the (namespace, resource, verb) that RBAC grants."""
+    """The user of a token, and the (namespace, resource, verb) that RBAC grants."""
 
     name: str
     may: Collection[tuple[str, str, str]] = ()
@@ -28,7 +28,7 @@ class User:
 
 @dataclass(frozen=True)
 class KfpAccess:
-    """`users` are those of a multi-user KFP, by token; None means single-user mode. `own` is KFP's own namespace."""
+    """`users` are those of a multi-user KFP by token; None means single-user mode. `own` is KFP's own namespace."""
 
     users: Mapping[str, User] | None = None
     own: str = "kubeflow"
@@ -36,25 +36,25 @@ class KfpAccess:
 
     @property
     def multi_user(self) -> bool:
-        """Namespaces and rights count."""
+        """Whether namespaces and rights apply."""
         return self.users is not None
 
     def namespace(self, checked: str | None) -> str:
-        """`ReplaceNamespace`: what is asked for, or nothing in single-user mode."""
+        """`ReplaceNamespace`: the requested namespace, or "" in single-user mode."""
         return (checked or "") if self.multi_user else ""
 
     def check(self, authorization: str, verb: str, resource: str, namespace: str) -> None:
-        """May the bearer do this?
+        """Check the right of the bearer.
 
         Raises:
-            ApiError: 401, nobody's token; 403, RBAC does not grant it; 400, it needs a namespace.
+            ApiError: 401, an unknown token; 403, RBAC does not grant it; 400, the namespace is missing.
         """
         if self.users is None:
             return
         if not namespace:
             if resource != "pipelines":
                 raise invalid(EMPTY[resource])
-            if verb in READING:  # a shared pipeline is everybody's to read
+            if verb in READING:  # every user may read a shared pipeline
                 return
             namespace = self.own
         user = self.users.get(authorization.removeprefix("Bearer "))

@@ -1,6 +1,6 @@
-"""The v2beta1 REST routes, as Flask: what a request says becomes one call, what comes back becomes JSON.
+"""The v2beta1 REST routes, as Flask: a request becomes one call, its result becomes JSON.
 
-What is said before an error's message is upstream 2.17.0's: backend/src/apiserver/server/*_server.go.
+The prefixes of error messages are those of upstream 2.17.0: backend/src/apiserver/server/*_server.go.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ ROUTING = {404: NO_METHOD, 405: (501, 12, "Method Not Allowed")}
 
 
 def create_app(services: Services) -> Flask:
-    """The application."""
+    """Return the WSGI application."""
     app = Flask("local.kfp")
     app.register_error_handler(ApiError, lambda error: (jsonify(error.body()), error.status))
     app.register_error_handler(HTTPException, _http_error)
@@ -71,7 +71,7 @@ def _experiments(services: Services) -> Blueprint:
     def act(key: str, verb: str) -> ResponseReturnValue:
         verb_of({"archive": None, "unarchive": None}, verb)
         with doing(f"Failed to {verb} experiment"):
-            if services.access.multi_user:  # else, as upstream has it, one that is not there is no error
+            if services.access.multi_user:  # upstream reports no error for a missing experiment otherwise
                 services.known("experiment", key, verb, "experiments")
             state = "ARCHIVED" if verb == "archive" else "AVAILABLE"
             services.registry.keep_experiment(key, storage_state=state)

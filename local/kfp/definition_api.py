@@ -1,4 +1,4 @@
-"""The routes of pipelines and their versions, and of their uploads."""
+"""The routes of pipelines, their versions and their uploads."""
 
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
@@ -76,7 +76,7 @@ def pipelines(services: Services) -> Blueprint:
 
 
 def uploads(services: Services) -> Blueprint:
-    """pipeline_upload_server.go: outside of the gateway, so with errors of another form."""
+    """Upload routes (pipeline_upload_server.go). They are outside the gateway, so their errors have another form."""
     api = Blueprint("uploads", __name__)
     registry = services.registry
 
@@ -144,13 +144,13 @@ def _uploaded(failed: str) -> tuple[str, bytes]:
 
 
 class UnreadableUpload(ApiError):
-    """An upload without its file."""
+    """An upload without a file."""
 
     def __init__(self, message: str) -> None:
         super().__init__(400, INVALID_ARGUMENT, message)
 
     def body(self) -> dict[str, object]:
-        """As the upload server says it."""
+        """Return the body in the upload server's form."""
         return {"error_message": self.message, "error_details": self.message}
 
 

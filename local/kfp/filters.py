@@ -1,4 +1,4 @@
-"""A listing's filter: JSON of a `Filter` message, decoded twice, as SQL.
+"""Translates a list request's filter, the JSON of a `Filter` message that is decoded twice, into SQL.
 
 Read in upstream 2.17.0: backend/src/apiserver/server/list_request_util.go (parseAPIFilter), filter/filter.go
 (checkPredicate, AddToSelect), and the keys in model/{run,experiment,job,pipeline,pipeline_version}.go.
@@ -15,7 +15,7 @@ from local.kfp.errors import invalid
 
 Predicate = tuple[str, str, Any]  # operation, key, value
 
-# The SDK sends an operation as its number, people as its name.
+# The SDK sends an operation as its number; people write its name.
 OPERATIONS = {
     1: "EQUALS",
     2: "NOT_EQUALS",
@@ -46,7 +46,7 @@ def _json(*names: str) -> dict[str, str]:
 
 
 NAMED = {"id": "id", "name": "name", "display_name": "name", "created_at": "created", **_json("description")}
-# API key → SQL, by kind: what upstream's APIToModelFieldMap names.
+# API key → SQL by kind, as in upstream's APIToModelFieldMap.
 FIELDS: Mapping[str, Mapping[str, str]] = {
     "run": {
         **NAMED,
@@ -67,7 +67,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
 
 
 def parse(text: str) -> list[Predicate]:
-    """The predicates of a filter; all must hold.
+    """Parse a filter into predicates, all of which must hold.
 
     Raises:
         ApiError: 400, it is no `Filter`: not JSON, an unknown field or operation, or a wrong value.
@@ -75,7 +75,7 @@ def parse(text: str) -> list[Predicate]:
     if not text:
         return []
     try:
-        # The framework has decoded it once, and the server does it again: "+" and "%" do not survive.
+        # The framework decodes it once, and the server once more: "+" and "%" do not survive.
         document = json.loads(unquote_plus(text))
         _only(document, {"predicates"})
         return [_predicate(one) for one in document.get("predicates", [])]
@@ -84,7 +84,7 @@ def parse(text: str) -> list[Predicate]:
 
 
 def sql(kind: str, predicate: Predicate) -> tuple[str, list[Any]]:
-    """A predicate as an SQL expression and its values.
+    """Return a predicate as an SQL expression with its values.
 
     Raises:
         ApiError: 400, the kind has no such key.
@@ -95,7 +95,7 @@ def sql(kind: str, predicate: Predicate) -> tuple[str, list[Any]]:
     field = FIELDS[kind][key]
     if key in TIMES:
         value = [_moment(one) for one in value] if isinstance(value, list) else _moment(value)
-    if operation == "IS_SUBSTRING":  # as upstream does, `%` and `_` in it are wildcards, and case does not matter
+    if operation == "IS_SUBSTRING":  # as upstream: `%` and `_` in the value are wildcards, and case is ignored
         return f"{field} LIKE ?", [f"%{value}%"]
     if operation == "IN":
         return f"{field} IN ({', '.join('?' * len(value))})", list(value)

@@ -1,4 +1,4 @@
-"""How KFP lists: a filter, one sort key, pages by a token that holds both. A page reads its own rows, by an index.
+"""Lists as KFP does: a filter, one sort key, and pages by a token that holds both. A page reads only its own rows.
 
 Read in upstream 2.17.0: backend/src/apiserver/list/list.go and server/list_request_util.go (validatedListOptions).
 """
@@ -23,7 +23,7 @@ MISMATCH = (
 
 @dataclass(frozen=True)
 class ListRequest:
-    """A ListXXX request."""
+    """The parameters of a List… request."""
 
     page_size: int = 0
     page_token: str = ""
@@ -33,7 +33,7 @@ class ListRequest:
 
 @dataclass(frozen=True)
 class ListOptions:
-    """What is listed in which order; `after` is the next row's sort value and id."""
+    """Filter and order of a list; `after` is the sort value and the id of the next row."""
 
     key: str
     descending: bool
@@ -43,7 +43,7 @@ class ListOptions:
 
 @dataclass(frozen=True)
 class Page:
-    """`total` counts all that the filter selects; `token` is "" on the last page."""
+    """`total` counts all rows that match the filter; `token` is "" on the last page."""
 
     documents: list[Document]
     total: int
@@ -58,10 +58,10 @@ def page(
     hidden: Sequence[str] = (),
     within: str = "",
 ) -> Page:
-    """One page of a kind, of one scope if that is given, without the hidden ids; `within` is a run's namespace.
+    """Return one page of a kind, without the hidden ids. `scope` and the namespace `within` limit it further.
 
     Raises:
-        ApiError: 400, page size, token, sort key or filter are not what KFP takes.
+        ApiError: 400, page size, token, sort key or filter are invalid.
     """
     size = _size(request.page_size)
     options = _options(kind, request)

@@ -1,4 +1,4 @@
-"""A request's body as KFP's gateway reads it: protojson with `DiscardUnknown: false`, so strictly.
+"""Parses a request's body like KFP's gateway: protojson with `DiscardUnknown: false`, so unknown fields are errors.
 
 Read in upstream 2.17.0: backend/src/apiserver/common/utils.go (CustomMarshaler). The fields are those of the generated
 client, `kfp_server_api`. A name may be written in snake_case or lowerCamelCase.
@@ -15,7 +15,7 @@ from local.kfp.store import Document
 
 CAPITAL = re.compile(r"(?<=[a-z0-9])([A-Z])")
 TYPES: dict[str, type] = {"str": str, "bool": bool, "datetime": str}
-INT64 = frozenset({"max_concurrency", "interval_second"})  # the generated client takes protojson's text for them
+INT64 = frozenset({"max_concurrency", "interval_second"})  # the generated client accepts protojson's text for them
 ONE_OF = (
     ("pipeline_version_id", "pipeline_spec", "pipeline_version_reference"),
     ("cron_schedule", "periodic_schedule"),
@@ -23,10 +23,10 @@ ONE_OF = (
 
 
 def read(body: bytes, message: str) -> Document:
-    """The message in a body, its fields in snake_case; an empty body is an empty message.
+    """Parse the message in a body, with fields in snake_case. An empty body is an empty message.
 
     Raises:
-        ApiError: 400, it is not JSON, holds NaN, a field twice, an unknown one, or one of another type.
+        ApiError: 400, it is not JSON, contains NaN, a duplicate or unknown field, or a field of the wrong type.
     """
     try:
         document = json.loads(body or b"{}", parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_once)

@@ -1,7 +1,7 @@
-"""The embedded KFP endpoint: v2beta1 REST on loopback over `kfp.local`, one process a run.
+"""The embedded KFP endpoint: v2beta1 REST on loopback over `kfp.local`, one process per run.
 
 A stand-in for the KFP API server, Argo and Kubernetes on one machine. Images, resources, nodes, service accounts and
-pipeline roots other than a local folder mean nothing here; states, errors, filters and pages are those of KFP 2.17.0.
+remote pipeline roots have no effect. States, errors, filters and pages are those of KFP 2.17.0.
 """
 
 import logging
@@ -31,12 +31,15 @@ Instrument = Callable[[Flask, CreateRun], None]
 
 
 class EmbeddedKFP:
-    """One endpoint; state, logs (`runs/<id>/log.txt`) and artifacts lie in `state`.
+    """One endpoint. `state` holds its database, logs (`runs/<id>/log.txt`) and artifacts.
 
-    `environment` is what the steps inherit (default: ours at the start). `token`: what a client must bear. The other
-    arguments are for tests: `now` is the clock of times and triggers, `tick` how often those are looked at (0: only
-    when `recurring.tick()` is called), `listing_lag` how many seconds a new run stays out of listings, `users` those of
-    a multi-user KFP by their tokens, `tls` the files of a certificate and its key.
+    `environment` is inherited by the steps (default: ours at the start). `token` is the bearer token that clients need.
+    The
+    other arguments are for tests. `now` is the clock of times and triggers. `tick` is the interval of trigger checks
+    (0:
+    only by `recurring.tick()`). `listing_lag` is how many seconds a new run is missing in lists. `users` are those of a
+    multi-user KFP by token. `tls` names the files of a certificate and its key. `instrument` may add hooks to the
+    server.
     """
 
     def __init__(
@@ -65,7 +68,7 @@ class EmbeddedKFP:
         self._server: BaseWSGIServer | None = None
 
     def start(self) -> "EmbeddedKFP":
-        """Listen, and fail whatever was executing when the last server died."""
+        """Listen, and fail the runs that were executing when the last server died."""
         folder = self.state / "runs"
         folder.mkdir(parents=True, exist_ok=True)
         self._store = DocumentStore(self.state / "kfp.sqlite")
@@ -80,7 +83,7 @@ class EmbeddedKFP:
         return self
 
     def stop(self) -> None:
-        """Stop listening and end every run; those that had not ended are FAILED."""
+        """Stop listening and end every run. Runs that had not ended are FAILED."""
         if self._server is None:
             return
         self._stopped.set()
@@ -94,7 +97,7 @@ class EmbeddedKFP:
         self._store.close()
 
     def log_of(self, run_id: str) -> Path:
-        """The file that holds all that a run has said."""
+        """Return the file with the output of a run."""
         return self.runs.folder(run_id) / "log.txt"
 
     def __enter__(self) -> "EmbeddedKFP":
@@ -138,7 +141,7 @@ def _require(app: Flask, token: str) -> None:
 
 
 class _Handler(WSGIRequestHandler):
-    """Keeps connections open, as the real server does, and its requests out of the terminal."""
+    """Keeps connections open, as the real server does, and logs requests at debug level."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True

@@ -1,4 +1,4 @@
-"""The model card: what this model is, what it was measured to do, and what it must not be used for, in Markdown."""
+"""The model card in Markdown: what the model is, its measured quality, and its limits of use."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from training.model.model import FraudModel
 def card(
     title: str, model: FraudModel, evaluation: Mapping[str, Any], verdict: Verdict, data: Mapping[str, Any]
 ) -> str:
-    """The card of one candidate; `data` is the data set's `dataset.json`."""
+    """Return the card of one candidate; `data` is the data set's `dataset.json`."""
     config = model.config
     return "\n".join(
         [

@@ -1,4 +1,4 @@
-"""The page that people read: one self-contained HTML file about one candidate."""
+"""The report about one candidate as one self-contained HTML file."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ td.n, th.n { text-align: right; } .no { color: #b91c1c; font-weight: 600; } .yes
 
 @dataclass(frozen=True)
 class ReportPage:
-    """What the page tells: the evaluation, the gate's verdict on it, and the scores that the plots are drawn from."""
+    """The contents of the page: the evaluation, the gate's verdict, and the scores for the plots."""
 
     title: str
     evaluation: Mapping[str, Any]
@@ -38,7 +38,7 @@ class ReportPage:
 
 
 def page(report: ReportPage) -> str:
-    """The whole page."""
+    """Return the page."""
     evaluation = report.evaluation
     candidate = next(iter(report.scores_by_model.values()))
     return "\n".join(
@@ -134,7 +134,7 @@ def _image(caption: str, svg: str) -> str:
 
 
 class _Raw(str):
-    """Markup that is ours."""
+    """Markup that needs no escaping."""
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -1,4 +1,6 @@
-"""`python -m training.synthetic --rows N --seed S --out FILE.csv`: one synthetic file, or several that continue it."""
+"""`python -m training.synthetic --rows N --seed S --out FILE.csv`: writes one file, or consecutive files of one
+world.
+"""
 
 import argparse
 from pathlib import Path
@@ -7,7 +9,7 @@ from training.synthetic import FRAUD_RATE, simulate, slices, write_csv
 
 
 def main() -> None:
-    """Writes one file, or `--parts` of them as NAME-0.csv, NAME-1.csv, … in the order of time."""
+    """Write one file, or `--parts` files NAME-0.csv, NAME-1.csv, … in time order."""
     parser = argparse.ArgumentParser(prog="python -m training.synthetic", description=__doc__)
     parser.add_argument("--rows", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,4 +1,4 @@
-"""The Katib Experiment (v1beta1): the same trainer, settings and pod as the train stage, over the search space."""
+"""Builds the Katib Experiment (v1beta1): the train stage's trainer, settings and pod, over the search space."""
 
 import json
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ from training.tuning.space import OBJECTIVE, OTHER_METRICS, SPACE, Dimension
 
 GROUP, VERSION, PLURAL = "kubeflow.org", "v1beta1", "experiments"
 CONTAINER = "trial"
-# `bayesian` is no algorithm of Katib's; `bayesianoptimization` ignores `step`, which hidden_dim has, and tpe keeps it.
+# Katib has no algorithm `bayesian`; its `bayesianoptimization` ignores `step`, which hidden_dim needs; tpe supports it.
 ALGORITHM = "tpe"
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How much may be tried; the plan's figures. `goal` ends the search early."""
+    """The limits of a search. An objective of `goal` ends it early."""
 
     parallel: int = 3
     trials: int = 15
@@ -27,7 +27,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class TrialPlacement:
-    """Where trials run: namespace, the service account with the pipeline's IRSA role, and an AWS endpoint for tests."""
+    """The namespace of the trials, and the service account with the pipeline's IAM role."""
 
     namespace: str = "kubeflow"
     service_account: str = "fraudloop-stage"
@@ -44,7 +44,7 @@ def experiment(
     algorithm: str = ALGORITHM,
     space: Sequence[Dimension] = SPACE,
 ) -> dict[str, Any]:
-    """The manifest. `dataset` is a preprocess stage's output; whatever is not searched stays as `config` says."""
+    """Return the manifest. `dataset` is a preprocess stage's output. Settings outside the space come from `config`."""
     objective: dict[str, Any] = {
         "type": "maximize",
         "objectiveMetricName": OBJECTIVE,
@@ -107,7 +107,7 @@ def _job(arguments: list[str], settings: PipelineSettings, placement: TrialPlace
         pod["tolerations"] = [
             {key: value for key, value in vars(toleration).items() if value} for toleration in step.tolerations
         ]
-    # A sidecar would keep the Job from ending.
+    # A sidecar would prevent the Job from completing.
     metadata = {"annotations": {"sidecar.istio.io/inject": "false"}}
     return {"backoffLimit": 0, "template": {"metadata": metadata, "spec": pod}}
 

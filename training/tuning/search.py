@@ -1,4 +1,4 @@
-"""The search on this machine: Optuna suggests, the real trainer answers. The defaults are the first trial."""
+"""The search on this machine: Optuna suggests, the real trainer scores. The first trial uses the defaults."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ Score = Callable[[TrainConfig], float]
 
 @dataclass(frozen=True)
 class Trial:
-    """One thing tried; `value` is None if it failed, and `reason` says why."""
+    """One trial; `value` is None if it failed, and `reason` says why."""
 
     number: int
     parameters: dict[str, float | int]
@@ -31,10 +31,10 @@ def search(
     show: Callable[[Trial], None] = lambda trial: None,
     failed: int = 3,
 ) -> tuple[Optimum, tuple[Trial, ...]]:
-    """`trials` in all, the first with `config` as it is; stops when more than `failed` of them failed.
+    """Run `trials` trials, the first with `config` unchanged. Stops when more than `failed` of them failed.
 
     Raises:
-        RuntimeError: no trial came through; the message is the last one's reason.
+        RuntimeError: no trial succeeded; the message is the last reason.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
@@ -63,7 +63,7 @@ def _next(study: optuna.Study, score: Score, config: TrainConfig, space: Sequenc
 
 
 def _learn(study: optuna.Study, trial: Trial, space: Sequence[Dimension]) -> None:
-    """The sampler learns from the defaults too, if they lie inside of the space."""
+    """Give the sampler the result of the defaults too, if they are inside the space."""
     if trial.value is None or not all(d.low <= trial.parameters[d.name] <= d.high for d in space):
         return
     distributions: dict[str, optuna.distributions.BaseDistribution] = {
@@ -80,7 +80,7 @@ def _learn(study: optuna.Study, trial: Trial, space: Sequence[Dimension]) -> Non
 def _tried(score: Score, config: TrainConfig, number: int, parameters: dict[str, float | int]) -> Trial:
     try:
         return Trial(number, parameters, score(replace(config, **parameters)))  # type: ignore[arg-type]
-    except Exception as error:  # a trial that cannot be trained is an answer, too
+    except Exception as error:  # a failed trial is a result, too
         return Trial(number, parameters, None, f"{type(error).__name__}: {error}")
 
 
