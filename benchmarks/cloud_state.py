@@ -1,6 +1,6 @@
-"""What it costs that the local cloud keeps its state: `python -m benchmarks.cloud_state [WRITES]`.
+"""What the local cloud's stored state costs: `python -m benchmarks.cloud_state [WRITES]`.
 
-Prints ratios of two clouds that are asked the same in turns, the quickest of three turns each, and counts of bytes.
+Prints ratios of two clouds that get the same requests in turn (the fastest of three turns each), and byte counts.
 """
 
 import subprocess

@@ -1,4 +1,4 @@
-"""CPU seconds from a bare interpreter to a wired handler: median of 5, beside one that imports kfp and kubernetes."""
+"""CPU seconds from a bare interpreter to a ready handler: median of 5, beside one that imports kfp and kubernetes."""
 
 import os
 import statistics
@@ -27,11 +27,11 @@ WIRED = {
     "step": "app().reconciler",
     "announce": "app().notifier",
 }
-NAIVE = "import kfp, kubernetes; "  # what this project's handlers do without
+NAIVE = "import kfp, kubernetes; "  # the imports that this project's handlers avoid
 
 
 def run() -> list[Measurement]:
-    """One figure a handler."""
+    """One measurement per handler."""
     return [_beside_naive(name) for name in HANDLERS]
 
 
@@ -42,9 +42,9 @@ def _beside_naive(name: str) -> Measurement:
 
 
 def cpu_seconds(code: str) -> float:
-    """The median of what the imports and the wiring take, each time in a fresh interpreter."""
+    """The median CPU seconds of the imports and of bootstrap, each time in a fresh interpreter."""
     program = f"import time; t = time.process_time(); {code}; print(time.process_time() - t)"
-    with tempfile.TemporaryDirectory() as compiled:  # as packaged: the byte code is there, for both sides
+    with tempfile.TemporaryDirectory() as compiled:  # as packaged: both sides have byte code
         environment = {**os.environ, **ENVIRONMENT, "PYTHONPYCACHEPREFIX": compiled}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         times = [_once(program, environment) for _ in range(REPEATS + 1)]

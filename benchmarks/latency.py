@@ -1,9 +1,10 @@
-"""How long after a stage's report the next stage is submitted: by its event, and by the tick alone.
+"""Seconds from a stage's report to the submission of the next stage: by its event, and by the tick alone.
 
-In the local system: the handlers under awslambdaric, moto, the embedded KFP, and the pods' own processes with their
-reports and events. Stand-in: what the stages compute (`simulation.quick_stages`), and how long they take: a share of
-`LONGEST`, so that their ends have nothing to do with the ticks. A transition lasts from the report's `finished_at`,
-taken just before it is written, to the next KFP run's `created_at`.
+It runs in the local system: the handlers under awslambdaric, moto, the embedded KFP, and the pods' own processes with
+their reports and events. Stand-ins: what the stages compute (`simulation.quick_stages`), and how long they take: a
+share
+of `LONGEST`, so that their ends are independent of the ticks. A transition lasts from the report's `finished_at`, taken
+just before it is written, to the next KFP run's `created_at`.
 """
 
 import itertools
@@ -33,7 +34,7 @@ STAGES = (Stage.PREPROCESS, Stage.TRAIN, Stage.EVALUATE, Stage.EXPORT, Stage.DEP
 MODELS = 6  # four transitions each
 TICK, NEVER = 60.0, 3600.0  # seconds
 LONGEST = {TICK: 60.0, NEVER: 1.0}
-STAGGER = {TICK: 7.0, NEVER: 8.0}  # so many seconds between two begins: two cores hold a few pods at once
+STAGGER = {TICK: 7.0, NEVER: 8.0}  # seconds between two starts: two cores can run only a few pods at once
 BAR = {TICK: 70.0, NEVER: 2.0}
 PATIENCE = 540.0
 MODEL = """
@@ -45,7 +46,7 @@ prefix = "data/{name}/"
 
 
 def run() -> list[Measurement]:
-    """Both, one after the other, each in a system of its own."""
+    """Both measurements, each in a system of its own."""
     return [*_latency("event", NEVER), *_latency("tick", TICK)]
 
 
@@ -60,7 +61,7 @@ def _latency(by: str, tick: float) -> Iterator[Measurement]:
 
 @contextmanager
 def _system(tick: float) -> Iterator[System]:
-    """A local system with that tick; one that ticks each minute loses every stage's event on its bus."""
+    """A local system with this tick. With a tick of a minute, the events of the stages are dropped."""
     with tempfile.TemporaryDirectory(prefix="fraudloop-latency-") as folder:
         registry = Path(folder) / "fraudloop.toml"
         registry.write_text("".join(_model(name, LONGEST[tick]) for name in _names()))
@@ -74,7 +75,7 @@ def _system(tick: float) -> Iterator[System]:
 
 @contextmanager
 def _inside(system: System) -> Iterator[None]:
-    """This process as a client of the system, and afterwards what it was: other benchmarks follow."""
+    """Make this process a client of the system, and restore its environment afterwards."""
     before = dict(os.environ)
     system.endpoints.enter()
     try:
@@ -102,7 +103,7 @@ def _lose_events(system: System) -> None:
 
 
 def _transitions(system: System, tick: float) -> Iterator[float]:
-    """One run of each model; the seconds between each stage's report and the next stage."""
+    """Seconds between each stage's report and the next stage, in one run of each model."""
     app = bootstrap()
     s3 = client("s3", system.endpoints.urls["aws"])
     for name in _names():
@@ -119,14 +120,14 @@ def _transitions(system: System, tick: float) -> Iterator[float]:
 
 
 def _begun(app: App, name: str, until: float) -> str:
-    """The model's run, once its object has arrived."""
+    """Return the model's run once its object has arrived."""
     while not app.intake.window(name).count:
         _pause(f"{name}'s object does not arrive", until)
     return app.operations.start(name, "the benchmark", "latency")
 
 
 def _submitted(system: System, wanted: set[str], until: float) -> dict[str, float]:
-    """When each KFP run was created, by its name, once the wanted ones are there."""
+    """Return when each KFP run was created, by name, once the expected ones exist."""
     while True:
         with urllib.request.urlopen(f"{system.endpoints.urls['kfp']}/apis/v2beta1/runs?page_size=200") as answer:
             runs: Sequence[Any] = json.load(answer).get("runs", [])
@@ -137,7 +138,7 @@ def _submitted(system: System, wanted: set[str], until: float) -> dict[str, floa
 
 
 def _finished(app: App, run_id: str, stage: Stage) -> float:
-    """What the stage's only report says of its end."""
+    """Return the `finished_at` of the stage's only report."""
     (found,) = (
         obj
         for obj in app.files.list(app.settings.artifacts_bucket, f"runs/{run_id}/{stage.value}/1/")

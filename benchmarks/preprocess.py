@@ -1,6 +1,6 @@
-"""Preprocess beside plain CSV parsing (the limit) and the blueprint's transformation the pandas way.
+"""Preprocess beside plain CSV parsing (the lower bound) and beside the blueprint's transformation in pandas.
 
-Each measurement is a process of its own: seconds without imports, and the peak resident memory that the kernel saw.
+Each measurement runs in its own process: seconds without imports, and the kernel's peak resident memory.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from training.synthetic import generate, simulate, write_csv
 
 FULL = 24_386_900
 SIZES = (1_000_000, 10_000_000, FULL)
-COMPARED = 100_000  # rows on which both ways must give the same columns before anything is timed
+COMPARED = 100_000  # rows on which both transformations must give equal columns before anything is timed
 SEED = 1
 
 
@@ -40,7 +40,7 @@ TASKS: dict[str, Callable[[Path], object]] = {
 
 
 def run(sizes: Sequence[int] = SIZES) -> list[Measurement]:
-    """All figures; the largest size needs 2.5 GB of disk for its file and 4 GB for what is made of it."""
+    """All measurements. The largest size needs 2.5 GB of disk for its file and 4 GB for the result."""
     measurements = []
     with tempfile.TemporaryDirectory(prefix="fraudloop-bench-") as folder:
         measurements += _generated(Path(folder), min(sizes))
@@ -54,7 +54,7 @@ def run(sizes: Sequence[int] = SIZES) -> list[Measurement]:
 
 
 def _generated(folder: Path, rows: int) -> list[Measurement]:
-    """The generator itself, and with its CSV file on disk."""
+    """The generator's speed, alone and with its CSV file."""
     began = time.perf_counter()
     made = simulate(rows, SEED)
     simulated = time.perf_counter()
@@ -99,7 +99,7 @@ TINY_ROWS = 20
 
 
 def tiny_objects(folder: Path, counts: Sequence[int] = TINY) -> list[Measurement]:
-    """Seconds for so many objects of 20 rows that overlap their neighbours, and how they grow: 4 times for 4 times."""
+    """Seconds for many objects of 20 overlapping rows, and their growth: four times the objects, at most four times."""
     seconds = {}
     for count in counts:
         rows = generate(count * TINY_ROWS, SEED).sort("Year", "Month", "Day", "Time")
@@ -128,7 +128,7 @@ def _file(folder: Path, rows: int) -> Path:
 
 
 def _refuse_if_different(path: Path) -> None:
-    """The comparison is of equal work: both ways give the same columns, or nothing is timed."""
+    """Raise unless both transformations give equal columns, so that equal work is compared."""
     few = path.with_suffix(".few.csv")
     pl.read_csv(path, n_rows=COMPARED, infer_schema=False).write_csv(few)
     wrong = differences(pandas_way(few), our_way(few))
@@ -137,7 +137,7 @@ def _refuse_if_different(path: Path) -> None:
 
 
 def _measured(task: str, path: Path, times: int) -> tuple[float, float]:
-    """Seconds (the best of so many) and peak GB (the worst) of one task in processes of its own."""
+    """Seconds (the best of several) and peak GB (the worst) of one task, each in its own process."""
     command = [sys.executable, "-m", "benchmarks.preprocess", "--task", task, "--file", str(path)]
     results = [json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout) for _ in range(times)]
     return min(one["seconds"] for one in results), max(one["peak_gb"] for one in results)
@@ -150,13 +150,13 @@ def _measure(task: str, path: Path) -> None:
 
 
 def peak_gb() -> float:
-    """This program's own peak; `ru_maxrss` would not do: a child begins with what its parent had."""
+    """This program's own peak memory. `ru_maxrss` is unsuitable: a child inherits its parent's value."""
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(status["VmHWM"].split()[0]) * 1024 / 1e9
 
 
 def main() -> None:
-    """`python -m benchmarks.preprocess [--rows N …]`: these figures alone, printed and recorded."""
+    """`python -m benchmarks.preprocess [--rows N …]`: run and record only these measurements."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.preprocess", description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=list(SIZES))
     parser.add_argument("--task", choices=TASKS, help=argparse.SUPPRESS)

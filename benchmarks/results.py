@@ -1,4 +1,4 @@
-"""Where figures go: printed as a table, and merged by name into `benchmarks/results.json` (not committed)."""
+"""Prints measurements as a table and merges them by name into `benchmarks/results.json` (not committed)."""
 
 import json
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ RESULTS = Path(__file__).parent / "results.json"
 
 
 class Measurement(TypedDict):
-    """One measured value; `peer_value` was measured in the same run, and `ratio` says how they compare."""
+    """One measured value. `peer_value` was measured in the same run; `ratio` is value / peer_value."""
 
     name: str
     value: float
@@ -20,13 +20,13 @@ class Measurement(TypedDict):
 
 
 def measurement(name: str, value: float, unit: str, peer: str = "", peer_value: float | None = None) -> Measurement:
-    """A figure with its ratio to the peer: value / peer_value."""
+    """Return a measurement with its ratio to the peer: value / peer_value."""
     ratio = value / peer_value if peer_value else None
     return Measurement(name=name, value=value, unit=unit, peer=peer, peer_value=peer_value, ratio=ratio)
 
 
 def record(measurements: Iterable[Measurement]) -> None:
-    """Print the figures, and replace those of the same names in the results file."""
+    """Print the measurements, and replace those with the same names in the results file."""
     fresh = list(measurements)
     earlier = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     names = {f["name"] for f in fresh}

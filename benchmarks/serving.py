@@ -1,7 +1,7 @@
-"""Serving beside the same boosted head without the GNN: latency and throughput of the real Triton, and where time goes.
+"""Serving beside the same XGBoost head without the GNN: latency and throughput of the real Triton, and time per step.
 
-One small model of synthetic transactions, at the default sizes of history, encoder and head, exported and served twice:
-whole, and retrained without the `embedding` group. One client on the same machine, one request after the other.
+One small model of synthetic transactions, at the default sizes of history, encoder and head, is exported and served
+twice: whole, and retrained without the `embedding` group. One client on the same machine sends one request at a time.
 """
 
 import tempfile
@@ -37,14 +37,14 @@ from training.synthetic import generate
 ROWS = 100_000
 SEED = 5
 SCORES = ("PROBABILITY", "DECISION", "STATE")
-BATCHES = {1: 1000, 1024: 30}  # requests of each size
+BATCHES = {1: 1000, 1024: 30}  # requests per batch size
 PEER = "the same boosted head without the GNN"
 CONFIG = TrainConfig(epochs=1, folds=3)
 Seconds = NDArray[np.float64]
 
 
 def run(rows: int = ROWS, batches: dict[int, int] = BATCHES) -> list[Measurement]:
-    """All figures."""
+    """All measurements."""
     with tempfile.TemporaryDirectory(prefix="fraudloop-bench-") as scratch:
         folder = Path(scratch)
         generate(rows, SEED, fraud_rate=0.005, start=date(2016, 1, 1)).write_csv(folder / "transactions.csv")
@@ -72,7 +72,7 @@ def _served(folder: Path, name: str, config: TrainConfig, batches: dict[int, int
 
 
 def _requests(builder: RequestBuilder, size: int, count: int) -> Iterator[list[triton.InferInput]]:
-    """Different requests of one size, ready to be sent."""
+    """Return different requests of one size, ready to send."""
     test = builder.reader.graph.where(TEST)
     for number in range(min(count, 50)):
         ids = test[(torch.arange(size) * 7 + number * 101) % len(test)]
@@ -85,7 +85,7 @@ def _tensor(name: str, values: NDArray[Any]) -> triton.InferInput:
 
 
 def _timed(client: triton.InferenceServerClient, requests: Sequence[list[triton.InferInput]], count: int) -> Seconds:
-    """Seconds of each request; the first of all warm up and do not count."""
+    """Seconds of each request. The first requests are a warm-up and do not count."""
     outputs = [triton.InferRequestedOutput(name) for name in SCORES]
     taken = []
     for number in range(count + 5):
@@ -108,7 +108,7 @@ def _metrics(size: int, ours: Seconds, peer: Seconds) -> list[Measurement]:
 def _say_where_time_goes(
     model: FraudModel, builder: RequestBuilder, ours: dict[int, Seconds], batches: dict[int, int]
 ) -> None:
-    """Prints the median milliseconds of each step in this process, and what HTTP and Triton add to them."""
+    """Print the median milliseconds of each step in this process, and those added by HTTP and Triton."""
     for size in batches:
         request = builder.request(spread(builder.reader.graph.where(TEST), size))
         steps = _steps(model, request)
@@ -138,7 +138,7 @@ def _steps(model: FraudModel, request: ScoringRequest) -> dict[str, float]:
 
 
 def _median(work: Callable[[], object], times: int = 15) -> float:
-    """Milliseconds."""
+    """The median in milliseconds."""
     taken = []
     for _ in range(times):
         begun = time.perf_counter()

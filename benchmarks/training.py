@@ -1,12 +1,12 @@
-"""Training speed: our sampler and step beside PyG's NeighborLoader with the same fan-out, and peak memory by size.
+"""Training speed: our sampler and step beside PyG's NeighborLoader with the same fan-out; peak memory by size.
 
-NeighborLoader needs torch-sparse, which is no part of this project's environment: it is compared if this interpreter,
-or the one that `FRAUDLOOP_PEER_PYTHON` names, can import it (`pip install --no-build-isolation torch-scatter
-torch-sparse`). Both sides train one encoder of the same width on the same seeds for one epoch. The peer's graph is the
-usual one, with card and merchant nodes between transactions, sampled two hops deep so that a seed hears `fan_out`
-transactions a side; messages, aggregators and optimiser are of the same kind. It samples them uniformly from past and
-future: with torch-sparse the loader cannot take the last ones before the seed.
-Every measurement is a process of its own.
+NeighborLoader needs torch-sparse, which this project does not install. It is compared if this interpreter, or the one
+in
+`FRAUDLOOP_PEER_PYTHON`, can import it (`pip install --no-build-isolation torch-scatter torch-sparse`). Both sides train
+one encoder of the same width on the same seeds for one epoch. The peer's graph is the usual one, with card and merchant
+nodes between transactions, sampled two hops deep so that a seed gets `fan_out` transactions per side. Messages,
+aggregators and optimiser are of the same kind. The peer samples uniformly from past and future, because with
+torch-sparse the loader cannot take the last transactions before the seed. Every measurement runs in its own process.
 """
 
 import json
@@ -43,7 +43,7 @@ PEER = "PyG NeighborLoader, same fan-out"
 
 
 def run(rows: int = ROWS, seeds: int = SEEDS) -> list[Measurement]:
-    """All figures."""
+    """All measurements."""
     ours, theirs = _child("ours", rows, seeds), _peer(rows, seeds)
     measurements = [measurement("train.vs_neighborloader", ours["seeds_per_s"], "seeds/s", PEER, theirs)]
     for size in SIZES:
@@ -53,7 +53,7 @@ def run(rows: int = ROWS, seeds: int = SEEDS) -> list[Measurement]:
 
 
 def synthetic(rows: int, seed: int = 0) -> Graph:
-    """A graph with skewed merchants and 26 row features; speed does not ask what they mean."""
+    """Return a graph with skewed merchants and 26 random row features; their meaning does not affect the speed."""
     generator = torch.Generator().manual_seed(seed)
     cards, merchants = max(int(rows * CARDS_PER_ROW), 2), max(int(rows * MERCHANTS_PER_ROW), 2)
     popularity = torch.rand(rows, generator=generator) ** 3
@@ -69,13 +69,13 @@ def synthetic(rows: int, seed: int = 0) -> Graph:
 
 
 def seeds_of(graph: Graph, count: int) -> Seeds:
-    """The same seeds for both sides."""
+    """Return the seeds of both sides."""
     ids = torch.randperm(len(graph), generator=torch.Generator().manual_seed(1))[:count].sort().values
     return Seeds(ids, graph.label[ids], 1.0)
 
 
 def ours(rows: int, count: int) -> dict[str, float]:
-    """Seeds a second of one epoch: neighbours, messages, forward, backward, optimiser."""
+    """Seeds per second in one epoch: neighbours, messages, forward, backward, optimiser."""
     trainer, training_set = _fitting(rows, count)
     began = time.perf_counter()
     loss = trainer.epoch(training_set, trainer.encoder)
@@ -83,7 +83,7 @@ def ours(rows: int, count: int) -> dict[str, float]:
 
 
 def memory(rows: int, count: int) -> dict[str, float]:
-    """Peak resident memory of a whole epoch, data and states included."""
+    """Peak resident memory of a whole epoch, with data and states."""
     ours(rows, count)
     return {"gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6}
 
@@ -115,7 +115,7 @@ def peer(rows: int, count: int) -> dict[str, float]:
 
 
 class _TwoHops(nn.Module):
-    """GraphSAGE from transactions over their cards and merchants back to transactions."""
+    """GraphSAGE from transactions over their cards and merchants to transactions."""
 
     def __init__(self, features: int, hidden: int) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class _TwoHops(nn.Module):
         self.classify = nn.Linear(hidden, 1)
 
     def forward(self, batch: HeteroData) -> torch.Tensor:
-        """Logits [nodes]."""
+        """Return logits [nodes]."""
         first = {**batch.x_dict, "transaction": self.message(batch["transaction"].x)}
         middle = {name: torch.relu(x) for name, x in self.into(first, batch.edge_index_dict).items()}
         features = {"transaction": batch["transaction"].x, **middle}

@@ -1,4 +1,6 @@
-"""The tables of `monitoring.panels` as Grafana dashboards; `python -m monitoring.grafana` writes the JSON anew."""
+"""Renders the tables of `monitoring.panels` as Grafana dashboards. `python -m monitoring.grafana` writes the JSON
+files.
+"""
 
 from pathlib import Path
 
@@ -18,7 +20,7 @@ WIDTH, HEIGHT = 8, 8  # of Grafana's 24 columns
 
 
 def render(board: Board) -> str:
-    """The dashboard as JSON text, the same for the same tables."""
+    """Return the dashboard as JSON text; equal tables give equal text."""
     built = (
         dashboard.Dashboard(board.title)
         .uid(board.uid)
@@ -43,7 +45,7 @@ def _models() -> dashboard.QueryVariable:
 
 
 def _stacks() -> dashboard.QueryVariable:
-    """One stack at a time: two of them in one account share the metrics' namespace."""
+    """A variable that selects one stack: stacks in one account share the metrics' namespace."""
     query = f"dimension_values(default, {NAMESPACE}, TickDueRuns, stack)"
     return dashboard.QueryVariable("stack").query(query).datasource(CLOUDWATCH)
 
@@ -57,7 +59,7 @@ def _panel(panel: Panel) -> timeseries.Panel:
     for number, query in enumerate(panel.queries):
         ref = chr(ord("A") + number)
         drawn.with_target(_promql(query, ref) if isinstance(query, Query) else _metric(query, ref))
-    # A panel of one kind of query has that source; none mixes them.
+    # A panel has queries of one kind only, and so one data source.
     return drawn.datasource(PROMETHEUS if isinstance(panel.queries[0], Query) else CLOUDWATCH)
 
 
@@ -98,7 +100,7 @@ def _metric(query: LambdaMetric, ref: str) -> cloudwatch.CloudWatchMetricsQuery:
 
 
 def write(folder: Path = FOLDER) -> list[Path]:
-    """One file a dashboard; returns them."""
+    """Write one file per dashboard and return them."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{board.uid}.json" for board in BOARDS]
     for path, board in zip(paths, BOARDS, strict=True):

@@ -1,4 +1,4 @@
-"""What the dashboards show: tables of panels, each a title, a unit and PromQL or CloudWatch queries."""
+"""The dashboards as tables of panels, each with a title, a unit and PromQL or CloudWatch queries."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ MODEL = 'model=~"$model"'
 
 @dataclass(frozen=True)
 class Query:
-    """One PromQL expression, and what its series are called in the legend."""
+    """One PromQL expression, and the legend of its series."""
 
     expr: str
     legend: str = ""
@@ -15,7 +15,7 @@ class Query:
 
 @dataclass(frozen=True)
 class LambdaMetric:
-    """One metric of the controller in CloudWatch; one line for each set of its dimensions."""
+    """One metric of the controller in CloudWatch, with one line per set of dimensions."""
 
     name: str
     statistic: str = "Sum"
@@ -23,7 +23,7 @@ class LambdaMetric:
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture. `lines` are dashed limits: value → what it stands for."""
+    """One chart. `thresholds` are dashed lines: value → meaning."""
 
     title: str
     unit: str

@@ -1,7 +1,8 @@
-"""pip with one line that says how far it is:  python requirements/install.py PYTHON WHAT HOW-MANY PIP-ARGUMENT…
+"""Runs pip with one line of progress:  python requirements/install.py PYTHON WHAT HOW-MANY PIP-ARGUMENT…
 
-On a terminal the line is rewritten; elsewhere it is printed once a minute and at the end. HOW-MANY is 0 where nobody
-knows it. Of pip's own lines errors and warnings are shown, but not that one index of several lacks a package.
+On a terminal the line is rewritten; elsewhere it is printed once a minute and at the end. HOW-MANY is 0 if unknown.
+pip's
+errors and warnings are shown, except that one of several indexes lacks a package.
 """
 
 import os
@@ -19,7 +20,7 @@ EVERY_SECONDS = 60
 
 
 class Progress:
-    """What was seen of pip's output, and when it was last told."""
+    """The progress read from pip's output, and when it was last shown."""
 
     def __init__(self, what: str, many: int) -> None:
         self.what, self.many = what, many
@@ -28,7 +29,7 @@ class Progress:
         self.terminal = sys.stdout.isatty()
 
     def read(self, line: str) -> None:
-        """One line of pip's."""
+        """Process one line of pip's output."""
         if PACKAGE.match(line):
             self.packages += 1
         elif size := SIZE.search(line):
@@ -40,7 +41,7 @@ class Progress:
             self.show(doing)
 
     def show(self, doing: str = "") -> None:
-        """How far it is."""
+        """Print the progress."""
         of = f" of {self.many}" if self.many else ""
         seconds = time.monotonic() - self.begun
         status = f"{self.what}: {self.packages}{of} packages, {self.megabytes:.0f} MB downloaded, {seconds:.0f} s"
@@ -48,13 +49,13 @@ class Progress:
         self.shown_at = time.monotonic()
 
     def say(self, text: str, *, stays: bool = True) -> None:
-        """One line; on a terminal in place of the last one, unless that one `stays`."""
+        """Print one line. On a terminal it replaces the last one, unless that one `stays`."""
         start, end = ("\r\033[K", "\n" if stays else "") if self.terminal else ("", "\n")
         print(f"{start}{text}", end=end, flush=True)
 
 
 def main() -> int:
-    """Run pip; its exit status."""
+    """Run pip and return its exit status."""
     python, what, many, *arguments = sys.argv[1:]
     progress = Progress(what, int(many))
     command = [python, "-m", "pip", "install", "--progress-bar", "off", *arguments]

@@ -45,10 +45,10 @@ def import_job(
 
 
 def read_job(client: Any, arn: str, prices: Prices, data_sha256: str = "", seed: int | None = None) -> Baseline:
-    """The baseline that a finished training job is.
+    """Build the baseline from a completed training job.
 
     Raises:
-        OperationRefused: it has not completed, or metrics, data hash or seed are not known; no figure is made up.
+        OperationRefused: the job has not completed, or metrics, data hash or seed are unknown; no value is invented.
         Unreachable: SageMaker did not answer.
     """
     try:
@@ -84,7 +84,7 @@ def read_job(client: Any, arn: str, prices: Prices, data_sha256: str = "", seed:
 
 
 def _metrics(listed: Any) -> dict[str, float]:
-    """Accuracy, F1 and AUC under whatever prefix the job's definitions gave them (`test:auc`, `val_auc_roc`)."""
+    """Return accuracy, F1 and AUC under any prefix in the job's definitions (`test:auc`, `val_auc_roc`)."""
     found: dict[str, float] = {}
     for name, aliases in ALIASES.items():
         for metric in listed:
@@ -122,5 +122,5 @@ def _now() -> str:
 
 
 def register(app: typer.Typer) -> None:
-    """Add this group."""
+    """Add this command group."""
     app.add_typer(baseline, name="baseline", rich_help_panel="Production")

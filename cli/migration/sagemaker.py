@@ -1,4 +1,4 @@
-"""`sagemaker`: what it was used for and who does that now, its history and archive, and its removal."""
+"""`sagemaker`: what replaces each of its uses, the export of its history, its archive, and its removal."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -16,7 +16,7 @@ Match = Annotated[str, typer.Option(help="Only what has this in its name.")]
 
 @dataclass(frozen=True)
 class Use:
-    """One thing that the SageMaker workflow was used for, and the command that shows who does it now."""
+    """One use of SageMaker, and the command that shows its replacement."""
 
     use: str
     now: str
@@ -39,7 +39,7 @@ USES = (
 
 @sagemaker.command()
 def uses(as_json: Json = False) -> None:
-    """The table that decommissioning checks: every use SageMaker had, and who does it now."""
+    """Show every use of SageMaker and its replacement."""
     if as_json:
         return emit([vars(use) for use in USES])
     console.print(table("uses", ["SageMaker was used to", "now", "see"], [[u.use, u.now, u.command] for u in USES]))
@@ -58,7 +58,7 @@ def export_history(match: Match = "", as_json: Json = False) -> None:
 
 @sagemaker.command()
 def archive(match: Match = "", as_json: Json = False) -> None:
-    """Describe endpoints, models, pipelines and notebooks into the artifacts bucket. Goes on where it stopped."""
+    """Describe endpoints, models, pipelines and notebooks into the artifacts bucket. Continues where it stopped."""
     new = _exit(match).archive()
     if as_json:
         return emit([resource.key for resource in new])
@@ -71,9 +71,9 @@ def decommission(
     match: Match = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be removed.")] = False,
 ) -> None:
-    """Remove what is archived, one by one, each only after its name was typed.
+    """Remove archived resources one by one, each after its name was typed.
 
-    Refuses while anything is not archived or the history was not exported. What was skipped can be removed later.
+    Refuses while a resource is not archived or the history was not exported. Skipped resources can be removed later.
     """
     leaving = _exit(match)
     found = leaving.found()
@@ -104,5 +104,5 @@ def _exit(match: str) -> SageMakerExit:
 
 
 def register(app: typer.Typer) -> None:
-    """Add this group."""
+    """Add this command group."""
     app.add_typer(sagemaker, name="sagemaker", rich_help_panel="Production")

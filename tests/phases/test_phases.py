@@ -163,27 +163,27 @@ YES = [
     (foundation.CHECKS, "pods of Kubeflow", "1 pods run in kubeflow"),
     (foundation.CHECKS, "S3 from a pod", "lists 1 entries as fraudloop-stage"),
     (foundation.CHECKS, "GPU node", "g5.xlarge.*of NodePool fraudloop-gpu"),
-    (foundation.CHECKS, "page of KFP", "the page answers"),
+    (foundation.CHECKS, "KFP's UI", "the UI answers"),
     (foundation.CHECKS, "stored in S3", "kfp/v2/artifacts/x"),
     (core.CHECKS, "preprocessed and trained", "fraud-1"),
     (core.CHECKS, "parity", "says go"),
-    (release.CHECKS, "came through", "fraud-1 SUCCEEDED"),
-    (release.CHECKS, "gate blocks", "it says: .*auc"),
+    (release.CHECKS, "succeeded from end", "fraud-1 SUCCEEDED"),
+    (release.CHECKS, "gate rejects", "verdict: .*auc"),
     (release.CHECKS, "points at the champion", "Healthy, Synced, generation 4"),
     (release.CHECKS, "every Triton pod", f"1 pods serve {VERSION}"),
     (production.CHECKS, "Katib", "hpo-1: learning_rate=0.003"),
     (production.CHECKS, "exactly one scheduler", "fraudloop-night is enabled"),
-    (production.CHECKS, "alarms reach", "1 alarms, none rings"),
+    (production.CHECKS, "alarms have", "1 alarms, none is active"),
     (production.CHECKS, "Prometheus", "1 targets are up"),
     (production.CHECKS, "SageMaker", "no endpoint is left"),
     (installation.CHECKS, "credentials", "arn:aws"),
-    (installation.CHECKS, "stack says", "table fraudloop"),
+    (installation.CHECKS, "stack's outputs", "table fraudloop"),
     (installation.CHECKS, "the table", "ACTIVE"),
     (installation.CHECKS, "deployment's id", "none yet|[0-9a-f]{8}, KFP experiment"),
     (installation.CHECKS, "queues", "no dead letter"),
     (installation.CHECKS, "KFP answers", "KFP answers"),
     (installation.CHECKS, "cluster answers", r"v1.33\+.*there are pods in kubeflow"),
-    (installation.CHECKS, "your rights", "14 rights are there"),
+    (installation.CHECKS, "your rights", "14 rights are granted"),
 ]
 
 
@@ -290,14 +290,14 @@ def forbidden(world, cluster, record, triton, folder):
 
 NO = [
     (foundation.CHECKS, "pods of Kubeflow", pending, "ml-pipeline-0 Pending"),
-    (foundation.CHECKS, "pods of Kubeflow", unready, "not well: ml-pipeline-0 Running"),
+    (foundation.CHECKS, "pods of Kubeflow", unready, "not ready: ml-pipeline-0 Running"),
     (foundation.CHECKS, "pods of Kubeflow", refused, "403"),
     (foundation.CHECKS, "S3 from a pod", denied, "AccessDenied"),
     (foundation.CHECKS, "GPU node", no_gpu, "still Pending.*insufficient nvidia.com/gpu"),
-    (foundation.CHECKS, "GPU node", by_hand, "Karpenter did not bring"),
-    (foundation.CHECKS, "page of KFP", no_page, "503"),
-    (foundation.CHECKS, "page of KFP", not_a_page, "not with a page"),
-    (foundation.CHECKS, "stored in S3", nothing_stored, "nothing lies under"),
+    (foundation.CHECKS, "GPU node", by_hand, "Karpenter did not provision"),
+    (foundation.CHECKS, "KFP's UI", no_page, "503"),
+    (foundation.CHECKS, "KFP's UI", not_a_page, "does not answer with"),
+    (foundation.CHECKS, "stored in S3", nothing_stored, "there is nothing under"),
     (core.CHECKS, "images", None, "not an image in ECR"),
     (core.CHECKS, "published", None, "not published"),
     (core.CHECKS, "parity", no_go, "AUC is 0.03 lower"),
@@ -307,8 +307,8 @@ NO = [
     (release.CHECKS, "every Triton pod", old_pod, "fraud-0-ffffffff"),
     (production.CHECKS, "Katib", no_optimum, "none of 1"),
     (production.CHECKS, "exactly one scheduler", unscheduled, "no scheduler"),
-    (production.CHECKS, "triggers", None, "no night"),
-    (production.CHECKS, "alarms reach", mute, "no alarm"),
+    (production.CHECKS, "triggers", None, "no nightly event"),
+    (production.CHECKS, "alarms have", mute, "no alarm"),
     (production.CHECKS, "Prometheus", down, "down: triton"),
     (production.CHECKS, "SageMaker", endpoint, "fraud-endpoint"),
     (installation.CHECKS, "step function reaches KFP", None, "names no step function"),
@@ -348,9 +348,9 @@ class Inside(Environment):
 @pytest.mark.parametrize(
     ("description", "ok", "answer"),
     [
-        ({"kfp": ""}, True, r"step \(subnet-1\) was asked, and KFP answers it; 0 passes"),
-        ({"kfp": "KFP: connection timed out"}, False, "asked from inside, step says: KFP: connection timed out"),
-        ({"errorMessage": "no such handler"}, False, "could not be asked: .*no such handler"),
+        ({"kfp": ""}, True, r"step \(subnet-1\) reaches KFP; 0 passes"),
+        ({"kfp": "KFP: connection timed out"}, False, "step cannot reach KFP: KFP: connection timed out"),
+        ({"errorMessage": "no such handler"}, False, "cannot be invoked: .*no such handler"),
     ],
 )
 def test_the_step_function_is_asked_from_inside_its_subnets(world, monkeypatch, description, ok, answer):
@@ -376,16 +376,16 @@ def test_a_data_bucket_that_keeps_versions_and_tells_eventbridge_is_well(world):
     """Silent, or without versions, it is not."""
     telling = Telling(environment=world.environment)
     assert ask(named(installation.CHECKS, "data bucket"), telling).ok
-    assert "does not tell EventBridge" in ask(named(installation.CHECKS, "data bucket"), world).answer
+    assert "sends no events to EventBridge" in ask(named(installation.CHECKS, "data bucket"), world).answer
     world.aws("s3").put_bucket_versioning(Bucket="fraudloop-data", VersioningConfiguration={"Status": "Suspended"})
-    assert "keeps no versions" in ask(named(installation.CHECKS, "data bucket"), telling).answer
+    assert "is not versioned" in ask(named(installation.CHECKS, "data bucket"), telling).answer
 
 
 def test_every_check_is_seen_to_fail_or_says_here_why_not():
     """No check that cannot fail. The rest need a run or an empty account (below), or a real Triton (tests/serving)."""
-    elsewhere = {"a hello-world pipeline", "an artifact flows between two steps", "inference answers as it did offline",
-                 "a run came through from end to end", "the gate blocks a bad model", "a run preprocessed and trained",
-                 "kubectl, git and sam are here", "credentials", "the stack says where everything is", "the table",
+    elsewhere = {"a hello-world pipeline", "an artifact is passed between two steps",
+                 "predictions are equal to the offline ones", "a run succeeded from end to end", "the gate rejects a bad model", "a run preprocessed and trained",
+                 "kubectl, git and sam are here", "credentials", "the stack's outputs", "the table",
                  "the data bucket", "the queues", "KFP answers from here", "the deployment's id"}  # fmt: skip
     seen = {named(checks, part).name for checks, part, _, _ in NO}
     every = {c.name for _, checks in table.PHASES.values() for c in checks} | {c.name for c in installation.CHECKS}
@@ -401,15 +401,15 @@ def test_nothing_there_is_no_for_all_the_others(aws, monkeypatch):
     monkeypatch.setenv("FRAUDLOOP_HOME", "/nowhere")
     for part in ("the table", "the data bucket", "the queues", "KFP answers", "deployment's id"):
         assert not ask(named(installation.CHECKS, part), world).ok, part
-    for part in ("came through", "gate blocks"):
+    for part in ("succeeded from end", "gate rejects"):
         assert not ask(named(release.CHECKS, part), world).ok, part
-    assert "could not ask" in ask(named(core.CHECKS, "preprocessed"), world).answer
-    assert not ask(named(installation.CHECKS, "stack says"), Environment(environment={})).ok
+    assert "cannot check" in ask(named(core.CHECKS, "preprocessed"), world).answer
+    assert not ask(named(installation.CHECKS, "stack's outputs"), Environment(environment={})).ok
 
 
 def test_kfp_runs_hello_world_and_hands_an_artifact_on(world):
     """Real pipelines, compiled, uploaded and executed by the embedded KFP, and removed again."""
-    for part in ("hello-world", "artifact flows"):
+    for part in ("hello-world", "artifact is passed"):
         finding = ask(named(foundation.CHECKS, part), world)
         assert finding.ok, finding.answer
     left = kfp_server_api.PipelineServiceApi(world.kfp).pipeline_service_list_pipelines(namespace="kubeflow").pipelines
@@ -459,7 +459,7 @@ def test_the_doctor_asks_for_every_right_that_checks_and_undo_use_and_for_no_oth
     assert sent == set(rights(world))
 
 
-PIPELINES = {"a hello-world pipeline", "an artifact flows between two steps"}  # of KFP alone, and slow
+PIPELINES = {"a hello-world pipeline", "an artifact is passed between two steps"}  # of KFP alone, and slow
 
 
 def test_an_answer_through_the_api_server_is_read_as_it_was_sent(world, cluster):
@@ -479,7 +479,7 @@ def test_undo_1_deletes_the_namespace_and_the_roles_and_keeps_the_data(world, cl
     answer = carried(1, world)
     assert cluster.namespaces["kubeflow"] == "Terminating"
     assert all(line.startswith("done") for line in answer)
-    assert all(line.startswith("already so") for line in carried(1, world))
+    assert all(line.startswith("already done") for line in carried(1, world))
     assert world.aws("s3").head_bucket(Bucket="fraudloop-artifacts")
 
 
@@ -505,7 +505,7 @@ def test_undo_2_holds_the_model_and_deletes_failed_runs_alone(world):
     assert len(before - after) == 1
     assert good in after
     assert world.app.store.model("fraud").hold.why == "test"
-    assert all(line.startswith("already so") for line in carried(2, there))
+    assert all(line.startswith("already done") for line in carried(2, there))
 
 
 def test_undo_3_deploys_the_named_version_by_hand(world, record):
@@ -518,7 +518,7 @@ def test_undo_3_deploys_the_named_version_by_hand(world, record):
     assert live["operation"]["sync"] is not None
     assert world.app.store.model("fraud").hold.why == "it is worse"
     synced(record)
-    assert all(line.startswith("already so") for line in carried(3, world, request))
+    assert all(line.startswith("already done") for line in carried(3, world, request))
 
 
 def synced(record, phase="Succeeded"):
@@ -540,7 +540,7 @@ def test_undo_3_repeated_after_a_death_syncs_what_was_only_pointed_at(world, rec
     synced(record, "Failed")
     assert carried(3, world, request)[1].startswith("done"), "a sync that failed has deployed nothing"
     synced(record)
-    assert carried(3, world, request)[1].startswith("already so")
+    assert carried(3, world, request)[1].startswith("already done")
 
 
 def test_undo_3_is_not_ended_by_a_conflict_or_a_restart(world, cluster, record, monkeypatch):
@@ -643,7 +643,7 @@ def test_one_machine_is_asked_what_it_can_answer(world):
     assert all("it needs" in finding.answer for finding in findings if finding.ok is None)
     assert not holds(findings), "no night was counted yet"
     assert not holds([finding for finding in findings if finding.ok is None]), "nothing asked is nothing held"
-    assert tally(findings) == "0 of 6 checks hold, 5 cannot be asked on this machine"
+    assert tally(findings) == "0 of 6 checks hold, 5 skipped on this machine"
     assert "| not here |" in as_markdown("T", findings)
     world.app.intake.ask("fraud", Trigger("nightly", "", "a test"), slot=datetime.now(UTC).isoformat())
     assert holds(run(table.PHASES[4][1], here))
@@ -668,7 +668,7 @@ def test_an_error_of_one_check_hides_no_other():
     )
     assert [f.ok for f in findings] == [False, False, True]
     text = as_markdown("T", findings)
-    assert "could not ask: RuntimeError: no route to host" in text
+    assert "cannot check: RuntimeError: no route to host" in text
     assert "a \\| b" in text
     assert "- **y**: mend y" in text
     assert as_json("T", findings)["ok"] is False

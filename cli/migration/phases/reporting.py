@@ -1,4 +1,4 @@
-"""How checks are asked and told: each answer as it comes, then a report; the exit status is 0 only if all hold."""
+"""Runs checks and reports them: each finding as it arrives, then a summary. The exit status is 0 only if all hold."""
 
 import json
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from cli.output import Markup, console, emit, quoted
 def answer(
     title: str, checks: Sequence[PhaseCheck], only: str, world: Environment, out: Path | None, print_json: bool
 ) -> None:
-    """Ask those of `checks` whose name contains `only`, and tell."""
+    """Run the checks whose name contains `only`, and report them."""
     selected = [check for check in checks if only.lower() in check.name.lower()]
     findings = run(selected, world, (lambda finding: None) if print_json else _print_finding)
     if out:
