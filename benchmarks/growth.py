@@ -184,8 +184,8 @@ def nightly(keys: int = 50_000) -> Iterator[Measurement]:
     world.files.listed += [world.object(f"{PREFIX}night-{n:06d}.csv") for n in range(keys)]
     world.files.list = _sliced(list(world.files.list(BUCKET, PREFIX)))  # type: ignore[method-assign]
     with meter.controller():
-        place, taken = world.listing.go_on("fraud", "2026-11-27T02:00:00Z")
-    assert (place.done, taken.joined) == (True, keys)
+        place, elapsed = world.listing.go_on("fraud", "2026-11-27T02:00:00Z")
+    assert (place.done, elapsed.joined) == (True, keys)
     yield measurement("control.night_50k_new_keys_s", meter.seconds, "s", "its timeout", LIMIT["night"])
 
 

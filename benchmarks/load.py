@@ -191,8 +191,8 @@ class Load:
 
     def _violations_of(self, run: Run) -> Iterator[str]:
         model, serves = self.world.store.model(run.model), self.world.stages.applications[run.model]
-        (thing,) = self.world.intake.objects(run.model)
-        if len(list(self.world.store.runs(run.model))) != 1 or thing.epoch != 1:
+        (obj,) = self.world.intake.objects(run.model)
+        if len(list(self.world.store.runs(run.model))) != 1 or obj.epoch != 1:
             yield f"{run.model} has not one run of one object"
         if not model.champion or [(1, model.champion.version)] != serves.patches:
             yield f"{run.model} serves {serves.patches}, its champion is {model.champion}"

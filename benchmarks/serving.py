@@ -87,20 +87,20 @@ def _tensor(name: str, values: NDArray[Any]) -> triton.InferInput:
 def _timed(client: triton.InferenceServerClient, requests: Sequence[list[triton.InferInput]], count: int) -> Seconds:
     """Seconds of each request. The first requests are a warm-up and do not count."""
     outputs = [triton.InferRequestedOutput(name) for name in SCORES]
-    taken = []
+    elapsed = []
     for number in range(count + 5):
         begun = time.perf_counter()
         client.infer("fraud_score", requests[number % len(requests)], outputs=outputs)
-        taken.append(time.perf_counter() - begun)
-    return np.array(taken[5:])
+        elapsed.append(time.perf_counter() - begun)
+    return np.array(elapsed[5:])
 
 
 def _metrics(size: int, ours: Seconds, peer: Seconds) -> list[Measurement]:
     def milliseconds(quantile: int) -> Measurement:
-        of = [float(np.percentile(taken, quantile)) * 1000 for taken in (ours, peer)]
+        of = [float(np.percentile(elapsed, quantile)) * 1000 for elapsed in (ours, peer)]
         return measurement(f"serve.p{quantile}_ms_batch{size}", of[0], "ms", PEER, of[1])
 
-    rates = [size / float(taken.mean()) for taken in (ours, peer)]
+    rates = [size / float(elapsed.mean()) for elapsed in (ours, peer)]
     rate = measurement(f"serve.rows_per_s_batch{size}", rates[0], "rows/s", PEER, rates[1])
     return [milliseconds(50), milliseconds(99), rate]
 
@@ -114,7 +114,7 @@ def _say_where_time_goes(
         steps = _steps(model, request)
         inside = sum(steps.values()) - steps["Shapley values (when asked for)"]
         steps["HTTP, Triton and its interpreter"] = float(np.median(ours[size])) * 1000 - inside
-        print(f"   batch {size}: " + ", ".join(f"{name} {taken:.1f} ms" for name, taken in steps.items()))
+        print(f"   batch {size}: " + ", ".join(f"{name} {elapsed:.1f} ms" for name, elapsed in steps.items()))
 
 
 def _steps(model: FraudModel, request: ScoringRequest) -> dict[str, float]:
@@ -139,9 +139,9 @@ def _steps(model: FraudModel, request: ScoringRequest) -> dict[str, float]:
 
 def _median(work: Callable[[], object], times: int = 15) -> float:
     """The median in milliseconds."""
-    taken = []
+    elapsed = []
     for _ in range(times):
         begun = time.perf_counter()
         work()
-        taken.append(time.perf_counter() - begun)
-    return float(np.median(taken)) * 1000
+        elapsed.append(time.perf_counter() - begun)
+    return float(np.median(elapsed)) * 1000

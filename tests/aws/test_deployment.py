@@ -267,9 +267,9 @@ def test_every_optional_resource_is_there_when_a_parameter_asks_for_it(deployed)
     step = stack.client("lambda").get_function_configuration(FunctionName=physical["StepFunction"])
     assert step["VpcConfig"]["SubnetIds"] == subnets
     assert step["VpcConfig"]["SecurityGroupIds"] == [physical["StepSecurityGroup"]]
-    told = step["Environment"]["Variables"]
-    assert told["FRAUDLOOP_KFP_TOKEN_SECRET"] == physical["KfpTokenSecret"]
-    assert json.loads(told["FRAUDLOOP_SAGEMAKER"])["role_arn"].endswith("role/sagemaker")
+    variables = step["Environment"]["Variables"]
+    assert variables["FRAUDLOOP_KFP_TOKEN_SECRET"] == physical["KfpTokenSecret"]
+    assert json.loads(variables["FRAUDLOOP_SAGEMAKER"])["role_arn"].endswith("role/sagemaker")
     print(f"{len(optional)} optional resources asserted: {', '.join(sorted(optional))}")
 
 
@@ -289,10 +289,10 @@ def test_the_command_line_finds_everything_by_the_stacks_name(deployed):
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
-    told = ast.literal_eval(done.stdout)
-    nightly = deployed.client("lambda").get_function(FunctionName=told["FRAUDLOOP_NIGHTLY_FUNCTION"])
+    variables = ast.literal_eval(done.stdout)
+    nightly = deployed.client("lambda").get_function(FunctionName=variables["FRAUDLOOP_NIGHTLY_FUNCTION"])
     assert nightly["Configuration"]["Handler"] == "handlers.nightly.handler"
-    assert deployed.client("scheduler").get_schedule(Name=told["FRAUDLOOP_NIGHTLY_SCHEDULE"])
+    assert deployed.client("scheduler").get_schedule(Name=variables["FRAUDLOOP_NIGHTLY_SCHEDULE"])
 
 
 def test_an_object_begins_a_run_with_the_built_code(deployed):
@@ -309,9 +309,9 @@ def test_an_object_begins_a_run_with_the_built_code(deployed):
     )
     real = sequencer()
     records = [{**m, "body": json.dumps(realistic(json.loads(m["body"]), real))} for m in arrived]
-    said = deployed.invoke("arrival", {"Records": records})
-    assert said["answer"] == {"batchItemFailures": []}
-    assert said["stray"] == [], "the artifact imported something that it does not hold"
+    answer = deployed.invoke("arrival", {"Records": records})
+    assert answer["answer"] == {"batchItemFailures": []}
+    assert answer["stray"] == [], "the artifact imported something that it does not hold"
 
     now = {"time": "2026-11-24T02:00:00Z", "detail-type": "Scheduled Event", "source": "aws.scheduler", "detail": {}}
     deployed.invoke("tick", now)  # closes the window
@@ -329,15 +329,20 @@ def test_an_object_begins_a_run_with_the_built_code(deployed):
 
 def test_the_step_function_says_whether_it_reaches_kfp(deployed):
     """`fraudloop doctor` asks the built function, for it alone stands in its subnets. Here nothing listens."""
-    said = deployed.invoke("step", {"source": "fraudloop.doctor"})["answer"]
-    assert "KFP" in said["kfp"]
+    answer = deployed.invoke("step", {"source": "fraudloop.doctor"})["answer"]
+    assert "KFP" in answer["kfp"]
 
 
 def test_the_night_begins_a_run_by_itself(deployed):
     """The built nightly function lists the deployed bucket, and counts a slot once."""
-    night = {"time": "2026-11-25T02:00:00Z", "detail-type": "Scheduled Event", "source": "aws.scheduler", "detail": {}}
-    assert deployed.invoke("nightly", night)["answer"]["slot"]
-    assert deployed.invoke("nightly", night)["answer"]["began"] == {"fraud": ""}
+    nightly = {
+        "time": "2026-11-25T02:00:00Z",
+        "detail-type": "Scheduled Event",
+        "source": "aws.scheduler",
+        "detail": {},
+    }
+    assert deployed.invoke("nightly", nightly)["answer"]["slot"]
+    assert deployed.invoke("nightly", nightly)["answer"]["began"] == {"fraud": ""}
 
 
 def test_every_built_function_imports_in_the_runtime_with_nothing_but_its_artifact(deployed):

@@ -48,8 +48,8 @@ class Recorder:
     def __call__(self, params, model, **_):
         if not self.function:
             return
-        asked = iam.calls(model.service_model.endpoint_prefix, model.name, params)
-        self.calls.setdefault(self.function, set()).update(asked)
+        requested = iam.calls(model.service_model.endpoint_prefix, model.name, params)
+        self.calls.setdefault(self.function, set()).update(requested)
 
     def run(self, handler, event):
         self.function = handler.__module__.rsplit(".", 1)[-1]
@@ -151,19 +151,19 @@ def live(recorder, stack, stages):
     pass_over("fraud-3", 10)
     table = stack.outputs()["FraudloopTable"]
     items = stack.client("dynamodb").scan(TableName=table)["Items"]
-    told = [i for i in items if i["sk"]["S"].startswith("HISTORY#")]
+    entries = [i for i in items if i["sk"]["S"].startswith("HISTORY#")]
     ends = {i["pk"]["S"]: (i["state"]["S"], i["reason"]["S"]) for i in items if i["sk"]["S"] == "RUN"}
     assert "SUCCEEDED" in {state for state, _ in ends.values()}, f"no run came through: {ends}"
     records = [
         {"eventName": "INSERT", "eventID": str(n), "dynamodb": {"NewImage": i, "SequenceNumber": str(n)}}
-        for n, i in enumerate(told)
+        for n, i in enumerate(entries)
     ]
     recorder.run(announce.handler, {"Records": records})
 
 
 def created(bucket, key, sequencer):
-    thing = {"key": key, "size": 1, "etag": key[-8:], "version-id": "v", "sequencer": sequencer}
-    detail = {"version": "0", "bucket": {"name": bucket}, "object": thing, "reason": "PutObject"}
+    obj = {"key": key, "size": 1, "etag": key[-8:], "version-id": "v", "sequencer": sequencer}
+    detail = {"version": "0", "bucket": {"name": bucket}, "object": obj, "reason": "PutObject"}
     return {"detail-type": "Object Created", "source": "aws.s3", "time": "2026-11-24T01:00:00Z", "detail": detail}
 
 

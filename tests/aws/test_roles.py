@@ -44,9 +44,13 @@ def made(moto_url):
 
     client("iam").create_policy(PolicyName="boundary", PolicyDocument=json.dumps(BOUNDARY))
     without = {name: value for name, value in PARAMETERS.items() if name not in OPTIONAL}
-    for name, file, told in (("roles", "roles", PARAMETERS), ("bare", "roles", without), ("registry", "registry", {})):
+    for name, file, parameters in (
+        ("roles", "roles", PARAMETERS),
+        ("bare", "roles", without),
+        ("registry", "registry", {}),
+    ):
         body = json.dumps(plain(yaml.load((ROOT / f"deploy/aws/{file}.yaml").read_text(), Loader)))
-        values = [{"ParameterKey": k, "ParameterValue": v} for k, v in told.items()]
+        values = [{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()]
         client("cloudformation").create_stack(StackName=f"r-{name}", TemplateBody=body, Parameters=values)
     return client, by_name(client, "r-roles")
 
@@ -190,10 +194,10 @@ def test_the_sagemaker_engine_may_do_all_that_it_does(monkeypatch):
     """Tags on a job need AddTags: without it the first training of every model there is denied."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
-    asked, role = [], "arn:aws:iam::123456789012:role/training"
+    requested, role = [], "arn:aws:iam::123456789012:role/training"
     with mock_aws():
         client = boto3.client("sagemaker", "us-east-1")
-        record = lambda params, model, **_: asked.extend(calls("sagemaker", model.name, params))  # noqa: E731
+        record = lambda params, model, **_: requested.extend(calls("sagemaker", model.name, params))  # noqa: E731
         client.meta.events.register("provide-client-params.sagemaker", record)
         engine = SageMakerTraining(client, Jobs(role, "image"))
         order = StageRequest(
@@ -207,8 +211,8 @@ def test_the_sagemaker_engine_may_do_all_that_it_does(monkeypatch):
     known = {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId": "123456789012"}
     policy = resolved(OURS.resources["SageMakerPolicy"], known | {"SageMakerRoleArn": role})
     policy = policy["Properties"]["PolicyDocument"]["Statement"]
-    assert {call.action for call in asked} == {action for s in policy for action in listed(s["Action"])}
-    assert [call for call in asked if not allows(policy, call)] == []
+    assert {call.action for call in requested} == {action for s in policy for action in listed(s["Action"])}
+    assert [call for call in requested if not allows(policy, call)] == []
 
 
 def resolved(node, known):

@@ -170,9 +170,9 @@ def test_who_reads_or_writes_under_a_customer_key_may_use_the_key_and_nobody_els
     artifacts = {name for name in roles if re.search("'Action': .*?s3:[GP]", str(template.resources[name]))}
     table = {name for name in roles if "dynamodb:GetItem" in str(template.resources[name])}
     region = "${AWS::Region}.${AWS::URLSuffix}"
-    asked = {"ArtifactsKeyPolicy": (artifacts, "ArtifactsKeyArn", "s3", ["kms:Decrypt", "kms:GenerateDataKey"])}
-    asked["TableKeyPolicy"] = (table, "TableKeyArn", "dynamodb", "kms:Decrypt")
-    for policy, (who, key, service, actions) in asked.items():
+    processes = {"ArtifactsKeyPolicy": (artifacts, "ArtifactsKeyArn", "s3", ["kms:Decrypt", "kms:GenerateDataKey"])}
+    processes["TableKeyPolicy"] = (table, "TableKeyArn", "dynamodb", "kms:Decrypt")
+    for policy, (who, key, service, actions) in processes.items():
         properties = template.resources[policy]["Properties"]
         (statement,) = properties["PolicyDocument"]["Statement"]
         assert {role["!Ref"] for role in properties["Roles"]} == who
@@ -182,8 +182,8 @@ def test_who_reads_or_writes_under_a_customer_key_may_use_the_key_and_nobody_els
     operator = template.resources["OperatorPolicy"]["Properties"]["PolicyDocument"]["Statement"]
     keys = {s["!If"][0]: s["!If"][1]["Action"] for s in operator if "!If" in s}
     assert keys == {
-        "DataKey": asked["ArtifactsKeyPolicy"][3],
-        "ArtifactsKey": asked["ArtifactsKeyPolicy"][3],
+        "DataKey": processes["ArtifactsKeyPolicy"][3],
+        "ArtifactsKey": processes["ArtifactsKeyPolicy"][3],
         "TableKey": "kms:Decrypt",
     }
 
@@ -245,8 +245,8 @@ def test_no_action_is_a_pattern(template):
 
 def test_alarms_and_dashboard_speak_of_metrics_that_are_emitted(template):
     """Each metric in a query is a Lambda's in the catalogue."""
-    said = {metric.name for metric in emitted_by(Emitter.LAMBDA)}
-    assert set(re.findall(r"(?:SUM|MAX|AVG)\((\w+)\)", template.text)) <= said
+    results = {metric.name for metric in emitted_by(Emitter.LAMBDA)}
+    assert set(re.findall(r"(?:SUM|MAX|AVG)\((\w+)\)", template.text)) <= results
 
 
 def test_outputs_are_the_settings_of_the_same_name(template):
@@ -261,9 +261,9 @@ def test_outputs_are_the_settings_of_the_same_name(template):
 
 def test_functions_are_told_what_the_settings_read(template):
     """No variable of docs/contracts.md is forgotten (a token or a webhook in the clear is for this machine only)."""
-    told = set(template.tree["Globals"]["Function"]["Environment"]["Variables"])
+    variables = set(template.tree["Globals"]["Function"]["Environment"]["Variables"])
     read = set(re.findall(r'"(FRAUDLOOP_\w+)"', (ROOT / "statemachine/settings.py").read_text()))
-    assert read - told <= {"FRAUDLOOP_KFP_TOKEN", "FRAUDLOOP_SLACK_WEBHOOK"}
+    assert read - variables <= {"FRAUDLOOP_KFP_TOKEN", "FRAUDLOOP_SLACK_WEBHOOK"}
 
 
 def test_the_stream_filter_lets_through_what_is_told(template):
@@ -307,12 +307,12 @@ def test_a_template_that_is_broken_on_purpose_does_not_pass(tmp_path):
     """`sam validate --lint` notices each of them, and has nothing to say to the template as it is."""
     if not (TOOLS / "sam").exists():
         pytest.skip("no .venv-aws: `make aws-tools` installs sam")
-    asked = {"as it is": linting(tmp_path / "whole", OURS.text)}
+    processes = {"as it is": linting(tmp_path / "whole", OURS.text)}
     for n, (what, old, new) in enumerate(BROKEN):
-        asked[what] = linting(tmp_path / str(n), OURS.but(old, new).text)
-    said = {what: (process.communicate(timeout=550)[0], process.returncode) for what, process in asked.items()}
-    assert said.pop("as it is")[1] == 0
-    assert [what for what, (_, status) in said.items() if status == 0] == []
+        processes[what] = linting(tmp_path / str(n), OURS.but(old, new).text)
+    results = {what: (process.communicate(timeout=550)[0], process.returncode) for what, process in processes.items()}
+    assert results.pop("as it is")[1] == 0
+    assert [what for what, (_, status) in results.items() if status == 0] == []
 
 
 def linting(folder, text):

@@ -86,7 +86,7 @@ FENCE = [
 @pytest.mark.parametrize(("patch", "words"), FENCE)
 def test_nobody_lowers_the_fence_or_passes_it_by(policy, live, patch, words, user):
     """Also no person with a manifest of last year, and no parent Application."""
-    assert any(words in said for said in policy.denied(live, merge_patch(live, patch), user))
+    assert any(words in message for message in policy.denied(live, merge_patch(live, patch), user))
 
 
 REPO = {"repoURL": "https://evil.example/x.git", "path": "."}
@@ -125,7 +125,7 @@ STAGES = [
 def test_a_stage_changes_nothing_else_and_a_person_may(policy, live, patch, words):
     """`patch` on the Application would hand over the cluster; the rule says why not. The person's RBAC is their own."""
     new = merge_patch(live, patch)
-    assert any(words in said for said in policy.denied(live, new, STAGE))
+    assert any(words in message for message in policy.denied(live, new, STAGE))
     assert policy.denied(live, new, PERSON) == [] or "version" in words or patch["spec"]["source"] is None
 
 
@@ -147,7 +147,7 @@ SYNCS = [
 @pytest.mark.parametrize(("sync", "words"), SYNCS)
 def test_a_stage_asks_for_a_plain_sync_of_what_is_there(policy, live, sync, words):
     """An operation may carry a source and manifests of its own, which would pass by spec altogether."""
-    assert any(words in said for said in policy.denied(live, merge_patch(live, operation(live, **sync)), STAGE))
+    assert any(words in message for message in policy.denied(live, merge_patch(live, operation(live, **sync)), STAGE))
 
 
 def test_a_stage_syncs_in_nobody_elses_name(policy, live):

@@ -14,8 +14,8 @@ CLOSED = checks.test_pods_run_without_root_and_without_a_writable_root
 RIGHTS = checks.test_the_stage_pods_may_move_one_application_and_read_no_secret
 
 
-def container(thing):
-    return thing["spec"]["template"]["spec"]["containers"][0]
+def container(obj):
+    return obj["spec"]["template"]["spec"]["containers"][0]
 
 
 def deployer(rendered):

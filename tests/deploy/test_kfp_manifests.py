@@ -54,10 +54,10 @@ def test_the_stages_have_an_account_of_their_own(overlay):
 
 def test_the_load_balancer_reaches_its_targets(overlay):
     """With a security group of one's own the controller adds no rule to the nodes' group unless it is told to."""
-    told = of_kind(overlay, "Service", "fraudloop-kfp")["metadata"]["annotations"]
+    annotations = of_kind(overlay, "Service", "fraudloop-kfp")["metadata"]["annotations"]
     prefix = "service.beta.kubernetes.io/aws-load-balancer-"
-    assert told[f"{prefix}security-groups"].startswith("sg-")
-    assert told[f"{prefix}manage-backend-security-group-rules"] == "true"
+    assert annotations[f"{prefix}security-groups"].startswith("sg-")
+    assert annotations[f"{prefix}manage-backend-security-group-rules"] == "true"
 
 
 def test_every_fact_of_the_account_stands_in_the_overlay(overlay):

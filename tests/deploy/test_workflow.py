@@ -26,8 +26,8 @@ def test_the_workflow_tests_builds_publishes_asks_and_deploys_in_this_order():
     """The question whether every hash is in KFP comes after publishing and before the deployment, in one job."""
     assert JOBS["release"]["needs"] == "test"
     assert "make test" in str(JOBS["test"])
-    said = "\n".join(step.get("run", "") for step in JOBS["release"]["steps"])
-    places = [said.find(part) for part in ORDER]
+    script = "\n".join(step.get("run", "") for step in JOBS["release"]["steps"])
+    places = [script.find(part) for part in ORDER]
     assert -1 not in places, ORDER[places.index(-1)]
     assert places == sorted(places)
     assert not any(step.get("continue-on-error") for step in JOBS["release"]["steps"])

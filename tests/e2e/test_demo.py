@@ -37,11 +37,11 @@ def test_an_interrupted_demo_says_what_was_done_and_keeps_it(fraudloop):
         time.sleep(0.2)
     demo.process.send_signal(signal.SIGINT)
     assert demo.process.wait(90) == 130
-    told = demo.log.read_text()
-    assert "Interrupted; 0 of 5 scenarios had been played" in told
-    assert "Not played: three files in a burst, a good and a bad file" in told
-    assert "✗" not in told
-    assert "Traceback" not in told
-    assert "fraudloop up --demo" in told
+    output = demo.log.read_text()
+    assert "Interrupted; 0 of 5 scenarios had been played" in output
+    assert "Not played: three files in a burst, a good and a bad file" in output
+    assert "✗" not in output
+    assert "Traceback" not in output
+    assert "fraudloop up --demo" in output
     assert state_dir.exists()
     assert not state_dir.running()

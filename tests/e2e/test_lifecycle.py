@@ -42,10 +42,10 @@ def test_a_part_that_dies_again_and_again_ends_the_system_with_the_reason(fraudl
     part_of(up, "cloud").send_signal(signal.SIGKILL)
     assert up.process.wait(120) == 1
     assert survivors(family) == []
-    told = " ".join(up.log.read_text().split())
-    assert "cloud has ended (killed by SIGKILL); it is started again" in told
-    assert "cloud ended 6 times within 120 s; the last time: exit status 1" in told
-    assert "file is not a database" in told
+    output = " ".join(up.log.read_text().split())
+    assert "cloud has ended (killed by SIGKILL); it is started again" in output
+    assert "cloud ended 6 times within 120 s; the last time: exit status 1" in output
+    assert "file is not a database" in output
 
 
 def test_after_kill_9_of_the_supervisor_up_goes_on(fraudloop):

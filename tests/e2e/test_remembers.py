@@ -109,8 +109,8 @@ def test_a_run_that_was_interrupted_ends_as_it_should(folder, tmp_path):
 @pytest.mark.parametrize("part", ["cloud", "kfp", "cluster", "dispatcher"])
 def test_a_part_that_is_killed_comes_back(folder, part):
     """`kill -9`: it is started again on its ports, that is said and kept, and a run that was under way succeeds."""
-    said = []
-    with running(folder, said.append) as (system, app):
+    messages = []
+    with running(folder, messages.append) as (system, app):
         number = len(list(app.store.runs(MODEL))) + 1
         champion = app.store.model(MODEL).champion.version
         wait(lambda: serves(system) == champion, "the champion serves")
@@ -118,13 +118,13 @@ def test_a_part_that_is_killed_comes_back(folder, part):
         wait(lambda: app.store.load(f"fraud-{number}"), "the run begins")
         before = system.pid(part)
         psutil.Process(before).send_signal(signal.SIGKILL)
-        wait(lambda: f"{part} runs again" in said, "it is started again")
+        wait(lambda: f"{part} runs again" in messages, "it is started again")
         run = rested(app, f"fraud-{number}")
         assert run.state.value == "SUCCEEDED", run.reason
         wait(lambda: serves(system) == run.candidate, "the new version serves")
-        assert f"{part} has ended (killed by SIGKILL); it is started again" in said
-        told = system.state_dir.parts()[part]
-        assert (told["deaths"], told["last_death"]["how"]) == (1, "killed by SIGKILL")
-        assert told["pid"] == system.pid(part) != before
+        assert f"{part} has ended (killed by SIGKILL); it is started again" in messages
+        status = system.state_dir.parts()[part]
+        assert (status["deaths"], status["last_death"]["how"]) == (1, "killed by SIGKILL")
+        assert status["pid"] == system.pid(part) != before
         assert f"{part} runs again" in (system.state_dir.logs / "system.log").read_text()
         assert system.failure == ""

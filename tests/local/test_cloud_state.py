@@ -51,9 +51,9 @@ def cloud(tmp_path):
 def versions(s3, bucket):
     """Everything of a bucket, with what S3 says of each version."""
     listed = s3.list_object_versions(Bucket=bucket)
-    told = ("Key", "VersionId", "ETag", "Size", "IsLatest", "LastModified")
+    fields = ("Key", "VersionId", "ETag", "Size", "IsLatest", "LastModified")
     return [
-        sorted(tuple(str(one.get(name)) for name in told) for one in listed.get(kind, []))
+        sorted(tuple(str(one.get(name)) for name in fields) for one in listed.get(kind, []))
         for kind in ("Versions", "DeleteMarkers")
     ]
 
@@ -146,8 +146,8 @@ def test_messages_come_back_and_deleted_ones_do_not(cloud):
     queue = resources.find(cloud.url).queues[resources.HINTS]
     for n in range(4):
         sqs.send_message(QueueUrl=queue, MessageBody=f"m{n}")
-    taken = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=2)["Messages"]
-    sqs.delete_message(QueueUrl=queue, ReceiptHandle=taken[0]["ReceiptHandle"])
+    recorded = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=2)["Messages"]
+    sqs.delete_message(QueueUrl=queue, ReceiptHandle=recorded[0]["ReceiptHandle"])
     cloud.restart()
     left = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
     assert [message["Body"] for message in left] == ["m1", "m2", "m3"]

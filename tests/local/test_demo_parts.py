@@ -82,7 +82,7 @@ def test_a_slow_machine_breaks_no_promise():
     assert result.held
 
 
-class Asked:
+class ClientCounts:
     """What a client counted."""
 
     def __init__(self, requests, failures, late=0):
@@ -96,11 +96,11 @@ class Asked:
 @pytest.mark.parametrize(
     ("client", "per_second", "held", "slow"),
     [
-        (Asked(1200, {}), 25, True, False),
-        (Asked(700, {}), 14, True, True),  # seen: "14 requests/s, 0 failures" ended `make demo` with an error
-        (Asked(1200, {}, late=3), 25, True, True),
-        (Asked(1200, {"status 503": 1}), 25, False, False),
-        (Asked(0, {}), 25, False, True),
+        (ClientCounts(1200, {}), 25, True, False),
+        (ClientCounts(700, {}), 14, True, True),  # seen: "14 requests/s, 0 failures" ended `make demo` with an error
+        (ClientCounts(1200, {}, late=3), 25, True, True),
+        (ClientCounts(1200, {"status 503": 1}), 25, False, False),
+        (ClientCounts(0, {}), 25, False, True),
     ],
 )
 def test_requests_that_fail_break_a_promise_and_slow_ones_do_not(client, per_second, held, slow):
@@ -123,9 +123,9 @@ def test_the_summary_shows_what_did_not_hold():
     ]
     console = Console(width=160, record=True, file=io.StringIO())
     console.print(summary.render([result, ScenarioResult("never played")], {"fraud-1": history}, {"took": "9 s"}))
-    shown = console.export_text()
-    assert re.search("a burst *\n  ✗  it SUCCEEDED  +its pod was evicted", shown)
-    assert "Not played: never played" in shown
+    text = console.export_text()
+    assert re.search("a burst *\n  ✗  it SUCCEEDED  +its pod was evicted", text)
+    assert "Not played: never played" in text
     assert summary.stage_seconds(history) == {"train": 19.0}
     data = json.loads(json.dumps(summary.as_data([result], {"fraud-1": history}, {})))
     assert data["scenarios"][0]["runs"][0]["seconds"] == {"train": 19.0}

@@ -221,8 +221,8 @@ def test_pipelines_as_the_client_means_them(client, package):
 def test_runs_as_the_client_means_them(client, package):
     """A filter as client.py's docstring has it, terminate, and health."""
     run = client.create_run_from_pipeline_package(package(one_step), arguments={"seconds": 60}, run_name="to terminate")
-    told = {"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": "to terminate"}]}
-    assert [one.run_id for one in client.list_runs(filter=json.dumps(told)).runs] == [run.run_id]
+    predicates = {"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": "to terminate"}]}
+    assert [one.run_id for one in client.list_runs(filter=json.dumps(predicates)).runs] == [run.run_id]
     client.terminate_run(run.run_id)
     assert wait(client, run.run_id).state == "FAILED"
     assert client.get_kfp_healthz().multi_user is False

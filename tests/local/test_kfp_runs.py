@@ -239,8 +239,8 @@ def test_a_server_that_is_killed_leaves_no_orphan_and_its_successor_knows_all(se
     again = Driver(url, package)
     again.pipeline, again.version = driver.pipeline, driver.version
     assert again.state(done) == "SUCCEEDED"
-    lost = again.runs.run_service_get_run(executing)
-    assert (lost.state, lost.runtime_config.parameters) == ("FAILED", {"seconds": 60.0})
+    failed = again.runs.run_service_get_run(executing)
+    assert (failed.state, failed.runtime_config.parameters) == ("FAILED", {"seconds": 60.0})
     assert "server died" in (tmp_path / "state" / "runs" / executing / "log.txt").read_text()
     again.wait(again.create(seconds=0.0), "SUCCEEDED")
 

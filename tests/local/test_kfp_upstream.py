@@ -77,8 +77,8 @@ def run(ask, version):
 
 
 def upload(ask, package, name, where="upload", **query):
-    told = "&".join(f"{key}={value}" for key, value in {"name": name, **query}.items())
-    return ask("POST", f"/pipelines/{where}?{told}", fields={"uploadfile": ("it.yaml", package.read_bytes())})
+    encoded = "&".join(f"{key}={value}" for key, value in {"name": name, **query}.items())
+    return ask("POST", f"/pipelines/{where}?{encoded}", fields={"uploadfile": ("it.yaml", package.read_bytes())})
 
 
 def until(ask, run_id, *states):

@@ -65,9 +65,9 @@ def test_a_child_outlives_the_thread_that_asked_for_it():
     from threading import Thread
 
     made = []
-    asker = Thread(target=lambda: made.append(spawn(SLEEPER, log=subprocess.DEVNULL)))
-    asker.start()
-    asker.join()
+    starter = Thread(target=lambda: made.append(spawn(SLEEPER, log=subprocess.DEVNULL)))
+    starter.start()
+    starter.join()
     time.sleep(0.3)
     assert made[0].poll() is None
     end(made[0])

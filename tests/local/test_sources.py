@@ -98,11 +98,11 @@ def test_a_bad_stream_record_is_tried_again_then_buried(url, made):
         numbers = {n: r["dynamodb"]["SequenceNumber"] for n, r in zip(names, event["Records"], strict=True)}
         return failing(numbers["b"]) if "b" in numbers else TOOK_ALL
 
-    told = template.source("announce")
-    source = StreamSource(client("dynamodbstreams", url), made.stream_arn, invoke, dead_letters.append, told)
-    for _ in range(told.retries + 3):
+    config = template.source("announce")
+    source = StreamSource(client("dynamodbstreams", url), made.stream_arn, invoke, dead_letters.append, config)
+    for _ in range(config.retries + 3):
         source.once()
-    assert batches == ["abc", *["bc"] * told.retries, "c"]
+    assert batches == ["abc", *["bc"] * config.retries, "c"]
     assert [json.loads(body)["dynamodb"]["Keys"]["pk"]["S"] for body in dead_letters] == ["b"]
 
 
@@ -147,21 +147,23 @@ def test_sequencers_grow_as_numbers_and_as_text():
 
 def test_the_stand_ins_deliver_as_the_template_says(url, made):
     """Visibility, retention, receives, batches, retries and timeouts are the deployment's, read and not copied."""
-    said = yaml.load(template.TEMPLATE.read_text(), template._Loader)["Resources"]
+    declared = yaml.load(template.TEMPLATE.read_text(), template._Loader)["Resources"]
     sqs = client("sqs", url)
     for name, logical in ((ARRIVALS, "ArrivalsQueue"), (HINTS, "HintsQueue")):
         found = sqs.get_queue_attributes(QueueUrl=made.queues[name], AttributeNames=["All"])["Attributes"]
-        properties = said[logical]["Properties"]
+        properties = declared[logical]["Properties"]
         assert int(found["VisibilityTimeout"]) == properties["VisibilityTimeout"]
         assert int(found["MessageRetentionPeriod"]) == properties["MessageRetentionPeriod"]
         assert json.loads(found["RedrivePolicy"])["maxReceiveCount"] == properties["RedrivePolicy"]["maxReceiveCount"]
-    events = {name: said[f"{logical}Function"]["Properties"]["Events"] for name, logical in template.NAMES.items()}
+    events = {name: declared[f"{logical}Function"]["Properties"]["Events"] for name, logical in template.NAMES.items()}
     assert template.source("arrival").batch == events["arrival"]["Arrivals"]["Properties"]["BatchSize"]
     assert template.source("step").batch == events["step"]["Hints"]["Properties"]["BatchSize"] == 1
     outbox = events["announce"]["Outbox"]["Properties"]
     assert template.source("announce") == template.EventSource(outbox["BatchSize"], outbox["MaximumRetryAttempts"])
     timeouts = {each.name.removeprefix("fraudloop-"): each.timeout for each in functions()}
-    assert timeouts == {n: said[f"{logical}Function"]["Properties"]["Timeout"] for n, logical in template.NAMES.items()}
+    assert timeouts == {
+        n: declared[f"{logical}Function"]["Properties"]["Timeout"] for n, logical in template.NAMES.items()
+    }
     assert template.every("tick") == SystemOptions().tick_seconds, (
         "`fraudloop up` ticks as a deployment does, unless told"
     )

@@ -133,9 +133,9 @@ def test_how_the_parts_are_is_told_while_the_system_runs(tmp_path):
     """And believed no longer than that."""
     state_dir = StateDir(tmp_path / "home")
     state_dir.take()
-    told = {"kfp": {"deaths": 2, "pid": 7, "since": 1.0}}
-    state_dir.record_status(told)
-    assert StateDir(state_dir.path).parts() == told
+    status = {"kfp": {"deaths": 2, "pid": 7, "since": 1.0}}
+    state_dir.record_status(status)
+    assert StateDir(state_dir.path).parts() == status
     state_dir.leave()
     assert StateDir(state_dir.path).parts() == {}
 

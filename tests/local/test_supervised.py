@@ -38,53 +38,53 @@ def _soon(monkeypatch):
 
 def test_a_part_that_ended_is_started_again_and_that_is_said():
     """With how it ended."""
-    parts, said = Played("kfp"), []
-    Supervisor(parts, said.append).look()
+    parts, messages = Played("kfp"), []
+    Supervisor(parts, messages.append).look()
     assert parts.revived == ["kfp"]
-    assert said == ["kfp has ended (killed by SIGKILL); it is started again", "kfp runs again"]
+    assert messages == ["kfp has ended (killed by SIGKILL); it is started again", "kfp runs again"]
 
 
 def test_what_a_part_needs_is_started_before_it():
     """A dispatcher without a cloud would only die once more: the order of the start counts."""
     parts = Played("dispatcher", "kfp", "cloud")
-    kept = Supervisor(parts, lambda _: None)
+    parts_dir = Supervisor(parts, lambda _: None)
     for _ in range(3):
-        kept.look()
+        parts_dir.look()
     assert parts.revived == ["cloud", "kfp", "dispatcher"]
 
 
 def test_a_part_that_ends_again_and_again_is_given_up_with_the_reason():
     """The keeper ends by itself, and the others are not touched any more."""
-    parts, said = Played("kfp", lives=0), []
-    kept = Supervisor(parts, said.append)
-    kept.start()
+    parts, messages = Played("kfp", lives=0), []
+    parts_dir = Supervisor(parts, messages.append)
+    parts_dir.start()
     until = time.monotonic() + 10
-    while not kept.failure:
+    while not parts_dir.failure:
         assert time.monotonic() < until
         time.sleep(0.01)
-    kept.stop()
+    parts_dir.stop()
     assert parts.revived == ["kfp"] * (DEATHS - 1)
-    assert kept.failure == f"kfp ended {DEATHS} times within 120 s; the last time: killed by SIGKILL"
-    assert "kfp did not start: it does not answer" in said
+    assert parts_dir.failure == f"kfp ended {DEATHS} times within 120 s; the last time: killed by SIGKILL"
+    assert "kfp did not start: it does not answer" in messages
 
 
 def test_deaths_that_lie_far_apart_are_forgiven(monkeypatch):
     """A part may die more often than that over a week."""
     parts = Played()
-    kept = Supervisor(parts, lambda _: None)
+    parts_dir = Supervisor(parts, lambda _: None)
     now = time.monotonic()
     for day in range(2 * DEATHS):
         monkeypatch.setattr(supervised.time, "monotonic", lambda at=now + 86_400 * day: at)
         parts.dead.add("kfp")
-        kept.look()
-    assert kept.failure == ""
+        parts_dir.look()
+    assert parts_dir.failure == ""
     assert len(parts.revived) == 2 * DEATHS
 
 
 def test_a_keeper_that_is_told_to_stop_starts_nothing():
     """Also while it pauses before a restart."""
     parts = Played("kfp")
-    kept = Supervisor(parts, lambda _: None)
-    kept.stopping.set()
-    kept.look()
+    parts_dir = Supervisor(parts, lambda _: None)
+    parts_dir.stopping.set()
+    parts_dir.look()
     assert parts.revived == []

@@ -64,12 +64,12 @@ def screens(program, widths, **environment):
         command, stdin=slave, stdout=slave, stderr=slave, env=clean | {"TERM": "xterm"} | environment
     ) as process:
         os.close(slave)
-        told = b""
+        output = b""
         while block := read(master):
-            told += block
+            output += block
     os.close(master)
-    assert process.returncode == 0, told.decode(errors="replace")
-    parts = re.split(r"(?m)^@(\d+)\r?\n", told.decode())[1:]
+    assert process.returncode == 0, output.decode(errors="replace")
+    parts = re.split(r"(?m)^@(\d+)\r?\n", output.decode())[1:]
     shown = dict(zip(map(int, parts[::2]), parts[1::2], strict=True))
     return {w: (raw, [ESCAPE.sub("", line).rstrip() for line in raw.splitlines()]) for w, raw in shown.items()}
 
@@ -143,13 +143,13 @@ def test_a_pipe_gets_whole_lines_unless_a_width_is_named():
         environment = {k: v for k, v in os.environ.items() if k != "COLUMNS"} | (
             {"COLUMNS": columns} if columns else {}
         )
-        told = subprocess.run(
+        output = subprocess.run(
             [sys.executable, "-c", PROGRAM + "show()"], capture_output=True, text=True, env=environment, check=True
         )
-        longest = max(len(line.rstrip()) for line in told.stdout.splitlines())
+        longest = max(len(line.rstrip()) for line in output.stdout.splitlines())
         assert longest <= width
         assert longest > 72 or columns
-        assert not ESCAPE.search(told.stdout)
+        assert not ESCAPE.search(output.stdout)
 
 
 @pytest.mark.parametrize("width", NARROW)
@@ -167,17 +167,17 @@ def test_reasons_of_several_lines_stay_in_their_column(width):
 def test_data_for_programs_loses_nothing_in_any_encoding():
     """The nearest sign is for people: JSON is escaped instead."""
     program = "from cli.output import emit; emit({'why': 'größer ≥ 日本'})"
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"}, check=True
     )
-    assert json.loads(told.stdout) == {"why": "größer ≥ 日本"}
+    assert json.loads(output.stdout) == {"why": "größer ≥ 日本"}
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["up", "--help"], ["nosuch"]])
 def test_help_and_mistakes_are_told_in_ascii_too(arguments):
     """Boxes and signs of the help are no reason to end with a UnicodeEncodeError."""
     command = [sys.executable, "-m", "cli.main", *arguments]
-    told = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"}, check=False)
-    assert (told.stdout + told.stderr).decode().isascii()
-    assert b"Traceback" not in told.stderr
-    assert told.returncode == (2 if arguments == ["nosuch"] else 0)
+    output = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"}, check=False)
+    assert (output.stdout + output.stderr).decode().isascii()
+    assert b"Traceback" not in output.stderr
+    assert output.returncode == (2 if arguments == ["nosuch"] else 0)

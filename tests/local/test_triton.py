@@ -49,9 +49,9 @@ def test_it_becomes_ready_and_tells_its_configuration(double: Double, tmp_path: 
 def test_a_model_that_breaks_while_loading_is_told_in_one_line(double: Double, tmp_path: Path) -> None:
     """Whoever waits learns at once that the server ended, and why."""
     broken = double("raise RuntimeError('weights do not fit')")
-    with Triton(broken, tmp_path / "run") as server, pytest.raises(TritonFailed) as told:
+    with Triton(broken, tmp_path / "run") as server, pytest.raises(TritonFailed) as caught:
         server.wait_ready(60)
-    assert str(told.value) == (
+    assert str(caught.value) == (
         "tritonserver ended before it was ready: failed to load 'double' version 1: Internal: RuntimeError: "
         f"weights do not fit (its log: {server.log})"
     )

@@ -179,11 +179,11 @@ def test_every_alert_is_proven_to_fire_and_to_stay_silent():
         for path in (ROOT / "monitoring/promtool").glob("*.yml")
         for case in yaml.safe_load(path.read_text())["tests"]
     ]
-    said = [
+    names = [
         (check["alertname"], bool(check["exp_alerts"])) for case in cases for check in case.get("alert_rule_test", [])
     ]
     for name in (rule["alert"] for rule in rules() if "alert" in rule):
-        assert {fires for alert, fires in said if alert == name} == {True, False}, name
+        assert {fires for alert, fires in names if alert == name} == {True, False}, name
 
 
 def test_every_alert_says_how_loud_it_is_and_where_to_read():

@@ -52,16 +52,16 @@ class Alarm:
         """When it rings first, given what was said at which second; `None` if it does not."""
         breached: list[bool] = []
         for begin in range(0, int(until), self.period):
-            said = [value for at, value in data.items() if begin <= at < begin + self.period]
-            breached.append(self._breaches(said))
+            values = [value for at, value in data.items() if begin <= at < begin + self.period]
+            breached.append(self._breaches(values))
             if sum(breached[-self.periods :]) >= self.of_them:
                 return begin + self.period
         return None
 
-    def _breaches(self, said: list[float]) -> bool:
-        if not said:
+    def _breaches(self, values: list[float]) -> bool:
+        if not values:
             return self.missing_breaches
-        value = {"SUM": sum, "MAX": max}[self.statistic](said)
+        value = {"SUM": sum, "MAX": max}[self.statistic](values)
         return value < self.threshold if self.below else value > self.threshold
 
 
@@ -124,16 +124,16 @@ def ended(stage: Stage, *more: Stage) -> dict[str, float]:
     for each in (stage, *more):
         world.stages.every(each, lambda order: failed(order, "broken", permanent=True))
     world.land("b.csv")
-    return told(world, world.until_rest("fraud-2"))
+    return emitted(world, world.until_rest("fraud-2"))
 
 
-def told(world: World, run: Run) -> dict[str, float]:
-    said: dict[str, float] = {}
+def emitted(world: World, run: Run) -> dict[str, float]:
+    values: dict[str, float] = {}
     history = list(world.store.history(run.id))
     for entry in history:
-        for figure in metric_samples(entry, run, history if State(entry.dest).terminal else ()):
-            said[figure.name] = said.get(figure.name, 0) + figure.value
-    return said
+        for metric in metric_samples(entry, run, history if State(entry.dest).terminal else ()):
+            values[metric.name] = values.get(metric.name, 0) + metric.value
+    return values
 
 
 def a_run_fails() -> dict[float, float]:
@@ -150,7 +150,7 @@ def a_stage_hangs() -> dict[float, float]:
     world.policies["fraud"] = replace(world.policies["fraud"], stages=dict.fromkeys(Stage, limits))
     world.stages.unschedulable.add("fraud-1.train.1")
     world.land("a.csv")
-    return once(told(world, world.until_rest("fraud-1"))["StageOverdue"])
+    return once(emitted(world, world.until_rest("fraud-1"))["StageOverdue"])
 
 
 def objects_wait() -> dict[float, float]:
@@ -158,12 +158,12 @@ def objects_wait() -> dict[float, float]:
     world = World()
     world.operations.hold("fraud", "ann", "a freeze")
     world.land("a.csv")
-    said = {}
+    values = {}
     for minute in range(30):
         world.now += MINUTE
         world.tick()
-        said[minute * MINUTE + 5] = 21_600 + world.now - world.intake.window("fraud").opened_at
-    return said
+        values[minute * MINUTE + 5] = 21_600 + world.now - world.intake.window("fraud").opened_at
+    return values
 
 
 def no_tick() -> dict[float, float]:
@@ -252,8 +252,8 @@ def test_an_outage_of_kfp_rings_within_a_quarter_of_an_hour(alarms: dict[str, Al
         draw = random.Random(seed)
         phase = draw.uniform(0, alarm.period)  # of the alarm's periods against the ticks
         begins = draw.uniform(0, MINUTE)  # of the outage against the next tick
-        said = {phase + MINUTE * n: value for n, value in enumerate(outage(draw))}
-        rang = alarm.rings(said, until=2400)
+        values = {phase + MINUTE * n: value for n, value in enumerate(outage(draw))}
+        rang = alarm.rings(values, until=2400)
         taken = float("inf") if rang is None else rang - phase + begins
         if taken / MINUTE + 1 > table()["UnreachableAlarm"][1]:
             late.append((seed, taken))
@@ -270,11 +270,11 @@ def test_a_short_trouble_does_not_ring(alarms: dict[str, Alarm]) -> None:
         world.land("a.csv")
         for _ in range(12):
             world.minute()
-        said = {}
+        values = {}
         for minute in range(40):
             world.now += MINUTE
-            said[minute * MINUTE] = float(world.tick())
+            values[minute * MINUTE] = float(world.tick())
             world.pipelines.down = 2 <= minute < 5
             world.deliver()
-        assert max(said.values()) == 1
-        assert alarms["UnreachableAlarm"].rings(said, until=2400) is None, seed
+        assert max(values.values()) == 1
+        assert alarms["UnreachableAlarm"].rings(values, until=2400) is None, seed

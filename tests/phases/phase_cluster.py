@@ -35,15 +35,15 @@ class Cluster:
     denied: set[str] = field(default_factory=set)
     broken: dict[str, int] = field(default_factory=dict)
     started: list[dict[str, Any]] = field(default_factory=list)
-    asked: set[Right] = field(default_factory=set)
+    requested: set[Right] = field(default_factory=set)
 
     def app(self, record: ApplicationRecord) -> Flask:
         app = application(ArgoCDSettings("s3://artifacts/models/fraud"), record, lambda: self.slices)
 
         @app.before_request
         def note() -> None:
-            if asked := right_of(request.method, request.path):
-                self.asked.add(asked)
+            if requested := right_of(request.method, request.path):
+                self.requested.add(requested)
 
         @app.before_request
         def fail() -> Response | None:

@@ -367,8 +367,8 @@ class Telling(Environment):
     def aws(self, service):
         client = super().aws(service)
         if service == "s3":
-            told = {"EventBridgeConfiguration": {}}
-            client.get_bucket_notification_configuration = lambda Bucket: told  # noqa: N803 — boto3's name
+            configuration = {"EventBridgeConfiguration": {}}
+            client.get_bucket_notification_configuration = lambda Bucket: configuration  # noqa: N803 — boto3's name
         return client
 
 
@@ -384,7 +384,8 @@ def test_a_data_bucket_that_keeps_versions_and_tells_eventbridge_is_well(world):
 def test_every_check_is_seen_to_fail_or_says_here_why_not():
     """No check that cannot fail. The rest need a run or an empty account (below), or a real Triton (tests/serving)."""
     elsewhere = {"a hello-world pipeline", "an artifact is passed between two steps",
-                 "predictions are equal to the offline ones", "a run succeeded from end to end", "the gate rejects a bad model", "a run preprocessed and trained",
+                 "predictions are equal to the offline ones", "a run succeeded from end to end",
+                 "the gate rejects a bad model", "a run preprocessed and trained",
                  "kubectl, git and sam are here", "credentials", "the stack's outputs", "the table",
                  "the data bucket", "the queues", "KFP answers from here", "the deployment's id"}  # fmt: skip
     seen = {named(checks, part).name for checks, part, _, _ in NO}
@@ -453,8 +454,8 @@ def test_the_doctor_asks_for_every_right_that_checks_and_undo_use_and_for_no_oth
     for number, request in requests:
         carried(number, world, request)
     sent = {
-        asked if asked.resource != "pods" and asked.resource != "nodes" else replace(asked, name="")
-        for asked in cluster.asked
+        requested if requested.resource != "pods" and requested.resource != "nodes" else replace(requested, name="")
+        for requested in cluster.requested
     }
     assert sent == set(rights(world))
 

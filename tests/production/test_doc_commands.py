@@ -17,7 +17,7 @@ COMMAND = re.compile(r"^\s*\$ (?:\.venv/bin/)?fraudloop (.+?)(?:\s{2,}#.*|\s+# .
 ELSEWHERE = ("baseline", "parity", "up", "down", "demo", "publish")
 
 
-def shown(page):
+def commands_in(page):
     found = [shlex.split(each) for _, block in FENCE.findall(page.read_text()) for each in COMMAND.findall(block)]
     return [words for words in found if words[0] not in ELSEWHERE]
 
@@ -34,7 +34,7 @@ def test_the_commands_of_a_page_run(page, system, ran, monkeypatch, tmp_path):
         ModelName="fraud", ExecutionRoleArn="arn:aws:iam::123456789012:role/x", PrimaryContainer={"Image": "i"}
     )
     ran(1, metrics={"auc_roc": 0.97}, ended=3600)
-    commands_of_page = shown(ROOT / page)
+    commands_of_page = commands_in(ROOT / page)
     for words in commands_of_page:
         result = CliRunner().invoke(commands, words)
         assert result.exit_code in ((0, 1) if words[0] == "slo" else (0,)), (

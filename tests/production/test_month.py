@@ -33,8 +33,8 @@ def test_triton_is_counted_as_its_manifest_asks():
     """The base's requests, and the fewest pods that the autoscaler keeps."""
     folder = ROOT / "deploy/triton/base"
     pod = yaml.safe_load((folder / "deployment.yaml").read_text())["spec"]["template"]["spec"]
-    [asked] = [c["resources"]["requests"] for c in pod["containers"] if c["name"] == "triton"]
-    assert PodRequests.parse(asked["cpu"], asked["memory"]) == TRITON
+    [requests] = [c["resources"]["requests"] for c in pod["containers"] if c["name"] == "triton"]
+    assert PodRequests.parse(requests["cpu"], requests["memory"]) == TRITON
     scaler = [o for o in yaml.safe_load_all((folder / "availability.yaml").read_text()) if "minReplicas" in o["spec"]]
     assert [o["spec"]["minReplicas"] for o in scaler] == [TRITON_PODS]
 

@@ -76,8 +76,8 @@ def test_the_job_is_the_stage_s_image_with_the_order_in_it(engine, client):
     assert job["AlgorithmSpecification"]["TrainingImage"] == JOBS.image
     assert job["AlgorithmSpecification"]["ContainerEntrypoint"] == ["python", "-m", "training.runtime.sagemaker_job"]
     assert job["VpcConfig"] == {"Subnets": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}
-    told = sagemaker_job.arguments(job["HyperParameters"])
-    assert told == an_order().arguments() | {"stage": "train"}
+    arguments = sagemaker_job.arguments(job["HyperParameters"])
+    assert arguments == an_order().arguments() | {"stage": "train"}
 
 
 def test_a_job_that_is_gone_is_none(engine):
@@ -101,7 +101,7 @@ def test_an_order_that_sagemaker_cannot_take_is_refused_with_its_name():
 
 
 def job(status="InProgress", **more):
-    told = hyperparameters(an_order(launch="firstfirst00"))
+    arguments = hyperparameters(an_order(launch="firstfirst00"))
     arn = "arn:aws:sagemaker:us-east-1:123456789012:training-job/x"
     required = {"ModelArtifacts": {"S3ModelArtifacts": ""}, "AlgorithmSpecification": {"TrainingInputMode": "File"}}
     required |= {"ResourceConfig": {"VolumeSizeInGB": 1}, "StoppingCondition": {}, "SecondaryStatus": "Training"}
@@ -109,7 +109,7 @@ def job(status="InProgress", **more):
         "TrainingJobName": "x",
         "TrainingJobArn": arn,
         "TrainingJobStatus": status,
-        "HyperParameters": told,
+        "HyperParameters": arguments,
         "CreationTime": datetime(2026, 1, 1, tzinfo=UTC),
         **required,
         **more,
@@ -209,9 +209,9 @@ def test_only_the_train_stage_of_a_model_kept_there_runs_on_sagemaker(engine):
 
 def test_the_registry_chooses_the_engine(client):
     """`engine = "sagemaker"` in fraudloop.toml, and the jobs' settings in FRAUDLOOP_SAGEMAKER."""
-    told = {"role_arn": JOBS.role_arn, "image": JOBS.image, "subnets": ["subnet-1"]}
+    arguments = {"role_arn": JOBS.role_arn, "image": JOBS.image, "subnets": ["subnet-1"]}
     policies = {"fraud": Policy("fraud", "data/", engine="sagemaker"), "other": Policy("other", "other/")}
-    app = App(Settings("t", "d", "a", policies, kfp_url="http://127.0.0.1:9", sagemaker=told))
+    app = App(Settings("t", "d", "a", policies, kfp_url="http://127.0.0.1:9", sagemaker=arguments))
     assert isinstance(app.pipelines, Engines)
     assert app.pipelines.models == {"fraud"}
     with pytest.raises(Misconfigured, match="role_arn"):
@@ -229,11 +229,11 @@ def trained(order):
 
 
 def hyperparameters_at(tmp_path, **parameters):
-    told = StageRequest(
+    arguments = StageRequest(
         "fraud-7", "fraud", Stage.TRAIN, 1, "0123456789ab", str(tmp_path / "out"), parameters=parameters
     )
     path = tmp_path / "hyperparameters.json"
-    path.write_text(json.dumps(hyperparameters(told)))
+    path.write_text(json.dumps(hyperparameters(arguments)))
     return path
 
 

@@ -34,7 +34,7 @@ class Clock:
 
 
 @dsl.component(base_image="python:3.11", install_kfp_package=False)
-def tell(word: str) -> str:
+def report(word: str) -> str:
     return word
 
 
@@ -52,7 +52,7 @@ def nightly_pipeline(
     export_parameters: dict = {},  # noqa: B006
 ):
     """Stands in for the end-to-end pipeline, with its inputs and one step."""
-    tell(word=word).set_caching_options(False)
+    report(word=word).set_caching_options(False)
 
 
 @pytest.fixture
@@ -200,14 +200,14 @@ def test_the_commands(server, system, eventbridge, fraudloop, monkeypatch, tmp_p
     monkeypatch.setenv("FRAUDLOOP_KFP_URL", server.url)
     made = fraudloop("schedule", "kfp", "--json")
     assert made.exit_code == 0, made.output
-    told = json.loads(fraudloop("schedule", "list", "--json").stdout)
-    assert told["eventbridge"] == {"name": NIGHTLY, "enabled": False}
-    assert [each["id"] for each in told["kfp"]] == [json.loads(made.stdout)["id"]]
+    output = json.loads(fraudloop("schedule", "list", "--json").stdout)
+    assert output["eventbridge"] == {"name": NIGHTLY, "enabled": False}
+    assert [each["id"] for each in output["kfp"]] == [json.loads(made.stdout)["id"]]
     fraudloop("schedule", "pause")
     fraudloop("schedule", "resume")
     assert fraudloop("schedule", "eventbridge").exit_code == 0
-    told = json.loads(fraudloop("schedule", "list", "--json").stdout)
-    assert told == {"eventbridge": {"name": NIGHTLY, "enabled": True}, "kfp": []}
+    output = json.loads(fraudloop("schedule", "list", "--json").stdout)
+    assert output == {"eventbridge": {"name": NIGHTLY, "enabled": True}, "kfp": []}
 
 
 def test_the_arguments_are_those_of_the_end_to_end_pipeline(system):
@@ -219,9 +219,9 @@ def test_the_arguments_are_those_of_the_end_to_end_pipeline(system):
     inputs = end_to_end_pipeline(
         read_settings(folder=Path(__file__).parents[2])
     ).pipeline_spec.root.input_definitions.parameters
-    told = arguments(system, "fraud")
-    assert set(told) <= set(inputs)
+    output = arguments(system, "fraud")
+    assert set(output) <= set(inputs)
     assert {name for name, one in inputs.items() if not one.is_optional and not one.HasField("default_value")} <= set(
-        told
+        output
     )
-    json.dumps(told)
+    json.dumps(output)

@@ -58,8 +58,8 @@ def ask(world: Environment, part: str) -> Finding:
 def test_inference_answers_as_it_did_offline(world: Environment) -> None:
     """The golden requests that export computed offline, replayed against a pod that the EndpointSlices name."""
     finding = ask(world, "inference answers")
-    assert finding.ok, finding.said
-    assert "golden requests are answered" in finding.said
+    assert finding.ok, finding.answer
+    assert "golden requests are answered" in finding.answer
     assert ask(world, "every Triton pod").ok
 
 
@@ -68,14 +68,14 @@ def test_an_answer_that_differs_is_no(world: Environment, bucket: Path) -> None:
     champion = world.app.store.model("fraud").champion
     assert champion
     golden = json.loads((bucket / "models/fraud" / champion.version / GOLDEN).read_text())
-    told = next(o for o in golden["exchanges"][0]["outputs"] if o["datatype"] == "FP32")
-    told["data"] = [value + 0.25 for value in told["data"]]
+    tensor = next(o for o in golden["exchanges"][0]["outputs"] if o["datatype"] == "FP32")
+    tensor["data"] = [value + 0.25 for value in tensor["data"]]
     body = json.dumps(golden).encode()
     put(world, GOLDEN, body)
     put(world, MANIFEST, json.dumps({"files": {GOLDEN: sha256_bytes(body)}}).encode())
     finding = ask(world, "inference answers")
     assert not finding.ok
-    assert f"{told['name']} differs by 0.25" in finding.said
+    assert f"{tensor['name']} differs by 0.25" in finding.answer
 
 
 def test_golden_requests_that_were_changed_are_not_believed(world: Environment) -> None:
@@ -83,4 +83,4 @@ def test_golden_requests_that_were_changed_are_not_believed(world: Environment) 
     put(world, GOLDEN, b'{"format": 1, "tolerance": 1e9, "exchanges": []}')
     finding = ask(world, "inference answers")
     assert not finding.ok
-    assert "is not what MANIFEST.json says" in finding.said
+    assert "is not what MANIFEST.json says" in finding.answer

@@ -65,7 +65,7 @@ def test_a_real_line_is_read_as_the_file_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         (b"$134.09", b"NaN", "Amount is 'NaN', expected dollars"),
         (b"$134.09", b"$1e9", "Amount"),
@@ -85,17 +85,17 @@ def test_a_real_line_is_read_as_the_file_is() -> None:
         (LINE, b"hello", "User is 'hello'"),
     ],
 )
-def test_a_bad_line_is_told_with_its_column(featuriser: Featuriser, old: bytes, new: bytes, said: str) -> None:
+def test_a_bad_line_is_told_with_its_column(featuriser: Featuriser, old: bytes, new: bytes, message: str) -> None:
     """What is wrong, where, and what was expected; the good line before it is not blamed."""
     request = ScoringRequest([LINE, LINE.replace(old, new)], [b"", b""], [b"", b""], np.repeat(NO_COUNTERS, 2, axis=0))
     with pytest.raises(BadRequest) as refused:
         featuriser.block(request, TODAY)
     assert str(refused.value).startswith("TRANSACTION[1]: "), refused.value
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
 @pytest.mark.parametrize(
-    ("card", "merchant", "said"),
+    ("card", "merchant", "message"),
     [
         (PAST.replace(b",17,", b",18,"), b"", "CARD_HISTORY[0] line 1 lies in the future"),
         (b"", EARLIER + b"\n" + PAST.replace(b"06:21", b"06:22"), "MERCHANT_HISTORY[0] line 2 lies in the future"),
@@ -109,9 +109,11 @@ def test_a_bad_line_is_told_with_its_column(featuriser: Featuriser, old: bytes, 
         (b"\n".join([EARLIER] * (MAX_LINES + 1)), b"", "CARD_HISTORY holds 1001 lines for one transaction"),
     ],
 )
-def test_a_bad_history_is_told_with_its_line(featuriser: Featuriser, card: bytes, merchant: bytes, said: str) -> None:
+def test_a_bad_history_is_told_with_its_line(
+    featuriser: Featuriser, card: bytes, merchant: bytes, message: str
+) -> None:
     """A history that is from the future, of somebody else or cannot be read is refused, not learned from."""
-    with pytest.raises(BadRequest, match="^" + said.replace("[", r"\[").replace("?", r"\?")):
+    with pytest.raises(BadRequest, match="^" + message.replace("[", r"\[").replace("?", r"\?")):
         featuriser.block(ScoringRequest([LINE], [card], [merchant], NO_COUNTERS), TODAY)
 
 

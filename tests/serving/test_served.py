@@ -210,14 +210,14 @@ def test_a_bad_graph_gets_an_error(trained: Trained, server: triton.InferenceSer
     spoiled = good["NODE_FEATURES"].copy()
     spoiled[1, 3] = np.nan
     many = np.repeat(good["NODE_FEATURES"], MAX_EXPLAINED, axis=0)
-    for bad, said in (
+    for bad, message in (
         ({"NODE_FEATURES": spoiled}, "expected a finite number"),
         ({"EDGE_INDEX": good["EDGE_INDEX"] + 10**6}, "EDGE_INDEX names nodes"),
         ({"NODE_FEATURES": many, "COMPUTE_SHAP": np.array([True])}, "at most"),
         ({"FEATURE_MASK": good["FEATURE_MASK"][:-1]}, "FEATURE_MASK"),
         ({"NODE_FEATURES": good["NODE_FEATURES"][:, :-1]}, "NODE_FEATURES"),
     ):
-        with pytest.raises(InferenceServerException, match=said):
+        with pytest.raises(InferenceServerException, match=message):
             predict(server, good | bad)
     assert np.isfinite(predict(server, good)["PREDICTION"]).all()
 

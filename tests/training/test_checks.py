@@ -76,12 +76,12 @@ BAD_CELLS = [
 ]
 
 
-@pytest.mark.parametrize(("column", "value", "told", "expected"), BAD_CELLS)
-def test_a_bad_cell_is_found(tmp_path, column, value, told, expected):
+@pytest.mark.parametrize(("column", "value", "quoted", "expected"), BAD_CELLS)
+def test_a_bad_cell_is_found(tmp_path, column, value, quoted, expected):
     """The second of three rows is bad: the problem names row 2, its column, the very text and the expectation."""
     first, _, third = varied(3)
     (problem,) = judged(tmp_path, lines(first, with_cell(column, value), third))
-    assert problem[:2] == (2, told)
+    assert problem[:2] == (2, quoted)
     assert problem[2] == "empty" if value == "" else value in problem[2]
     assert expected in problem[3]
 
@@ -240,7 +240,7 @@ def test_windows_line_ends_and_a_byte_order_mark(tmp_path):
 
 def test_what_a_file_says_is_cut_and_printable():
     """Control characters, escape sequences and lone surrogates reach no terminal and no report; the rest stays."""
-    told = Problem(3, "\x1b[31mred\x01", "a" * 400, "ü\udc80\n").cut(20)
-    assert told == Problem(3, "\\x1b[31mred\\x01", "a" * 19 + "…", "ü\\udc80\\n")
+    shortened = Problem(3, "\x1b[31mred\x01", "a" * 400, "ü\udc80\n").cut(20)
+    assert shortened == Problem(3, "\\x1b[31mred\\x01", "a" * 19 + "…", "ü\\udc80\\n")
     assert Problem(1, "Amount", "n/a", "dollars").cut(20) == Problem(1, "Amount", "n/a", "dollars")
     assert len(Problem(1, "\x01" * 99, "", "").cut(10).column) == 10

@@ -326,7 +326,7 @@ def test_every_pod_must_serve_the_version(deployment: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pods", "kind", "said"),
+    ("pods", "kind", "message"),
     [
         ({}, Transient, "Synced and Healthy"),
         ({"triton-0": OLD}, Permanent, f"pods serve {OLD}"),
@@ -334,7 +334,7 @@ def test_every_pod_must_serve_the_version(deployment: Make) -> None:
     ],
 )
 def test_a_version_that_is_never_served_runs_out_of_time(
-    deployment: Make, pods: dict[str, str], kind: type[StageError], said: str
+    deployment: Make, pods: dict[str, str], kind: type[StageError], message: str
 ) -> None:
     """Without a pod another attempt may help; if healthy pods serve something else, it will not."""
 
@@ -343,7 +343,7 @@ def test_a_version_that_is_never_served_runs_out_of_time(
             finish(cluster, DONE)
             cluster.served = pods
 
-    with pytest.raises(kind, match=f"is not served within 100 s: {said}") as late:
+    with pytest.raises(kind, match=f"is not served within 100 s: {message}") as late:
         deployment(FakeCluster(application(), [never])).run()
     assert late.value.result.details["served"] == [{"pod": pod, "version": version} for pod, version in pods.items()]
 

@@ -185,8 +185,8 @@ def test_settings_reach_the_pod(tmp_path):
     assert pod["image"] == "registry/one:1"
     assert (pod["resources"]["resourceCpuRequest"], pod["resources"]["resourceCpuLimit"]) == ("3", "4")
     assert pod["place"]["nodeSelector"] == {"labels": {"pool": "small"}}
-    told = {"FRAUDLOOP_EVENT_BUS": "loop", "FRAUDLOOP_IMAGE": "registry/one:1", "FRAUDLOOP_CODE_VERSION": "abc"}
-    assert told.items() <= {one["name"]: one["value"] for one in pod["env"]}.items()
+    environment = {"FRAUDLOOP_EVENT_BUS": "loop", "FRAUDLOOP_IMAGE": "registry/one:1", "FRAUDLOOP_CODE_VERSION": "abc"}
+    assert environment.items() <= {one["name"]: one["value"] for one in pod["env"]}.items()
 
 
 @pytest.mark.parametrize(

@@ -149,9 +149,9 @@ def test_the_features_do_not_depend_on_the_data(tmp_path, made):
         written(tmp_path, generate(5000, 99, fraud_rate=0.02)), tmp_path / "d", PreprocessConfig(), today=TODAY
     )
     assert tuple(table(other.folder).columns) == tuple(table(made.folder).columns)
-    said = [storage.read_json(str(x.folder / "schema.json")) for x in (made, other)]
-    assert said[0]["definition"] == said[1]["definition"] == schema.definition()
-    assert said[0]["features"] == list(schema.FEATURES)
+    schemas = [storage.read_json(str(x.folder / "schema.json")) for x in (made, other)]
+    assert schemas[0]["definition"] == schemas[1]["definition"] == schema.definition()
+    assert schemas[0]["features"] == list(schema.FEATURES)
 
 
 @pytest.mark.parametrize("typed", [True, False])

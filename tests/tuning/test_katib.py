@@ -18,8 +18,8 @@ BUDGET = Budget(parallel=2, trials=6, failed=1)
 
 def invented(command):
     """A trial without training: best at a learning rate of 0.001 and 128 dimensions."""
-    told = dict(re.findall(r"--set=(\w+)=(\S+)", " ".join(command)))
-    loss = abs(math.log10(float(told["learning_rate"])) + 3) / 10 + abs(int(told["hidden_dim"]) - 128) / 1000
+    settings = dict(re.findall(r"--set=(\w+)=(\S+)", " ".join(command)))
+    loss = abs(math.log10(float(settings["learning_rate"])) + 3) / 10 + abs(int(settings["hidden_dim"]) - 128) / 1000
     return f"noise\nval_auc_roc={0.99 - loss}\nval_average_precision=0.5\n"
 
 
