@@ -333,7 +333,7 @@ def test_the_step_function_says_whether_it_reaches_kfp(deployed):
     assert "KFP" in answer["kfp"]
 
 
-def test_the_night_begins_a_run_by_itself(deployed):
+def test_the_nightly_schedule_starts_a_run(deployed):
     """The built nightly function lists the deployed bucket, and counts a slot once."""
     nightly = {
         "time": "2026-11-25T02:00:00Z",

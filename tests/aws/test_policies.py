@@ -243,7 +243,7 @@ def test_a_right_too_many_is_noticed(recorded):
     assert unused([*mine, extra], calls["tick"], set()) != unused(mine, calls["tick"], set())
 
 
-def test_the_evaluator_says_no(recorded):
+def test_the_policy_evaluator_denies(recorded):
     """A call that no statement speaks of is denied; so is one under another prefix, or that a denial names."""
     allow = {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::b"}
     narrow = {**allow, "Condition": {"StringLike": {"s3:prefix": "data/*"}}}

@@ -259,14 +259,14 @@ def test_outputs_are_the_settings_of_the_same_name(template):
             assert variable(name) in read, name
 
 
-def test_functions_are_told_what_the_settings_read(template):
+def test_functions_have_the_variables_that_the_settings_read(template):
     """No variable of docs/contracts.md is forgotten (a token or a webhook in the clear is for this machine only)."""
     variables = set(template.tree["Globals"]["Function"]["Environment"]["Variables"])
     read = set(re.findall(r'"(FRAUDLOOP_\w+)"', (ROOT / "statemachine/settings.py").read_text()))
     assert read - variables <= {"FRAUDLOOP_KFP_TOKEN", "FRAUDLOOP_SLACK_WEBHOOK"}
 
 
-def test_the_stream_filter_lets_through_what_is_told(template):
+def test_the_stream_filter_passes_what_is_announced(template):
     """Every record that `announce` makes a step of passes the mapping's filter, and a claim does not."""
     from moto.events.models import EventPattern
 

@@ -53,7 +53,7 @@ def test_a_missing_tool_is_named_with_its_package(monkeypatch, tool):
     assert image_build.missing() == f"{tool} is not installed (Debian: apt-get install {tool})"
 
 
-def test_who_is_not_root_and_has_a_full_disk_is_told_so(monkeypatch, tmp_path):
+def test_a_user_without_root_and_disk_gets_both_reasons(monkeypatch, tmp_path):
     """mmdebstrap and the chroot need root; all layers together need some gigabytes."""
     monkeypatch.setattr(shutil, "which", lambda command: f"/usr/bin/{command}")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)

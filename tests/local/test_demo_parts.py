@@ -25,7 +25,7 @@ def read(body):
 
 
 def test_the_burst_is_three_files_of_the_rows_that_were_asked_for(made):
-    """Together they are the first data set; no two files are equal, or an object would be known already."""
+    """Together they are the first data set. No two files are equal: an equal object would be known already."""
     assert len(made.first) == 3
     assert sum(len(read(body)) for body in made.first.values()) == 4_000
     bodies = [*made.first.values(), made.second, made.two_faults, made.bad_alone, made.shuffled, made.nightly]
@@ -46,7 +46,7 @@ def test_each_file_goes_on_where_the_last_one_ended(made):
 
 
 def test_shuffled_labels_are_as_many_but_elsewhere(made):
-    """Nothing but the order of the labels differs from an honest file: only the gate can notice."""
+    """Only the order of the labels differs from an honest file, so only the gate can detect it."""
     (honest,) = files.parts(4_000, seed=7, fraud_rate=0.02)["shuffled"]
     shuffled, label = read(made.shuffled), "Is Fraud?"
     assert shuffled.drop(label).equals(read(honest.write_csv().encode()).drop(label))
@@ -54,8 +54,8 @@ def test_shuffled_labels_are_as_many_but_elsewhere(made):
     assert (shuffled[label] != honest[label]).sum() > (honest[label] == "Yes").sum()
 
 
-def test_the_bad_files_are_bad_in_the_ways_that_are_told(made):
-    """One lacks a column and has amounts that are none; the other has such amounts alone."""
+def test_the_bad_files_are_bad_as_described(made):
+    """One lacks a column and has amounts that are no numbers; the other has only such amounts."""
     two, alone = read(made.two_faults), read(made.bad_alone)
     assert "MCC" not in two.columns
     assert "MCC" in alone.columns
@@ -63,8 +63,8 @@ def test_the_bad_files_are_bad_in_the_ways_that_are_told(made):
         assert (frame["Amount"] == "n/a").sum() == (len(frame) + 82) // 100
 
 
-def test_a_scene_without_promises_did_not_hold():
-    """What was not played proves nothing."""
+def test_a_scenario_without_assertions_did_not_hold():
+    """A scenario that did not run verifies nothing."""
     result = ScenarioResult("empty")
     assert not result.held
     result.check("something", True)
@@ -73,8 +73,8 @@ def test_a_scene_without_promises_did_not_hold():
     assert not result.held
 
 
-def test_a_slow_machine_breaks_no_promise():
-    """A note is shown, and the scene holds; but notes alone prove nothing."""
+def test_a_slow_machine_fails_no_scenario():
+    """Notes are shown and do not count; but a scenario with only notes did not hold."""
     result = ScenarioResult("slow")
     result.note("as quickly as asked", False, "14/s")
     assert not result.held
@@ -83,7 +83,7 @@ def test_a_slow_machine_breaks_no_promise():
 
 
 class ClientCounts:
-    """What a client counted."""
+    """The counts of a client."""
 
     def __init__(self, requests, failures, late=0):
         self.requests, self.failures, self.late = requests, Counter(failures), late
@@ -103,8 +103,8 @@ class ClientCounts:
         (ClientCounts(0, {}), 25, False, True),
     ],
 )
-def test_requests_that_fail_break_a_promise_and_slow_ones_do_not(client, per_second, held, slow):
-    """Safety is the product's, speed the machine's."""
+def test_failed_requests_fail_a_scenario_and_slow_ones_do_not(client, per_second, held, slow):
+    """Correctness is the product's, speed the machine's."""
     result = ScenarioResult("the candidate breaks")
     _check_answers(result, client, per_second)
     assert result.held is held
@@ -112,7 +112,7 @@ def test_requests_that_fail_break_a_promise_and_slow_ones_do_not(client, per_sec
 
 
 def test_the_summary_shows_what_did_not_hold():
-    """With what was found; a scenario that was not reached is named, and not marked as failed."""
+    """With what was found. A scenario that was not reached is listed, not marked as failed."""
     result = ScenarioResult("a burst", [Run("fraud-1", "fraud", 1, State.FAILED, metrics={"auc_roc": 0.5})])
     result.check("it SUCCEEDED", False, "its pod was evicted")
     history = [
@@ -133,13 +133,13 @@ def test_the_summary_shows_what_did_not_hold():
 
 
 def test_every_scenario_says_what_it_plays():
-    """Its docstring is told to the audience."""
+    """Its docstring is printed when it starts."""
     assert all(play.__doc__ for _, play in SCENARIOS)
     assert len({title for title, _ in SCENARIOS}) == len(SCENARIOS) == 5
 
 
-def test_a_fault_spares_those_that_it_is_told_to(tmp_path):
-    """Only other versions lose half of each model's largest file; cleared, nothing breaks."""
+def test_a_fault_spares_the_named_versions(tmp_path):
+    """Only other versions lose half of each model's largest file. Without the fault nothing breaks."""
     faults = Faults(tmp_path / "state" / "faults.json")
     spoil = faults.spoil()
 

@@ -1,4 +1,4 @@
-"""An unmodified `kfp.Client` drives the embedded endpoint, as it drives a real one."""
+"""An unmodified `kfp.Client` uses the embedded endpoint as it uses a real one."""
 
 import json
 import warnings
@@ -115,7 +115,7 @@ def test_upload_run_and_wait(server, client, package):
 
 
 def test_a_step_that_fails_fails_the_run(server, client, package):
-    """The run is FAILED, says which step it was, and the traceback is in its log."""
+    """The run is FAILED, names the step, and the traceback is in its log."""
     run = client.create_run_from_pipeline_package(package(one_step), arguments={"word": "fail"}, run_name="fails")
     done = wait(client, run.run_id)
     assert done.state == "FAILED"
@@ -128,7 +128,7 @@ def test_a_step_that_fails_fails_the_run(server, client, package):
 
 @pytest.mark.parametrize(("text", "inside"), [("open", True), ("shut", False)])
 def test_artifacts_conditions_and_exit_handlers(server, client, package, text, inside):
-    """An artifact goes from step to step, `dsl.If` decides on an output, the exit handler sees the end."""
+    """An artifact is passed between steps, `dsl.If` decides on an output, the exit handler runs at the end."""
     run = client.create_run_from_pipeline_package(package(steps), arguments={"text": text}, run_name="graph")
     done = wait(client, run.run_id)
     assert done.state == "SUCCEEDED"

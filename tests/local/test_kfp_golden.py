@@ -214,7 +214,7 @@ def test_a_pipeline_of_this_shape_succeeds(execute, pipeline, arguments, printed
 
 
 @pytest.mark.parametrize(("broken", "state"), [(False, "COMPLETE"), (True, "FAILED")])
-def test_an_exit_handler_hears_what_ml_metadata_says(execute, broken, state):
+def test_an_exit_handler_gets_the_state_of_ml_metadata(execute, broken, state):
     """critical/pipeline_with_input_status_state.py, driver/resolve.go: COMPLETE, its group, and no error."""
     done, found, log = execute(status_state, broken=broken)
     assert done.state == ("FAILED" if broken else "SUCCEEDED"), log

@@ -177,7 +177,7 @@ def test_an_upload_that_is_not_allowed_is_a_400(server, built):
     assert json.loads(refused.value.body)["error_message"] == "Failed to create a pipeline"
 
 
-def test_the_night_can_be_kept_by_a_multi_user_kfp(server, built):
+def test_a_multi_user_kfp_can_run_the_nightly_schedule(server, built):
     """`fraudloop schedule kfp` with the publisher's token, in the namespace; also beside 150 other versions."""
     folder, definitions = built
     publish(server.url, folder, PUBLISHER, PROFILE)

@@ -38,7 +38,7 @@ def failing(*names):
     ],
 )
 def test_what_a_handlers_answer_means_for_its_batch(result, left):
-    """Lambda's rules for ReportBatchItemFailures; in doubt the whole batch comes again."""
+    """Lambda's rules for ReportBatchItemFailures: in doubt the whole batch is delivered again."""
     assert refused(result, ["a", "b"]) == frozenset(left)
 
 
@@ -56,7 +56,7 @@ def bodies(url, made, name):
 
 
 def test_only_what_was_refused_comes_again(url, made, queue):
-    """A partial answer deletes the good messages and leaves the bad one."""
+    """A partial failure deletes the good messages and keeps the bad one."""
     for body in "abc":
         client("sqs", url).send_message(QueueUrl=made.queues[HINTS], MessageBody=body)
 
@@ -68,7 +68,9 @@ def test_only_what_was_refused_comes_again(url, made, queue):
 
 
 def test_poison_ends_in_the_dead_letter_queue(url, made, queue):
-    """A message that no invocation takes is given up after maxReceiveCount deliveries, and its neighbour is not."""
+    """A message that every invocation refuses is a dead letter after maxReceiveCount deliveries; its neighbour is
+    not.
+    """
     client("sqs", url).send_message(QueueUrl=made.queues[HINTS], MessageBody="poison")
     deliveries = []
 
@@ -85,8 +87,8 @@ def test_poison_ends_in_the_dead_letter_queue(url, made, queue):
     assert bodies(url, made, f"{HINTS}-dlq") == ["poison"]
 
 
-def test_a_bad_stream_record_is_tried_again_then_buried(url, made):
-    """Records before it are done with, those after it wait for it, then go on."""
+def test_a_bad_stream_record_is_retried_then_dead_lettered(url, made):
+    """Earlier records are done. Later ones wait for it, then continue."""
     dynamodb = client("dynamodb", url)
     for name in "abc":
         dynamodb.put_item(TableName=TABLE, Item={"pk": {"S": name}, "sk": {"S": "x"}})
@@ -107,7 +109,7 @@ def test_a_bad_stream_record_is_tried_again_then_buried(url, made):
 
 
 def test_a_stream_is_read_on_when_its_beginning_was_forgotten(url, made, monkeypatch):
-    """More changes than moto is allowed to keep: the newest ones are still delivered, once each."""
+    """More changes than moto keeps: the newest ones are still delivered, once each."""
     monkeypatch.setattr("local.aws.retention.KEPT", 3)
     dynamodb = client("dynamodb", url)
     seen = []
@@ -124,7 +126,7 @@ def test_a_stream_is_read_on_when_its_beginning_was_forgotten(url, made, monkeyp
 
 
 def test_an_asynchronous_event_has_two_more_tries():
-    """Then it is buried with what was sent and what came of it."""
+    """Then it is a dead letter with the event and the last response."""
     dead_letters, tries = [], []
 
     def invoke(event):
@@ -137,7 +139,7 @@ def test_an_asynchronous_event_has_two_more_tries():
 
 
 def test_sequencers_grow_as_numbers_and_as_text():
-    """Also over a restart of the dispatcher: the later source starts higher."""
+    """Also after a restart of the dispatcher: the later source starts higher."""
     first = sequencer()
     numbers = [first() for _ in range(20)]
     numbers += [sequencer()()]
@@ -146,7 +148,7 @@ def test_sequencers_grow_as_numbers_and_as_text():
 
 
 def test_the_stand_ins_deliver_as_the_template_says(url, made):
-    """Visibility, retention, receives, batches, retries and timeouts are the deployment's, read and not copied."""
+    """Visibility, retention, receives, batches, retries and timeouts are read from template.yaml."""
     declared = yaml.load(template.TEMPLATE.read_text(), template._Loader)["Resources"]
     sqs = client("sqs", url)
     for name, logical in ((ARRIVALS, "ArrivalsQueue"), (HINTS, "HintsQueue")):
@@ -172,7 +174,7 @@ def test_the_stand_ins_deliver_as_the_template_says(url, made):
 
 
 def test_a_changed_template_changes_the_stand_ins(url, monkeypatch, tmp_path):
-    """Nothing of it stands in a second place."""
+    """No value is copied."""
     changed = template.TEMPLATE.read_text()
     for old, new in (("VisibilityTimeout: 365", "VisibilityTimeout: 999"), ("BatchSize: 90", "BatchSize: 7")):
         assert old in changed

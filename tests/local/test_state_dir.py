@@ -33,7 +33,7 @@ def holder(tmp_path):
 
 
 def test_two_systems_cannot_run_in_one_folder(holder, tmp_path):
-    """The second is told which process runs the first, and leaves its files alone."""
+    """The error names the process of the first system, and leaves its files alone."""
     with pytest.raises(AlreadyRunning, match=str(holder.pid)):
         StateDir(tmp_path).take()
     assert StateDir(tmp_path).running()
@@ -41,7 +41,7 @@ def test_two_systems_cannot_run_in_one_folder(holder, tmp_path):
 
 
 def test_a_killed_owner_leaves_no_lock(holder, tmp_path):
-    """After `kill -9` the folder is free, and what was published is not believed any more."""
+    """After `kill -9` the folder is free, and its endpoints are not valid any more."""
     StateDir(tmp_path).publish(ENDPOINTS)
     assert StateDir(tmp_path).endpoints() == ENDPOINTS
     os.kill(holder.pid, signal.SIGKILL)
@@ -58,7 +58,7 @@ def entries(state_dir):
 
 
 def test_a_system_finds_what_the_one_before_left(tmp_path):
-    """State and logs stay when it ends; where its endpoints were does not."""
+    """State and logs stay when it ends; its endpoints do not."""
     state_dir = StateDir(tmp_path / "home")
     state_dir.take()
     (state_dir.path / "kfp").mkdir()
@@ -74,7 +74,7 @@ def test_a_system_finds_what_the_one_before_left(tmp_path):
 
 
 def test_a_fresh_system_begins_with_an_empty_folder(tmp_path):
-    """Nothing of the one before is taken for new."""
+    """No state of the last system is used."""
     state_dir = StateDir(tmp_path / "home")
     state_dir.take()
     (state_dir.path / "kfp").mkdir()
@@ -85,7 +85,7 @@ def test_a_fresh_system_begins_with_an_empty_folder(tmp_path):
 
 
 def test_a_machine_that_lost_its_power_leaves_a_folder_that_works(tmp_path):
-    """Dead process numbers, a torn file, a lock that nobody holds: the state is taken up."""
+    """Stale process ids, a torn file, a lock without an owner: the state can be used."""
     state_dir = StateDir(tmp_path / "home")
     state_dir.take()
     (state_dir.path / "kfp").mkdir()
@@ -106,7 +106,7 @@ def test_a_machine_that_lost_its_power_leaves_a_folder_that_works(tmp_path):
 
 
 def test_state_of_another_version_is_refused_until_one_begins_fresh(tmp_path):
-    """Its records may not be readable; it says what to type, and the folder stays as it was and free."""
+    """Its records may be unreadable. The error names the command, and the folder stays unchanged and unlocked."""
     state_dir = StateDir(tmp_path / "home")
     state_dir.take()
     state_dir.leave()
@@ -119,7 +119,7 @@ def test_state_of_another_version_is_refused_until_one_begins_fresh(tmp_path):
 
 
 def test_a_folder_is_removed_only_if_nobody_runs_in_it(holder, tmp_path):
-    """`fraudloop reset` while a system runs removes nothing."""
+    """`fraudloop reset` removes nothing while a system runs."""
     with pytest.raises(AlreadyRunning):
         StateDir(tmp_path).remove()
     assert (tmp_path / "logs").is_dir()
@@ -129,8 +129,8 @@ def test_a_folder_is_removed_only_if_nobody_runs_in_it(holder, tmp_path):
     assert not tmp_path.exists()
 
 
-def test_how_the_parts_are_is_told_while_the_system_runs(tmp_path):
-    """And believed no longer than that."""
+def test_the_status_of_parts_is_available_while_the_system_runs(tmp_path):
+    """And it is ignored afterwards."""
     state_dir = StateDir(tmp_path / "home")
     state_dir.take()
     status = {"kfp": {"deaths": 2, "pid": 7, "since": 1.0}}
@@ -141,7 +141,7 @@ def test_how_the_parts_are_is_told_while_the_system_runs(tmp_path):
 
 
 def test_what_a_killed_system_left_running_is_ended(tmp_path):
-    """The processes on record, if they are still the same ones."""
+    """The recorded processes, if they are still the same ones."""
     left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     state_dir = StateDir(tmp_path)
     state_dir.take()
@@ -155,7 +155,7 @@ def test_what_a_killed_system_left_running_is_ended(tmp_path):
 
 
 def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
-    """A mistyped FRAUDLOOP_HOME must not cost anybody's files."""
+    """A mistyped FRAUDLOOP_HOME must not delete other files."""
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(FileExistsError, match="FRAUDLOOP_HOME"):
         StateDir(tmp_path).take()
@@ -163,7 +163,7 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
 
 
 def test_a_client_of_the_system_is_a_client_of_no_other(monkeypatch):
-    """An AWS profile or another deployment's variables do not reach into the local system."""
+    """An AWS profile or another deployment's variables do not affect clients of the local system."""
     monkeypatch.setattr(os, "environ", {"AWS_PROFILE": "prod", "FRAUDLOOP_TABLE": "prod", "PATH": "/bin"})
     ENDPOINTS.enter()
     assert os.environ == {"FRAUDLOOP_TABLE": "fraudloop", "PATH": "/bin"}

@@ -1,4 +1,4 @@
-"""The restart policy, on parts that are played."""
+"""The restart policy, on simulated parts."""
 
 import time
 
@@ -9,7 +9,7 @@ from local.supervised import DEATHS, Supervisor
 
 
 class Played:
-    """Parts of which some are dead; `lives` is how often a part can still be brought back to life."""
+    """Parts of which some are dead; `lives` is how often a part can be restarted."""
 
     def __init__(self, *dead, lives=99):
         self.dead, self.lives, self.revived = set(dead), lives, []
@@ -36,7 +36,7 @@ def _soon(monkeypatch):
     monkeypatch.setattr(supervised, "LOOK", 0.001)
 
 
-def test_a_part_that_ended_is_started_again_and_that_is_said():
+def test_a_part_that_ended_is_restarted_and_reported():
     """With how it ended."""
     parts, messages = Played("kfp"), []
     Supervisor(parts, messages.append).look()
@@ -45,7 +45,7 @@ def test_a_part_that_ended_is_started_again_and_that_is_said():
 
 
 def test_what_a_part_needs_is_started_before_it():
-    """A dispatcher without a cloud would only die once more: the order of the start counts."""
+    """A dispatcher without a cloud would end again, so parts restart in their start order."""
     parts = Played("dispatcher", "kfp", "cloud")
     parts_dir = Supervisor(parts, lambda _: None)
     for _ in range(3):
@@ -53,8 +53,8 @@ def test_what_a_part_needs_is_started_before_it():
     assert parts.revived == ["cloud", "kfp", "dispatcher"]
 
 
-def test_a_part_that_ends_again_and_again_is_given_up_with_the_reason():
-    """The keeper ends by itself, and the others are not touched any more."""
+def test_too_many_deaths_of_a_part_end_supervision_with_the_reason():
+    """The supervisor stops, and the other parts are not touched any more."""
     parts, messages = Played("kfp", lives=0), []
     parts_dir = Supervisor(parts, messages.append)
     parts_dir.start()
@@ -81,8 +81,8 @@ def test_deaths_that_lie_far_apart_are_forgiven(monkeypatch):
     assert len(parts.revived) == 2 * DEATHS
 
 
-def test_a_keeper_that_is_told_to_stop_starts_nothing():
-    """Also while it pauses before a restart."""
+def test_a_stopped_supervisor_restarts_nothing():
+    """Also during the pause before a restart."""
     parts = Played("kfp")
     parts_dir = Supervisor(parts, lambda _: None)
     parts_dir.stopping.set()

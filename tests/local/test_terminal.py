@@ -1,4 +1,4 @@
-"""What people read, on a pseudo-terminal of a given width: recorded data, the real rendering."""
+"""What a user reads on a pseudo-terminal of a given width: recorded data, real rendering."""
 
 import functools
 import json
@@ -56,7 +56,7 @@ for width in map(int, sys.argv[1:]):
 
 @functools.cache
 def screens(program, widths, **environment):
-    """What a program shows on a terminal of each width: as it comes, and line by line without its escapes."""
+    """What a program shows on a terminal of each width: raw, and line by line without escapes."""
     master, slave = pty.openpty()
     clean = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES", "NO_COLOR", "TERM")}
     command = [sys.executable, "-c", program + RESIZE, *map(str, widths)]
@@ -97,7 +97,7 @@ def test_no_word_of_the_demo_is_cut(width):
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_a_narrow_terminal_gets_a_card_a_run(width):
-    """Below 100 columns the twelve columns of a run stand below each other, with their names."""
+    """Below 100 columns the twelve columns of a run are lines with their names."""
     _, lines = on_terminal(PROGRAM, width)
     cards = [line.split() for line in lines if line.startswith("  outcome")]
     if width < 100:
@@ -107,8 +107,8 @@ def test_a_narrow_terminal_gets_a_card_a_run(width):
         assert any(re.match(r"fraud-5 +ROLLED_BACK +[0-9.]+ ", line) for line in lines)
 
 
-def test_slow_is_said_and_is_no_failure():
-    """A note has its own mark; a broken promise another; what was not played is named."""
+def test_slow_is_reported_and_is_no_failure():
+    """A slow note and a failed assertion have different marks; a scenario that was not reached is listed."""
     _, lines = on_terminal(PROGRAM, 120)
     assert sum(line.startswith("  slow  as quickly as asked") for line in lines) == 3
     assert [line.split()[0] for line in lines if re.match(r"  \S  +it was", line)] == ["✓", "✗", "✓"]
@@ -138,7 +138,7 @@ def test_an_encoding_without_our_signs_gets_the_nearest_ones():
 
 
 def test_a_pipe_gets_whole_lines_unless_a_width_is_named():
-    """Nothing to respect there: 180 columns, or COLUMNS."""
+    """180 columns, or COLUMNS."""
     for columns, width in (("", 180), ("72", 72)):
         environment = {k: v for k, v in os.environ.items() if k != "COLUMNS"} | (
             {"COLUMNS": columns} if columns else {}
@@ -165,7 +165,7 @@ def test_reasons_of_several_lines_stay_in_their_column(width):
 
 
 def test_data_for_programs_loses_nothing_in_any_encoding():
-    """The nearest sign is for people: JSON is escaped instead."""
+    """Characters are replaced for people only: JSON is escaped."""
     program = "from cli.output import emit; emit({'why': 'größer ≥ 日本'})"
     output = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"}, check=True
@@ -174,8 +174,8 @@ def test_data_for_programs_loses_nothing_in_any_encoding():
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["up", "--help"], ["nosuch"]])
-def test_help_and_mistakes_are_told_in_ascii_too(arguments):
-    """Boxes and signs of the help are no reason to end with a UnicodeEncodeError."""
+def test_help_and_errors_are_printed_in_ascii_too(arguments):
+    """Boxes and symbols of the help cause no UnicodeEncodeError."""
     command = [sys.executable, "-m", "cli.main", *arguments]
     output = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"}, check=False)
     assert (output.stdout + output.stderr).decode().isascii()

@@ -53,7 +53,7 @@ def announced(source, dest, model=MODEL, run=RUN, **more):
 
 @dataclass
 class Chat:
-    """A Slack in memory that can be away."""
+    """A Slack in memory that can be unreachable."""
 
     wanted: bool = True
     away: bool = False
@@ -98,12 +98,12 @@ STARTED = HistoryRecord("fraud", entry("QUEUED", "PREPROCESSING", version=2))
 # -- what is said ---------------------------------------------------------------------------------------------------
 
 
-def test_a_start_says_what_began_it():
+def test_a_start_message_names_the_trigger():
     """Which run, and why now."""
     assert announced("QUEUED", "PREPROCESSING") == "*fraud-7 started* (arrival quiet for 300 s)."
 
 
-def test_a_refusal_says_why_and_what_serves():
+def test_a_rejection_message_has_the_reason_and_the_serving_version():
     """The gate's own words; the champion goes on."""
     text = announced("EVALUATING", "REJECTED", reason="auc_roc: 0.85 is below 0.9")
     assert text == "*fraud-7 refused* (evaluate): auc_roc: 0.85 is below 0.9. fraud-6-aaaaaaaa serves."
@@ -131,7 +131,7 @@ def test_the_first_version_has_nobody_beside_it():
     assert text.endswith("AUC 0.950, the first version.")
 
 
-def test_a_rollback_and_a_restore_and_a_hold_are_told_apart():
+def test_rollback_restore_and_hold_have_different_messages():
     """Rolled back by itself; brought back because a person asked; not brought back at all, for everybody to see."""
     assert "rolled back*: fraud-7-bbbbbbbb did not come up: no READY." in announced(
         "ROLLING_BACK", "ROLLED_BACK", reason="no READY"
@@ -149,13 +149,13 @@ def test_a_rollback_and_a_restore_and_a_hold_are_told_apart():
     assert announced("ROLLING_BACK", "FAILED", reason="x").startswith("<!channel> *fraud is on hold*")
 
 
-def test_an_approval_is_asked_for_with_the_command():
+def test_an_approval_message_has_the_command():
     """People learn that they are waited for."""
     assert "`fraudloop approve fraud-7`" in announced("EVALUATING", "AWAITING_APPROVAL")
 
 
 @pytest.mark.parametrize(("source", "dest"), [("", "QUEUED"), ("TRAINING", "EVALUATING"), ("TRAINING", "TRAINING")])
-def test_what_only_goes_on_is_not_told(source, dest):
+def test_intermediate_transitions_are_not_announced(source, dest):
     """A quiet channel is read."""
     assert announced(source, dest) == ""
 
@@ -191,14 +191,14 @@ def test_a_reason_is_cut_and_cannot_ping_anybody():
 # -- once in practice -------------------------------------------------------------------------------------------------
 
 
-def test_a_repeated_record_is_told_once(notifier, chat):
+def test_a_repeated_record_is_announced_once(notifier, chat):
     """The stream delivers at least once; the marker makes it once."""
     assert notifier.announce([FAILED]) == 0
     assert notifier.announce([FAILED, FAILED]) == 0
     assert len(chat.announced) == 1
 
 
-def test_what_slack_did_not_take_is_owed_and_goes_out_later_and_once(notifier, chat):
+def test_a_message_that_slack_refused_is_sent_later_and_once(notifier, chat):
     """At least once: a message outlives Slack's outage."""
     chat.away = True
     assert notifier.announce([FAILED]) == 1
@@ -208,7 +208,7 @@ def test_what_slack_did_not_take_is_owed_and_goes_out_later_and_once(notifier, c
     assert ["failed" in text for text in chat.announced] == [True, False]
 
 
-def test_a_slack_that_is_away_is_asked_once_a_pass(notifier, chat):
+def test_an_unreachable_slack_gets_one_request_per_pass(notifier, chat):
     """Each refusal may take seconds, and the function has sixty."""
     chat.away = True
     assert notifier.announce([STARTED, FAILED]) == 2
@@ -230,7 +230,7 @@ def test_without_a_webhook_nothing_is_marked(store):
     assert not list(store.table.query("SLACK"))
 
 
-def test_a_line_of_a_run_that_is_gone_is_still_told(chat):
+def test_a_transition_of_a_deleted_run_is_still_announced(chat):
     """The line itself says enough."""
     store = Store(MemoryTable(), iter("abcdefgh").__next__)
     Notifier(store, chat, lambda: 0.0, iter("xyz").__next__).announce([FAILED])
@@ -290,7 +290,7 @@ def test_an_end_is_counted_with_its_duration_its_cost_and_its_quality():
         (entry("QUEUED", "CANCELLED"), "RunsCancelled"),
     ],
 )
-def test_each_trouble_has_its_figure(line, name):
+def test_each_failure_has_its_metric(line, name):
     """What an alarm or a panel asks for is counted where it happens."""
     assert as_dict(metric_samples(line, RUN))[name]
 
@@ -330,7 +330,7 @@ def test_no_message_is_more_than_our_words_and_their_data(reason, version, by, n
         assert text.startswith("<!channel>") is (source == "ROLLING_BACK" and dest is State.FAILED)
 
 
-def test_every_figure_has_its_catalogue_s_dimensions():
+def test_every_metric_has_the_dimensions_of_the_catalogue():
     """A dimension more or less would be another metric to CloudWatch."""
     for source in ["", *(state.value for state in State)]:
         for dest in (state.value for state in State):

@@ -191,7 +191,7 @@ BEYOND = {
 
 
 @pytest.mark.parametrize("name", sorted(PLAYS))
-def test_each_failure_rings_its_alarm_in_time(name: str, alarms: dict[str, Alarm]) -> None:
+def test_each_failure_raises_its_alarm_in_time(name: str, alarms: dict[str, Alarm]) -> None:
     """As far as its metric by our own code, then by the alarm's definition; CloudWatch itself takes a minute more."""
     _, minutes = table()[name]
     rang = alarms[name].rings(PLAYS[name](), until=3600)
@@ -214,7 +214,7 @@ def test_the_table_is_of_the_alarms_that_are(alarms: dict[str, Alarm]) -> None:
     assert set(PLAYS) | {"UnreachableAlarm"} <= set(rows)
 
 
-def test_our_alarms_watch_metrics_that_we_say(alarms: dict[str, Alarm]) -> None:
+def test_alarms_watch_metrics_that_are_emitted(alarms: dict[str, Alarm]) -> None:
     """A renamed metric would leave an alarm silent for ever."""
     ours = {a.metric for a in alarms.values()} - {"ApproximateNumberOfMessagesVisible", "Invocations", "Rotated"}
     by_aws = {"ApproximateAgeOfOldestMessage", "IteratorAge", "Throttles", "Errors"}
@@ -261,7 +261,7 @@ def test_an_outage_of_kfp_rings_within_a_quarter_of_an_hour(alarms: dict[str, Al
     assert late == []
 
 
-def test_a_short_trouble_does_not_ring(alarms: dict[str, Alarm]) -> None:
+def test_a_short_outage_raises_no_alarm(alarms: dict[str, Alarm]) -> None:
     """KFP is restarted: three minutes without an answer."""
     for seed in range(30):
         draw, world = random.Random(seed), World()

@@ -26,7 +26,7 @@ def as_dict(samples):
     return {(name, *labels.values()): float(value) for name, labels, value in samples}
 
 
-def test_an_evaluation_is_told_for_everybody_on_the_same_rows():
+def test_evaluation_metrics_cover_all_models_on_the_same_rows():
     """Candidate, champion and baselines stand beside each other; figures that are not in the catalogue stay away."""
     samples = as_dict(telemetry.finished(report(evaluation=EVALUATION)))
     assert samples["fraudloop_model_auc_roc", "candidate"] == 0.97

@@ -372,7 +372,7 @@ class Telling(Environment):
         return client
 
 
-def test_a_data_bucket_that_keeps_versions_and_tells_eventbridge_is_well(world):
+def test_a_versioned_data_bucket_with_eventbridge_passes(world):
     """Silent, or without versions, it is not."""
     telling = Telling(environment=world.environment)
     assert ask(named(installation.CHECKS, "data bucket"), telling).ok
@@ -622,7 +622,7 @@ def carried(number, world, request=None):
     return answer
 
 
-def test_the_command_writes_both_reports_and_its_status_tells(world, tmp_path):
+def test_the_command_writes_both_reports_and_sets_the_exit_status(world, tmp_path):
     """Markdown and JSON; status 0 only if every answer is yes; `undo` asks before it acts."""
     runner = CliRunner()
     good = runner.invoke(phase.app, ["check", "1", "--only", "pods of", "--out", str(tmp_path / "report")])
@@ -636,7 +636,7 @@ def test_the_command_writes_both_reports_and_its_status_tells(world, tmp_path):
     assert boto3.client("sts").get_caller_identity()["Account"]
 
 
-def test_one_machine_is_asked_what_it_can_answer(world):
+def test_the_local_system_skips_what_it_cannot_check(world):
     """Of the local system, what needs a cluster is not asked: the report says so, and it is neither a yes nor a no."""
     here = replace(world, local=True)
     findings = run(table.PHASES[4][1], here)

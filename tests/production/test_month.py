@@ -23,7 +23,7 @@ def test_what_stands_is_paid_by_the_hour_of_the_month():
     assert 43_800 * 1e-6 < dollars["ticks"] < 1
 
 
-def test_nights_cost_the_mean_of_the_runs():
+def test_nightly_runs_cost_the_mean_of_the_runs():
     """Marginal cost: what stands is in the other lines."""
     bills = [Cost((Line("train", 1, "s", dollars),), loaded=99.0) for dollars in (1.0, 3.0)]
     assert runs(bills, nights=30).dollars == 60.0
@@ -46,7 +46,7 @@ def test_the_install_page_says_what_the_command_prints():
         assert f"| {line.item} | ${line.dollars:,.2f} |" in page
 
 
-def test_the_command_adds_thirty_nights_like_the_latest_runs(system, ran, fraudloop):
+def test_the_command_adds_thirty_nightly_runs_like_the_latest_ones(system, ran, fraudloop):
     """Without a run it says so; with one, its cost stands in the sum."""
     before = json.loads(fraudloop("cost", "--month", "--json").output)
     assert "no run has ended yet" in fraudloop("cost", "--month").output

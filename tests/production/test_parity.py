@@ -55,7 +55,7 @@ def test_what_cannot_be_compared_is_refused(other, why):
         compare(HELD, other)
 
 
-def test_the_page_says_go_or_no_go_with_every_figure():
+def test_the_page_says_go_or_no_go_with_every_metric():
     """Markdown for people."""
     page = markdown(compare(HELD, ours(f1=0.5)), "fraud-7 against x")
     assert "**NO GO**" in page

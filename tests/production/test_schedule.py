@@ -109,7 +109,7 @@ def test_a_cron_of_another_length_is_refused():
         six_fields("0 2 *")
 
 
-def test_kfp_keeps_it_and_eventbridge_is_off(both, eventbridge):
+def test_kfp_has_the_schedule_and_eventbridge_is_disabled(both, eventbridge):
     """One at a time, nothing is caught up; the rest of EventBridge's schedule stays as it was."""
     made = both.use_kfp("v1", {"word": "hi"})
     assert (made.name, made.cron, made.enabled, made.no_catchup, made.max_concurrency) == (

@@ -85,7 +85,9 @@ def test_a_real_line_is_read_as_the_file_is() -> None:
         (LINE, b"hello", "User is 'hello'"),
     ],
 )
-def test_a_bad_line_is_told_with_its_column(featuriser: Featuriser, old: bytes, new: bytes, message: str) -> None:
+def test_the_error_for_a_bad_line_names_the_column(
+    featuriser: Featuriser, old: bytes, new: bytes, message: str
+) -> None:
     """What is wrong, where, and what was expected; the good line before it is not blamed."""
     request = ScoringRequest([LINE, LINE.replace(old, new)], [b"", b""], [b"", b""], np.repeat(NO_COUNTERS, 2, axis=0))
     with pytest.raises(BadRequest) as refused:
@@ -109,7 +111,7 @@ def test_a_bad_line_is_told_with_its_column(featuriser: Featuriser, old: bytes, 
         (b"\n".join([EARLIER] * (MAX_LINES + 1)), b"", "CARD_HISTORY holds 1001 lines for one transaction"),
     ],
 )
-def test_a_bad_history_is_told_with_its_line(
+def test_the_error_for_a_bad_history_names_the_line(
     featuriser: Featuriser, card: bytes, merchant: bytes, message: str
 ) -> None:
     """A history that is from the future, of somebody else or cannot be read is refused, not learned from."""

@@ -85,7 +85,7 @@ def test_shapley_values_add_up(trained: Trained, server: triton.InferenceServerC
     assert np.abs(margin - total).max() <= 1e-3  # the probability is float32: its logit has lost digits
 
 
-def test_a_state_is_what_later_requests_are_told(trained: Trained, server: triton.InferenceServerClient) -> None:
+def test_a_state_can_be_sent_in_later_requests(trained: Trained, server: triton.InferenceServerClient) -> None:
     """What the server answers as STATE is what training computed for that transaction: a client only has to keep it."""
     ids = trained.test[:300]
     served = score(server, tensors_of(trained.builder.request(ids)), ("STATE",))

@@ -100,7 +100,7 @@ def test_a_good_file_has_no_problem(tmp_path):
     assert judged(tmp_path, lines(*unusual)) == []
 
 
-def test_several_rules_are_told_at_once_and_examples_are_few(tmp_path):
+def test_several_broken_rules_are_reported_at_once_with_few_examples(tmp_path):
     """Each broken rule has its own rows; of many rows five are told and the rest are counted."""
     rows = [
         with_cell("Amount", f"bad{number}").replace("La Verne,CA,91750", f"La Verne,CA,{number}") for number in range(9)
@@ -121,7 +121,7 @@ def test_a_missing_column_does_not_hide_the_others(tmp_path):
     assert [problem[:3] for problem in found] == [(0, "MCC", "no such column"), (2, "Amount", "n/a")]
 
 
-def test_another_table_is_told_by_its_header(tmp_path):
+def test_another_table_is_recognised_by_its_header(tmp_path):
     """A file with none of our columns says what it has and what was expected."""
     ((row, _, found, expected),) = judged(tmp_path, "a,b\n1,2\n")
     assert (row, found) == (0, "columns a, b")
