@@ -87,7 +87,7 @@ class Ring:
     def _disturb(self, run_id, plan):
         if plan.victim == ATTEMPTS:
             return self._kill_every_attempt(run_id, plan)
-        write = plan.moment.write  # a run that rests before is found out afterwards: nobody waits for it
+        write = plan.moment.write  # a run that ends earlier is noticed afterwards: no one waits for it
         self._until(lambda run: write == 0 or (run and (run.version >= write or run.state.terminal)), run_id)
         time.sleep(plan.moment.seconds)
         return self.killer.kill(plan)

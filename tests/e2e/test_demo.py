@@ -18,7 +18,7 @@ def made():
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(("title", "play"), SCENARIOS, ids=[play.__name__ for _, play in SCENARIOS])
 def test_each_demo_scenario_holds_on_small_data(driver, made, title, play):
-    """Each scenario of `make demo`, on a tenth of its data: every promise is kept."""
+    """Each scenario of `make demo`, on a tenth of its data: every assertion holds."""
     result = ScenarioResult(title)
     play(driver, made, result)
     assert result.assertions
@@ -27,7 +27,7 @@ def test_each_demo_scenario_holds_on_small_data(driver, made, title, play):
 
 @pytest.mark.timeout(300)
 def test_an_interrupted_demo_reports_and_keeps_its_state(fraudloop):
-    """Ctrl-C: no promise is said to be broken, the status is a shell's for SIGINT, and its state can be looked at."""
+    """Ctrl-C: no assertion is reported as failed, the exit status is that of SIGINT, and the state stays."""
     demo = fraudloop("demo", "--rows", "3000")
     state_dir = StateDir(demo.state_dir.path.with_name(f"{demo.state_dir.path.name}-demo"))
     until = time.monotonic() + 200

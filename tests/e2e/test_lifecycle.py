@@ -32,7 +32,7 @@ def part_of(up, name):
 
 
 def test_a_part_that_dies_again_and_again_ends_the_system_with_the_reason(fraudloop):
-    """Each death is said and the part started again; at last the command ends, names the part, its log and why."""
+    """Each death is printed and the part restarted. Then the command ends with the part, its log and the reason."""
     up = fraudloop("up")
     up.ready()
     family = up.family()
@@ -67,7 +67,7 @@ def test_after_kill_9_of_the_supervisor_up_goes_on(fraudloop):
 
 
 def test_up_down_and_a_second_up(fraudloop):
-    """A second `up` is refused while the first runs; `down` stops it; then it may start again."""
+    """A second `up` is refused while the first runs. `down` stops it, and `up` works again."""
     first = fraudloop("up")
     urls = first.ready().urls
     second = fraudloop("up")
@@ -87,7 +87,7 @@ def test_up_down_and_a_second_up(fraudloop):
 
 
 def test_a_start_that_fails_leaves_nothing(fraudloop, tmp_path):
-    """A mistake in the registry is said at once, and the parts that ran by then are ended."""
+    """An error in the registry is printed at once, and the started parts are ended."""
     broken = tmp_path / "fraudloop.toml"
     broken.write_text("[models.fraud]\n")
     up = fraudloop("up", "--config", str(broken))

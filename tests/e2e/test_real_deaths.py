@@ -50,7 +50,7 @@ def ring(tmp_path_factory):
 
 
 def sooner(url):
-    """What a killed function held comes back after 90 s, not 365: time is short here, the tick's as well."""
+    """Messages of a killed function become visible after 90 s instead of 365, because the tick is short here, too."""
     sqs = client("sqs", url)
     for name in FED_BY_QUEUE:
         where = sqs.get_queue_url(QueueName=name)["QueueUrl"]

@@ -1,4 +1,4 @@
-"""The local system goes on with what it held: after a stop, after a crash of any part, and after its own."""
+"""The local system continues with its state after a stop, after the crash of any part, and after its own crash."""
 
 import signal
 import time
@@ -48,7 +48,7 @@ def rested(app, run_id):
 
 
 def serves(system):
-    """Which version Triton says that it serves; "" while it does not answer."""
+    """Returns the version in Triton's configuration; "" while it does not answer."""
     try:
         return served_version(system.endpoints.urls["triton"].removeprefix("http://"), "fraud_score")
     except ClusterUnreachable:
@@ -92,7 +92,7 @@ def test_a_stop_forgets_nothing(folder):
 
 @pytest.mark.timeout(600)
 def test_a_run_that_was_interrupted_ends_as_it_should(folder, tmp_path):
-    """Stopped while a stage works, as onboarding says: KFP has lost that launch, and another attempt is made."""
+    """Stopped while a stage runs: KFP loses that launch, and the controller makes another attempt."""
     long = tmp_path / "fraudloop.toml"
     long.write_text(REGISTRY.read_text().replace("train = { least_seconds = 1", "train = { least_seconds = 60"))
     with running(folder, registry=long) as (system, app):
@@ -108,7 +108,7 @@ def test_a_run_that_was_interrupted_ends_as_it_should(folder, tmp_path):
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("part", ["cloud", "kfp", "cluster", "dispatcher"])
 def test_a_part_that_is_killed_comes_back(folder, part):
-    """`kill -9`: it is started again on its ports, that is said and kept, and a run that was under way succeeds."""
+    """`kill -9`: it restarts on its ports, the restart is printed and recorded, and an active run succeeds."""
     messages = []
     with running(folder, messages.append) as (system, app):
         number = len(list(app.store.runs(MODEL))) + 1

@@ -1,4 +1,4 @@
-"""What people are told: each step that matters, once in practice, with nothing secret in it, whatever Slack does."""
+"""Notifications: one message per important transition, once in practice, without secrets, whatever Slack does."""
 
 import re
 from dataclasses import dataclass, field, replace
@@ -95,7 +95,7 @@ FAILED = HistoryRecord("fraud", entry("TRAINING", "FAILED", reason="boom", attem
 STARTED = HistoryRecord("fraud", entry("QUEUED", "PREPROCESSING", version=2))
 
 
-# -- what is said ---------------------------------------------------------------------------------------------------
+# -- the messages ---------------------------------------------------------------------------------------------------
 
 
 def test_a_start_message_names_the_trigger():
@@ -104,7 +104,7 @@ def test_a_start_message_names_the_trigger():
 
 
 def test_a_rejection_message_has_the_reason_and_the_serving_version():
-    """The gate's own words; the champion goes on."""
+    """The gate's own words, and the champion that still serves."""
     text = announced("EVALUATING", "REJECTED", reason="auc_roc: 0.85 is below 0.9")
     assert text == "*fraud-7 refused* (evaluate): auc_roc: 0.85 is below 0.9. fraud-6-aaaaaaaa serves."
 
@@ -124,7 +124,7 @@ def test_a_deployment_shows_its_metrics_beside_the_champion_s():
 
 
 def test_the_first_version_has_nobody_beside_it():
-    """No champion, no comparison."""
+    """Without a champion there is no comparison."""
     text = announced(
         "DEPLOYING", "SUCCEEDED", run=Run("fraud-0", "fraud", 0, State.SUCCEEDED, metrics={"auc_roc": 0.95})
     )
@@ -132,7 +132,9 @@ def test_the_first_version_has_nobody_beside_it():
 
 
 def test_rollback_restore_and_hold_have_different_messages():
-    """Rolled back by itself; brought back because a person asked; not brought back at all, for everybody to see."""
+    """An automatic rollback, a restore that an operator requested, and a failed restore, which alerts the whole
+    channel.
+    """
     assert "rolled back*: fraud-7-bbbbbbbb did not come up: no READY." in announced(
         "ROLLING_BACK", "ROLLED_BACK", reason="no READY"
     )
@@ -174,7 +176,7 @@ def test_intermediate_transitions_are_not_announced(source, dest):
     ],
 )
 def test_a_credential_in_a_reason_is_masked(secret):
-    """A stage's error text may quote anything; a chat is read by many."""
+    """A stage's error text may quote anything, and many people read the chat."""
     text = announced("TRAINING", "FAILED", reason=f"cannot read {secret} at all")
     for part in ("AKIAIOSFODNN7EXAMPLE", "abc.def", "SflKxw", "XXXX", "0123abcd", "hunter2"):
         assert part not in text
@@ -225,19 +227,19 @@ def test_markers_outlive_the_stream_and_then_expire(notifier, store):
 
 
 def test_without_a_webhook_nothing_is_marked(store):
-    """Who configures Slack later is not told last week's news."""
+    """If Slack is configured later, old messages are not sent."""
     assert Notifier(store, Chat(wanted=False), lambda: 0.0, str).announce([FAILED]) == 0
     assert not list(store.table.query("SLACK"))
 
 
 def test_a_transition_of_a_deleted_run_is_still_announced(chat):
-    """The line itself says enough."""
+    """The transition itself has enough information."""
     store = Store(MemoryTable(), iter("abcdefgh").__next__)
     Notifier(store, chat, lambda: 0.0, iter("xyz").__next__).announce([FAILED])
     assert "attempt 3: boom" in chat.announced[0]
 
 
-# -- figures ----------------------------------------------------------------------------------------------------------
+# -- metrics ----------------------------------------------------------------------------------------------------------
 
 
 def as_dict(found):
@@ -253,7 +255,7 @@ def attempt(source, dest, stage, seconds):
 
 
 def test_an_end_is_counted_with_its_duration_its_cost_and_its_quality():
-    """RunCost is what `fraudloop cost` says: all attempts, priced by the same function and the same table."""
+    """RunCost equals `fraudloop cost`: all attempts, priced by the same function and table."""
     history = [
         entry("QUEUED", "PREPROCESSING"),
         attempt("PREPROCESSING", "TRAINING", "preprocess", 360.0),
@@ -342,7 +344,7 @@ def test_every_metric_has_the_dimensions_of_the_catalogue():
 
 
 def test_every_lambda_metric_is_emitted_by_somebody():
-    """The catalogue promises nothing that no code says."""
+    """The catalogue lists no metric that no code emits."""
     from pathlib import Path
 
     root = Path(__file__).parents[2]

@@ -53,7 +53,7 @@ def labels_of(expr: str) -> set[str]:
 
 
 def test_a_name_is_in_the_catalogue_once():
-    """Each metric has one line, and each line says what the metric is."""
+    """Each metric has one entry, which describes it."""
     assert len(METRICS) == len(CATALOGUE)
     assert all(line.help and line.labels for line in CATALOGUE)
 
@@ -71,7 +71,7 @@ def test_names_follow_their_emitter(line):
 
 
 def test_nobody_may_emit_what_is_not_listed():
-    """Looking a metric up by a wrong name fails instead of making a new one."""
+    """Looking up an unknown metric fails instead of creating a new one."""
     with pytest.raises(KeyError):
         metric("RunsFaild")
 
@@ -88,7 +88,7 @@ def test_every_metric_and_label_is_in_the_catalogue(expr):
 
 
 def test_lambda_panels_ask_for_lambda_metrics():
-    """A CloudWatch panel asks for what the controller emits, and every such figure of trouble has a panel."""
+    """A CloudWatch panel queries metrics that the controller emits, and every failure metric has a panel."""
     asked = {query.name for panel in panels() for query in panel.queries if isinstance(query, LambdaMetric)}
     assert asked <= {line.name for line in emitted_by(Emitter.LAMBDA)}
 
@@ -114,7 +114,7 @@ def test_a_panel_draws_from_one_source():
 
 @pytest.mark.parametrize("emitter", [Emitter.STAGE, Emitter.CLI])
 def test_all_that_we_push_is_drawn(emitter):
-    """A metric that nobody looks at is not emitted."""
+    """A metric without a panel is not emitted."""
     used = set().union(*map(metrics_of, expressions()))
     assert {line.name for line in emitted_by(emitter)} <= used
 

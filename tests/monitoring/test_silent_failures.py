@@ -37,7 +37,7 @@ Loader.add_multi_constructor("!", lambda loader, suffix, node: {suffix: getattr(
 
 @dataclass(frozen=True)
 class Alarm:
-    """What decides when it rings. `metric` is a name of ours, or of AWS."""
+    """The parameters of an alarm. `metric` is a name of ours, or of AWS."""
 
     metric: str
     statistic: str
@@ -49,7 +49,7 @@ class Alarm:
     missing_breaches: bool
 
     def rings(self, data: Mapping[float, float], until: float) -> float | None:
-        """When it rings first, given what was said at which second; `None` if it does not."""
+        """Returns when it first alarms, given the values by second; `None` if it does not."""
         breached: list[bool] = []
         for begin in range(0, int(until), self.period):
             values = [value for at, value in data.items() if begin <= at < begin + self.period]
@@ -98,7 +98,7 @@ ROW = re.compile(r"^\| (?P<failure>[^|]+?) \| (?P<alarm>\w+Alarm) \| (?P<minutes
 
 
 def table() -> dict[str, tuple[str, int]]:
-    """Alarm → what fails, and within how many minutes it rings, as the runbook says."""
+    """Alarm → the failure and the minutes within which it alarms, as in the runbook."""
     text = (ROOT / "docs/runbook.md").read_text().partition("## Silent failures")[2].partition("\n## ")[0]
     return {row["alarm"]: (row["failure"], int(row["minutes"])) for row in ROW.finditer(text)}
 
@@ -112,12 +112,12 @@ def once(value: float = 1) -> dict[float, float]:
 
 
 def dead_letter() -> dict[float, float]:
-    """SQS says each minute how many messages a queue holds; one stays until somebody takes it out."""
+    """SQS emits each minute how many messages a queue holds; one stays until it is removed."""
     return every_minute(1)
 
 
 def ended(stage: Stage, *more: Stage) -> dict[str, float]:
-    """The figures that the stream tells of a run in which these stages fail for good."""
+    """The metrics of a run in which these stages fail permanently."""
     world = World()
     world.land("a.csv")
     world.until_rest("fraud-1")
@@ -154,7 +154,7 @@ def a_stage_hangs() -> dict[float, float]:
 
 
 def objects_wait() -> dict[float, float]:
-    """What the tick says of a window that a hold keeps open; its age begins at the alarm's threshold."""
+    """The tick's metric of a window that a hold keeps open; its age starts at the alarm's threshold."""
     world = World()
     world.operations.hold("fraud", "ann", "a freeze")
     world.land("a.csv")
@@ -187,7 +187,7 @@ BEYOND = {
     "UnreachableAlarm",
     "ErrorRateAlarm",
     "TokenStaleAlarm",
-}  # played below; an expression; a CronJob's own metric
+}  # simulated below; an expression; a CronJob's own metric
 
 
 @pytest.mark.parametrize("name", sorted(PLAYS))
@@ -201,7 +201,7 @@ def test_each_failure_raises_its_alarm_in_time(name: str, alarms: dict[str, Alar
 
 @pytest.mark.parametrize("name", sorted(set(PLAYS) - {"TickSilentAlarm"}))
 def test_no_alarm_rings_for_nothing(name: str, alarms: dict[str, Alarm]) -> None:
-    """While all is well the metric is 0, or is not said at all."""
+    """While everything works, the metric is 0 or not emitted."""
     assert alarms[name].rings({}, until=3600) is None
     assert alarms[name].rings(every_minute(0, 60), until=3600) is None
 
@@ -225,7 +225,7 @@ def test_alarms_watch_metrics_that_are_emitted(alarms: dict[str, Alarm]) -> None
 
 
 def outage(draw: random.Random) -> Iterator[float]:
-    """A world with one run in flight, somewhere in its life, in which KFP goes down; yields what each tick says."""
+    """A world with one active run in any state, in which KFP goes down; yields the metric of each tick."""
     world = World()
     world.reconciler = replace(world.reconciler, roll=draw.random)
     state = draw.choice([s for s in State if s.stage and s is not State.ROLLING_BACK])
@@ -241,12 +241,14 @@ def outage(draw: random.Random) -> Iterator[float]:
         world.stages.run()
         unreachable = world.tick()
         yield float(unreachable)
-        world.pipelines.down = True  # between this tick and its hints, so the first failing look comes at once or later
+        world.pipelines.down = (
+            True  # between this tick and its hints, so the first failing pass is this tick's or a later one's
+        )
         world.deliver()
 
 
 def test_an_outage_of_kfp_rings_within_a_quarter_of_an_hour(alarms: dict[str, Alarm]) -> None:
-    """Whenever it begins, in whatever state the one run is, by the real pauses of a run that is not answered."""
+    """For any start of the outage and any state of the run, with the real retry pauses."""
     alarm, late = alarms["UnreachableAlarm"], []
     for seed in range(150):
         draw = random.Random(seed)
@@ -262,7 +264,7 @@ def test_an_outage_of_kfp_rings_within_a_quarter_of_an_hour(alarms: dict[str, Al
 
 
 def test_a_short_outage_raises_no_alarm(alarms: dict[str, Alarm]) -> None:
-    """KFP is restarted: three minutes without an answer."""
+    """KFP restarts: three minutes without an answer."""
     for seed in range(30):
         draw, world = random.Random(seed), World()
         world.reconciler = replace(world.reconciler, roll=draw.random)

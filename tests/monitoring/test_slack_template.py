@@ -13,7 +13,7 @@ AMTOOL = shutil.which("amtool")
 
 @pytest.mark.skipif(not AMTOOL, reason="amtool is not installed (apt-get install prometheus-alertmanager)")
 def test_a_label_mentions_and_links_nobody(tmp_path):
-    """`<!channel>` in a model's name or in what an annotation quotes of it is text."""
+    """`<!channel>` in a model's name, or quoted in an annotation, is plain text."""
     hostile = "<!channel> & `x` <https://evil.example|log in>"
     labels = {"alertname": "StageFailed", "model": hostile}
     annotations = {"summary": hostile, "description": hostile, "runbook": "docs/runbook.md#stagefailed"}

@@ -27,7 +27,7 @@ def as_dict(samples):
 
 
 def test_evaluation_metrics_cover_all_models_on_the_same_rows():
-    """Candidate, champion and baselines stand beside each other; figures that are not in the catalogue stay away."""
+    """Candidate, champion and baselines. Metrics outside the catalogue are left out."""
     samples = as_dict(telemetry.finished(report(evaluation=EVALUATION)))
     assert samples["fraudloop_model_auc_roc", "candidate"] == 0.97
     assert samples["fraudloop_model_auc_roc", "champion"] == 0.96

@@ -1,4 +1,4 @@
-"""What the catalogue says of Triton is what the real server says, with these labels."""
+"""The real server emits Triton's metrics as in the catalogue, with these labels."""
 
 import json
 import re

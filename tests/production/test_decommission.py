@@ -102,7 +102,7 @@ def test_nothing_is_removed_that_was_not_archived(leaving):
 
 
 def test_removal_by_the_typed_name_and_resumable(leaving, fraudloop):
-    """What is not typed stays; the second time only the rest is asked for."""
+    """A resource whose name is not typed stays. The second call offers only the rest."""
     refused = fraudloop("sagemaker", "decommission")
     assert "5 of 5 are not archived" in str(refused.exception)
     fraudloop("sagemaker", "archive")

@@ -24,7 +24,7 @@ def commands_in(page):
 
 @pytest.mark.parametrize("page", ["README.md", "docs/onboarding.md", "docs/runbook.md", "docs/migration.md"])
 def test_the_commands_of_a_page_run(page, system, ran, monkeypatch, tmp_path):
-    """Each ends with status 0; `slo` may end with 1, which says that an objective is missed."""
+    """Each exits with status 0; `slo` may exit with 1 for a missed objective."""
     from statemachine.reporting.parity import Baseline, Measured
 
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""A month's bill: arithmetic on the price table, the manifests' own requests, and the figures of the install page."""
+"""A month's cost: arithmetic on the price table, the manifests' requests, and the values on the install page."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ def test_what_stands_is_paid_by_the_hour_of_the_month():
 
 
 def test_nightly_runs_cost_the_mean_of_the_runs():
-    """Marginal cost: what stands is in the other lines."""
+    """Marginal cost only: the standing cost has its own lines."""
     bills = [Cost((Line("train", 1, "s", dollars),), loaded=99.0) for dollars in (1.0, 3.0)]
     assert runs(bills, nights=30).dollars == 60.0
 
@@ -47,7 +47,7 @@ def test_the_install_page_says_what_the_command_prints():
 
 
 def test_the_command_adds_thirty_nightly_runs_like_the_latest_ones(system, ran, fraudloop):
-    """Without a run it says so; with one, its cost stands in the sum."""
+    """Without a run it says so; with one, the sum includes its cost."""
     before = json.loads(fraudloop("cost", "--month", "--json").output)
     assert "no run has ended yet" in fraudloop("cost", "--month").output
     ran(1)

@@ -1,4 +1,4 @@
-"""Who keeps the night: a KFP recurring run that really fires, or EventBridge's schedule; never both."""
+"""The nightly schedule is either a KFP recurring run that really fires, or EventBridge's schedule, never both."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from cli.commands.recurring import NAME, PIPELINE, EventBridge, NoNightly, Sched
 from local.kfp.server import EmbeddedKFP
 from statemachine.contracts.errors import Malformed, OperationRefused, Unknown
 
-# kfp tells each client that it needs KFP 2.
+# kfp prints to each client that it needs KFP 2.
 pytestmark = pytest.mark.filterwarnings("ignore:This client only works with Kubeflow:FutureWarning")
 NIGHTLY = "fraudloop-night"
 TARGET = {
@@ -51,7 +51,7 @@ def nightly_pipeline(
     evaluate_parameters: dict = {},  # noqa: B006
     export_parameters: dict = {},  # noqa: B006
 ):
-    """Stands in for the end-to-end pipeline, with its inputs and one step."""
+    """Replaces the end-to-end pipeline, with its inputs and one step."""
     report(word=word).set_caching_options(False)
 
 
@@ -158,7 +158,7 @@ def test_a_version_that_was_not_published_changes_nothing(both, eventbridge):
 
 
 def test_back_to_eventbridge(both, eventbridge):
-    """KFP's recurring run is gone before EventBridge's schedule is on."""
+    """KFP's recurring run is deleted before EventBridge's schedule is enabled."""
     both.use_kfp("v1", {"word": "hi"})
     both.use_eventbridge()
     assert both.all() == []
@@ -166,7 +166,7 @@ def test_back_to_eventbridge(both, eventbridge):
 
 
 def test_pause_and_resume(both, eventbridge):
-    """A paused one stays; it does not go on while EventBridge keeps the night."""
+    """A paused recurring run stays. It is not resumed while EventBridge's schedule is enabled."""
     both.use_kfp("v1", {"word": "hi"})
     both.pause()
     assert [each.enabled for each in both.all()] == [False]
@@ -179,13 +179,13 @@ def test_pause_and_resume(both, eventbridge):
 
 
 def test_nothing_to_resume(both):
-    """It says how to make one."""
+    """The error says how to create one."""
     with pytest.raises(OperationRefused, match="fraudloop schedule kfp"):
         both.resume()
 
 
 def test_a_schedule_that_is_not_there_is_no_permission_to_go_on(server, system):
-    """Two schedulers could fire if the name was wrong; who has none says so."""
+    """With a wrong name two schedulers could fire, so a missing schedule is an error unless stated."""
     client = kfp.Client(host=server.url)
     with pytest.raises(Unknown, match="--nightly"):
         Schedules(client, "fraudloop", EventBridge(boto3.client("scheduler"), "other")).use_kfp("v1", {})

@@ -29,7 +29,7 @@ def found(records, **targets):
 
 
 def test_a_refusal_is_a_success_and_a_cancelled_run_counts_for_nobody():
-    """The pipeline worked when it said no; a person's cancel is no failure of ours."""
+    """A rejection is a result of the pipeline. A run that an operator cancelled does not count."""
     states = ["SUCCEEDED", "REJECTED", "FAILED", "ROLLED_BACK", "CANCELLED"]
     assert success_rate([record(state, 1) for state in states]) == 0.5
     assert success_rate([record("CANCELLED", 1)]) is None
@@ -74,7 +74,7 @@ def test_what_was_not_measured_is_unknown_and_not_met():
 
 
 def test_an_objective_that_is_just_reached():
-    """More than 95 % and more than 0.90 are asked; at most the baseline's time and ten minutes."""
+    """Above 95 % and above 0.90; at most the baseline's time and ten minutes."""
     assert Objective("auc_roc", 0.90, 0.90, False, "").met is False
     assert Objective("deployment_time", 600.0, 600.0, True, "s").met is True
 
@@ -113,7 +113,7 @@ def test_the_commands(ran, fraudloop, tmp_path):
 
 
 def test_the_bill_of_a_run(ran, fraudloop):
-    """Ninety minutes on a whole GPU node are most of it, and SageMaker's figure stands beside it."""
+    """Ninety minutes on a whole GPU node are most of it, beside SageMaker's cost."""
     ran(1)
     found_values = json.loads(fraudloop("cost", "fraud-1", "--json").output)["fraud-1"]
     lines = {line["item"]: line["dollars"] for line in found_values["lines"]}

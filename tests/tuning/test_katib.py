@@ -92,7 +92,7 @@ def test_a_cluster_that_is_away_is_not_an_answer(manifest):
 
 
 def test_a_search_of_hours_is_not_given_up_for_a_restart_of_the_api_server(manifest):
-    """Silence and denials in between are waited out; those that persist are told as what they are."""
+    """Short outages and denials are tolerated; persistent ones are raised as they are."""
     with standin.serving(invented) as url:
         katib, waited = connected(url), []
         name = katib.submit(manifest)
