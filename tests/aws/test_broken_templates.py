@@ -115,6 +115,6 @@ def test_a_break_is_noticed(check, old, new):
 
 
 def test_each_check_of_the_template_is_seen_to_fail():
-    """No check that cannot: each that takes a template stands in the table."""
+    """Every check that takes a template is in the table."""
     named = {name: check for name, check in vars(checks).items() if name.startswith("test_")}
     assert {check for check in named.values() if "template" in check.__code__.co_varnames[:1]} == BROKEN.keys()

@@ -179,7 +179,7 @@ def secret(stack, physical, properties):
 def security_group(stack, physical, properties):
     (found,) = stack.client("ec2").describe_security_groups(GroupIds=[physical])["SecurityGroups"]
     assert found["IpPermissions"] == [], "nobody comes in"
-    # moto hands no egress rules on, so their text is asked.
+    # moto returns no egress rules, so their text is checked.
     assert [rule["FromPort"] for rule in properties["SecurityGroupEgress"]] == [443, {"Ref": "KfpPort"}]
 
 
@@ -233,7 +233,7 @@ def arn(stack: Deployment, queue_name: str) -> str:
 
 
 def test_every_resource_of_the_template_is_there_as_it_says(deployed):
-    """Stock moto skips what it does not know and reports success, so each resource is asked for at its own service."""
+    """Stock moto skips unknown resources and reports success, so each resource is read from its own service."""
     physical, asserted = deployed.physical(), 0
     for name, resource in deployed.expected("MakeTable", "MakeDataBucket", "MakeArtifactsBucket"):
         assert name in physical, f"{name} ({resource['Type']}) was not made"
@@ -244,7 +244,7 @@ def test_every_resource_of_the_template_is_there_as_it_says(deployed):
 
 
 def test_every_optional_resource_is_there_when_a_parameter_asks_for_it(deployed):
-    """Slack, mail, multi-user Kubeflow, SageMaker, a VPC: nothing conditional stays unasked."""
+    """Slack, mail, multi-user Kubeflow, SageMaker, a VPC: every condition is tested."""
     ec2 = deployed.client("ec2")
     vpc = ec2.create_vpc(CidrBlock="10.7.0.0/16")["Vpc"]["VpcId"]
     subnets = [ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.7.{n}.0/24")["Subnet"]["SubnetId"] for n in (1, 2)]
@@ -281,7 +281,7 @@ def test_outputs_name_what_the_command_line_needs(deployed):
 
 
 def test_the_command_line_finds_everything_by_the_stacks_name(deployed):
-    """FRAUDLOOP_STACK alone says where the table is, and which function and schedule keep the night."""
+    """From FRAUDLOOP_STACK alone it finds the table, the function and the nightly schedule."""
     program = (
         "import os; from cli.connection import application as a; a().ledger.model('fraud'); print(dict(os.environ))"
     )
@@ -328,13 +328,13 @@ def test_an_object_begins_a_run_with_the_built_code(deployed):
 
 
 def test_the_step_function_says_whether_it_reaches_kfp(deployed):
-    """`fraudloop doctor` asks the built function, for it alone stands in its subnets. Here nothing listens."""
+    """`fraudloop doctor` invokes the built function, the only one in its subnets. No KFP listens here."""
     answer = deployed.invoke("step", {"source": "fraudloop.doctor"})["answer"]
     assert "KFP" in answer["kfp"]
 
 
 def test_the_nightly_schedule_starts_a_run(deployed):
-    """The built nightly function lists the deployed bucket, and counts a slot once."""
+    """The built nightly function lists the deployed bucket, and processes a slot once."""
     nightly = {
         "time": "2026-11-25T02:00:00Z",
         "detail-type": "Scheduled Event",

@@ -36,7 +36,7 @@ def test_each_handler_takes_its_own_module_and_no_other_handler():
 
 
 def test_no_lambda_carries_what_belongs_to_training():
-    """Neither torch nor kfp nor kubernetes, by any path; boto3 comes with the runtime."""
+    """Neither torch nor kfp nor kubernetes, by any path. The runtime provides boto3."""
     for name in FUNCTIONS:
         files = closure(f"handlers.{name}", ours=lambda_package.OURS).values()
         shipped = distributions(foreign(files, lambda_package.OURS), lambda_package.BROUGHT)
@@ -54,7 +54,7 @@ def test_no_lambda_carries_what_belongs_to_training():
 
 
 def test_the_package_is_under_the_bar_and_brings_its_settings(step):
-    """< 30 MB unzipped; the model registry and the compiled pipelines with their hashes go along."""
+    """< 30 MB unzipped, with the model registry and the compiled pipelines with their hashes."""
     folder, names = step
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     assert size < 30_000_000

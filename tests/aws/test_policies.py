@@ -90,7 +90,7 @@ class Bodies:
 
 @pytest.fixture(scope="module")
 def recorded(deployed):
-    """The calls of whole runs, function by function: a night, arrivals good and bad, a success, a failure, a cancel."""
+    """The calls of whole runs, by function: a nightly event, good and bad arrivals, a success, a failure, a cancel."""
     from deployment import CREDENTIALS, Deployment
 
     patch = pytest.MonkeyPatch()
@@ -236,7 +236,7 @@ def without(mine, action, resource):
 
 
 def test_a_right_too_many_is_noticed(recorded):
-    """Broken on purpose: an action that nobody calls, and a table that is not ours."""
+    """Broken on purpose: an unused action, and a foreign table."""
     stack, calls = recorded
     mine = statements(stack, "TickRole")
     extra = {"Effect": "Allow", "Action": "dynamodb:DeleteItem", "Resource": "arn:aws:dynamodb:us-east-1:1:table/t"}

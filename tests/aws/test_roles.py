@@ -1,4 +1,4 @@
-"""The pods' roles, deployed into moto and asked: what they may, what they may not, and who may take them on."""
+"""The pods' roles, deployed into moto: what they may do, what they may not, and who may assume them."""
 
 import ast
 import json
@@ -148,7 +148,7 @@ MAY_NOT = [
 
 @pytest.mark.parametrize(("who", "call"), MAY, ids=str)
 def test_a_pod_may_do_its_work(made, who, call):
-    """What docs/security.md says that it may."""
+    """As docs/security.md lists it."""
     assert allows(made[1][who][1], call)
 
 
@@ -159,7 +159,7 @@ def test_a_pod_may_do_nothing_else(made, who, call):
 
 
 def test_every_pod_s_role_is_bounded_where_the_account_demands_it(made):
-    """And carries neither boundary nor a key's right where nobody names one."""
+    """Without the parameters there is neither a boundary nor a right on a key."""
     client, roles = made
     bounds = [client("iam").get_role(RoleName=role)["Role"].get("PermissionsBoundary") for role, _ in roles.values()]
     assert {bound["PermissionsBoundaryArn"] for bound in bounds} == {PARAMETERS["PermissionsBoundary"]}

@@ -1,4 +1,4 @@
-"""What template.yaml promises, read from its text; and that the checks notice when it is broken on purpose."""
+"""Properties of template.yaml, read from its text; the checks fail on broken templates."""
 
 import os
 import re
@@ -45,9 +45,7 @@ def test_every_asynchronous_hop_has_a_dead_letter_queue_and_an_alarm(template):
     for name, function in template.of_type("AWS::Serverless::Function").items():
         for event in function["Properties"]["Events"].values():
             own = event["Properties"]
-            if (
-                name == "TickFunction"
-            ):  # what a lost tick asked for, the next one asks again: alarms count, nothing is kept
+            if name == "TickFunction":  # the next tick repeats a lost one: alarms count failures, no event is stored
                 assert own["RetryPolicy"]["MaximumRetryAttempts"] == 0
                 assert function["Properties"]["EventInvokeConfig"] == {
                     "MaximumRetryAttempts": 0,
@@ -154,7 +152,7 @@ def test_what_is_kept_is_retained_when_the_stack_goes(template):
 
 
 def test_the_lifecycle_takes_what_is_tagged_as_intermediate_and_nothing_else(template):
-    """Whatever the size of a manifest, a report or an index: nobody tags them (tests/training/test_storage.py)."""
+    """Manifests, reports and indexes of any size have no tag (tests/training/test_storage.py)."""
     from training.storage import INTERMEDIATE
 
     rules = template.resources["ArtifactsBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
@@ -165,7 +163,9 @@ def test_the_lifecycle_takes_what_is_tagged_as_intermediate_and_nothing_else(tem
 
 
 def test_who_reads_or_writes_under_a_customer_key_may_use_the_key_and_nobody_else(template):
-    """Decrypt to read, GenerateDataKey to write, through the service alone; the table's readers and writers Decrypt."""
+    """Decrypt to read, GenerateDataKey to write, only through the service. The table's readers and writers may
+    Decrypt.
+    """
     roles = {name for name in template.resources if re.fullmatch("(Arrival|Nightly|Tick|Step|Announce)Role", name)}
     artifacts = {name for name in roles if re.search("'Action': .*?s3:[GP]", str(template.resources[name]))}
     table = {name for name in roles if "dynamodb:GetItem" in str(template.resources[name])}
@@ -189,7 +189,7 @@ def test_who_reads_or_writes_under_a_customer_key_may_use_the_key_and_nobody_els
 
 
 def test_each_alarm_names_its_heading_in_the_runbook(template):
-    """Whoever is called in the night reads the link in the alarm's description."""
+    """The alarm's description has the link for the person on call."""
     headings = re.findall(r"^### (\w+)$", (ROOT / "docs/runbook.md").read_text(), re.MULTILINE)
     for name, alarm in template.of_type("AWS::CloudWatch::Alarm").items():
         assert alarm["Properties"]["AlarmDescription"].endswith(f"Runbook docs/runbook.md#{name.lower()}")
@@ -278,7 +278,7 @@ def test_the_stream_filter_passes_what_is_announced(template):
 
 
 def test_samconfig_sets_only_parameters_that_there_are(template):
-    """For dev and prod; each has the one that has no default."""
+    """For dev and prod. Each sets the one parameter without a default."""
     config = tomllib.loads((ROOT / "samconfig.toml").read_text())
     for environment in ("default", "prod"):
         overrides = config[environment]["deploy"]["parameters"]["parameter_overrides"]

@@ -85,7 +85,7 @@ FENCE = [
 @pytest.mark.parametrize("user", [STAGE, PERSON, ARGO])
 @pytest.mark.parametrize(("patch", "words"), FENCE)
 def test_nobody_lowers_the_fence_or_passes_it_by(policy, live, patch, words, user):
-    """Also no person with a manifest of last year, and no parent Application."""
+    """Neither a user with an old manifest nor a parent Application can lower the generation."""
     assert any(words in message for message in policy.denied(live, merge_patch(live, patch), user))
 
 
@@ -123,7 +123,7 @@ STAGES = [
 
 @pytest.mark.parametrize(("patch", "words"), STAGES)
 def test_a_stage_changes_nothing_else_and_a_person_may(policy, live, patch, words):
-    """`patch` on the Application would hand over the cluster; the rule says why not. The person's RBAC is their own."""
+    """`patch` on the Application alone would give the whole cluster away. The user's RBAC is their own."""
     new = merge_patch(live, patch)
     assert any(words in message for message in policy.denied(live, new, STAGE))
     assert policy.denied(live, new, PERSON) == [] or "version" in words or patch["spec"]["source"] is None
@@ -151,7 +151,7 @@ def test_a_stage_asks_for_a_plain_sync_of_what_is_there(policy, live, sync, word
 
 
 def test_a_stage_syncs_in_nobody_elses_name(policy, live):
-    """`initiatedBy` is what Argo CD's history shows."""
+    """Argo CD's history shows `initiatedBy`."""
     for by in ({"username": "jane"}, {"username": "fraudloop", "automated": True}, None):
         patch = merge_patch(Application(live).syncing("x"), {"operation": {"initiatedBy": by}})
         assert policy.denied(live, merge_patch(live, patch), STAGE)

@@ -23,7 +23,7 @@ ORDER = (
 
 
 def test_the_workflow_tests_builds_publishes_asks_and_deploys_in_this_order():
-    """The question whether every hash is in KFP comes after publishing and before the deployment, in one job."""
+    """The check that KFP has every hash runs after publishing and before the deployment, in one job."""
     assert JOBS["release"]["needs"] == "test"
     assert "make test" in str(JOBS["test"])
     script = "\n".join(step.get("run", "") for step in JOBS["release"]["steps"])
@@ -34,7 +34,7 @@ def test_the_workflow_tests_builds_publishes_asks_and_deploys_in_this_order():
 
 
 def test_the_question_that_stands_before_the_deployment_exists():
-    """`--only` must name a check, or nothing would be asked; of no check it is status 1."""
+    """`--only` must name a check; without a match the status is 1."""
     from cli.migration.phases.installation import CHECKS
 
     assert [check.needs for check in CHECKS if "pipelines are published" in check.name] == [""]

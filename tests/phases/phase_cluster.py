@@ -134,7 +134,7 @@ class Cluster:
 
 
 def right_of(method: str, path: str) -> Right | None:
-    """The right that an API server checks for a request (RequestInfo); None for what is no object's path."""
+    """Returns the right that an API server checks for a request (RequestInfo); None if the path is no object's."""
     parts = path.strip("/").split("/")
     if parts[0] not in ("api", "apis") or "selfsubjectaccessreviews" in parts:
         return None

@@ -1,4 +1,4 @@
-"""Each check says yes in a world that is well and no, with what to do, in one that is not; undo is safe to repeat."""
+"""Each check passes in a working environment and fails, with what to do, in a broken one. Undo can be repeated."""
 
 import io
 import json
@@ -188,7 +188,7 @@ YES = [
 
 
 def test_a_world_that_is_well_gets_yes(world):
-    """Each check says what it saw."""
+    """Each check says what it found."""
     for checks, part, answer in YES:
         finding = ask(named(checks, part), world)
         assert finding.ok, f"{part}: {finding.answer}"
@@ -333,7 +333,7 @@ def test_a_world_that_is_not_gets_no_and_what_to_do(
 
 
 class Inside(Environment):
-    """A world whose step function is there and says what it is told to say. moto runs no function without Docker."""
+    """An environment whose step function gives this answer. moto runs no function without Docker."""
 
     SAYS: ClassVar[dict[str, object]] = {"kfp": ""}
 
@@ -354,7 +354,7 @@ class Inside(Environment):
     ],
 )
 def test_the_step_function_is_asked_from_inside_its_subnets(world, monkeypatch, description, ok, answer):
-    """Reachability is judged by the function's own answer, not by the network of the person who asks."""
+    """The function's own answer decides, not the network of the user."""
     monkeypatch.setattr(Inside, "SAYS", description)
     inside = Inside(environment={**world.environment, "STEP_FUNCTION_NAME": "step"})
     finding = ask(named(installation.CHECKS, "step function reaches KFP"), inside)
@@ -362,7 +362,9 @@ def test_the_step_function_is_asked_from_inside_its_subnets(world, monkeypatch, 
 
 
 class Telling(Environment):
-    """A world whose bucket says that it tells EventBridge, as AWS does and moto's GetBucketNotification does not."""
+    """An environment whose bucket sends events to EventBridge, which AWS's GetBucketNotification returns and moto's
+    does not.
+    """
 
     def aws(self, service):
         client = super().aws(service)
@@ -382,7 +384,7 @@ def test_a_versioned_data_bucket_with_eventbridge_passes(world):
 
 
 def test_every_check_is_seen_to_fail_or_says_here_why_not():
-    """No check that cannot fail. The rest need a run or an empty account (below), or a real Triton (tests/serving)."""
+    """Every check can fail. The rest need a run or an empty account (below), or a real Triton (tests/serving)."""
     elsewhere = {"a hello-world pipeline", "an artifact is passed between two steps",
                  "predictions are equal to the offline ones", "a run succeeded from end to end",
                  "the gate rejects a bad model", "a run preprocessed and trained",
@@ -523,7 +525,7 @@ def test_undo_3_deploys_the_named_version_by_hand(world, record):
 
 
 def synced(record, phase="Succeeded"):
-    """Argo CD has done the operation that is asked for."""
+    """Argo CD has completed the requested operation."""
     done = {"operation": record.get()["operation"], "phase": phase, "startedAt": "2026-11-24T02:00:00Z"}
     record.patch({"operation": None, "status": {"operationState": {**done, "finishedAt": "2026-11-24T02:00:05Z"}}})
 
@@ -567,7 +569,7 @@ def test_undo_3_is_not_ended_by_a_conflict_or_a_restart(world, cluster, record, 
 
 
 def test_undo_3_waits_for_another_operation_and_then_forgives_a_conflict(world, record, monkeypatch):
-    """The time that the other took does not count as trouble with the API."""
+    """The time of the other operation does not count as failing requests."""
     monkeypatch.setattr(by_hand_module, "PATIENCE", 0.2)
     record.patch({"operation": {"info": [{"name": "correlationId", "value": "other"}], "sync": {}}})
     reads, conflicts = [], []
@@ -598,7 +600,7 @@ def test_undo_3_gives_up_on_what_stays_denied(world, cluster):
 
 
 def test_undo_3_without_a_version_changes_nothing(world, record):
-    """It says what is missing before it moves the pointer."""
+    """The error names what is missing before the pointer moves."""
     with pytest.raises(Exception, match="--to VERSION"):
         carried(3, world)
     assert record.get()["metadata"]["annotations"]["fraudloop.io/generation"] == "4"
@@ -623,7 +625,7 @@ def carried(number, world, request=None):
 
 
 def test_the_command_writes_both_reports_and_sets_the_exit_status(world, tmp_path):
-    """Markdown and JSON; status 0 only if every answer is yes; `undo` asks before it acts."""
+    """Markdown and JSON. Status 0 only if every check holds. `undo` asks for confirmation."""
     runner = CliRunner()
     good = runner.invoke(phase.app, ["check", "1", "--only", "pods of", "--out", str(tmp_path / "report")])
     assert good.exit_code == 0, good.output
@@ -637,7 +639,9 @@ def test_the_command_writes_both_reports_and_sets_the_exit_status(world, tmp_pat
 
 
 def test_the_local_system_skips_what_it_cannot_check(world):
-    """Of the local system, what needs a cluster is not asked: the report says so, and it is neither a yes nor a no."""
+    """On the local system, checks that need a cluster are skipped: the report says so, and they neither hold nor
+    fail.
+    """
     here = replace(world, local=True)
     findings = run(table.PHASES[4][1], here)
     assert {finding.ok for finding in findings if "schedule triggers" not in finding.name} == {None}

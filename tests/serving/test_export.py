@@ -79,7 +79,7 @@ def test_to_export_again_is_success(exported: StageResult, trained: Trained, buc
 
 
 def test_an_unfinished_export_is_finished(trained: Trained, bucket: Path) -> None:
-    """Without a manifest nothing was exported yet, whatever lies there."""
+    """Without a manifest nothing counts as exported, whatever files exist."""
     first = export(export_order(trained, bucket, "fraud-7"))
     (folder(first) / "MANIFEST.json").unlink()
     (folder(first) / "golden.json").write_text("half")
@@ -126,7 +126,7 @@ def test_there_is_no_pickle(exported: StageResult) -> None:
 
 
 def test_the_code_in_a_version_stands_alone(exported: StageResult) -> None:
-    """It is imported from the version, not from the machine: an older version serves with its own code."""
+    """It is imported from the version, not from the machine, so an older version serves with its own code."""
     version = folder(exported) / "repository" / "fraud_score" / "1"
     command = [sys.executable, "-c", STANDALONE, str(version / "code"), str(version / "model")]
     done = subprocess.run(command, capture_output=True, text=True, cwd="/")

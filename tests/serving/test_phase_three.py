@@ -1,4 +1,4 @@
-"""Phase 3's questions about what serves, asked of the real Triton that the deploy stage set up, and of a wrong one."""
+"""Phase 3's checks against the real Triton that the deploy stage set up, and against a wrong one."""
 
 import json
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.triton, pytest.mark.xdist_group("triton")]
 
 @pytest.fixture
 def world(cluster: Cluster, bucket: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Environment]:
-    """The version that is deployed is the champion, and what was exported of it lies in S3."""
+    """The deployed version is the champion, and S3 has its export."""
     from moto.moto_api._internal.models import moto_api_backend
 
     monkeypatch.delenv("TRITON_URL", raising=False)
@@ -64,7 +64,7 @@ def test_inference_answers_as_it_did_offline(world: Environment) -> None:
 
 
 def test_an_answer_that_differs_is_no(world: Environment, bucket: Path) -> None:
-    """Offline the model had said something else: the check says which output, and by how much."""
+    """Another offline answer: the check names the output and the difference."""
     champion = world.app.store.model("fraud").champion
     assert champion
     golden = json.loads((bucket / "models/fraud" / champion.version / GOLDEN).read_text())

@@ -114,7 +114,7 @@ def test_the_error_for_a_bad_line_names_the_column(
 def test_the_error_for_a_bad_history_names_the_line(
     featuriser: Featuriser, card: bytes, merchant: bytes, message: str
 ) -> None:
-    """A history that is from the future, of somebody else or cannot be read is refused, not learned from."""
+    """A history from the future, of another card, or unreadable is refused."""
     with pytest.raises(BadRequest, match="^" + message.replace("[", r"\[").replace("?", r"\?")):
         featuriser.block(ScoringRequest([LINE], [card], [merchant], NO_COUNTERS), TODAY)
 
@@ -138,7 +138,7 @@ def test_the_same_minute_is_not_earlier(featuriser: Featuriser) -> None:
 
 
 def test_a_label_is_known_only_after_the_delay(featuriser: Featuriser) -> None:
-    """A fraud of yesterday is not known yet, whatever the client says; one of long ago is."""
+    """Yesterday's fraud is not known yet, whatever the client says; an old one is."""
     lines = b"\n".join([PAST.replace(b"2019", b"2018").replace(b",No", b",Yes"), EARLIER.replace(b",No", b",Yes")])
     block = featuriser.block(ScoringRequest([LINE], [lines], [b""], NO_COUNTERS), TODAY)
     assert block.card.label[0, :2].tolist() == [0.0, 1.0]
@@ -146,7 +146,7 @@ def test_a_label_is_known_only_after_the_delay(featuriser: Featuriser) -> None:
 
 
 def test_transactions_of_one_request_do_not_see_each_other(trained: Trained, featuriser: Featuriser) -> None:
-    """An answer depends on its own lines alone, whoever else is in the batch."""
+    """An answer depends only on its own lines, whatever else is in the batch."""
     ids = trained.test[:50]
     request = trained.builder.request(ids)
     together = trained.model.score(featuriser.block(request, TODAY))

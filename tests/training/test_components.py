@@ -90,7 +90,7 @@ def order_with(tmp_path, **more):
 
 @pytest.mark.parametrize("name", STAGES)
 def test_a_component_parses_calls_one_function_and_is_done(name, stand_in, tmp_path):
-    """The Order says everything that the parameters said, artifacts become inputs, outputs become pointers."""
+    """The order has all parameters, artifacts become inputs, outputs become pointers."""
     module, function, given, made = STAGES[name]
     orders = []
 
@@ -142,7 +142,7 @@ def test_a_refusal_makes_no_pointers_and_ends_well(stand_in, tmp_path):
 
 
 def test_work_that_did_not_make_its_outputs_has_failed(stand_in, tmp_path):
-    """A report never says `ok` for a stage whose outputs are missing."""
+    """A report is never `ok` for a stage whose outputs are missing."""
     stand_in("training.model.train", "train", lambda order: StageResult())
     artifacts = {name: FakeArtifact(tmp_path / name) for name in ("trained", "metrics")}
     with pytest.raises(Permanent, match="model"):
@@ -151,7 +151,7 @@ def test_work_that_did_not_make_its_outputs_has_failed(stand_in, tmp_path):
 
 
 def test_a_stage_that_cannot_be_imported_says_so_in_its_report(monkeypatch, tmp_path):
-    """The import comes after `started.json`, so a broken image is told from a pod that never started."""
+    """The import follows `started.json`, so a broken image differs from a pod that never started."""
     monkeypatch.setitem(sys.modules, "training.model.train", None)
     artifacts = {name: FakeArtifact(tmp_path / name) for name in ("trained", "metrics")}
     with pytest.raises(ImportError):

@@ -87,7 +87,7 @@ def application(generation: str = "1", version: str = OLD, **more: Any) -> dict[
 
 
 def finish(cluster: FakeCluster, state: dict[str, Any], reconciled: str = LATER, health: str = "Healthy") -> None:
-    """Argo CD has done the operation that is asked for."""
+    """Argo CD has completed the requested operation."""
     done = {**state, "operation": cluster.body["operation"]}
     status = {"operationState": done, "reconciledAt": reconciled, "health": {"status": health}}
     cluster.write({"operation": None, "status": status})
@@ -191,7 +191,7 @@ def test_a_lost_race_is_read_again(deployment: Make) -> None:
 
 
 def test_a_deployment_that_is_overtaken_stops(deployment: Make) -> None:
-    """A newer generation that takes the pointer while we wait fences us, even after our sync was asked for."""
+    """A newer generation that takes the pointer fences us, even after our sync was requested."""
 
     def overtake(cluster: FakeCluster) -> None:
         if len(cluster.patches) == 2:
@@ -202,7 +202,7 @@ def test_a_deployment_that_is_overtaken_stops(deployment: Make) -> None:
 
 
 def test_another_operation_is_waited_for(deployment: Make) -> None:
-    """We do not touch what somebody else has asked for, and ask when it is done."""
+    """Another client's operation is left alone. Ours is requested when it has ended."""
     other = {"info": [{"name": "correlationId", "value": "other"}]}
 
     def slow(cluster: FakeCluster) -> None:
@@ -215,7 +215,7 @@ def test_another_operation_is_waited_for(deployment: Make) -> None:
 
 
 def test_restore_ends_an_operation_that_is_not_ours(deployment: Make) -> None:
-    """Going back does not wait for a sync that may never end, but only ends one that has begun."""
+    """A restore does not wait for a sync that may never end. It terminates only an operation that has started."""
     other = {"info": [{"name": "correlationId", "value": "other"}]}
 
     def stuck(cluster: FakeCluster) -> None:
@@ -243,7 +243,7 @@ def test_restore_ends_an_operation_that_is_not_ours(deployment: Make) -> None:
 def test_ours_is_done_when_it_ended_and_was_looked_at_since(
     deployment: Make, state: dict[str, Any], reconciled: str | None
 ) -> None:
-    """`Running` with `finishedAt` waits for a retry; a reconciliation from before the end says nothing about it."""
+    """`Running` with `finishedAt` waits for a retry. A reconciliation from before the end does not count."""
 
     def half(cluster: FakeCluster) -> None:
         if "operation" not in cluster.body:
@@ -258,7 +258,7 @@ def test_ours_is_done_when_it_ended_and_was_looked_at_since(
 
 
 def test_an_operation_of_somebody_else_is_not_taken_for_ours(deployment: Make) -> None:
-    """If ours was replaced, we ask again."""
+    """If ours was replaced, it is requested again."""
     replaced = iter([True])
 
     def replace_once(cluster: FakeCluster) -> None:
@@ -311,7 +311,7 @@ def test_a_moment_of_degradation_is_forgiven(deployment: Make) -> None:
 
 
 def test_every_pod_must_serve_the_version(deployment: Make) -> None:
-    """Healthy says nothing about which pods are healthy: one that still serves the old version is waited for."""
+    """Healthy pods may be old ones: the stage waits for a pod that still serves the old version."""
 
     def partly(cluster: FakeCluster) -> None:
         if "operation" in cluster.body:
@@ -396,7 +396,7 @@ def test_a_restart_of_the_api_server_ends_no_deployment(deployment: Make) -> Non
 
 
 def test_a_denial_that_persists_is_permanent(deployment: Make) -> None:
-    """Rights that are not there do not come by waiting: after two minutes without a break the stage says so."""
+    """Missing rights do not appear by waiting: after two minutes without a break the stage fails permanently."""
 
     def deny(cluster: FakeCluster) -> None:
         if cluster.clock != 60:
@@ -433,7 +433,7 @@ def test_a_generation_that_is_no_number_is_permanent(deployment: Make) -> None:
 
 
 def test_the_first_deployment_of_all_finds_nothing_set(deployment: Make) -> None:
-    """An Application without annotations, pointer, policy or status is one that was just created."""
+    """A new Application has no annotations, pointer, policy or status."""
     fresh: dict[str, Any] = {"metadata": {"resourceVersion": "1"}, "spec": {"source": {}}}
 
     def settle(cluster: FakeCluster) -> None:
@@ -447,7 +447,7 @@ def test_the_first_deployment_of_all_finds_nothing_set(deployment: Make) -> None
 
 
 def test_what_the_controller_owns_is_left_alone(tmp_path: Path) -> None:
-    """The end-to-end pipeline's step refuses, and says why."""
+    """The end-to-end pipeline's step refuses, with the reason."""
     cluster = FakeCluster(application(), [argo])
     with pytest.raises(Refused, match="belongs to the controller"):
         deploy_unless_owned(order(tmp_path), cluster)

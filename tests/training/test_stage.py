@@ -80,7 +80,7 @@ def test_a_report_holds_what_the_work_handed_back(run, order, tmp_path):
 
 
 def test_a_refusal_is_an_answer(run, order):
-    """A stage that judges no ends well for KFP, and says why in its report."""
+    """A stage that refuses succeeds for KFP, and its report has the reason."""
 
     def work(request):
         raise Refused("nothing new", details={"accepted": 0}, outputs={"objects": "s3x"}, metrics={"rows": 0.0})
@@ -101,7 +101,7 @@ def test_a_refusal_is_an_answer(run, order):
     ],
 )
 def test_a_failure_is_reported_and_then_raised(run, order, error, permanent, reason):
-    """KFP sees the failure too; what is not ours counts as transient; evidence that JSON cannot hold is left out."""
+    """KFP sees the failure too. Foreign errors count as transient. Details that JSON cannot hold are left out."""
 
     def work(request):
         raise error
@@ -141,7 +141,7 @@ def test_a_refusal_whose_evidence_json_cannot_hold_still_leaves_a_report(run, or
 
 
 def test_without_started_json_no_work_is_done(run, tmp_path):
-    """If the first write fails, the launch ends there: nobody would ever adopt what it did."""
+    """If the first write fails, the launch ends: the controller would never adopt its result."""
     (tmp_path / "blocked").write_text("a file where the folder should be")
     done = []
     with pytest.raises(OSError, match="blocked"):
@@ -151,7 +151,7 @@ def test_without_started_json_no_work_is_done(run, tmp_path):
 
 
 class Bus:
-    """A stand-in for the events client: keeps the entries, answers as it is told."""
+    """A stand-in for the events client: stores the entries and gives the set answer."""
 
     def __init__(self, answer):
         self.answer, self.entries = answer, []
@@ -172,7 +172,7 @@ class Bus:
     ],
 )
 def test_an_announcement_that_fails_is_logged_and_never_raised(run, caplog, answer, said):
-    """PutEvents can fail as a whole or per entry; the stage's own result stands either way."""
+    """PutEvents can fail as a whole or per entry. The stage's own result is unchanged."""
     bus = Bus(answer)
     report = run(lambda request: StageResult())
     completion_event.announce_end(report, {completion_event.BUS: "loop"}, bus)
@@ -192,7 +192,7 @@ def test_without_a_bus_nothing_is_announced(run):
 
 
 def test_the_manifest_stands_for_a_folder(tmp_path):
-    """A folder without a manifest has no digest, since nothing says when it is complete."""
+    """A folder without a manifest has no digest, because it may be incomplete."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "x").write_text("x")
     assert stage.sha256_of(str(tmp_path / "folder")) == ""

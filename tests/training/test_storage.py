@@ -1,4 +1,4 @@
-"""One API over S3 and local folders; what is absent is told from what failed; manifests notice any change."""
+"""One API over S3 and local folders. A missing file differs from a failed request. Manifests notice any change."""
 
 import io
 
@@ -34,7 +34,7 @@ def test_what_was_written_is_read(root):
 
 
 def test_absent_is_file_not_found(root):
-    """A missing file is `FileNotFoundError` however one looks, and `exists` says no."""
+    """A missing file is `FileNotFoundError` in every function, and `exists` is false."""
     assert not storage.exists(f"{root}/none")
     assert storage.list_uris(f"{root}/none") == []
     with pytest.raises(FileNotFoundError, match="none"):
@@ -105,7 +105,7 @@ def versions(monkeypatch):
 
 
 def test_bytes_are_fetched_by_version_or_by_etag(versions, tmp_path):
-    """What was read is said: etag, version and digest. Another content than the etag's is refused by S3 itself."""
+    """The result has etag, version and digest. S3 itself refuses another content than the etag's."""
     _, (first, second) = versions
     etags = [put["ETag"].strip('"') for put in (first, second)]
     found = storage.fetch("s3://bucket/k", tmp_path / "k", first["VersionId"], etags[0])
@@ -118,7 +118,7 @@ def test_bytes_are_fetched_by_version_or_by_etag(versions, tmp_path):
 
 @pytest.mark.parametrize("times", [1, 2, 3])
 def test_a_body_that_breaks_off_is_read_again(versions, tmp_path, monkeypatch, times):
-    """A few times; then it is an outage, which says nothing about the object."""
+    """A few times; then it is an outage, not a property of the object."""
     client, _ = versions
     breaking = Breaking(client, times)
     monkeypatch.setattr(storage, "_s3", lambda: breaking)
@@ -140,7 +140,7 @@ def test_the_manifest_is_uploaded_last(tmp_path, monkeypatch):
 
 
 def test_only_what_is_said_to_be_intermediate_is_tagged_as_such(tmp_path, monkeypatch):
-    """The lifecycle rule takes that tag; reports, manifests and JSON never carry it, however large."""
+    """The lifecycle rule uses that tag. Reports, manifests and JSON never have it, whatever their size."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     folder = tmp_path / "dataset"
     for name in ("transactions.parquet", "dataset.json", "MANIFEST.json"):

@@ -70,7 +70,7 @@ def test_the_same_seed_gives_the_same_file():
 
 
 def test_slices_continue_each_other():
-    """Slices have the shares asked for, do not overlap in time and together are the whole."""
+    """Slices have the requested shares, do not overlap in time, and together are the whole."""
     parts = slices(20_000, 3, [0.7, 0.2, 0.1])
     assert [part.height for part in parts] == [14_000, 4_000, 2_000]
     spans = [part.select(first=MINUTE.min(), last=MINUTE.max()).row(0) for part in parts]
