@@ -155,7 +155,7 @@ def lived(learned: int) -> Meter:
         if found and found.state.terminal:
             assert found.state is State.SUCCEEDED, found.reason
             return meter
-    raise AssertionError(f"{run_id} does not rest")
+    raise AssertionError(f"{run_id} does not end")
 
 
 def one_run() -> Iterator[Measurement]:

@@ -134,7 +134,7 @@ def _dataset(folder: Path, rows: int, seed: int) -> Path:
 
 
 def _print_features() -> None:
-    print("the rivals' features, in training/evaluation/baselines.py:")
+    print("the baselines' features, in training/evaluation/baselines.py:")
     for name, groups in baselines.BASELINES.items():
         print(f"  {name}: {', '.join(baselines.names(schema.FEATURES, groups))}")
 

@@ -79,7 +79,7 @@ class StateDir:
             self._write("format.json", FORMAT)
         if (found := self._read("format.json")) != FORMAT:
             raise LeftByAnotherVersion(
-                f"{self.path} was left by another version ({found}, now {FORMAT}): `fraudloop up --fresh` begins anew"
+                f"{self.path} was left by another version ({found}, now {FORMAT}): `fraudloop up --fresh` deletes the old state"
             )
         for name in OF_A_LIFE:
             (self.path / name).unlink(missing_ok=True)
@@ -186,9 +186,7 @@ class StateDir:
 
     def _refuse_foreign_files(self) -> None:
         if self.path.exists() and any(self.path.iterdir()) and not (self.path / "lock").exists():
-            raise FileExistsError(
-                f"{self.path} holds files that no local system left there; name another: FRAUDLOOP_HOME"
-            )
+            raise FileExistsError(f"{self.path} holds files of something else; set FRAUDLOOP_HOME to another folder")
 
     def _empty(self) -> None:
         for entry in self.path.iterdir():

@@ -115,7 +115,7 @@ class Triton:
             if time.monotonic() > deadline:
                 raise TritonFailed(f"tritonserver was not ready within {seconds:.0f} s: {self._complaint()}")
             if given_up is not None and given_up.is_set():
-                raise TritonFailed("nobody waits for this tritonserver any more")
+                raise TritonFailed("the start of this tritonserver was cancelled")
             time.sleep(0.05)
 
     def config(self, model: str) -> dict[str, Any]:

@@ -93,9 +93,7 @@ def _metrics(listed: Any) -> dict[str, float]:
                 found[name] = float(metric["Value"])
     if missing := sorted(set(TOLERANCES) - set(found)):
         names = [metric["MetricName"] for metric in listed]
-        raise OperationRefused(
-            f"the job's final metrics {names} lack {', '.join(missing)}; it is no baseline without them"
-        )
+        raise OperationRefused(f"the job's final metrics {names} lack {', '.join(missing)}; a baseline needs them")
     return found
 
 
@@ -106,9 +104,7 @@ def _seed(settings: Mapping[str, str]) -> str | None:
 
 def _known(what: str, value: Any, option: str) -> str:
     if value is None or value == "":
-        raise OperationRefused(
-            f"{what} is not on record with the job; name it by {option}, since without it nothing compares"
-        )
+        raise OperationRefused(f"{what} is not recorded in the job; pass {option}, because a comparison needs it")
     return str(value)
 
 

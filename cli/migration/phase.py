@@ -58,7 +58,7 @@ def undo(
     from cli.migration.phases.undo import STEPS, UndoRequest, carry_out
 
     world, steps = Environment(model=model, stack=stack), STEPS[number]
-    console.print(f"To undo phase {number} I will:")
+    console.print(f"To undo phase {number}, these steps run:")
     for n, step in enumerate(steps, 1):
         console.print(f"  {n}. {step.description}")
     if not yes:

@@ -20,9 +20,9 @@ from pathlib import Path
 python = {}
 for found in distributions():
     meta = found.metadata
-    said = meta.get("License-Expression") or next(
+    license_name = meta.get("License-Expression") or next(
         (c.rpartition(" :: ")[2] for c in meta.get_all("Classifier") or () if c.startswith("License :: ")), "")
-    python[re.sub(r"[-_.]+", "-", meta["Name"]).lower()] = [found.version, said]
+    python[re.sub(r"[-_.]+", "-", meta["Name"]).lower()] = [found.version, license_name]
 status = Path("/var/lib/dpkg/status")
 debian = {}
 for block in status.read_text(errors="replace").split("\n\n") if status.exists() else ():

@@ -107,7 +107,7 @@ def _record(state: CloudState) -> None:
     try:
         state.record()
     except Exception:
-        logging.getLogger(__name__).exception("the cloud's state could not be written; it ends")
+        logging.getLogger(__name__).exception("the cloud's state cannot be written; the process ends")
         os._exit(1)
 
 

@@ -64,7 +64,7 @@ def run_demo(
         _show(driver, results, facts, console, as_json)
         if interrupted:
             done = sum(bool(result.assertions) for result in results)
-            quiet.print(f"Interrupted; {done} of {len(results)} scenarios had been played, to the end or in part.")
+            quiet.print(f"Interrupted; {done} of {len(results)} scenarios had run, completely or in part.")
         if keep and not stopped.is_set():
             say("kept running: `fraudloop show fraud-5` explains the last run; Ctrl-C ends it")
             stopped.wait()
@@ -81,7 +81,7 @@ def _play(driver: Driver, made: files.DemoFiles, results: Sequence[ScenarioResul
         except Interrupted:
             return True
         except (Broken, TooSlow, FraudloopError, KeyError) as error:
-            result.check("it was played to its end", False, f"{type(error).__name__}: {error}")
+            result.check("it ran to its end", False, f"{type(error).__name__}: {error}")
             return False
         say("[green]held[/]" if result.held else "[bold red]did not hold[/]")
         if not driver.champion():  # without a champion the next scenarios have nothing to compare with

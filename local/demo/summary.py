@@ -42,7 +42,7 @@ def render(results: Sequence[ScenarioResult], histories: Histories, facts: Mappi
     if any(result.assertions for result in results):
         parts += [_assertions(results), Text()]
     if left := [result.title for result in results if not result.assertions]:
-        parts += [Text(f"Not played: {', '.join(left)}"), Text()]
+        parts += [Text(f"Not run: {', '.join(left)}"), Text()]
     return Group(*parts, *(Text(f"{name:<28} {value}") for name, value in facts.items()))
 
 

@@ -12,7 +12,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m local.kfp", description="The embedded KFP endpoint.")
     parser.add_argument("--state", required=True, help="folder for state, logs and artifacts")
     parser.add_argument("--port", type=int, default=8888, help="0 takes a free one")
-    parser.add_argument("--root", default="", help="pipeline root that runs are said to have")
+    parser.add_argument("--root", default="", help="pipeline root shown in runs")
     parser.add_argument("--parallelism", type=int, default=4, help="runs at once; what is beyond waits its turn")
     arguments = parser.parse_args()
     stop = threading.Event()

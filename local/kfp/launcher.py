@@ -192,7 +192,7 @@ class Launcher:
 
     def _last_words(self) -> str:
         lines = (self._folder / "worker.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return lines[-1][:LONGEST_REASON] if lines else "it said nothing"
+        return lines[-1][:LONGEST_REASON] if lines else "it printed nothing"
 
     def _end(self, group: int) -> None:
         with suppress(ProcessLookupError):

@@ -125,7 +125,7 @@ def test_the_summary_shows_what_did_not_hold():
     console.print(summary.render([result, ScenarioResult("never played")], {"fraud-1": history}, {"took": "9 s"}))
     text = console.export_text()
     assert re.search("a burst *\n  ✗  it SUCCEEDED  +its pod was evicted", text)
-    assert "Not played: never played" in text
+    assert "Not run: never played" in text
     assert summary.stage_seconds(history) == {"train": 19.0}
     data = json.loads(json.dumps(summary.as_data([result], {"fraud-1": history}, {})))
     assert data["scenarios"][0]["runs"][0]["seconds"] == {"train": 19.0}

@@ -18,25 +18,25 @@ STAGES = ("preprocess", "evaluate")
 PROGRAM = """
 from cli.output import console
 from local.demo import summary
-from local.demo.scenarios import Scene
-from statemachine.core.run import Entry, Run
+from local.demo.scenarios import ScenarioResult
+from statemachine.core.run import Run, Transition
 from statemachine.core.states import State
 
 REASON = "the deployment failed: fraud-5-0a1b2c3d did not become ready:\\n tritonserver ended before it was ready: no"
-def scene(title, run, state, reason=""):
-    made = Scene(title, [Run(run, "fraud", 1, State[state], metrics={"auc_roc": 0.97123, "average_precision": 0.61},
+def result(title, run, state, reason=""):
+    made = ScenarioResult(title, [Run(run, "fraud", 1, State[state], metrics={"auc_roc": 0.97123, "average_precision": 0.61},
         candidate=f"{run}-0a1b2c3d", reason=reason, verdict={"checks": [{"name": "auc_roc", "limit": 0.9}]})])
-    made.promise(f"it was {state}", state != "REJECTED", reason or "as it should; [brackets] and all")
+    made.check(f"it was {state}", state != "REJECTED", reason or "as it should; [brackets] and all")
     made.note("as quickly as asked", False, "14 requests/s: this machine was slow, or busy")
     return made
-scenes = [scene("three files in a burst", "fraud-1", "SUCCEEDED"), scene("a bad file alone", "fraud-3", "REJECTED"),
-    scene("a night twice; the candidate breaks", "fraud-5", "ROLLED_BACK", REASON), Scene("shuffled labels")]
+results = [result("three files in a burst", "fraud-1", "SUCCEEDED"), result("a bad file alone", "fraud-3", "REJECTED"),
+    result("nightly event twice; the candidate fails", "fraud-5", "ROLLED_BACK", REASON), ScenarioResult("shuffled labels")]
 dest = ["QUEUED", "PREPROCESSING", "TRAINING", "EVALUATING", "EXPORTING", "DEPLOYING", "SUCCEEDED"]
-history = [Entry("fraud-1", n + 1, 100.0 + 9 * n, dest[n - 1] if n else "", to, "from_evaluate", REASON * (n == 3))
+history = [Transition("fraud-1", n + 1, 100.0 + 9 * n, dest[n - 1] if n else "", to, "from_evaluate", REASON * (n == 3))
     for n, to in enumerate(dest)]
-facts = {"the whole demo took": "251 s", "transactions": "first 200,000, second 30,000, shuffled 90,000, night 30,000"}
+facts = {"the whole demo took": "251 s", "transactions": "first 200,000, second 30,000, shuffled 90,000, nightly 30,000"}
 def show():
-    console.print(summary.render(scenes, {f"fraud-{n}": history for n in (1, 3, 5)}, facts))
+    console.print(summary.render(results, {f"fraud-{n}": history for n in (1, 3, 5)}, facts))
 """
 LISTING = """
 from cli.output import console, table
@@ -112,7 +112,7 @@ def test_slow_is_reported_and_is_no_failure():
     _, lines = on_terminal(PROGRAM, 120)
     assert sum(line.startswith("  slow  as quickly as asked") for line in lines) == 3
     assert [line.split()[0] for line in lines if re.match(r"  \S  +it was", line)] == ["✓", "✗", "✓"]
-    assert "Not played: shuffled labels" in lines
+    assert "Not run: shuffled labels" in lines
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_failed_trials_are_reported_and_too_many_end_the_search():
     def out_of_memory(config):
         raise MemoryError("CUDA")
 
-    with pytest.raises(RuntimeError, match="none of 3 trials came through; the last said MemoryError: CUDA"):
+    with pytest.raises(RuntimeError, match="none of 3 trials succeeded; the last error: MemoryError: CUDA"):
         search(out_of_memory, DEFAULT, trials=10, failed=2)
 
 

@@ -32,7 +32,9 @@ def served_version(address: str, model: str) -> str:
         with triton.InferenceServerClient(address, network_timeout=ASK_SECONDS) as server:
             parameters = server.get_model_config(model).get("parameters", {})
     except (InferenceServerException, *CUT) as error:
-        raise ClusterUnreachable(f"Triton at {address} does not tell the configuration of {model}: {error}") from error
+        raise ClusterUnreachable(
+            f"Triton at {address} does not return the configuration of {model}: {error}"
+        ) from error
     return str(parameters.get("candidate_version", {}).get("string_value", ""))
 
 

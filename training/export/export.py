@@ -69,7 +69,7 @@ def models_uri(order: StageRequest) -> str:
     """Returns the folder of a model's versions, in the bucket (or local folder) that contains runs/."""
     root, found, _ = order.output_uri.partition(f"/runs/{order.run_id}/")
     if not found:
-        raise Permanent(f"output_uri {order.output_uri} does not lie under runs/{order.run_id}/")
+        raise Permanent(f"output_uri {order.output_uri} is not under runs/{order.run_id}/")
     return storage.join(root, "models", order.model)
 
 

@@ -129,4 +129,4 @@ def _package(folder: Path, name: str) -> Path:
 if __name__ == "__main__":
     options = {name: os.environ.get(f"FRAUDLOOP_KFP_{name.upper()}", "") for name in ("token", "namespace", "ca")}
     for one in publish(os.environ["FRAUDLOOP_KFP_URL"], sys.argv[1], **options):
-        print(f"{one.name} {one.version_name} {'uploaded' if one.created else 'was there'}")
+        print(f"{one.name} {one.version_name} {'uploaded' if one.created else 'exists'}")

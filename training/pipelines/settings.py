@@ -93,7 +93,7 @@ def _step(own: Mapping[str, Any], base: Mapping[str, Any], where: str) -> StepSe
     except TypeError as error:
         raise Misconfigured(f"{where}: {error}") from error
     if (step.accelerators > 0) != bool(step.accelerator):
-        raise Misconfigured(f"{where}: accelerator and accelerators go together, or neither is set")
+        raise Misconfigured(f"{where}: accelerator and accelerators must both be set, or neither")
     return step
 
 

@@ -24,7 +24,7 @@ def announce_end(report: Report, environment: Mapping[str, str] = os.environ, cl
         if answer["FailedEntryCount"]:  # PutEvents answers 200 even if it refused the entry
             LOG.warning("the event bus refused the event", extra={"entries": answer["Entries"]})
     except Exception:
-        LOG.warning("the stage's end could not be announced; the controller will look by itself", exc_info=True)
+        LOG.warning("the completion event was not sent; the controller will poll", exc_info=True)
 
 
 def entry(report: Report, bus: str) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def launch(
         function: Work = resolve_name(work)
         result = function(request)
         if missing := sorted(set(made or {}) - set(result.outputs)):
-            raise Permanent(f"{work} did not make its output {', '.join(missing)}")
+            raise Permanent(f"{work} did not write its output {', '.join(missing)}")
         return result
 
     report = run_stage(order, working)

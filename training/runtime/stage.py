@@ -96,7 +96,7 @@ def _checked(report: Report) -> Report:
     try:
         size = len(report.dumps())
     except (ValueError, TypeError) as error:
-        raise Permanent(f"the {report.stage} stage reports what JSON cannot hold: {error}") from error
+        raise Permanent(f"the {report.stage} stage reports values that JSON cannot represent: {error}") from error
     if size > MAX_BYTES:
         raise Permanent(f"the {report.stage} stage's report has {size} bytes, more than {MAX_BYTES}")
     return report

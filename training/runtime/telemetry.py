@@ -92,7 +92,7 @@ def push(
         group = {"model": order.model, "stage": order.stage.value}
         send(gateway, job=JOB, registry=registry_of(samples), grouping_key=group, timeout=TIMEOUT)
     except Exception:
-        LOG.warning("the Pushgateway %s did not take the metrics of %s", gateway, order.name, exc_info=True)
+        LOG.warning("cannot push to the Pushgateway %s the metrics of %s", gateway, order.name, exc_info=True)
 
 
 def registry_of(samples: Iterator[Sample]) -> CollectorRegistry:

@@ -87,7 +87,7 @@ def _tried(score: Score, config: TrainConfig, number: int, parameters: dict[str,
 def _optimum(tried: Sequence[Trial]) -> Optimum:
     worked = [trial for trial in tried if trial.value is not None]
     if not worked:
-        raise RuntimeError(f"none of {len(tried)} trials came through; the last said {tried[-1].reason}")
+        raise RuntimeError(f"none of {len(tried)} trials succeeded; the last error: {tried[-1].reason}")
     best = max(worked, key=lambda trial: (trial.value or 0.0, -trial.number))
     assert best.value is not None
     return Optimum(best.parameters, best.value, len(tried), tried[0].value, f"optuna {optuna.__version__}, {OBJECTIVE}")

@@ -61,7 +61,7 @@ def trained(world: Environment) -> str:
     for run in world.app.store.runs(world.model):
         if {"preprocess", "train"} <= set(run.outputs):
             return f"{run.id} preprocessed and trained ({run.state.value})"
-    raise CheckFailed(f"no run of {world.model} has come through train yet")
+    raise CheckFailed(f"no run of {world.model} has completed train yet")
 
 
 def parity(world: Environment) -> str:
