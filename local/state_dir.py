@@ -79,7 +79,7 @@ class StateDir:
             self._write("format.json", FORMAT)
         if (found := self._read("format.json")) != FORMAT:
             raise LeftByAnotherVersion(
-                f"{self.path} was left by another version ({found}, now {FORMAT}): `fraudloop up --fresh` deletes the old state"
+                f"{self.path} was left by another version ({found}, now {FORMAT}): `fraudloop up --fresh` deletes it"
             )
         for name in OF_A_LIFE:
             (self.path / name).unlink(missing_ok=True)

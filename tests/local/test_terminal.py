@@ -24,17 +24,21 @@ from statemachine.core.states import State
 
 REASON = "the deployment failed: fraud-5-0a1b2c3d did not become ready:\\n tritonserver ended before it was ready: no"
 def result(title, run, state, reason=""):
-    made = ScenarioResult(title, [Run(run, "fraud", 1, State[state], metrics={"auc_roc": 0.97123, "average_precision": 0.61},
+    metrics = {"auc_roc": 0.97123, "average_precision": 0.61}
+    made = ScenarioResult(title, [Run(run, "fraud", 1, State[state], metrics=metrics,
         candidate=f"{run}-0a1b2c3d", reason=reason, verdict={"checks": [{"name": "auc_roc", "limit": 0.9}]})])
     made.check(f"it was {state}", state != "REJECTED", reason or "as it should; [brackets] and all")
     made.note("as quickly as asked", False, "14 requests/s: this machine was slow, or busy")
     return made
 results = [result("three files in a burst", "fraud-1", "SUCCEEDED"), result("a bad file alone", "fraud-3", "REJECTED"),
-    result("nightly event twice; the candidate fails", "fraud-5", "ROLLED_BACK", REASON), ScenarioResult("shuffled labels")]
+    result("nightly event twice; the candidate fails", "fraud-5", "ROLLED_BACK", REASON),
+    ScenarioResult("shuffled labels")]
 dest = ["QUEUED", "PREPROCESSING", "TRAINING", "EVALUATING", "EXPORTING", "DEPLOYING", "SUCCEEDED"]
-history = [Transition("fraud-1", n + 1, 100.0 + 9 * n, dest[n - 1] if n else "", to, "from_evaluate", REASON * (n == 3))
+history = [
+    Transition("fraud-1", n + 1, 100.0 + 9 * n, dest[n - 1] if n else "", to, "from_evaluate", REASON * (n == 3))
     for n, to in enumerate(dest)]
-facts = {"the whole demo took": "251 s", "transactions": "first 200,000, second 30,000, shuffled 90,000, nightly 30,000"}
+rows = "first 200,000, second 30,000, shuffled 90,000, nightly 30,000"
+facts = {"the whole demo took": "251 s", "transactions": rows}
 def show():
     console.print(summary.render(results, {f"fraud-{n}": history for n in (1, 3, 5)}, facts))
 """

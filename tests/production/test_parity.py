@@ -127,7 +127,7 @@ def test_the_seed_of_our_own_jobs_is_in_their_parameters(client):
 
 
 @pytest.mark.parametrize(
-    ("told", "answers", "why"),
+    ("settings", "answers", "why"),
     [
         ({"seed": "1"}, {}, "the data's hash is not on record"),
         ({"data_sha256": DATA}, {}, "the seed is not on record"),
@@ -135,9 +135,9 @@ def test_the_seed_of_our_own_jobs_is_in_their_parameters(client):
         ({"seed": "1", "data_sha256": DATA}, {"metrics": FINAL[:2]}, "lack auc_roc"),
     ],
 )
-def test_what_the_job_does_not_say_is_not_made_up(client, told, answers, why):
+def test_what_the_job_does_not_say_is_not_made_up(client, settings, answers, why):
     """A missing value is refused with the option that sets it."""
-    arn = train(client, **told)
+    arn = train(client, **settings)
     with pytest.raises(OperationRefused, match=why):
         read_job(Answers(client, **answers), arn, Prices())
 

@@ -228,11 +228,11 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("change", "settings", "told"), [pytest.param(*r[1:], id=r[0]) for r in REFUSALS])
-def test_what_cannot_be_learned_is_refused(parts, tmp_path, change, settings, told):
+@pytest.mark.parametrize(("change", "settings", "expected"), [pytest.param(*r[1:], id=r[0]) for r in REFUSALS])
+def test_what_cannot_be_learned_is_refused(parts, tmp_path, change, settings, expected):
     """The refusal says which split lacks what."""
     paths = written(tmp_path, change(pl.concat(parts).sort("Year", "Month", "Day")))
-    with pytest.raises(Refused, match=told):
+    with pytest.raises(Refused, match=expected):
         prepare(paths, tmp_path / "d", replace(PreprocessConfig(), **settings), today=TODAY)
 
 
