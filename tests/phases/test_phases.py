@@ -193,7 +193,7 @@ def test_a_world_that_is_well_gets_yes(world):
         finding = ask(named(checks, part), world)
         assert finding.ok, f"{part}: {finding.answer}"
         assert re.search(answer, finding.answer, re.IGNORECASE), f"{part}: {finding.answer}"
-        assert finding.do == ""
+        assert finding.remedy == ""
 
 
 def pending(world, cluster, record, triton, folder):
@@ -329,7 +329,7 @@ def test_a_world_that_is_not_gets_no_and_what_to_do(
     finding = ask(named(checks, part), replace(world, wait=0.3))
     assert not finding.ok
     assert re.search(answer, finding.answer), finding.answer
-    assert len(finding.do) > 10
+    assert len(finding.remedy) > 10
 
 
 class Inside(Environment):

@@ -16,7 +16,7 @@ class CheckFailed(Exception):
 
 @dataclass(frozen=True)
 class PhaseCheck:
-    """`ask` returns what it found, or raises: `CheckFailed`, or an error of the API's client.
+    """`probe` returns what it found, or raises: `CheckFailed`, or an error of the API's client.
 
     `needs` is what the local system lacks for the check, such as "a cluster". There the check is skipped, and the
     report
@@ -25,8 +25,8 @@ class PhaseCheck:
 
     plan: str
     name: str
-    ask: Callable[[Environment], str]
-    do: str
+    probe: Callable[[Environment], str]
+    remedy: str
     needs: str = ""
 
 
@@ -38,7 +38,7 @@ class Finding:
     name: str
     ok: bool | None
     answer: str
-    do: str
+    remedy: str
     seconds: float
 
 
@@ -50,8 +50,8 @@ def run(
     for check in checks:
         began = time.monotonic()
         ok, answer = _answer(check, world)
-        do = check.do if ok is False else ""
-        finding = Finding(check.plan, check.name, ok, answer, do, time.monotonic() - began)
+        remedy = check.remedy if ok is False else ""
+        finding = Finding(check.plan, check.name, ok, answer, remedy, time.monotonic() - began)
         findings.append(finding)
         progress(finding)
     return findings
@@ -61,7 +61,7 @@ def _answer(check: PhaseCheck, world: Environment) -> tuple[bool | None, str]:
     if world.local and check.needs:
         return None, f"skipped on this machine: it needs {check.needs}"
     try:
-        return True, check.ask(world)
+        return True, check.probe(world)
     except CheckFailed as no:
         return False, str(no)
     except Exception as error:
@@ -107,7 +107,7 @@ def as_markdown(title: str, findings: Sequence[Finding]) -> str:
     wrong = [f for f in findings if f.ok is False]
     if wrong:
         lines += ["", "## What to do", ""]
-        lines += [f"- **{f.name}**: {f.do}" for f in wrong]
+        lines += [f"- **{f.name}**: {f.remedy}" for f in wrong]
     return "\n".join(lines) + "\n"
 
 

@@ -37,5 +37,5 @@ def _print_finding(finding: Finding) -> None:
     mark = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[dim]–[/]"}[finding.ok]
     name, answer = quoted(finding.name), quoted(finding.answer)
     console.print(Markup(f"{mark} {finding.plan:<8} {name}: {answer} [dim]{finding.seconds:.1f} s[/]"))
-    if finding.do:
-        console.print(Markup(f"           [yellow]→ {quoted(finding.do)}[/]"))
+    if finding.remedy:
+        console.print(Markup(f"           [yellow]→ {quoted(finding.remedy)}[/]"))
