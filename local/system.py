@@ -27,6 +27,14 @@ DEMO_CONFIG = Path(__file__).with_name("demo") / "fraudloop.toml"  # the demo cl
 DEMO_TICK = 2.0  # seconds
 DIRECT = {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
 
+# The module that each part runs, by the part's name.
+PROGRAMS = {
+    "cloud": "local.aws.server",
+    "kfp": "local.kfp",
+    "cluster": "local.argocd.server",
+    "dispatcher": "local.aws.dispatcher",
+}
+
 Say = Callable[[str], object]
 
 
@@ -179,12 +187,12 @@ class System:
         }
 
     def _run(self, name: str, arguments: Sequence[str], ready: str, environment: Mapping[str, str]) -> None:
-        """Start the program `local.<name>` and wait until it answers at `ready`, with any status."""
+        """Start a part's program and wait until it answers at `ready`, with any status."""
         if name not in self._orders:
             self.say(f"starting {name}")
         self._orders[name] = (arguments, ready, environment)
         with self._log(name).open("ab") as log:
-            command = [sys.executable, "-m", f"local.{name}", *arguments]
+            command = [sys.executable, "-m", PROGRAMS[name], *arguments]
             process = spawn(command, log=log, environment=environment, folder=ROOT)
         self._parts[name] = process
         self.state_dir.record(

@@ -14,7 +14,7 @@ from local.kfp import EmbeddedKFP
 from local.kfp.access import GROUP, User
 from local.system import ROOT
 from statemachine.adapters.kfp import KfpPipelines
-from statemachine.contracts.errors import Unreachable
+from statemachine.contracts.errors import Misconfigured
 from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import StageRequest
 from training.pipelines.publish import content_hash, publish
@@ -162,8 +162,8 @@ def test_an_experiment_and_a_list_need_a_namespace(server):
 
 
 def test_the_loop_says_what_was_refused(server, built):
-    """403 reaches whoever reads the run's reason."""
-    with pytest.raises(Unreachable, match="403"):
+    """The error has the status 403, which becomes the run's reason."""
+    with pytest.raises(Misconfigured, match="403"):
         loop(server, built[1], token="nobody").list("fraud-1.")
 
 
