@@ -5,6 +5,7 @@ import psutil
 import pytest
 
 from local.aws.resources import DATA, client
+from local.system import PROGRAMS
 
 
 def survivors(family, seconds=20.0):
@@ -28,7 +29,7 @@ def test_however_it_ends_no_process_is_left(fraudloop, number):
 
 
 def part_of(up, name):
-    return next(process for process in up.family() if f"local.{name}" in process.cmdline())
+    return next(process for process in up.family() if PROGRAMS[name] in process.cmdline())
 
 
 def test_a_part_that_dies_again_and_again_ends_the_system_with_the_reason(fraudloop):
