@@ -18,7 +18,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from local.terminal import Listing, speak_plainly
+from local.terminal import CardTable, speak_plainly
 from statemachine.core import codec
 from statemachine.core.characters import UNSAFE, clean
 from statemachine.core.states import State
@@ -121,7 +121,7 @@ def figure(value: float | None) -> str:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     """A plain table; columns whose name begins with `>` are right-aligned. Where it does not fit, a card a row."""
-    return Listing(shown(title), columns, [[_cell(value) for value in row] for row in rows])
+    return CardTable(shown(title), columns, [[_cell(value) for value in row] for row in rows])
 
 
 def _cell(value: str) -> Text:

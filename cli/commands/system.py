@@ -17,9 +17,10 @@ from rich.text import Text
 
 from cli.connection import demo_home, home, running_home
 from cli.output import Json, console, emit
-from local import footprint, served
+from local import footprint
+from local.argocd import served
 from local.state_dir import AlreadyRunning, StateDir
-from local.system import DEMO_CONFIG, DEMO_TICK, ROOT, DidNotStart, Options, Stopped, System
+from local.system import DEMO_CONFIG, DEMO_TICK, ROOT, DidNotStart, Stopped, System, SystemOptions
 from statemachine.contracts.errors import Misconfigured
 
 PANEL = "On this machine"
@@ -62,7 +63,7 @@ def up(
         return _announce(folder, as_json)
     stopped = stop_on_signals()
     try:
-        with System(folder, Options(config, tick, fresh=fresh), _say(as_json), stopped) as system:
+        with System(folder, SystemOptions(config, tick, fresh=fresh), _say(as_json), stopped) as system:
             _await_what_served(folder, stopped, _say(as_json))
             _announce(folder, as_json)
             while not stopped.wait(1):

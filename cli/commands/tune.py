@@ -108,11 +108,11 @@ def _locally(dataset: str, config: Any, trials: int, failed: int, *, quiet: bool
 
 def _manifest(model: str, dataset: str, config: Any, namespace: str, budget: Any, algorithm: str) -> dict[str, Any]:
     from training.pipelines.settings import read_settings
-    from training.tuning.experiment import Place, experiment
+    from training.tuning.experiment import TrialPlacement, experiment
 
     name = f"{model[:20]}-tune-{int(time.time())}"
-    place = Place(namespace=namespace)
-    return experiment(name, dataset, config, read_settings(), place=place, budget=budget, algorithm=algorithm)
+    placement = TrialPlacement(namespace=namespace)
+    return experiment(name, dataset, config, read_settings(), placement=placement, budget=budget, algorithm=algorithm)
 
 
 def _on_katib(manifest: Mapping[str, Any], namespace: str, poll: float, *, quiet: bool) -> Any:

@@ -1,4 +1,4 @@
-"""`parity`: is a run as good as the SageMaker training job that it replaces? Go or no go."""
+"""`parity`: compares a run with the SageMaker training job that it replaces. Go or no-go."""
 
 import json
 from dataclasses import asdict

@@ -18,5 +18,6 @@ def environment(stages: Iterable[str] = LEARNING) -> Mapping[str, str]:
 
     Python runs a `sitecustomize` at the start of every process: ours stands where a component looks for its function.
     """
-    site, root = Path(__file__).with_name("site"), Path(__file__).parents[2]  # this package is not an installed one
-    return {"PYTHONPATH": os.pathsep.join(map(str, (site, root))), WHICH: " ".join(stages)}
+    here = Path(__file__).resolve()
+    path = [str(here.with_name("site")), str(here.parents[2])]  # `simulation` is not an installed package
+    return {"PYTHONPATH": os.pathsep.join(path), WHICH: " ".join(stages)}

@@ -166,7 +166,7 @@ class QueuePolicy(Wired, CloudFormationModel):
 
 
 class BucketPolicy(Wired, CloudFormationModel):
-    """Only remembered: moto applies a denial without reading its condition, and would refuse every request."""
+    """Stored only: moto applies a denial without its condition, and would refuse every request."""
 
     TYPE = "AWS::S3::BucketPolicy"
 
@@ -281,7 +281,7 @@ def _without_nothing(clean: Any) -> Any:
 
 
 def _keeping(delete: Any) -> Any:
-    """`RetainExceptOnCreate` is `Retain` to whoever deletes a stack; moto knows the latter alone."""
+    """`RetainExceptOnCreate` means `Retain` when a stack is deleted; moto knows only the latter."""
 
     def deleted(resources: Any) -> None:
         for resource in resources._resource_json_map.values():

@@ -77,9 +77,9 @@ def checks_and_undo(folder, patch, stack):
             check(world)
     installation._counted(world, "WorldUnreachable")
     production._confirmed(world, os.environ["ALARM_TOPIC_ARN"])
-    night = EventBridge(world.aws("scheduler"), os.environ["FRAUDLOOP_NIGHTLY_SCHEDULE"])
+    nightly = EventBridge(world.aws("scheduler"), os.environ["FRAUDLOOP_NIGHTLY_SCHEDULE"])
     for on in (False, True):
-        night.switch(on)
+        nightly.switch(on)
     undo._no_roles(world, undo.UndoRequest("who", "why"))
     undo._delete_roles(world, undo.UndoRequest("who", "why"))
 

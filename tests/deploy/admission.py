@@ -40,7 +40,7 @@ class Admission:
         return [o for o in self.objects if o["kind"] == "ValidatingAdmissionPolicy" and o["metadata"]["name"] in bound]
 
     def denied(self, old, new, user):
-        """What an update by `user` is denied for, each as the policy says it; none: it is admitted."""
+        """Returns why the policies deny an update by `user`, in their own words; empty if it is admitted."""
         data = {"object": new, "oldObject": old, "request": {"userInfo": {"username": user}}, "variables": {}}
         found = []
         for policy in self.policies():

@@ -26,7 +26,7 @@ RIGHT = [{"name": "decision", "data": [False]}, {"name": "probability", "data": 
 
 @pytest.fixture
 def triton():
-    """A server that gives the answers it is told, the last one for ever."""
+    """A server that gives these answers in turn, and the last one forever."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

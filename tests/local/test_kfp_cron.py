@@ -77,7 +77,7 @@ def test_slots_follow_each_other_without_a_repeat():
 
 
 @pytest.mark.parametrize(
-    ("expression", "said"),
+    ("expression", "message"),
     [
         ("", "Empty spec string"),
         ("0 2 * *", "Expected 5 to 6 fields, found 4"),
@@ -97,9 +97,9 @@ def test_slots_follow_each_other_without_a_repeat():
         ("@every 1h 30m", "Failed to parse duration"),
     ],
 )
-def test_what_robfig_refuses_is_refused(expression, said):
+def test_what_robfig_refuses_is_refused(expression, message):
     """With its own words."""
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         parse(expression)
 
 

@@ -61,7 +61,7 @@ def free_ports(count):
 
 
 def configure(folder, slack, ports):
-    """The committed configurations with local addresses and shorter intervals; rules and routes as they are."""
+    """The committed configurations with local addresses and shorter intervals; rules and routes unchanged."""
     prometheus = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
     prometheus["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     prometheus["rule_files"] = [str(MONITORING / "rules/*.yml")]

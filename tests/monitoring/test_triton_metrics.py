@@ -1,4 +1,4 @@
-"""What the catalogue says of Triton is what the real server says, with these labels."""
+"""The real server emits Triton's metrics as in the catalogue, with these labels."""
 
 import json
 import re
@@ -28,7 +28,7 @@ def ask(server, datatype):
         error.close()
 
 
-def test_triton_says_what_the_catalogue_says(double, tmp_path):
+def test_triton_emits_the_metrics_of_the_catalogue(double, tmp_path):
     """Each of our Triton metrics is exposed after one good and one bad request, with the catalogue's labels."""
     server = Triton(double(), tmp_path / "server")
     server.start()

@@ -62,12 +62,12 @@ def played(system, number, *, path=PATH, ended=0.0, metrics=None, parameters=Non
         stage = State[source].stage
         seconds = TOOK[stage.value] if stage else 0.0
         at += seconds
-        told = {f"pod_seconds.{stage.value}": seconds} if stage else {}
+        seconds_of_pod = {f"pod_seconds.{stage.value}": seconds} if stage else {}
         entry = Transition(run_id, version, at, source, dest, TransitionReason.REPORTED, attempt=1,
-                           kfp_id=kfp_id if stage else "", details={"metrics": told})  # fmt: skip
+                           kfp_id=kfp_id if stage else "", details={"metrics": seconds_of_pod})  # fmt: skip
         outputs = {**run.outputs, stage.value: _outputs(system, run_id)} if stage else run.outputs
         run = replace(run, state=State[dest], version=version, entered_at=at, outputs=outputs,
-                      metrics={**run.metrics, **told, **(metrics or {})})  # fmt: skip
+                      metrics={**run.metrics, **seconds_of_pod, **(metrics or {})})  # fmt: skip
         before = store.model("fraud")
         store.move(run, replace(before, training="") if run.state.terminal else before, before, entry)
     return run

@@ -26,7 +26,7 @@ def entry(at, source, dest, row=TransitionReason.REPORTED, kfp="k", version=1, *
 
 
 def test_a_pod_pays_for_the_share_that_nobody_else_can_use():
-    """The largest of its CPU, memory and GPU shares counts; a GPU pod takes its node whole."""
+    """The largest of its CPU, memory and GPU shares counts. A GPU pod takes its whole node."""
     node = Node(1.0, 4, 16)
     assert node_share(PodRequests(1, 8), node) == 0.5
     assert node_share(PodRequests(3, 2), node) == 0.75
@@ -35,7 +35,7 @@ def test_a_pod_pays_for_the_share_that_nobody_else_can_use():
 
 
 def test_ninety_minutes_on_a_gpu_node_by_hand():
-    """1.5 h × $0.526 for a g4dn.xlarge taken whole, and 15 % of it idle; $1.1046 on SageMaker's twin."""
+    """1.5 h × $0.526 for a whole g4dn.xlarge, with 15 % idle; $1.1046 for the same instance on SageMaker."""
     cost = run_cost([StageUse("train", 5400, TRAIN)], ControlUse(), PRICES, runs_per_month=30)
     assert cost.marginal == pytest.approx(1.5 * 0.526 * 1.15)
     assert cost.sagemaker == pytest.approx(1.5 * 0.7364)
@@ -48,7 +48,7 @@ def test_the_loaded_cost_adds_a_share_of_what_stands():
 
 
 def test_the_controller_is_billed_by_the_call():
-    """A million of each costs what the price list says, and what was not used has no line."""
+    """A million of each costs what the price list says. Unused services have no line."""
     cost = run_cost([], ControlUse(lambda_requests=1e6, dynamodb_writes=1e6, s3_puts=1e6), PRICES, 1)
     assert {line.item: round(line.dollars, 6) for line in cost.lines} == {
         "lambda_requests": 0.2,
@@ -66,7 +66,7 @@ def test_a_stage_that_ran_on_sagemaker_pays_for_its_instance():
 
 
 def test_a_price_that_is_missing_is_no_price_of_zero():
-    """Where SageMaker's twin is not in the table, nothing is said about SageMaker."""
+    """Without a price for SageMaker's instance there is no SageMaker cost."""
     prices = replace(PRICES, gpu_node="g6.xlarge")
     assert run_cost([StageUse("train", 60, TRAIN)], ControlUse(), prices, 1).sagemaker is None
 

@@ -48,12 +48,12 @@ DEATHS = [
 ]
 
 
-@pytest.mark.parametrize(("word", "told"), DEATHS)
-def test_an_object_that_kills_the_process_is_bad_alone(deadly, tmp_path, word, told):
+@pytest.mark.parametrize(("word", "reason"), DEATHS)
+def test_an_object_that_kills_the_process_is_bad_alone(deadly, tmp_path, word, reason):
     """The reason says how the process died; a fresh one converts the next object."""
     with Converter(BOUNDS, tmp_path) as converter:
         assert converted(converter, raw(tmp_path, "before")) == ""
-        assert converted(converter, raw(tmp_path, "bad", word)) == told
+        assert converted(converter, raw(tmp_path, "bad", word)) == reason
         assert converted(converter, raw(tmp_path, "after")) == ""
 
 

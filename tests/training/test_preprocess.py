@@ -55,7 +55,8 @@ def test_the_folder_is_what_the_readers_expect(made):
     assert rows.null_count().sum_horizontal().item() == 0
     assert rows["time"].is_sorted()
     assert len(rows) == ROWS == made.dataset["rows"]
-    assert set(integrity.verify_manifest(made.folder)) == {
+    assert integrity.differing(made.folder, integrity.listed(str(made.folder))) == []
+    assert set(integrity.listed(str(made.folder))) == {
         "transactions.parquet", "schema.json", "profile.json", "dataset.json",
     }  # fmt: skip
 
@@ -148,9 +149,9 @@ def test_the_features_do_not_depend_on_the_data(tmp_path, made):
         written(tmp_path, generate(5000, 99, fraud_rate=0.02)), tmp_path / "d", PreprocessConfig(), today=TODAY
     )
     assert tuple(table(other.folder).columns) == tuple(table(made.folder).columns)
-    said = [storage.read_json(str(x.folder / "schema.json")) for x in (made, other)]
-    assert said[0]["definition"] == said[1]["definition"] == schema.definition()
-    assert said[0]["features"] == list(schema.FEATURES)
+    schemas = [storage.read_json(str(x.folder / "schema.json")) for x in (made, other)]
+    assert schemas[0]["definition"] == schemas[1]["definition"] == schema.definition()
+    assert schemas[0]["features"] == list(schema.FEATURES)
 
 
 @pytest.mark.parametrize("typed", [True, False])
@@ -227,11 +228,11 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("change", "settings", "told"), [pytest.param(*r[1:], id=r[0]) for r in REFUSALS])
-def test_what_cannot_be_learned_is_refused(parts, tmp_path, change, settings, told):
+@pytest.mark.parametrize(("change", "settings", "expected"), [pytest.param(*r[1:], id=r[0]) for r in REFUSALS])
+def test_what_cannot_be_learned_is_refused(parts, tmp_path, change, settings, expected):
     """The refusal says which split lacks what."""
     paths = written(tmp_path, change(pl.concat(parts).sort("Year", "Month", "Day")))
-    with pytest.raises(Refused, match=told):
+    with pytest.raises(Refused, match=expected):
         prepare(paths, tmp_path / "d", replace(PreprocessConfig(), **settings), today=TODAY)
 
 

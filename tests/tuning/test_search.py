@@ -42,13 +42,13 @@ def test_where_nothing_is_better_the_defaults_stay():
     assert best.parameters["hidden_dim"] == DEFAULT.hidden_dim
 
 
-def test_a_trial_that_fails_is_told_and_too_many_end_the_search():
+def test_failed_trials_are_reported_and_too_many_end_the_search():
     """At most `failed` of them; the reason of the last one is in the error."""
 
     def out_of_memory(config):
         raise MemoryError("CUDA")
 
-    with pytest.raises(RuntimeError, match="none of 3 trials came through; the last said MemoryError: CUDA"):
+    with pytest.raises(RuntimeError, match="none of 3 trials succeeded; the last error: MemoryError: CUDA"):
         search(out_of_memory, DEFAULT, trials=10, failed=2)
 
 

@@ -1,4 +1,4 @@
-"""The evaluate stage: candidate, champion, anchor and baselines on the same rows. It measures; the gate judges."""
+"""The evaluate stage: measures candidate, champion, anchor and baselines on the same rows. The gate judges."""
 
 import tempfile
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """The stage's settings; `baseline_rounds` 0 leaves the baselines out, `gate` is the policy for the page."""
+    """The stage's settings. `baseline_rounds` 0 omits the baselines; `gate` is the policy for the report page."""
 
     draws: int = 1000
     seed: int = 1
@@ -42,10 +42,10 @@ class EvaluateConfig:
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> "EvaluateConfig":
-        """The settings from plain values.
+        """Parse the settings.
 
         Raises:
-            Permanent: a name is unknown or a value has another type; the message names it.
+            Permanent: an unknown setting.
         """
         try:
             return read_table(cls, settings, "evaluate")
@@ -55,7 +55,7 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class Scored:
-    """The test rows with everybody's probabilities [N]; in place of a rival's there may be why there are none."""
+    """The test rows with the probabilities [N] of each model; a reference model has an error instead if it failed."""
 
     ids: NDArray[np.int64]
     times: NDArray[np.int64]
@@ -66,7 +66,7 @@ class Scored:
 
 
 def evaluate(order: StageRequest) -> StageResult:
-    """Work of the evaluate stage (docs/contracts.md)."""
+    """The work of the evaluate stage (docs/contracts.md)."""
     config = EvaluateConfig.from_dict(order.parameters)
     with tempfile.TemporaryDirectory(prefix="fraudloop-evaluate-") as scratch:
         dataset = storage.local(order.inputs["dataset"], Path(scratch) / "dataset")
@@ -88,7 +88,7 @@ def evaluate(order: StageRequest) -> StageResult:
 
 @dataclass(frozen=True)
 class Pages:
-    """What people read: the HTML report and the model card."""
+    """The pages for people: the HTML report and the model card."""
 
     report: str
     card: str
@@ -102,7 +102,7 @@ def pages_of(
     scored: "Scored",
     config: EvaluateConfig,
 ) -> Pages:
-    """The pages about one candidate, with the gate's verdict under the policy that evaluate was given."""
+    """Return the pages about one candidate, with the gate's verdict under the stage's policy."""
     verdict = gate(evaluation, GatePolicy.from_dict(config.gate or {}))
     others = {name: scores for name, (_, scores) in scored.references.items() if not isinstance(scores, str)}
     scores_by_model = {"candidate": scored.candidate} | others | dict(scored.baselines)
@@ -113,7 +113,7 @@ def pages_of(
 
 
 def write(folder: str, evaluation: Mapping[str, Any], pages: Pages) -> dict[str, str]:
-    """Writes evaluation and pages into a folder or under an `s3://` URI; their URIs by the contract's names."""
+    """Write evaluation and pages into a folder or under an `s3://` URI. Returns their URIs by the contract's names."""
     outputs = {
         "evaluation": storage.join(folder, "evaluation.json"),
         "report_html": storage.join(folder, "report.html"),
@@ -126,7 +126,7 @@ def write(folder: str, evaluation: Mapping[str, Any], pages: Pages) -> dict[str,
 
 
 def score(model: FraudModel, dataset: Path, references: Mapping[str, str], config: EvaluateConfig) -> Scored:
-    """Everybody's probabilities of the test rows."""
+    """Return the probabilities of the test rows by every model."""
     graph = load_graph(dataset, model.row)
     reader = Reader(graph, model.config.k, model.config.label_delay)
     test = graph.where(TEST)
@@ -144,7 +144,7 @@ def score(model: FraudModel, dataset: Path, references: Mapping[str, str], confi
 
 
 def measured(model: FraudModel, dataset: Path, scored: Scored, config: EvaluateConfig) -> dict[str, Any]:
-    """`details.evaluation` (docs/contracts.md): numbers only, no verdict."""
+    """Return `details.evaluation` (docs/contracts.md): numbers only, no verdict."""
     labels, scores = scored.labels, scored.candidate
     known = {role: other for role, (_, other) in scored.references.items() if not isinstance(other, str)}
     drawn = bootstrap.resample(labels, [scores, *known.values()], config.draws, config.seed)
@@ -202,7 +202,7 @@ def _slices(model: FraudModel, dataset: Path, scored: Scored) -> list[dict[str, 
     graph = load_graph(dataset, ())
     table = pl.read_parquet(dataset / "transactions.parquet", columns=list(slices.COLUMNS))[scored.ids]
     return [
-        slices.figures(name, inside, scored.labels, scored.candidate)
+        slices.metrics(name, inside, scored.labels, scored.candidate)
         for name, inside in slices.masks(table, graph, scored.ids)
     ]
 

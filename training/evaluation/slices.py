@@ -1,4 +1,4 @@
-"""Parts of the test set that are looked at by themselves: a good overall figure can hide a channel that is blind."""
+"""Metrics of parts of the test set: a good overall metric can hide a channel in which the model detects nothing."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +11,7 @@ from training.graph.graph import TRAIN, Graph
 from training.model.metrics import Labels, Scores, ranking
 
 CHANNELS = {1: "swipe", 2: "chip", 3: "online"}
-# Merchant category codes by their hundreds, as the card networks group them.
+# Merchant category codes by hundreds, as the card networks group them.
 MCC_GROUPS = {
     "services": (0, 2999),
     "travel": (3000, 3999),
@@ -31,7 +31,7 @@ Rows = NDArray[np.bool_]
 
 
 def masks(table: pl.DataFrame, graph: Graph, ids: NDArray[np.int64]) -> Iterator[tuple[str, Rows]]:
-    """Each slice's name and which of the rows `ids` [N] are in it; `table` holds the same rows' `COLUMNS`."""
+    """Yield each slice's name and its mask over the rows `ids` [N]; `table` holds the `COLUMNS` of the same rows."""
     channel, mcc, cents = (table[name].to_numpy() for name in COLUMNS)
     for code, name in CHANNELS.items():
         yield f"channel={name}", channel == code
@@ -45,8 +45,8 @@ def masks(table: pl.DataFrame, graph: Graph, ids: NDArray[np.int64]) -> Iterator
         yield f"unseen {side}", ~np.isin(codes[ids], np.unique(codes[train]))
 
 
-def figures(name: str, inside: Rows, labels: Labels, scores: Scores) -> dict[str, Any]:
-    """Rows, frauds and ranking of one slice; without both classes there is nothing to rank, and it says None."""
+def metrics(name: str, inside: Rows, labels: Labels, scores: Scores) -> dict[str, Any]:
+    """Return rows, frauds and ranking metrics of one slice; without both classes the ranking metrics are None."""
     part, frauds = labels[inside], int((labels[inside] == 1).sum())
     ranked = (
         ranking(part, scores[inside]) if 0 < frauds < len(part) else dict.fromkeys(("auc_roc", "average_precision"))

@@ -1,4 +1,4 @@
-"""Where the steps of the pipelines run: images, resources, nodes and environment, from `pipelines.toml`."""
+"""Reads images, resources, nodes and environment of the pipelines' steps from `pipelines.toml`."""
 
 import os
 import tomllib
@@ -26,7 +26,7 @@ class Toleration:
 
 @dataclass(frozen=True)
 class StepSettings:
-    """One step's pod: requests and limits in Kubernetes' units, GPUs by the device plugin's resource name."""
+    """One step's pod: requests and limits in Kubernetes' units, and GPUs by the device plugin's resource name."""
 
     image: str = "fraudloop-training:0.1.0"
     cpu_request: str = "1"
@@ -41,7 +41,7 @@ class StepSettings:
 
 @dataclass(frozen=True)
 class PipelineSettings:
-    """All of `pipelines.toml`; `environment` is set in every pod, `code_version` goes into each report's lineage."""
+    """The contents of `pipelines.toml`. `environment` is set in every pod; `code_version` goes into reports."""
 
     default: StepSettings = field(default_factory=StepSettings)
     steps: Mapping[str, StepSettings] = field(default_factory=dict)
@@ -49,15 +49,15 @@ class PipelineSettings:
     code_version: str = ""
 
     def step(self, name: str) -> StepSettings:
-        """The settings of a step: its own, or the default's."""
+        """Returns the settings of a step, or the default settings."""
         return self.steps.get(name, self.default)
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> "PipelineSettings":
-        """The settings in a parsed `pipelines.toml`.
+        """Parses `pipelines.toml`.
 
-        Raises:
-            Misconfigured: a key is unknown or a value of the wrong type; the message names it.
+            Raises:
+        Misconfigured: a key is unknown or a value of the wrong type; the message names it.
         """
         base = table.get("default", {})
         steps = {name: {**base, **own} for name, own in table.get("steps", {}).items()}
@@ -71,10 +71,10 @@ class PipelineSettings:
 
 
 def read_settings(environment: Mapping[str, str] = os.environ, folder: Path = Path()) -> PipelineSettings:
-    """The settings in the file that `FRAUDLOOP_PIPELINES` names, else in `folder`'s `pipelines.toml`.
+    """Reads the file that `FRAUDLOOP_PIPELINES` names, else `pipelines.toml` in `folder`.
 
-    `FRAUDLOOP_IMAGE` and `FRAUDLOOP_CODE_VERSION` replace the default image and code version: CI knows both only after
-    it has built and pushed.
+    `FRAUDLOOP_IMAGE` and `FRAUDLOOP_CODE_VERSION` replace the default image and code version, because CI knows both
+    only after it has built and pushed the image.
     """
     path = Path(environment.get(FILE) or folder / DEFAULT_FILE)
     if not path.is_file():

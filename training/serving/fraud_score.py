@@ -1,4 +1,4 @@
-"""The Triton model `fraud_score`: raw transactions with their history in; probability, decision, Shapley values out."""
+"""The Triton model `fraud_score`: raw transactions with their histories → probability, decision, Shapley values."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
@@ -25,11 +25,13 @@ class FraudScore:
 
     @classmethod
     def load(cls, folder: Path) -> "FraudScore":
-        """From the model's files."""
+        """Load it from the model's files."""
         return cls(load(folder))
 
     def answer(self, requests: Sequence[Tensors], wanted: Sequence[frozenset[str]]) -> list[Answer]:
-        """One answer a request; a bad one harms no other. Shapley values are computed if any request wants them."""
+        """Return one answer per request. A bad request fails alone. Shapley values are computed if any request
+        wants them.
+        """
         explain = any(not names or names & {SHAPLEY, "BASE_VALUE"} for names in wanted)
         parsed = [parsed_request(request) for request in requests]
         today = datetime.now(UTC).date()
@@ -64,7 +66,7 @@ class FraudScore:
 
 
 def parsed_request(tensors: Tensors) -> ScoringRequest:
-    """A request from its tensors; what is left out is empty or zero."""
+    """Parse a request's tensors; missing ones are empty or zero."""
     transaction = tensors["TRANSACTION"].ravel().tolist()
     empty = [b""] * len(transaction)
     card, merchant = (tensors[side].ravel().tolist() if side in tensors else empty for side in SIDES)
@@ -73,7 +75,7 @@ def parsed_request(tensors: Tensors) -> ScoringRequest:
 
 
 def tensors_of(request: ScoringRequest) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
-    """The tensors of a request."""
+    """Return the tensors of a request."""
     texts = {"TRANSACTION": request.transaction, SIDES[0]: request.card, SIDES[1]: request.merchant}
     columns = {name: np.array(list(values), dtype=np.object_)[:, None] for name, values in texts.items()}
     return columns | {"COUNTERS": request.counters}

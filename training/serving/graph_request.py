@@ -1,10 +1,10 @@
-"""Blocks from a graph of nodes and edges, as the blueprint's clients send it.
+"""Builds blocks from a graph of nodes and edges, the request format of the blueprint's clients.
 
 Columns of NODE_FEATURES [N, F]: the row features, then `NODE_COLUMNS`. `card` and `merchant` are codes that the client
-chooses for one request; equal codes mean the same card or merchant. `day` (since the epoch) and `minute` of the day say
-when, `fraud` is 1 where a fraud is known, `STATE` is what `fraud_score` answered for that transaction. An edge of
-EDGE_INDEX [2, E] goes from an earlier transaction to a later one of the same card or merchant; an edge that does not is
-left out, so a self loop says nothing.
+chooses for one request; equal codes mean the same card or merchant. `day` (since the epoch) and `minute` of the day are
+the time, `fraud` is 1 for a known fraud, and `STATE` is the answer of `fraud_score` for that transaction. An edge of
+EDGE_INDEX [2, E] goes from an earlier transaction to a later one of the same card or merchant. All other edges, self
+loops included, are dropped.
 """
 
 from dataclasses import dataclass
@@ -25,10 +25,10 @@ Floats = NDArray[np.float32]
 
 
 def block_of(nodes: Floats, edges: NDArray[np.int64], rows: int, k: int, delay: int) -> Block:
-    """The block of all nodes [N, F], of which the first `rows` columns are the row features.
+    """Return the block of all nodes [N, F]; the first `rows` columns are the row features.
 
     Raises:
-        BadRequest: a figure is not finite, or an edge leaves the graph.
+        BadRequest: a value is not finite, or an edge names a node outside the graph.
     """
     check(nodes, edges)
     cuts = np.cumsum([rows, len(IDENTITIES), len(STATE), len(VOLUMES)])
@@ -47,7 +47,7 @@ def block_of(nodes: Floats, edges: NDArray[np.int64], rows: int, k: int, delay: 
 
 
 def check(nodes: Floats, edges: NDArray[np.int64]) -> None:
-    """Raises BadRequest unless figures are finite and edges stay within the graph."""
+    """Raise BadRequest unless values are finite and edges name nodes of the graph."""
     if not np.isfinite(nodes).all():
         node, column = np.argwhere(~np.isfinite(nodes))[0]
         raise BadRequest(f"NODE_FEATURES[{node}, {column}] is {nodes[node, column]}, expected a finite number")
@@ -57,7 +57,7 @@ def check(nodes: Floats, edges: NDArray[np.int64]) -> None:
 
 @dataclass(frozen=True)
 class _Nodes:
-    """All nodes as one side sees them: `own` is the code that a history shares, `other` the other side's."""
+    """All nodes as one side sees them: `own` is the code that a history shares, `other` the other side's code."""
 
     row: Floats
     state: Floats
@@ -72,7 +72,9 @@ def _history(nodes: _Nodes, edges: NDArray[np.int64], k: int, delay: int) -> His
     meant = (nodes.own[source] == nodes.own[target]) & (nodes.time[source] < nodes.time[target])
     source, target = source[meant], target[meant]
     gap = nodes.time[target] - nodes.time[source]
-    order = np.lexsort((source, -gap, target))  # of two in the same minute, the higher number is the later one
+    order = np.lexsort(
+        (source, -gap, target)
+    )  # of two nodes in the same minute, the one with the higher number is later
     source, target, gap = source[order], target[order], gap[order]
     after = np.searchsorted(target, target, side="right") - 1 - np.arange(len(target))
     recent = after < k
@@ -91,14 +93,14 @@ def _history(nodes: _Nodes, edges: NDArray[np.int64], k: int, delay: int) -> His
 
 
 def placed(rows: int, k: int, at: tuple[NDArray[np.intp], NDArray[np.intp]], values: NDArray) -> Tensor:  # type: ignore[type-arg]
-    """Zeros [B, K, …] with `values` at the places `at`."""
+    """Return zeros [B, K, …] with `values` at the positions `at`."""
     full = np.zeros((rows, k, *values.shape[1:]), dtype=values.dtype)
     full[at] = values
     return torch.from_numpy(full)
 
 
 def graph_request(reader: Reader, ids: Tensor) -> tuple[Floats, NDArray[np.int64]]:
-    """NODE_FEATURES and EDGE_INDEX for transactions of a data set: they are nodes 0 … B − 1, their histories follow."""
+    """Return NODE_FEATURES and EDGE_INDEX for transactions of a data set: nodes 0 … B − 1, then their histories."""
     graph = reader.graph
     last = [line.previous(ids, reader.k) for line in (graph.cards, graph.merchants)]
     others = torch.from_numpy(np.unique(torch.cat([found[present] for found, present in last]).numpy()))
@@ -119,5 +121,5 @@ def graph_request(reader: Reader, ids: Tensor) -> tuple[Floats, NDArray[np.int64
 
 
 def _codes(entity: Tensor) -> Tensor:
-    """Small numbers for the entities of one request: float32 cannot hold large ones."""
+    """Return small numbers for the entities of one request, because float32 cannot represent large ones."""
     return torch.from_numpy(np.unique(entity.numpy(), return_inverse=True)[1])
