@@ -12,11 +12,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.text import Text
 
 from cli.connection import demo_home, home, running_home
-from cli.output import Json, console, emit
+from cli.output import Json, Markup, console, emit, quoted
 from local import footprint, served
 from local.state_dir import AlreadyRunning, StateDir
 from local.system import DEMO_CONFIG, DEMO_TICK, ROOT, DidNotStart, Options, Stopped, System
@@ -194,8 +193,8 @@ def _announce(folder: StateDir, as_json: bool) -> None:
     for name, value in lines.items():
         console.print(Text(f"  {name:<11} {value}"), soft_wrap=True)
     here = Path(sys.executable).parent
-    commands = {name: escape(shlex.quote(str(here / name))) for name in ("python", "fraudloop")}
-    console.print(Text.from_markup(THREE_THINGS.format(**commands)), soft_wrap=True)
+    commands = {name: quoted(shlex.quote(str(here / name))) for name in ("python", "fraudloop")}
+    console.print(Markup(THREE_THINGS.format(**commands)), soft_wrap=True)
     return None
 
 
