@@ -127,6 +127,9 @@ def _kubernetes(error: Any) -> str:
 
 
 def _http(error: Any) -> str:
+    pool = getattr(error, "pool", None)
+    if pool is not None:
+        return f"nothing answers at {pool.scheme}://{pool.host}:{pool.port}; `fraudloop doctor` asks each endpoint."
     return f"no answer over HTTP ({_short(error)}); `fraudloop doctor` asks each part of the deployment."
 
 

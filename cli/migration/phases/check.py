@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from cli.explain import sentence
 from cli.migration.phases.environment import Environment
 
 MARKS = {True: "yes", False: "**no**", None: "not here"}
@@ -63,7 +64,7 @@ def _answer(check: PhaseCheck, world: Environment) -> tuple[bool | None, str]:
     except CheckFailed as no:
         return False, str(no)
     except Exception as error:
-        return False, f"could not ask: {type(error).__name__}: {_short(error)}"
+        return False, f"could not ask: {sentence(error) or f'{type(error).__name__}: {_short(error)}'}"
 
 
 def holds(findings: Iterable[Finding]) -> bool:

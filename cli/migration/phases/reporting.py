@@ -9,13 +9,17 @@ import typer
 from cli.migration.phases.check import Finding, PhaseCheck, as_json, as_markdown, holds, run, tally
 from cli.migration.phases.environment import Environment
 from cli.output import Markup, console, emit, quoted
+from statemachine.contracts.errors import Unknown
 
 
 def answer(
     title: str, checks: Sequence[PhaseCheck], only: str, world: Environment, out: Path | None, print_json: bool
 ) -> None:
     """Ask those of `checks` whose name contains `only`, and tell."""
-    asked = [check for check in checks if only.lower() in check.name.lower()]
+    asked = [check for check in checks if only.lower() in check.name.lower() or only == check.plan]
+    if not asked:
+        parts = ", ".join(dict.fromkeys(check.plan for check in checks))
+        raise Unknown(f"no check has {only!r} in its name; --only also takes one of the parts {parts}")
     findings = run(asked, world, (lambda finding: None) if print_json else _tell)
     if out:
         _write(title, findings, out)
