@@ -67,7 +67,7 @@ def _account(error: Any) -> str:
         return f"{_short(error)}: name one of `aws configure list-profiles` by AWS_PROFILE."
     if isinstance(error, CREDENTIALS):
         return f"AWS knows no credentials here: {LOGIN}."
-    if isinstance(error, aws.HTTPClientError | aws.InvalidEndpointDiscoveryConfigurationError):
+    if isinstance(error, aws.HTTPClientError | aws.ConnectionError):
         return _unreachable(error)
     if isinstance(error, aws.ClientError) and _code(error) in EXPIRED:
         return f"AWS does not take these credentials ({_code(error)}): {LOGIN}."

@@ -77,10 +77,15 @@ def lines(status: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
     yield "on hold", f"since {clock(hold['at'])}: {hold['why']} ({hold['who']})" if hold else ""
     yield "window", _open(status, now)
     count = status["quarantined"]
-    yield "quarantine", f"{count} objects; `fraudloop quarantine list` says why" if count else ""
+    yield "quarantine", f"{counted(count)}; `fraudloop quarantine list` says why" if count else ""
     last = status["last_run"]
     yield "last run", f"{last['id']} {last['state']} {clock(last['at'])}. {last['reason']}".strip() if last else ""
     yield "last night", _night(status)
+
+
+def counted(objects: int) -> str:
+    """So many objects."""
+    return f"{objects:,} object{'s' * (objects != 1)}"
 
 
 def _serves(release: Mapping[str, Any] | None) -> str:
@@ -114,7 +119,7 @@ def _open(status: Mapping[str, Any], now: float) -> str:
             f"; asked to close: {window['asked']}" * bool(window["asked"])
         )
     keys, more = ", ".join(window["objects"]), window["count"] - len(window["objects"])
-    told = f"{window['count']} objects since {clock(window['opened_at'])}: {keys}" + (f" and {more} more" * (more > 0))
+    told = f"{counted(window['count'])} since {clock(window['opened_at'])}: {keys}" + (f" and {more} more" * (more > 0))
     if status["hold"] or status["runs"]:
         return f"{told}; it closes {'after the hold' if status['hold'] else 'after the run'}"
     left = window["closes_at"] - now
