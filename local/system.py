@@ -26,7 +26,7 @@ READY_SECONDS = 60.0
 MODULES = {
     "cloud": "local.aws.server",
     "kfp": "local.kfp",
-    "cluster": "local.argocd",
+    "cluster": "local.argocd.server",
     "dispatcher": "local.aws.dispatcher",
 }
 DEMO_CONFIG = Path(__file__).with_name("demo") / "fraudloop.toml"  # windows close within seconds there

@@ -15,6 +15,7 @@ from statemachine.contracts.errors import OperationRefused
 from statemachine.contracts.stage import Stage
 
 METRICS = ("average_precision", "auc_roc", "precision", "recall", "f1", "recall_at_fpr_0.001", "brier")
+SHORT = {"average_precision": "AP", "auc_roc": "AUC"}
 RANKED = ("auc_roc", "average_precision")
 
 
@@ -67,7 +68,8 @@ def _hash(measured: Measured) -> Any:
 
 def _rows(one: Measured, other: Measured, same: bool, paired: bool) -> str:
     if same or paired:
-        return f"Both were measured on the same rows: {other.rows}."
+        lacks = "" if same else f" Of {one.name} only the ranking is on record there; `--rescore` adds the rest."
+        return f"Both were measured on the same rows: {other.rows}.{lacks}"
     return (
         f"Measured on DIFFERENT rows, so these figures do not say which is better: {one.name} on {one.rows}, "
         f"{other.name} on {other.rows}. `--rescore` scores both on the rows of {other.name}."
@@ -108,7 +110,8 @@ def _parts(told: Mapping[str, Any], a: str, b: str) -> Iterator[RenderableType]:
     rows = [_metric(name, pair, told["difference"].get(name)) for name, pair in told["metrics"].items()]
     yield table("At the operating threshold", columns, rows)
     names = [name for name in ("average_precision", "auc_roc", "recall", "precision") if name in _first(told)]
-    columns = ["segment", ">rows", ">frauds", *(f">{name} {side}" for name in names for side in ("A", "B"))]
+    sides = [f">{SHORT.get(name, name)} {side}" for name in names for side in ("A", "B")]
+    columns = ["segment", ">rows", ">frauds", *sides]
     own = "" if _first(told).get("same_rows") else "; each on its own test rows"
     title = f"By segment (A is {a}, B is {b}{own})"
     yield table(title, columns, [_segment(piece, names) for piece in told["segments"]])

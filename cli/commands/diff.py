@@ -33,7 +33,7 @@ def diff(
         return emit({**told, "objects_added": added, "objects_removed": removed})
     for kind, changes in told.items():
         rows = [[name, *map(_shown, values)] for name, values in changes.items()]
-        console.print(table(kind if rows else f"{kind}: the same", ["", a, b], rows))
+        console.print(table(kind, ["", a, b], rows) if rows else f"{kind}: the same")
     for what, keys in (("added", added), ("removed", removed)):
         more = [[f"… and {len(keys) - SHOWN} more"]] if len(keys) > SHOWN else []
         if keys:

@@ -77,7 +77,7 @@ def runs(
         columns = ["run", "state", "began", ">took", ">AUC", ">AP", "version", "why"]
         console.print(table(f"{name}: {serves}{held}", columns, _rows(app, name, listed, limit)))
         window = dict(lines(model_status(app, name), time.time()))["window"]
-        console.print(f"open window: {window}\n")
+        console.print(f"open window: {window}")
     return None
 
 

@@ -17,6 +17,7 @@ from cli.output import Json, Markup, clock, console, emit, facts, quoted
 from clients import scheduler
 from local.state_dir import StateDir
 from statemachine.bootstrap import App
+from statemachine.contracts.errors import Unknown
 
 HERE = "not asked here: the local system has none"
 
@@ -64,7 +65,10 @@ def asked(question: Callable[[], Any]) -> Any:
 
 def _next_night(app: App, now: float) -> str:
     name = os.environ.get("FRAUDLOOP_NIGHTLY_SCHEDULE", "fraudloop-night")
-    found = scheduler.get(app.client("scheduler"), name)
+    try:
+        found = scheduler.get(app.client("scheduler"), name)
+    except Unknown:
+        return f"not known: there is no EventBridge schedule {name}; FRAUDLOOP_NIGHTLY_SCHEDULE names yours"
     if found["State"] != "ENABLED":
         return f"off: the schedule {name} is disabled; `fraudloop schedule list` says who keeps the night"
     return next_daily(str(found["ScheduleExpression"]), now)

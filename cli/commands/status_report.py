@@ -72,7 +72,10 @@ def lines(status: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
     yield "serves", _serves(status["serves"])
     for run in status["runs"]:
         yield "runs", _runs(run, now)
-    yield "approval", " ".join(_approval(run, now) for run in status["runs"] if run["rejected_at"])
+    yield (
+        "approval",
+        " ".join(_approval(run, now) for run in status["runs"] if run["rejected_at"] and not run["request"]),
+    )
     hold = status["hold"]
     yield "on hold", f"since {clock(hold['at'])}: {hold['why']} ({hold['who']})" if hold else ""
     yield "window", _open(status, now)

@@ -16,6 +16,7 @@ from statemachine.core.run import Run
 from statemachine.core.window import Status
 
 MOST_OBJECTS = 8
+COUNT = 10.0  # from here on a value is a count and no rate
 TRIES = 6  # of the last attempts that failed
 
 
@@ -76,20 +77,30 @@ def _parts(run: Run, reasons: Mapping[str, Any]) -> Iterator[RenderableType]:
     rows += [("refused", f"{each['object']}: {each['reason']}") for each in reasons["refused_objects"][:MOST_OBJECTS]]
     yield facts(Markup(head), rows)
     if reasons["checks"]:
-        columns = ["check", ">value", ">limit", ">interval", ">frauds", ">rows", "", "in words"]
+        columns = ["check", ">value", ">limit", ">interval", ">frauds / rows", ""]
         yield table("The gate", columns, [_row(check) for check in reasons["checks"]])
+        yield facts("", [(check["name"], _words(check)) for check in reasons["checks"]])
     elif run.verdict == {}:
         yield facts("The gate was not asked.", [])
     yield facts("", [("next", reasons["next"])])
 
 
 def _row(check: Mapping[str, Any]) -> list[str]:
-    interval = check["interval"]
-    between = f"{interval[0]:.4f}…{interval[1]:.4f}" if interval else ""
-    counts = ["" if check[name] is None else f"{check[name]:,.0f}" for name in ("frauds", "rows")]
+    interval, counts = check["interval"], [check[name] for name in ("frauds", "rows")]
+    sign = "+" if "." in check["name"] else ""  # a difference
+    between = f"{interval[0]:{sign}.4f}…{interval[1]:{sign}.4f}" if interval else ""
+    counted = " / ".join("–" if count is None else f"{count:,.0f}" for count in counts) if any(counts) else ""
     mark = Markup("[green]✓[/]" if check["passed"] else "[bold red]✗[/]")
-    note = "" if check["passed"] and check["value"] is not None else str(check.get("note", ""))
-    return [str(check["name"]), figure(check["value"]), figure(check["limit"]), between, *counts, mark, note]
+    return [str(check["name"]), _value(check["value"]), _value(check["limit"]), between, counted, mark]
+
+
+def _value(value: float | None) -> str:
+    return figure(value) if value is None or abs(value) < COUNT else f"{value:,.0f}"
+
+
+def _words(check: Mapping[str, Any]) -> str:
+    """What a check says beyond its figures: those that failed, and those without one."""
+    return "" if check["passed"] and check["value"] is not None else str(check.get("note", ""))
 
 
 def register(app: typer.Typer) -> None:
