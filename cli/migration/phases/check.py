@@ -58,7 +58,7 @@ def run(
 
 def _answer(check: PhaseCheck, world: Environment) -> tuple[bool | None, str]:
     if world.local and check.needs:
-        return None, f"not asked on this machine: it needs {check.needs}"
+        return None, f"not asked here: it needs {check.needs}"
     try:
         return True, check.ask(world)
     except CheckFailed as no:
