@@ -21,7 +21,7 @@ from statemachine.core.window import Object, Status, Window, admit, closing, lat
 from statemachine.dataset import DataSet
 from statemachine.objects import Objects, put_head, put_removed
 from statemachine.ports import Clause, Key, Put
-from statemachine.store import ATTEMPTS, Store
+from statemachine.store import ATTEMPTS, AuditEntry, Store, put_act
 
 BATCH = 49  # objects a transaction: DynamoDB takes 100 items, two an object, and the header is one
 NOWHERE = "-"  # the "model" of objects that belong to none
@@ -166,8 +166,11 @@ class Intake:
 
     # -- closing ------------------------------------------------------------------------------------------------
 
-    def ask(self, model: str, trigger: Trigger, slot: str) -> bool:
-        """Request that the open window closes. The same nightly `slot` counts once; false if it was counted before."""
+    def ask(self, model: str, trigger: Trigger, slot: str, act: AuditEntry | None = None) -> bool:
+        """Request that the open window closes. The same nightly `slot` counts once; false if it was counted before.
+
+        `act` is an operator's, and is recorded with the request.
+        """
         for attempt in range(ATTEMPTS):
             window = self.window(model)
             last = counted(window.last_slot, self.clock())
@@ -175,8 +178,9 @@ class Intake:
                 return False
             asked = trigger if window.asked is None or window.asked.kind != "person" else window.asked
             updated = replace(window, version=window.version + 1, asked=asked, last_slot=slot or last)
+            writer = self.new_id()
             try:
-                self.store.table.write(_put_window(updated, self.new_id()))
+                self.store.table.write(_put_window(updated, writer), *_acts(model, act, writer))
             except Conflict:
                 self.pause(attempt)
                 continue
@@ -324,24 +328,25 @@ class Intake:
         """Put the stage's verdicts and its index on record. Safe to repeat."""
         self.data_set.mark(run, verdicts, index)
 
-    def set_aside(self, model: str, obj: Object, reason: str) -> None:
+    def set_aside(self, model: str, obj: Object, reason: str, act: AuditEntry | None = None) -> None:
         """A person quarantines an object; the open epoch notes it, so the next manifest takes it out of the index."""
 
         def puts(window: Window, now: Object, writer: str) -> list[Put]:
             noted = replace(window, version=window.version + 1)
             aside = replace(now, status=Status.QUARANTINED, reason=reason)
             removed = put_removed(model, now, window.epoch, noted.version, writer)
-            return [_put_window(noted, writer), removed, *self.kept.changed(model, aside, writer)]
+            changed = [removed, *self.kept.changed(model, aside, writer)]
+            return [_put_window(noted, writer), *changed, *_acts(model, act, writer)]
 
         self._by_a_person(model, obj, puts)
 
-    def rejoin(self, model: str, obj: Object, reason: str) -> None:
+    def rejoin(self, model: str, obj: Object, reason: str, act: AuditEntry | None = None) -> None:
         """A person released an object: it joins the open window, as if it had just arrived."""
 
         def puts(window: Window, now: Object, writer: str) -> list[Put]:
             again = replace(now, status=Status.PENDING, reason=reason, epoch=window.epoch, old=False)
             grown = _put_window(_grown(window, 1, self.clock()), writer)
-            return [grown, *self._moved(model, now, again, writer)]
+            return [grown, *self._moved(model, now, again, writer), *_acts(model, act, writer)]
 
         self._by_a_person(model, obj, puts)
 
@@ -389,6 +394,10 @@ def _one_of_each_key(objects: Sequence[Object]) -> tuple[list[Object], list[Obje
 def _grown(window: Window, more: int, now: float) -> Window:
     opened_at, count = window.opened_at or now, window.count + more
     return replace(window, version=window.version + 1, opened_at=opened_at, newest_at=now, count=count)
+
+
+def _acts(model: str, act: AuditEntry | None, writer: str) -> list[Put]:
+    return [put_act(model, act, writer)] if act else []
 
 
 def _without(model: Model, gone: set[str]) -> Model:

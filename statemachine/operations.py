@@ -63,7 +63,8 @@ class Operations:
         """Close the open window now, also when it is empty; the run begins as soon as nobody trains."""
         self._policy(model)
         _free(self.store.model(model))
-        self.intake.ask(model, Trigger("person", who, why), slot="")
+        act = AuditEntry("start", who, why, self.clock())
+        self.intake.ask(model, Trigger("person", who, why), "", act)
         run = self.intake.close_due(model)
         if run:
             self.hints.look_at([run.id])
@@ -71,6 +72,20 @@ class Operations:
 
     def redrive(self, run_id: str, stage: Stage, who: str, why: str) -> Run:
         """A new run with `parent` that keeps the verified outputs before `stage`. Raises `OperationRefused`."""
+        parent, model = self._redrivable(run_id, stage)
+        run = self._child(parent, stage, who, why)
+        entry = Transition(
+            run.id, 1, self.clock(), "", State.QUEUED.value, TransitionReason.REDRIVE, f"of {run_id}: {why}", who=who
+        )
+        self.store.begin(run, replace(model, training=run.id), entry)
+        self.hints.look_at([run.id])
+        return run
+
+    def reused(self, run_id: str, stage: Stage) -> dict[str, Mapping[str, Artifact]]:
+        """The verified outputs by stage that a redrive from `stage` would keep. Raises what `redrive` raises."""
+        return _kept(self._redrivable(run_id, stage)[0], stage)
+
+    def _redrivable(self, run_id: str, stage: Stage) -> tuple[Run, Model]:
         parent = self.store.run(run_id)
         if not parent.state.terminal:
             raise OperationRefused(
@@ -86,16 +101,10 @@ class Operations:
             raise OperationRefused(
                 f"{model.training} is training {parent.model}; redrive when it has ended, or cancel it"
             )
-        run = self._child(parent, stage, who, why)
-        entry = Transition(
-            run.id, 1, self.clock(), "", State.QUEUED.value, TransitionReason.REDRIVE, f"of {run_id}: {why}", who=who
-        )
-        self.store.begin(run, replace(model, training=run.id), entry)
-        self.hints.look_at([run.id])
-        return run
+        return parent, model
 
     def _child(self, parent: Run, stage: Stage, who: str, why: str) -> Run:
-        kept = {needed.value: parent.outputs[needed.value] for needed in NEEDS[stage]}
+        kept = _kept(parent, stage)
         origin = parent.id.rpartition("-r")[0] if parent.trigger.kind == "redrive" else parent.id
         number = next(n for n in range(1, 1000) if self.store.load(f"{origin}-r{n}") is None)
         return queued(
@@ -182,8 +191,10 @@ class Operations:
     ) -> Model:
         """Sets the parameters of the next run (stage → name → value); `provenance` says where they are from."""
         self._policy(model)
+        who, why = str(provenance.get("who", "")), str(provenance.get("why", ""))
+        told = AuditEntry("adopt", who, why, self.clock(), str(provenance.get("uri", "")))
         return self.store.change_model(
-            model, lambda item: replace(item, parameters=parameters, parameters_from=provenance)
+            model, lambda item: replace(item, parameters=parameters, parameters_from=provenance), told
         )
 
     def reindex(self, model: str, who: str, why: str) -> Model:
@@ -198,7 +209,8 @@ class Operations:
         """The newest write of `key` teaches no run any more."""
         found = self._newest(model, key)
         if found.status is not Status.QUARANTINED:
-            self.intake.set_aside(model, found, f"by {who}: {why}")
+            act = AuditEntry("quarantine", who, why, self.clock(), key)
+            self.intake.set_aside(model, found, f"by {who}: {why}", act)
         return found
 
     def release_object(self, model: str, key: str, who: str, why: str) -> Object:
@@ -206,7 +218,8 @@ class Operations:
         found = self._newest(model, key)
         if found.status is not Status.QUARANTINED:
             raise OperationRefused(f"{key!r} is {found.status.value}, not quarantined")
-        self.intake.rejoin(model, found, f"released by {who}: {why}")
+        act = AuditEntry("release object", who, why, self.clock(), key)
+        self.intake.rejoin(model, found, f"released by {who}: {why}", act)
         return found
 
     def _newest(self, model: str, key: str) -> Object:
@@ -220,6 +233,10 @@ class Operations:
         if model not in self.policies:
             raise Unknown(f"there is no model {model!r}; fraudloop.toml names {', '.join(self.policies)}")
         return self.policies[model]
+
+
+def _kept(parent: Run, stage: Stage) -> dict[str, Mapping[str, Artifact]]:
+    return {needed.value: parent.outputs[needed.value] for needed in NEEDS[stage]}
 
 
 def _free(model: Model) -> None:

@@ -46,13 +46,13 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
     artifacts = _required(environment, "FRAUDLOOP_ARTIFACTS_BUCKET")
     root = f"s3://{artifacts}"
     here = Path(__file__).resolve().parent.parent
-    registry = _registry(Path(environment.get("FRAUDLOOP_CONFIG") or here / "fraudloop.toml"))
+    found = registry(Path(environment.get("FRAUDLOOP_CONFIG") or here / "fraudloop.toml"))
     return Settings(
         table=_required(environment, "FRAUDLOOP_TABLE"),
         data_bucket=_required(environment, "FRAUDLOOP_DATA_BUCKET"),
         artifacts_bucket=artifacts,
-        policies=parse(registry, root),
-        prices=Prices.from_dict(registry.get("prices", {})),
+        policies=parse(found, root),
+        prices=Prices.from_dict(found.get("prices", {})),
         definitions=_definitions(environment.get("FRAUDLOOP_DEFINITIONS", "")),
         hints_queue_url=environment.get("FRAUDLOOP_HINTS_QUEUE_URL", ""),
         kfp_url=environment.get("FRAUDLOOP_KFP_URL", ""),
@@ -90,12 +90,13 @@ def _object(environment: Mapping[str, str], name: str) -> dict[str, Any]:
         raise Misconfigured(f"{name} is not a JSON object: {error}") from error
 
 
-def _registry(path: Path) -> dict[str, Any]:
+def registry(path: Path) -> dict[str, Any]:
+    """The tables of a fraudloop.toml. Raises `Misconfigured`."""
     try:
         return tomllib.loads(path.read_text())
     except OSError as error:
         raise Misconfigured(f"the model registry {path} cannot be read: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise Misconfigured(f"the model registry {path} is not TOML: {error}") from error
 
 

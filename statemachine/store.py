@@ -80,18 +80,25 @@ def put_index(run: Run, writer: str) -> Put:
 
 @dataclass(frozen=True)
 class AuditEntry:
-    """What a person did to a model, who it was and why."""
+    """What a person did to a model, who it was and why; `on` is the run, version or object key that it was done to."""
 
     what: str
     who: str
     why: str
     at: float
+    on: str = ""
 
 
 def put_audit_entry(model: Model, act: AuditEntry, writer: str) -> Put:
     """A line of the model's own history, in the transaction of the change."""
     item = {"type": "told", "format": codec.FORMAT, "writer": writer, "model": model.name, "body": codec.dumps(act)}
     return Put(Key(f"MODEL#{model.name}", f"TOLD#{model.version:08d}"), item, Clause("the change is recorded once"))
+
+
+def put_act(model: str, act: AuditEntry, writer: str) -> Put:
+    """A person's act that changes no model item, in the transaction of what it changes."""
+    item = {"type": "act", "format": codec.FORMAT, "writer": writer, "model": model, "body": codec.dumps(act)}
+    return Put(Key(f"MODEL#{model}", f"ACT#{act.at:014.3f}#{writer}"), item, Clause("the act is told once"))
 
 
 def _unchanged(name: str, version: int) -> Clause:
@@ -133,8 +140,15 @@ class Store:
             yield codec.loads(Transition, str(item["body"]), int(item.get("format", 0)))
 
     def told(self, model: str) -> Iterator[AuditEntry]:
-        """What persons did to the model, oldest first."""
-        for item in self.table.query(f"MODEL#{model}", "TOLD#"):
+        """What persons did to the model item, oldest first."""
+        return self._audit_entries(model, "TOLD#")
+
+    def acts(self, model: str) -> Iterator[AuditEntry]:
+        """What persons did to the model's runs, window and objects, oldest first."""
+        return self._audit_entries(model, "ACT#")
+
+    def _audit_entries(self, model: str, prefix: str) -> Iterator[AuditEntry]:
+        for item in self.table.query(f"MODEL#{model}", prefix):
             yield codec.loads(AuditEntry, str(item["body"]), int(item.get("format", 0)))
 
     def runs(self, model: str, limit: int = 50) -> Iterator[Run]:
@@ -211,7 +225,9 @@ class Store:
         updated = replace(
             run, version=run.version + 1, operator_request=operator_request, due_at=min(run.due_at or now, now)
         )
-        self.table.write(put_run(updated, self.new_id()))
+        asked, writer = operator_request, self.new_id()
+        act = AuditEntry(asked.kind.value, asked.who, asked.why, asked.at, run.id)
+        self.table.write(put_run(updated, writer), put_act(run.model, act, writer))
         return updated
 
     def change_model(self, name: str, change: Callable[[Model], Model], act: AuditEntry | None = None) -> Model:

@@ -69,9 +69,15 @@ def _settings(config: str | Path | None) -> Mapping[str, Any]:
     if config is None:
         return {}
     path = Path(config)
-    settings: dict[str, Any] = (
-        tomllib.loads(path.read_text()) if path.suffix == ".toml" else json.loads(path.read_text())
-    )
+    read = tomllib.loads if path.suffix == ".toml" else json.loads
+    try:
+        settings: dict[str, Any] = read(path.read_text())
+    except OSError as error:
+        raise Permanent(f"the configuration {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise Permanent(
+            f"the configuration {path} is not {'TOML' if read is tomllib.loads else 'JSON'}: {error}"
+        ) from error
     known = ("preprocess", "train", "evaluate", "gate")
     if unknown := sorted(set(settings) - set(known)):
         raise Permanent(f"{path}: unknown {', '.join(unknown)}; it may have tables {', '.join(known)}")

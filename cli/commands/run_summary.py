@@ -12,6 +12,7 @@ from statemachine.core.policy import Policy
 from statemachine.core.run import Run, Transition
 from statemachine.core.states import ACTIVE, State
 from statemachine.core.window import Object
+from statemachine.store import AuditEntry
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class RunSummary:
     objects: Sequence[Object]
     following: str
     links: Mapping[str, str]
+    acts: Sequence[AuditEntry] = ()
 
 
 def tell(
@@ -47,8 +49,9 @@ def tell(
     objects: Iterable[Object],
     now: float,
     ui: str = "",
+    acts: Sequence[AuditEntry] = (),
 ) -> RunSummary:
-    """The story of `run`, at `now`; `ui` is the base URL of KFP's pages."""
+    """The story of `run`, at `now`; `ui` is the base URL of KFP's pages, `acts` are what persons did to it."""
     entries = sorted(history, key=lambda entry: entry.version)
     return RunSummary(
         headline=_headline(run, model),
@@ -58,6 +61,7 @@ def tell(
         objects=[thing for thing in objects if thing.epoch == run.epoch and run.epoch],
         following=_following(run, model, policy, now),
         links=_links(run, policy, ui),
+        acts=acts,
     )
 
 

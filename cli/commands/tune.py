@@ -4,16 +4,17 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.live import Live
 from rich.table import Table
 
-from cli.connection import application, whoami
+from cli.connection import application, known, whoami
 from cli.output import Json, console, emit, table
 from statemachine.bootstrap import App
-from statemachine.contracts.errors import OperationRefused
+from statemachine.contracts.errors import OperationRefused, Unknown
 from statemachine.contracts.stage import Stage
 
 Model = Annotated[str, typer.Argument(help="A model of fraudloop.toml.")]
@@ -43,9 +44,13 @@ def tune(
     """
     from training.model.config import TrainConfig
 
-    app = None if dataset and not adopt else application()
+    given, app = _object(settings), None if dataset and not adopt else application()
+    if app:
+        known(app, model)
+    if dataset and "://" not in dataset and not Path(dataset).is_dir():
+        raise Unknown(f"there is no folder {dataset}; name a data set, as `fraudloop train` leaves in OUT/dataset")
     found_in = dataset or _dataset(_need(app), model, run)
-    told = {**(_told(app, model) if app else {}), **json.loads(settings)}
+    told = {**(_told(app, model) if app else {}), **given}
     config = TrainConfig.from_dict(told)
     if local:
         optimum, tried = _locally(found_in, config, trials, failed, quiet=as_json)
@@ -61,6 +66,13 @@ def tune(
     if adopt:
         result["adopted"] = _adopt(_need(app), model, optimum.parameters, result, why)
     return _tell(result, as_json)
+
+
+def _object(settings: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads(settings))
+    except (ValueError, TypeError) as error:
+        raise typer.BadParameter(f"not a JSON object: {error}", param_hint="--settings") from error
 
 
 def _need(app: App | None) -> App:

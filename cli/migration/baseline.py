@@ -19,6 +19,7 @@ from statemachine.reporting.prices import Prices
 
 baseline = typer.Typer(help="Measured figures to be held against, with provenance.", no_args_is_help=True)
 ALIASES = {"auc_roc": ("auc_roc", "roc_auc", "auc"), "f1": ("f1_score", "f1"), "accuracy": ("accuracy", "acc")}
+JOB = re.compile(r"arn:[^:]+:sagemaker:[^:]+:\d*:training-job/.")
 SEEDS = ("seed", "random_seed", "random_state")
 
 
@@ -35,6 +36,8 @@ def import_job(
 
     Example: `fraudloop baseline import --training-job arn:aws:sagemaker:…:training-job/fraud-2025-06`
     """
+    if not JOB.match(training_job):
+        raise typer.BadParameter(f"{training_job!r} is no ARN of a training job", param_hint="--training-job")
     client = boto3.client("sagemaker", region_name=training_job.split(":")[3])
     made = read_job(client, training_job, cost_queries.prices(prices), data_sha256, seed)
     out.write_text(made.dumps())

@@ -7,6 +7,7 @@ import typer
 
 from cli.connection import enter_local
 from cli.output import Json, console
+from cli.reasons import Why
 from cli.stack import NAMED
 
 app = typer.Typer(no_args_is_help=True, help="Check a phase of the migration, or undo it.")
@@ -46,7 +47,7 @@ def check(
 @app.command()
 def undo(
     number: Number,
-    why: Annotated[str, typer.Option(help="The reason, for the history.")],
+    why: Why = "",
     stack: Stack = "",
     model: Model = "fraud",
     to: Annotated[str, typer.Option(help="The version to serve again (phases 3 and 4).")] = "",

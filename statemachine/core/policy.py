@@ -11,6 +11,7 @@ from statemachine.contracts.gate import GatePolicy
 from statemachine.contracts.stage import Stage
 from statemachine.contracts.tables import read_table
 
+TABLES = ("policy", "intake", "gate", "serving", "stages", "parameters")
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 
 
@@ -104,6 +105,7 @@ def _policy(name: str, table: Mapping[str, Any], root: str) -> Policy:
     where = f"models.{name}"
     if not NAME.fullmatch(name) or name.endswith("-rollback"):
         raise Misconfigured(f"{where}: a model's name matches {NAME.pattern} and does not end in -rollback")
+    _must_be_tables(where, table)
     if not table.get("prefix"):
         raise Misconfigured(f"{where}.prefix is missing: the S3 prefix whose objects belong to this model")
     stages = {
@@ -123,6 +125,15 @@ def _policy(name: str, table: Mapping[str, Any], root: str) -> Policy:
         stages=stages,
         parameters=table.get("parameters", {}),
     )
+
+
+def _must_be_tables(where: str, table: Any) -> None:
+    parts = {where: table}
+    if isinstance(table, Mapping):
+        parts |= {f"{where}.{name}": table.get(name, {}) for name in TABLES}
+    for name, part in parts.items():
+        if not isinstance(part, Mapping):
+            raise Misconfigured(f"{name} is {part!r}; it takes a table, [{name}]")
 
 
 def _stage(where: str, key: str) -> Stage:

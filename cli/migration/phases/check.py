@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from cli.explain import sentence
 from cli.migration.phases.environment import Environment
 
 MARKS = {True: "yes", False: "**no**", None: "not here"}
@@ -59,13 +60,13 @@ def run(
 
 def _answer(check: PhaseCheck, world: Environment) -> tuple[bool | None, str]:
     if world.local and check.needs:
-        return None, f"skipped on this machine: it needs {check.needs}"
+        return None, f"not asked here: it needs {check.needs}"
     try:
         return True, check.probe(world)
     except CheckFailed as no:
         return False, str(no)
     except Exception as error:
-        return False, f"cannot check: {type(error).__name__}: {_short(error)}"
+        return False, f"cannot check: {sentence(error) or f'{type(error).__name__}: {_short(error)}'}"
 
 
 def holds(findings: Iterable[Finding]) -> bool:

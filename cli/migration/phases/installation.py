@@ -165,7 +165,7 @@ def rights(world: Environment) -> str:
 
 
 CHECKS = (
-    PhaseCheck("tools", "kubectl, git and sam are here", tools, "make aws-tools"),
+    PhaseCheck("tools", "kubectl, git and sam are here", tools, "make aws-tools", needs="an AWS account"),
     PhaseCheck("aws", "credentials", credentials, "aws sso login, or set AWS_PROFILE"),
     PhaseCheck("aws", "the stack's outputs", settings, "fraudloop doctor --stack NAME, after sam deploy"),
     PhaseCheck(

@@ -9,13 +9,17 @@ import typer
 from cli.migration.phases.check import Finding, PhaseCheck, as_json, as_markdown, holds, run, tally
 from cli.migration.phases.environment import Environment
 from cli.output import Markup, console, emit, quoted
+from statemachine.contracts.errors import Unknown
 
 
 def answer(
     title: str, checks: Sequence[PhaseCheck], only: str, world: Environment, out: Path | None, print_json: bool
 ) -> None:
-    """Run the checks whose name contains `only`, and report them."""
-    selected = [check for check in checks if only.lower() in check.name.lower()]
+    """Run the checks whose name or plan section contains `only`, and report them."""
+    selected = [check for check in checks if only.lower() in check.name.lower() or only == check.plan]
+    if not selected:
+        parts = ", ".join(dict.fromkeys(check.plan for check in checks))
+        raise Unknown(f"no check has {only!r} in its name; --only also takes one of the parts {parts}")
     findings = run(selected, world, (lambda finding: None) if print_json else _print_finding)
     if out:
         _write(title, findings, out)
