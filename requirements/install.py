@@ -50,7 +50,7 @@ class Progress:
     def say(self, text: str, *, stays: bool = True) -> None:
         """One line; on a terminal in place of the last one, unless that one `stays`."""
         start, end = ("\r\033[K", "\n" if stays else "") if self.terminal else ("", "\n")
-        print(f"{start}{text}", end=end, flush=True)
+        print(f"{start}{text}", end=end, flush=True)  # noqa: T201 — progress is what this command is for
 
 
 def main() -> int:
@@ -66,7 +66,7 @@ def main() -> int:
             progress.read(line)
     progress.tell()
     if progress.terminal:
-        print()
+        print()  # noqa: T201 — ends the line of progress
     return pip.returncode
 
 

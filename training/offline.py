@@ -80,4 +80,4 @@ def _settings(config: str | Path | None) -> Mapping[str, Any]:
 
 def _said(event: str, figures: Mapping[str, float]) -> None:
     """One line a step, beside the result on standard output."""
-    print(event, *(f"{name}={value:.4g}" for name, value in figures.items()), file=sys.stderr)
+    print(event, *(f"{name}={value:.4g}" for name, value in figures.items()), file=sys.stderr)  # noqa: T201 — progress, on standard error

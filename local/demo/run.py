@@ -103,6 +103,6 @@ def _show(
     runs = [run for scene in scenes for run in scene.runs]
     histories = {run.id: list(theatre.app.store.history(run.id)) for run in runs}
     if as_json:
-        print(json.dumps(summary.as_data(scenes, histories, facts), indent=1))
+        print(json.dumps(summary.as_data(scenes, histories, facts), indent=1))  # noqa: T201 — the result of `fraudloop demo --json`
     else:
         console.print(summary.render(scenes, histories, facts))

@@ -72,4 +72,4 @@ def _said(guard: Callable[..., bool]) -> str:
 
 
 if __name__ == "__main__":
-    print(page(), end="")
+    print(page(), end="")  # noqa: T201 — the page is the command's result
