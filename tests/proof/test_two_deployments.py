@@ -76,7 +76,7 @@ def test_cancelling_a_run_stops_no_other_stacks() -> None:
         world.land("a.csv")
     pass_together((one, two), 20)
     assert one.store.run("fraud-1").state is two.store.run("fraud-1").state is State.TRAINING
-    one.people.operator_request("fraud-1", RequestKind.CANCEL, "ann", "mine")
+    one.operations.operator_request("fraud-1", RequestKind.CANCEL, "ann", "mine")
     pass_together((one, two), 5)
     assert one.store.run("fraud-1").state is State.CANCELLED
     assert [alone(two.store.run("fraud-1"), job.order) for job in one.pipelines.working()] == [True]
