@@ -23,7 +23,7 @@ POLICY = Policy(
 )
 V1, V2, V3 = "fraud-1-f5793d11", "fraud-2-6c706cab", "fraud-3-1b775c3d"
 BEGUN = ("arrival", "from_preprocess")
-TRAINED = (*BEGUN, "learned", "reported")
+TRAINED = (*BEGUN, "preprocessed", "reported")
 JUDGED = (*TRAINED, "passed")
 EXPORTED = (*JUDGED, "exported")
 PROVEN = (*EXPORTED, "proven")
@@ -289,7 +289,7 @@ def second(
     return Ending({**FIRST, "fraud-2": (state, rows)}, serves, objects, **more)  # type: ignore[arg-type]
 
 
-RETRIED = (*BEGUN, "learned", "retryable_failure", "reported", "passed", "exported", "proven")
+RETRIED = (*BEGUN, "preprocessed", "retryable_failure", "reported", "passed", "exported", "proven")
 NO_DEPLOY = (*EXPORTED, "failed_with_champion")
 
 SCENARIOS = (
@@ -301,7 +301,7 @@ SCENARIOS = (
         never_starts,
         single(
             S.SUCCEEDED,
-            *(*BEGUN, "learned", "overdue", "retryable_failure", "reported", "passed", "exported", "proven"),
+            *(*BEGUN, "preprocessed", "overdue", "retryable_failure", "reported", "passed", "exported", "proven"),
             serves=V1,
             kfp_runs={"fraud-1.train": 2},
         ),
@@ -321,7 +321,7 @@ SCENARIOS = (
         always_fails,
         single(
             S.FAILED,
-            *(*BEGUN, "learned", "retryable_failure", "retryable_failure", "failed"),
+            *(*BEGUN, "preprocessed", "retryable_failure", "retryable_failure", "failed"),
             kfp_runs={"fraud-1.train": 3},
         ),
     ),
@@ -348,7 +348,9 @@ SCENARIOS = (
         cancelled_in(S.PREPROCESSING),
         second(S.CANCELLED, *BEGUN, "cancelled", objects=C_PENDING),
     ),
-    Scenario("cancel while training", cancelled_in(S.TRAINING), second(S.CANCELLED, *BEGUN, "learned", "cancelled")),
+    Scenario(
+        "cancel while training", cancelled_in(S.TRAINING), second(S.CANCELLED, *BEGUN, "preprocessed", "cancelled")
+    ),
     Scenario("cancel while evaluating", cancelled_in(S.EVALUATING), second(S.CANCELLED, *TRAINED, "cancelled")),
     Scenario("cancel while exporting", cancelled_in(S.EXPORTING), second(S.CANCELLED, *JUDGED, "cancelled")),
     Scenario(
@@ -361,7 +363,7 @@ SCENARIOS = (
         redriven,
         Ending(
             {
-                "fraud-1": (S.FAILED, (*BEGUN, "learned", "failed")),
+                "fraud-1": (S.FAILED, (*BEGUN, "preprocessed", "failed")),
                 "fraud-1-r1": (S.SUCCEEDED, ("redrive", "from_train", "reported", "passed", "exported", "proven")),
             },
             "fraud-1-r1-ddd65f7b",
@@ -415,11 +417,11 @@ SCENARIOS = (
             {**C, "d.csv": (3, "ACCEPTED")},
         ),
     ),
-    Scenario("a report that cannot be written", too_much_to_write, second(S.FAILED, *BEGUN, "learned", "failed")),
+    Scenario("a report that cannot be written", too_much_to_write, second(S.FAILED, *BEGUN, "preprocessed", "failed")),
     Scenario(
         "a stop that never ends",
         stopped_for_ever,
-        second(S.CANCELLED, *BEGUN, "learned", "cancelled", never_ended=1),
+        second(S.CANCELLED, *BEGUN, "preprocessed", "cancelled", never_ended=1),
         replace(POLICY, cancel_deadline=300),
     ),
     Scenario("beside another stack", beside_another_stack, second(S.SUCCEEDED, *PROVEN, serves=V2, foreign=3)),
