@@ -38,7 +38,7 @@ def _soon(monkeypatch):
 
 def test_a_part_that_ended_is_started_again_and_that_is_said():
     """With how it ended."""
-    parts, said = Played("kfp"), []
+    parts, said = Played("kfp"), list[str]()
     Keeper(parts, said.append).look()
     assert parts.revived == ["kfp"]
     assert said == ["kfp has ended (killed by SIGKILL); it is started again", "kfp runs again"]
@@ -55,7 +55,7 @@ def test_what_a_part_needs_is_started_before_it():
 
 def test_a_part_that_ends_again_and_again_is_given_up_with_the_reason():
     """The keeper ends by itself, and the others are not touched any more."""
-    parts, said = Played("kfp", lives=0), []
+    parts, said = Played("kfp", lives=0), list[str]()
     kept = Keeper(parts, said.append)
     kept.start()
     until = time.monotonic() + 10
@@ -74,7 +74,7 @@ def test_deaths_that_lie_far_apart_are_forgiven(monkeypatch):
     kept = Keeper(parts, lambda _: None)
     now = time.monotonic()
     for day in range(2 * DEATHS):
-        monkeypatch.setattr(supervised.time, "monotonic", lambda at=now + 86_400 * day: at)
+        monkeypatch.setattr(time, "monotonic", lambda at=now + 86_400 * day: at)
         parts.dead.add("kfp")
         kept.look()
     assert kept.failure == ""

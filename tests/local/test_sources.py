@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 import yaml
@@ -71,7 +72,7 @@ def test_only_what_was_refused_comes_again(url, made, queue):
 def test_poison_ends_in_the_dead_letter_queue(url, made, queue):
     """A message that no invocation takes is given up after maxReceiveCount deliveries, and its neighbour is not."""
     client("sqs", url).send_message(QueueUrl=made.queues[HINTS], MessageBody="poison")
-    deliveries = []
+    deliveries: list[Any] = []
 
     def invoke(event):
         deliveries.extend(record["attributes"]["ApproximateReceiveCount"] for record in event["Records"])
@@ -91,7 +92,8 @@ def test_a_bad_stream_record_is_tried_again_then_buried(url, made):
     dynamodb = client("dynamodb", url)
     for name in "abc":
         dynamodb.put_item(TableName=TABLE, Item={"pk": {"S": name}, "sk": {"S": "x"}})
-    batches, buried = [], []
+    batches: list[Any] = []
+    buried: list[Any] = []
 
     def invoke(event):
         names = [record["dynamodb"]["Keys"]["pk"]["S"] for record in event["Records"]]
@@ -111,7 +113,7 @@ def test_a_stream_is_read_on_when_its_beginning_was_forgotten(url, made, monkeyp
     """More changes than moto is allowed to keep: the newest ones are still delivered, once each."""
     monkeypatch.setattr("local.aws.retention.KEPT", 3)
     dynamodb = client("dynamodb", url)
-    seen = []
+    seen: list[Any] = []
 
     def invoke(event):
         seen.extend(record["dynamodb"]["Keys"]["pk"]["S"] for record in event["Records"])
@@ -126,7 +128,8 @@ def test_a_stream_is_read_on_when_its_beginning_was_forgotten(url, made, monkeyp
 
 def test_an_asynchronous_event_has_two_more_tries():
     """Then it is buried with what was sent and what came of it."""
-    buried, tries = [], []
+    buried: list[Any] = []
+    tries: list[Any] = []
 
     def invoke(event):
         tries.append(event)

@@ -16,7 +16,7 @@ LABELS = np.array([1, 0, 1, 0, 0, 0, 0, 0, 0, 0], dtype=np.int8)
 SCORES = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0], dtype=np.float32)
 
 
-def random_scores(rows: int, seed: int, digits: int = 2) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def random_scores(rows: int, seed: int, digits: int = 2) -> tuple[np.ndarray, np.ndarray]:
     """Rare frauds with somewhat higher scores, rounded so that there are ties."""
     rng = np.random.default_rng(seed)
     labels = (rng.random(rows) < 0.1).astype(np.int8)
@@ -121,7 +121,7 @@ def test_the_bootstrap_is_that_of_the_rows() -> None:
 def test_pairing_sees_what_two_intervals_cannot() -> None:
     """Against itself a model differs by exactly nothing; against a slightly worse one, by surely more."""
     labels, scores = random_scores(3000, 5)
-    worse = scores + np.random.default_rng(1).normal(size=3000).astype(np.float32)
+    worse = (scores + np.random.default_rng(1).normal(size=3000)).astype(np.float32)
     same, other, itself = bootstrap.resample(labels, [scores, worse, scores.copy()], 1000, 1)
     assert bootstrap.difference(same.auc_roc, itself.auc_roc) == {"mean": 0.0, "low": 0.0, "high": 0.0}
     gained = bootstrap.difference(same.auc_roc, other.auc_roc)
@@ -154,4 +154,5 @@ def test_every_mcc_and_amount_is_in_one_slice() -> None:
     )
     masks = dict(slices.masks(codes, made, np.zeros(10_000, dtype=np.int64)))
     for kind in ("mcc=", "amount=", "channel="):
-        assert (sum(mask.astype(int) for name, mask in masks.items() if name.startswith(kind)) == 1).all()
+        held = np.stack([mask for name, mask in masks.items() if name.startswith(kind)])
+        assert (held.sum(axis=0) == 1).all()

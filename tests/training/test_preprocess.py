@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -90,7 +91,8 @@ def test_later_parts_are_later(made):
 def test_labels_that_are_too_young_are_unknown(made):
     """Rows younger than `label_maturity_days` are in the graph, but their labels are -1 whatever the file said."""
     rows = table(made.folder)
-    young = rows["time"] > rows["time"].max() - 30 * 86_400
+    newest: Any = rows["time"].max()
+    young = rows["time"] > newest - 30 * 86_400
     assert ((rows["label"] == -1) == young).all()
     assert ((rows["split"] == split.IMMATURE) == young).all()
 
