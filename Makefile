@@ -33,10 +33,11 @@ coverage: $(SETUP) build aws-tools  ## all tests, and how much of each package t
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered --cov-report=html:build/coverage
 
 check: $(SETUP)  ## lint, types, layers: what CI checks
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy handlers statemachine training clients local cli
-	$(BIN)/lint-imports
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check . || { $(BIN)/ruff format --check . | grep ^Would; echo "run: $(BIN)/ruff format ."; exit 1; }
+	@$(BIN)/mypy --no-error-summary
+	@said=$$($(BIN)/lint-imports --no-logo) || { echo "$$said"; exit 1; }
+	@echo "checked: $$(git ls-files '*.py' | wc -l) Python files: lint and format (ruff), types (mypy), $$(grep -c '^\[\[tool.importlinter.contracts' pyproject.toml) contracts of layers (import-linter)"
 
 bench: $(SETUP) build  ## speed, memory and cost against named peers, into benchmarks/results.json
 	$(BIN)/python -m benchmarks
@@ -47,7 +48,7 @@ bench-quality: $(SETUP)  ## the model against its rivals: 1M rows, three seeds
 soak: $(SETUP) build  ## the long proofs: the whole crash sweep, 20 real deaths, 10,000 interleavings (FRAUDLOOP_EXAMPLES: how many)
 	FRAUDLOOP_SOAK=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --timeout 0 -rP tests/proof tests/e2e/test_real_deaths.py
 
-mutants: $(SETUP)  ## break thirty safety properties, one after the other, and see the tests notice
+mutants: $(SETUP)  ## break one safety property after the other, and see the tests notice
 	$(BIN)/python tests/mutants/run.py
 
 docs: $(SETUP)  ## the site, built strictly

@@ -131,9 +131,9 @@ def world_with(learned: int, counts: dict[str, int]) -> World:
     world.table = Recorded(learned=learned)
     world.table.write(put_model(Model("fraud", 1, index=Artifact(INDEX), indexed=EPOCHS), "w"))
     world.table.write(_put_window(Window("fraud", EPOCHS + 1, 1, old_layout=False), "w"))
-    world.files.bodies[INDEX] = b"[]"  # read by the simulated pod only, never by the controller
-    ports = (world.table, world.pipelines, world.files)
-    world.wire(*(Counting(port, counts) for port in ports), world.hints)
+    world.files.bodies[INDEX] = b"[]"  # the simulated pod's; the controller never opens it
+    table, pipelines, files = (Counting(port, counts) for port in (world.table, world.pipelines, world.files))
+    world.wire(table, pipelines, files, world.hints)
     return world
 
 
@@ -200,8 +200,8 @@ def tick(models: int = 1000) -> Iterator[Measurement]:
     meter = Meter()
     world = World({f"m{n}": Policy(f"m{n}", f"data/m{n}/") for n in range(models)})
     world.table = MeteredTable()
-    ports = (world.table, world.pipelines, world.files)
-    world.wire(*(Counting(port, meter.counts) for port in ports), world.hints)
+    table, pipelines, files = (Counting(port, meter.counts) for port in (world.table, world.pipelines, world.files))
+    world.wire(table, pipelines, files, world.hints)
     for number, model in enumerate(world.policies):
         if number % 2:
             run = Run(f"{model}-1", model, 1, State.TRAINING, version=1, due_at=world.now)

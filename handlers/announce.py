@@ -13,7 +13,7 @@ from statemachine.notifier import HistoryRecord, history_record
 def handler(event: Event, context: Any) -> dict[str, Any]:
     """Delivery is at least once. Metrics are emitted before Slack is called; a Slack failure blocks nothing."""
     steps = list(_steps(event))
-    metrics.add_metric(name="SlackFailed", unit="Count", value=app().notifier.tell(steps))
+    metrics.add_metric(name="SlackFailed", unit="Count", value=app().notifier.announce(steps))
     return {"announced": len(steps)}
 
 

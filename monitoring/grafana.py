@@ -110,4 +110,4 @@ def write(folder: Path = FOLDER) -> list[Path]:
 
 if __name__ == "__main__":
     for written in write():
-        print(written)
+        print(written)  # noqa: T201 — the files that were written are the command's result

@@ -51,7 +51,7 @@ class Progress:
     def say(self, text: str, *, stays: bool = True) -> None:
         """Print one line. On a terminal it replaces the last one, unless that one `stays`."""
         start, end = ("\r\033[K", "\n" if stays else "") if self.terminal else ("", "\n")
-        print(f"{start}{text}", end=end, flush=True)
+        print(f"{start}{text}", end=end, flush=True)  # noqa: T201 — progress is what this command is for
 
 
 def main() -> int:
@@ -67,7 +67,7 @@ def main() -> int:
             progress.read(line)
     progress.show()
     if progress.terminal:
-        print()
+        print()  # noqa: T201 — ends the line of progress
     return pip.returncode
 
 

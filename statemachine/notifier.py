@@ -74,7 +74,7 @@ class Notifier:
         history = self.store.history(run.id) if State(step.entry.dest).terminal else ()
         return tuple(metric_samples(step.entry, run, history, self.prices))
 
-    def tell(self, steps: Iterable[HistoryRecord]) -> int:
+    def announce(self, steps: Iterable[HistoryRecord]) -> int:
         """Post pending and new messages. Returns how many are still pending.
 
         After the first failure of a pass, further messages are only marked as pending: a Slack that hangs for seconds

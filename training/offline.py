@@ -86,4 +86,4 @@ def _settings(config: str | Path | None) -> Mapping[str, Any]:
 
 def _print_progress(event: str, metrics: Mapping[str, float]) -> None:
     """Print one line per step to stderr; the result goes to stdout."""
-    print(event, *(f"{name}={value:.4g}" for name, value in metrics.items()), file=sys.stderr)
+    print(event, *(f"{name}={value:.4g}" for name, value in metrics.items()), file=sys.stderr)  # noqa: T201 — progress, on standard error

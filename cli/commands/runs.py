@@ -134,7 +134,7 @@ def watch(
     app = application()
     if as_json:
         for entry in _steps(app, run_id, every):
-            print(json.dumps(entry), flush=True)
+            print(json.dumps(entry), flush=True)  # noqa: T201 — the lines are the command's result, as JSON
     else:
         _follow(app, run_id, every)
     if app.store.run(run_id).state is not State.SUCCEEDED:

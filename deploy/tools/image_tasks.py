@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from image_build import ROOT
 
-KFP = "/tmp/kfp"
+KFP = "/tmp/kfp"  # noqa: S108 — a folder in the pod
 OUTPUT = "executor_output.json"
 
 

@@ -26,7 +26,7 @@ class ObjectEvents:
         while not stop.is_set():
             try:
                 self.once(WAIT)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 — a source outlives whatever one round of it dies of
                 if not stop.wait(1):
                     log.warning("forwarding S3 events: %s", error)
 

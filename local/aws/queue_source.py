@@ -29,7 +29,7 @@ class QueueSource:
         while not stop.is_set():
             try:
                 self.once(WAIT)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 — a source outlives whatever one round of it dies of
                 if not stop.wait(1):
                     log.warning("polling %s: %s", self._arn, error)
 

@@ -161,7 +161,7 @@ class CloudState:
         rows = self._db.execute("SELECT bucket, key, file, record FROM versions ORDER BY bucket, key, number")
         for bucket, key, file, record in rows.fetchall():
             keys = _buckets()[bucket].keys
-            keys[key] = _restored(pickle.loads(record), self._bodies / file, keys.get(key))
+            keys[key] = _restored(pickle.loads(record), self._bodies / file, keys.get(key))  # noqa: S301 — written by this class, in a folder of the user's own
         for found in _buckets().values():
             found.keys.touched.clear()  # type: ignore[attr-defined]
 
@@ -216,7 +216,7 @@ class CloudState:
     def _load_messages(self) -> None:
         queues = sqs_backends[ACCOUNT][REGION].queues
         for name, record in self._db.execute("SELECT queue, record FROM messages ORDER BY rowid").fetchall():
-            message = pickle.loads(record)
+            message = pickle.loads(record)  # noqa: S301 — written by this class, in a folder of the user's own
             queues[name]._messages.append(message)
             self._queued.setdefault(name, set()).add(message.id)
 

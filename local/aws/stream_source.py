@@ -42,7 +42,7 @@ class StreamSource:
         while not stop.is_set():
             try:
                 received = self.once()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 — a source outlives whatever one round of it dies of
                 log.warning("reading %s: %s", self._arn, error)
                 received = 0
             if not received:

@@ -103,6 +103,6 @@ def _show(
     runs = [run for result in results for run in result.runs]
     histories = {run.id: list(driver.app.store.history(run.id)) for run in runs}
     if as_json:
-        print(json.dumps(summary.as_data(results, histories, facts), indent=1))
+        print(json.dumps(summary.as_data(results, histories, facts), indent=1))  # noqa: T201 — the result of `fraudloop demo --json`
     else:
         console.print(summary.render(results, histories, facts))

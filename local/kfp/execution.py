@@ -54,7 +54,7 @@ def run(order: dict[str, Any]) -> int:
         _tell_final_status_as_the_driver_does(f"{pipeline.pipeline_info.name}-{folder.name[:5]}")
         # Not `load_component_from_file(…)(…)`: that runs a pipeline as a component if both have the same name.
         pipeline_orchestrator.run_local_pipeline(pipeline, order["arguments"])
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 — whatever ends a run is its error; this process ends next
         traceback.print_exc()
         reason = COLOUR.sub("", f"{type(error).__name__}: {error}")
         (folder / ERROR).write_text(reason, encoding="utf-8")

@@ -4,6 +4,7 @@ import json
 import threading
 from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -48,7 +49,8 @@ class Script:
     """A server that plays scripted responses, one per request, and records the requests."""
 
     def __init__(self):
-        self.answers, self.asked = deque(), []
+        self.answers: deque[Any] = deque()
+        self.asked: list[Any] = []
         script = self
 
         class Handler(BaseHTTPRequestHandler):

@@ -347,7 +347,7 @@ def test_the_nightly_schedule_starts_a_run(deployed):
 
 def test_every_built_function_imports_in_the_runtime_with_nothing_but_its_artifact(deployed):
     """What a function needs is in its folder or brought by the runtime; and it stays under 30 MB."""
-    empty = {"Records": []}
+    empty: dict[str, Any] = {"Records": []}
     for name in FUNCTIONS:
         if name not in ("tick", "nightly"):
             assert deployed.invoke(name, empty)["stray"] == []

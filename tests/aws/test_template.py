@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import tomllib
+from typing import Any
 
 import pytest
 import yaml
@@ -170,8 +171,10 @@ def test_who_reads_or_writes_under_a_customer_key_may_use_the_key_and_nobody_els
     artifacts = {name for name in roles if re.search("'Action': .*?s3:[GP]", str(template.resources[name]))}
     table = {name for name in roles if "dynamodb:GetItem" in str(template.resources[name])}
     region = "${AWS::Region}.${AWS::URLSuffix}"
-    processes = {"ArtifactsKeyPolicy": (artifacts, "ArtifactsKeyArn", "s3", ["kms:Decrypt", "kms:GenerateDataKey"])}
-    processes["TableKeyPolicy"] = (table, "TableKeyArn", "dynamodb", "kms:Decrypt")
+    processes: dict[str, tuple[set[str], str, str, Any]] = {
+        "ArtifactsKeyPolicy": (artifacts, "ArtifactsKeyArn", "s3", ["kms:Decrypt", "kms:GenerateDataKey"]),
+        "TableKeyPolicy": (table, "TableKeyArn", "dynamodb", "kms:Decrypt"),
+    }
     for policy, (who, key, service, actions) in processes.items():
         properties = template.resources[policy]["Properties"]
         (statement,) = properties["PolicyDocument"]["Statement"]
@@ -271,7 +274,7 @@ def test_the_stream_filter_passes_what_is_announced(template):
     from moto.events.models import EventPattern
 
     events = template.resources["AnnounceFunction"]["Properties"]["Events"]["Outbox"]["Properties"]
-    pattern = EventPattern.load(events["FilterCriteria"]["Filters"][0]["Pattern"])
+    pattern: Any = EventPattern.load(events["FilterCriteria"]["Filters"][0]["Pattern"])
     entry = {"eventName": "INSERT", "dynamodb": {"NewImage": {"type": {"S": "entry"}}}}
     assert pattern.matches_event(entry)
     assert not pattern.matches_event({"eventName": "MODIFY", "dynamodb": {"NewImage": {"type": {"S": "run"}}}})

@@ -2,6 +2,7 @@ import json
 import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from played_runs import HAPPY, played, read
@@ -14,7 +15,8 @@ from statemachine.core.reason import TransitionReason
 
 def test_every_command_teaches(fraudloop):
     """`--help` of each command says what it does and names its options."""
-    names = sorted(get_command(app).commands)
+    group: Any = get_command(app)
+    names = sorted(group.commands)
     assert {"demo", "up", "down", "land", "start", "runs", "show", "watch", "publish", "night", "train"} <= set(names)
     for name in names:
         result = fraudloop(name, "--help")

@@ -14,10 +14,10 @@ ASKED_HERE = {
 
 def test_of_a_local_system_nothing_is_asked_that_it_has_not():
     """What needs an account or a cluster is neither a yes nor a no, so a healthy local system is green."""
-    healthy = [replace(check, ask=lambda world: "yes") for check in CHECKS]
+    healthy = [replace(check, probe=lambda world: "yes") for check in CHECKS]
     findings = run(healthy, Environment(local=True, environment={}))
     assert {finding.name for finding in findings if finding.ok} == ASKED_HERE
-    assert all(finding.said.startswith("not asked here: it needs") for finding in findings if finding.ok is None)
+    assert all(finding.answer.startswith("not asked here: it needs") for finding in findings if finding.ok is None)
     assert holds(findings)
 
 

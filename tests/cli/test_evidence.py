@@ -174,7 +174,7 @@ def arrive(system, epoch, name):
 @pytest.mark.usefixtures("pair")
 def test_open_prints_where_the_report_is(fraudloop, monkeypatch):
     """The report as a file here; with --print nothing is opened."""
-    opened = []
+    opened: list[str] = []
     monkeypatch.setattr("webbrowser.open", opened.append)
     path = Path(fraudloop("open", "fraud-1", "--print").stdout.strip())
     assert path.read_text() == "<html>the report</html>"

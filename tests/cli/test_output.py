@@ -42,6 +42,7 @@ def drawn(*objects, color=True, width=500):
         file=io.StringIO(), force_terminal=color, width=width, color_system="truecolor" if color else None
     )
     screen.print(*objects)
+    assert isinstance(screen.file, io.StringIO)
     return screen.file.getvalue()
 
 

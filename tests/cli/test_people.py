@@ -1,5 +1,6 @@
 import json
 import os
+from typing import Any
 
 import pytest
 from played_runs import HAPPY, played, read
@@ -123,7 +124,7 @@ def test_every_dead_letter_queue_is_shown_with_its_reasons(system, fraudloop, mo
 
 def test_a_night_is_put_back_by_invoking_it_with_what_it_was_given(system, fraudloop, monkeypatch):
     """Lambda's destination wraps the event; what is refused again stays in the queue."""
-    sqs, given = system.client("sqs"), []
+    sqs, given = system.client("sqs"), list[Any]()
     night = os.environ["FRAUDLOOP_NIGHTLY_DLQ_URL"]
     sqs.send_message(QueueUrl=night, MessageBody=json.dumps(LAMBDA_SAID))
     monkeypatch.setattr("cli.commands.dlq.invoke_with", given.append)

@@ -101,7 +101,7 @@ def test_of_a_local_system_its_parts_are_told_and_what_it_lacks_is_not_asked(sys
     home.take()
     ours = {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "FRAUDLOOP_"))}
     home.publish(Endpoints({"aws": os.environ["AWS_ENDPOINT_URL"]}, ours))
-    home.tell({"kfp": {"deaths": 2, "since": NOON, "last_death": {"at": NOON, "how": "killed by SIGKILL"}}})
+    home.record_status({"kfp": {"deaths": 2, "since": NOON, "last_death": {"at": NOON, "how": "killed by SIGKILL"}}})
     monkeypatch.delenv("FRAUDLOOP_TABLE")
     monkeypatch.setenv("FRAUDLOOP_HOME", str(home.path))
     told = " ".join(fraudloop("status").stdout.split())

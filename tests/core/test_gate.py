@@ -147,7 +147,7 @@ def test_the_rival_must_be_the_one_the_caller_holds(observed: dict[str, Any] | N
 
 def test_every_setting_of_the_policy_changes_some_verdict() -> None:
     """No field is there for show: the cases above turn each one."""
-    turned = {
+    turned: dict[str, tuple[Any, dict[str, Any]]] = {
         "min_auc_roc": (0.98, {}),
         "min_average_precision": (0.7, {}),
         "min_frauds": (51, {}),

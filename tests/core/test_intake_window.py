@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from statemachine.contracts.side_files import side_file
 from statemachine.core.policy import IntakePolicy, Policy
 from statemachine.core.run import Trigger
 from statemachine.core.window import (
@@ -17,7 +18,6 @@ from statemachine.core.window import (
     data_set,
     judged,
     later,
-    side_file,
 )
 
 POLICY = IntakePolicy(quiet_period=300, max_wait=1800, max_objects=5, max_object_bytes=100)

@@ -6,6 +6,7 @@ an expression that errs denies (failurePolicy Fail). Not imitated: cost limits, 
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from cel_expr_python import cel
 
@@ -63,7 +64,7 @@ class Admission:
 
 
 def _violations(spec, data):
-    variables = {}
+    variables: dict[str, Any] = {}
     for variable in spec.get("variables", ()):
         variables[variable["name"]] = evaluated(variable["expression"], {**data, "variables": variables})
     for rule in spec["validations"]:

@@ -1,6 +1,7 @@
 """What a stage's account may write into the Application, judged by the cluster's own admission rules (CEL)."""
 
 import copy
+from typing import Any
 
 import pytest
 from admission import Admission
@@ -129,7 +130,7 @@ def test_a_stage_changes_nothing_else_and_a_person_may(policy, live, patch, word
     assert policy.denied(live, new, PERSON) == [] or "version" in words or patch["spec"]["source"] is None
 
 
-SYNCS = [
+SYNCS: list[tuple[dict[str, Any], str]] = [
     ({"source": REPO}, "plain sync only"),
     ({"sources": [REPO]}, "plain sync only"),
     ({"manifests": ["kind: ClusterRoleBinding"]}, "plain sync only"),
@@ -177,7 +178,8 @@ def test_every_other_service_account_is_bound_and_other_applications_are_not(pol
 
 def test_the_server_answers_422_and_keeps_nothing(policy, live, tmp_path):
     """The rules stand in the stand-in's way as they do in kube-apiserver's: after the schema, before the write."""
-    from local.argocd.record import ApplicationRecord, StatusError, WriteOptions
+    from local.argocd.errors import StatusError
+    from local.argocd.record import ApplicationRecord, WriteOptions
 
     record = ApplicationRecord(tmp_path / "application.json", live, policy)
     before = record.get()

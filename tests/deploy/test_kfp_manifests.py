@@ -112,5 +112,6 @@ def test_the_page_names_what_must_be_there_first():
     order = ["aws-ebs-csi-driver", "deploy/kfp/storage", "enableNetworkPolicy", "deploy/kfp/overlays/prod", "deploy/kfp/upstream"]  # fmt: skip  # noqa: E501
     places = [step.index(word) for word in order]
     assert places == sorted(places)
-    pinned = re.search(r"\?ref=([\d.]+)", (KFP / "upstream/kustomization.yaml").read_text())[1]
-    assert f"KFP {pinned}" in step
+    pinned = re.search(r"\?ref=([\d.]+)", (KFP / "upstream/kustomization.yaml").read_text())
+    assert pinned is not None
+    assert f"KFP {pinned[1]}" in step

@@ -4,6 +4,7 @@ import json
 import time
 import urllib.request
 from dataclasses import dataclass, field
+from typing import Any
 
 from killing import ATTEMPTS, KFP, LAMBDA, STAGE, TRITON, WIRE
 
@@ -27,7 +28,7 @@ class Round:
 
     number: int
     seed: int
-    plan: object
+    plan: Any
     expected: str
     state: str = ""
     reason: str = ""
@@ -149,7 +150,7 @@ class Ring:
     def _one_launch_each(self, run):
         """Each attempt adopted one launch, and all that was read of its stage lies in that launch's folder."""
         launches = {launch["run_id"]: launch for launch in self._launches(run)}
-        adopted = {}
+        adopted: dict[tuple[str, int], set[str]] = {}
         for entry in self.app.store.history(run.id):
             if entry.kfp_id:
                 adopted.setdefault((entry.source, entry.attempt), set()).add(entry.kfp_id)

@@ -4,6 +4,7 @@ import signal
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -109,7 +110,7 @@ def test_a_run_that_was_interrupted_ends_as_it_should(folder, tmp_path):
 @pytest.mark.parametrize("part", ["cloud", "kfp", "cluster", "dispatcher"])
 def test_a_part_that_is_killed_comes_back(folder, part):
     """`kill -9`: it restarts on its ports, the restart is printed and recorded, and an active run succeeds."""
-    messages = []
+    messages: list[Any] = []
     with running(folder, messages.append) as (system, app):
         number = len(list(app.store.runs(MODEL))) + 1
         champion = app.store.model(MODEL).champion.version

@@ -1,5 +1,7 @@
 """Arrivals: each object once, the malformed alone, the strange set aside."""
 
+from itertools import chain
+
 import pytest
 
 from statemachine.core.window import Status
@@ -42,7 +44,7 @@ def test_what_cannot_teach_is_set_aside_with_the_reason(invoke, one_message, cha
     message = one_message("object_created", change)
     assert invoke("arrival", {"Records": [message]}) == {"batchItemFailures": []}
     intake = invoke.app().intake
-    (obj,) = [*intake.objects("fraud"), *intake.objects("-")]
+    (obj,) = chain(intake.objects("fraud"), intake.objects("-"))
     assert obj.status is Status.QUARANTINED
     assert reason in obj.reason
     assert intake.window("fraud").count == 0

@@ -10,6 +10,8 @@ import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from werkzeug.serving import make_server
@@ -27,7 +29,11 @@ PATH = f"{NAMESPACE}/triton-fraud"
 MERGE, JSON_PATCH = "application/merge-patch+json", "application/json-patch+json"
 APPLY = "application/apply-patch+yaml"
 STAGE = "system:serviceaccount:kubeflow:stages"
-HEAD = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Application", "metadata": {"name": "triton-fraud"}}
+HEAD: dict[str, Any] = {
+    "apiVersion": "argoproj.io/v1alpha1",
+    "kind": "Application",
+    "metadata": {"name": "triton-fraud"},
+}
 
 
 class Server:
@@ -297,13 +303,12 @@ def test_slices_say_null_while_empty_and_ready_of_every_pod():
     (empty,) = endpoint_slices([], "pods", "triton")
     assert (empty["endpoints"], empty["ports"]) == (None, None)
 
-    class Alive:
-        http_port, alive = 8000, True
+    server: Any = SimpleNamespace(http_port=8000, alive=True)
 
     pods = [
-        TritonPod("a", "v1", Alive(), ready=True),
-        TritonPod("b", "v1", Alive()),
-        TritonPod("c", "v1", Alive(), terminating=True),
+        TritonPod("a", "v1", server, ready=True),
+        TritonPod("b", "v1", server),
+        TritonPod("c", "v1", server, terminating=True),
     ]
     found = [entry["endpoints"][0]["conditions"] for entry in endpoint_slices(pods, "pods", "triton")]
     assert [condition["ready"] for condition in found] == [True, True, True]

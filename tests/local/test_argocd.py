@@ -152,7 +152,7 @@ def test_a_change_of_nothing_keeps_the_resource_version(argocd: ArgoCD) -> None:
 
 def test_unknown_fields_are_pruned_or_refused(argocd: ArgoCD) -> None:
     """An API server drops what the CRD does not know, and answers 422 to a patch under fieldValidation=Strict."""
-    patch = {"spec": {"sourec": {}, "source": {"kustomise": {}}}}
+    patch: dict[str, Any] = {"spec": {"sourec": {}, "source": {"kustomise": {}}}}
     assert call(argocd, APPLICATION, patch)[0] == 200
     assert "sourec" not in call(argocd, APPLICATION)[1]["spec"]
     code, answer = call(argocd, f"{APPLICATION}?fieldValidation=Strict", patch)

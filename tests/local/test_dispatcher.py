@@ -3,6 +3,7 @@ import threading
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ def recorded(tmp_path, monkeypatch):
 @pytest.fixture
 def dispatcher(url, made, recorded, tmp_path):
     port = free_port()
-    running = Dispatcher(url, port, tmp_path, tick_seconds=0.5, package="recording")
+    running: Any = Dispatcher(url, port, tmp_path, tick_seconds=0.5, package="recording")
     running.url = f"http://127.0.0.1:{port}"
     yield running
     running.close()

@@ -10,7 +10,7 @@ NOON = datetime(2026, 11, 24, 12, 0, 30, tzinfo=UTC)  # a Tuesday
 
 
 def at(*parts):
-    return datetime(*parts, tzinfo=UTC)
+    return datetime(*parts).replace(tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,9 @@ def test_day_of_month_and_day_of_week(expression, days):
     """spec.go, dayMatches: `if s.Dom&starBit > 0 || s.Dow&starBit > 0 { return domMatch && dowMatch }`."""
     schedule, slot, found = parse(expression), NOON, []
     for _ in days:
-        slot = schedule.next(slot)
+        following = schedule.next(slot)
+        assert following is not None
+        slot = following
         found.append(slot.day)
     assert found == days
 

@@ -52,10 +52,10 @@ def add(x: int, y: int) -> int:
 
 
 @component
-def pair() -> NamedTuple("outputs", [("first", str), ("second", str)]):
+def pair() -> NamedTuple("outputs", [("first", str), ("second", str)]):  # type: ignore[valid-type]  # KFP's own spelling
     from collections import namedtuple
 
-    return namedtuple("outputs", ["first", "second"])("foo", "bar")
+    return namedtuple("outputs", ["first", "second"])("foo", "bar")  # type: ignore[call-arg]  # as above
 
 
 @component
@@ -93,7 +93,7 @@ def optional_inputs(text: Optional[str] = None, number: Optional[int] = None, ta
 
 
 @dsl.pipeline(name="inner")
-def inner(text: str = None, number: int = None) -> str:  # noqa: RUF013 — KFP's own spelling of an optional input
+def inner(text: str = None, number: int = None) -> str:  # type: ignore[assignment]  # noqa: RUF013 — KFP's own spelling of an optional input
     return optional(text=text, number=number).output
 
 

@@ -202,7 +202,12 @@ def test_no_page_scans_or_sorts_all_runs(store, monkeypatch, scope, descending):
     """The index gives a page's order and finds a name, so the cost of a page does not grow with the history."""
     asked = []
     find = store.find
-    monkeypatch.setattr(store, "find", lambda *given: asked.append(given) or find(*given))
+
+    def finding(*given):
+        asked.append(given)
+        return find(*given)
+
+    monkeypatch.setattr(store, "find", finding)
     sort_by = "created_at desc" if descending else ""
     token = listing.page(store, "run", ListRequest(2, sort_by=sort_by), scope).token
     listing.page(store, "run", ListRequest(2, token), scope)

@@ -17,7 +17,8 @@ from statemachine.adapters.kfp import KfpPipelines
 from statemachine.contracts.errors import Misconfigured
 from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import StageRequest
-from training.pipelines.publish import content_hash, publish
+from training.pipelines.definitions import content_hash
+from training.pipelines.publish import publish
 
 pytestmark = pytest.mark.xdist_group("kfp-multi-user")
 PROFILE = "fraudloop"

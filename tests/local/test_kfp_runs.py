@@ -215,13 +215,13 @@ def serve(tmp_path):
         command = [sys.executable, "-m", "local.kfp", "--state", str(tmp_path / "state"), "--port", "0"]
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         started.append(process)
+        assert process.stdout is not None
         return process, process.stdout.readline().split(" on ")[1].split(";")[0]
 
     yield go
     for process in started:
         process.kill()
-        process.wait()
-        process.stdout.close()
+        process.communicate()  # it closes the pipe, too
 
 
 def test_a_server_that_is_killed_leaves_no_orphan_and_its_successor_knows_all(serve, tmp_path, package):

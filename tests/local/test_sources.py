@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 import yaml
@@ -72,7 +73,7 @@ def test_poison_ends_in_the_dead_letter_queue(url, made, queue):
     not.
     """
     client("sqs", url).send_message(QueueUrl=made.queues[HINTS], MessageBody="poison")
-    deliveries = []
+    deliveries: list[Any] = []
 
     def invoke(event):
         deliveries.extend(record["attributes"]["ApproximateReceiveCount"] for record in event["Records"])
@@ -92,7 +93,8 @@ def test_a_bad_stream_record_is_retried_then_dead_lettered(url, made):
     dynamodb = client("dynamodb", url)
     for name in "abc":
         dynamodb.put_item(TableName=TABLE, Item={"pk": {"S": name}, "sk": {"S": "x"}})
-    batches, dead_letters = [], []
+    batches: list[Any] = []
+    dead_letters: list[Any] = []
 
     def invoke(event):
         names = [record["dynamodb"]["Keys"]["pk"]["S"] for record in event["Records"]]
@@ -112,7 +114,7 @@ def test_a_stream_is_read_on_when_its_beginning_was_forgotten(url, made, monkeyp
     """More changes than moto keeps: the newest ones are still delivered, once each."""
     monkeypatch.setattr("local.aws.retention.KEPT", 3)
     dynamodb = client("dynamodb", url)
-    seen = []
+    seen: list[Any] = []
 
     def invoke(event):
         seen.extend(record["dynamodb"]["Keys"]["pk"]["S"] for record in event["Records"])
@@ -127,7 +129,8 @@ def test_a_stream_is_read_on_when_its_beginning_was_forgotten(url, made, monkeyp
 
 def test_an_asynchronous_event_has_two_more_tries():
     """Then it is a dead letter with the event and the last response."""
-    dead_letters, tries = [], []
+    dead_letters: list[Any] = []
+    tries: list[Any] = []
 
     def invoke(event):
         tries.append(event)

@@ -37,7 +37,9 @@ def test_two_systems_cannot_run_in_one_folder(holder, tmp_path):
     with pytest.raises(AlreadyRunning, match=str(holder.pid)):
         StateDir(tmp_path).take()
     assert StateDir(tmp_path).running()
-    assert StateDir(tmp_path).supervisor().pid == holder.pid
+    supervisor = StateDir(tmp_path).supervisor()
+    assert supervisor is not None
+    assert supervisor.pid == holder.pid
 
 
 def test_a_killed_owner_leaves_no_lock(holder, tmp_path):
@@ -90,6 +92,7 @@ def test_a_machine_that_lost_its_power_leaves_a_folder_that_works(tmp_path):
     state_dir.take()
     (state_dir.path / "kfp").mkdir()
     us = psutil.Process()
+    assert state_dir._lock is not None
     os.close(state_dir._lock)
     (state_dir.path / "processes.json").write_text(
         json.dumps({"cloud": {"pid": us.pid, "started": us.create_time() - 9}})
@@ -146,6 +149,7 @@ def test_what_a_killed_system_left_running_is_ended(tmp_path):
     state_dir = StateDir(tmp_path)
     state_dir.take()
     state_dir.record({"cloud": left.pid})
+    assert state_dir._lock is not None
     os.close(state_dir._lock)  # as if its owner had been killed
     later = StateDir(tmp_path)
     later.take()

@@ -41,7 +41,8 @@ def _soon(monkeypatch):
 
 def test_a_part_that_ended_is_restarted_and_reported():
     """With how it ended."""
-    parts, messages = Played("kfp"), []
+    messages: list[str] = []
+    parts = Played("kfp")
     Supervisor(parts, messages.append).look()
     assert parts.revived == ["kfp"]
     assert messages == ["kfp has ended (killed by SIGKILL); it is started again", "kfp runs again"]
@@ -58,7 +59,8 @@ def test_what_a_part_needs_is_started_before_it():
 
 def test_too_many_deaths_of_a_part_end_supervision_with_the_reason():
     """The supervisor stops, and the other parts are not touched any more."""
-    parts, messages = Played("kfp", lives=0), []
+    messages: list[str] = []
+    parts = Played("kfp", lives=0)
     parts_dir = Supervisor(parts, messages.append)
     parts_dir.start()
     until = time.monotonic() + 10
@@ -77,7 +79,7 @@ def test_deaths_that_lie_far_apart_are_forgiven(monkeypatch):
     parts_dir = Supervisor(parts, lambda _: None)
     now = time.monotonic()
     for day in range(2 * DEATHS):
-        monkeypatch.setattr(supervised.time, "monotonic", lambda at=now + 86_400 * day: at)
+        monkeypatch.setattr("local.supervised.time.monotonic", lambda at=now + 86_400 * day: at)
         parts.dead.add("kfp")
         parts_dir.look()
     assert parts_dir.failure == ""
@@ -98,4 +100,5 @@ def test_every_program_of_the_system_exists():
     for module in PROGRAMS.values():
         spec = find_spec(module)
         assert spec is not None, module
+        assert spec.origin is not None, module
         assert spec.submodule_search_locations or "__main__" in Path(spec.origin).read_text(), module

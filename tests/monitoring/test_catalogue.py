@@ -150,7 +150,7 @@ def test_promtool_parses_every_expression_of_the_dashboards(tmp_path):
     group = {"name": "panels", "rules": [{"record": f"panel:{n}", "expr": expr} for n, expr in enumerate(drawn)]}
     path = tmp_path / "panels.yml"
     path.write_text(yaml.safe_dump({"groups": [group]}))
-    checked = subprocess.run([PROMTOOL, "check", "rules", path], capture_output=True, text=True, timeout=30)
+    checked = subprocess.run([str(PROMTOOL), "check", "rules", path], capture_output=True, text=True, timeout=30)
     assert checked.returncode == 0, checked.stderr + checked.stdout
     assert f"{len(drawn)} rules found" in checked.stdout
 
@@ -160,14 +160,14 @@ def test_promtool_accepts_the_rules_and_their_tests():
     """The rules are valid, and every case of monitoring/promtool holds."""
     cases = sorted((ROOT / "monitoring/promtool").glob("*.test.yml"))
     for command in (["check", "rules", *RULES], ["test", "rules", *cases]):
-        ran = subprocess.run([PROMTOOL, *command], capture_output=True, text=True, timeout=60)
+        ran = subprocess.run([str(PROMTOOL), *map(str, command)], capture_output=True, text=True, timeout=60)
         assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 @needs_promtool
 def test_prometheus_accepts_its_configuration():
     """The scrape configuration is valid for the Prometheus that is installed."""
-    command = [PROMTOOL, "check", "config", "--syntax-only", ROOT / "monitoring/prometheus.yml"]
+    command = [str(PROMTOOL), "check", "config", "--syntax-only", str(ROOT / "monitoring/prometheus.yml")]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=30)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 

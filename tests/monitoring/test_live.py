@@ -10,6 +10,7 @@ import time
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -41,6 +42,8 @@ class SlackStub(ThreadingHTTPServer):
 
 
 class SlackHandler(BaseHTTPRequestHandler):
+    server: Any  # a SlackStub
+
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.messages.append((time.monotonic(), json.loads(body)))

@@ -61,7 +61,7 @@ class Alarm:
     def _breaches(self, values: list[float]) -> bool:
         if not values:
             return self.missing_breaches
-        value = {"SUM": sum, "MAX": max}[self.statistic](values)
+        value = sum(values) if self.statistic == "SUM" else max(values)
         return value < self.threshold if self.below else value > self.threshold
 
 
@@ -83,7 +83,7 @@ def parsed(properties: Mapping[str, Any]) -> Alarm | None:
     return Alarm(
         metric=str(metric),
         statistic={"Sum": "SUM", "Maximum": "MAX"}.get(str(statistic), str(statistic)),
-        period=int(period),
+        period=int(str(period)),
         periods=int(properties["EvaluationPeriods"]),
         of_them=int(properties.get("DatapointsToAlarm", properties["EvaluationPeriods"])),
         threshold=float(properties["Threshold"]),

@@ -23,7 +23,7 @@ def test_a_label_mentions_and_links_nobody(tmp_path):
     for name, times in (("fraudloop.title", 1), ("fraudloop.text", 2)):
         text = f'{{{{ template "{name}" . }}}}'
         options = ["--template.glob", str(TEMPLATE), "--template.text", text, "--template.data"]
-        command = [AMTOOL, "template", "render", *options, str(tmp_path / "data.json")]
+        command = [str(AMTOOL), "template", "render", *options, str(tmp_path / "data.json")]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
         plain = "&lt;!channel&gt; &amp; 'x' &lt;https://evil.example|log in&gt;"

@@ -4,6 +4,7 @@ import json
 import re
 import urllib.error
 import urllib.request
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -40,7 +41,7 @@ def test_triton_emits_the_metrics_of_the_catalogue(double, tmp_path):
             text = response.read().decode()
     finally:
         server.stop()
-    found = {}
+    found: dict[str, Any] = {}
     for family in text_string_to_metric_families(re.sub(r"(?m)^# EOF$", "", text)):
         for sample in family.samples:
             found.setdefault(re.sub(r"_total$", "", sample.name), set()).update(sample.labels)

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import boto3
 import kfp_server_api
@@ -23,6 +23,7 @@ from cli.migration.phases.check import CheckFailed, PhaseCheck, as_json, as_mark
 from cli.migration.phases.environment import Environment
 from cli.migration.phases.rights import rights
 from cli.stack import variable
+from clients import kubernetes
 from clients.kubernetes import ApiDenied
 from local.argocd.record import ApplicationRecord
 from local.argocd.settings import ArgoCDSettings
@@ -36,7 +37,7 @@ from statemachine.core.states import State
 from statemachine.store import put_index, put_run
 
 VERSION = "fraud-1-0a1b2c3d"
-NOTHING = {"preprocess": {}, "train": {}}
+NOTHING: dict[str, Any] = {"preprocess": {}, "train": {}}
 
 
 @pytest.fixture(scope="module")
@@ -369,7 +370,7 @@ class Telling(Environment):
     def aws(self, service):
         client = super().aws(service)
         if service == "s3":
-            configuration = {"EventBridgeConfiguration": {}}
+            configuration: dict[str, Any] = {"EventBridgeConfiguration": {}}
             client.get_bucket_notification_configuration = lambda Bucket: configuration  # noqa: N803 — boto3's name
         return client
 
@@ -550,7 +551,7 @@ def test_undo_3_is_not_ended_by_a_conflict_or_a_restart(world, cluster, record, 
     """409 at either write, 503 and 403 in between: it reads again, and each write is made once."""
     seen = []
 
-    class Busy(release.kubernetes.Applications):
+    class Busy(kubernetes.Applications):
         def patch(self, patch):
             seen.append(patch)
             if len(seen) in (1, 3):
@@ -559,7 +560,7 @@ def test_undo_3_is_not_ended_by_a_conflict_or_a_restart(world, cluster, record, 
                 raise (ApiDenied if len(seen) == 2 else Unreachable)("the API server was restarted")
             super().patch(patch)
 
-    monkeypatch.setattr(release.kubernetes, "Applications", Busy)
+    monkeypatch.setattr(kubernetes, "Applications", Busy)
     assert carried(3, world, undo.UndoRequest("me", "worse", to="fraud-0-ffffffff"))[1].startswith("done")
     live = record.get()
     assert live["metadata"]["annotations"]["fraudloop.io/generation"] == "5"
@@ -572,9 +573,10 @@ def test_undo_3_waits_for_another_operation_and_then_forgives_a_conflict(world, 
     """The time of the other operation does not count as failing requests."""
     monkeypatch.setattr(by_hand_module, "PATIENCE", 0.2)
     record.patch({"operation": {"info": [{"name": "correlationId", "value": "other"}], "sync": {}}})
-    reads, conflicts = [], []
+    reads: list[Any] = []
+    conflicts: list[Any] = []
 
-    class Busy(release.kubernetes.Applications):
+    class Busy(kubernetes.Applications):
         def read(self):
             reads.append(1)
             if len(reads) == 40:
@@ -586,7 +588,7 @@ def test_undo_3_waits_for_another_operation_and_then_forgives_a_conflict(world, 
                 conflicts.append(record.patch({"metadata": {"labels": {"touched": "yes"}}}))
             super().patch(patch)
 
-    monkeypatch.setattr(release.kubernetes, "Applications", Busy)
+    monkeypatch.setattr(kubernetes, "Applications", Busy)
     assert carried(3, world, undo.UndoRequest("me", "worse", to="fraud-0-ffffffff"))[1].startswith("done")
     assert conflicts
     assert record.get()["operation"]["info"][0]["value"] == "by-hand-5"
@@ -617,7 +619,7 @@ def test_undo_4_pauses_the_schedule(world):
 
 
 def carried(number, world, request=None):
-    answer = []
+    answer: list[str] = []
     undo.carry_out(
         undo.STEPS[number], replace(world, pause=0.01, wait=1), request or undo.UndoRequest("me", "test"), answer.append
     )

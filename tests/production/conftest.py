@@ -9,8 +9,6 @@ from typer.testing import CliRunner
 
 from cli.commands import cost, schedule, slo
 from cli.migration import baseline, parity, sagemaker
-from local.aws import resources, server
-from statemachine.bootstrap import bootstrap
 from statemachine.contracts.report import Artifact
 from statemachine.core.reason import TransitionReason
 from statemachine.core.run import Run, Transition
@@ -19,20 +17,6 @@ from statemachine.core.states import State
 DATA = "d" * 64
 PATH = ("QUEUED", "PREPROCESSING", "TRAINING", "EVALUATING", "EXPORTING", "DEPLOYING", "SUCCEEDED")
 TOOK = {"preprocess": 600.0, "train": 5400.0, "evaluate": 600.0, "export": 180.0, "deploy": 240.0}
-
-
-@pytest.fixture
-def system(monkeypatch, tmp_path):
-    """An empty deployment in a local cloud."""
-    from moto.moto_api._internal.models import moto_api_backend
-
-    monkeypatch.setenv("FRAUDLOOP_HOME", str(tmp_path / "none"))
-    with server.serving() as url:
-        made = resources.create(url)
-        for name, value in (resources.CREDENTIALS | made.environment() | {"AWS_ENDPOINT_URL": url}).items():
-            monkeypatch.setenv(name, value)
-        yield bootstrap()
-    moto_api_backend.reset()
 
 
 @pytest.fixture

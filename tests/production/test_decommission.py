@@ -2,6 +2,7 @@
 
 import io
 import json
+from typing import Any
 
 import boto3
 import polars as pl
@@ -51,7 +52,8 @@ def test_every_use_is_covered_by_a_command_that_exists():
     """Each thing SageMaker was used for names who does it now; the group's own commands are among them."""
     import typer
 
-    names = set(typer.main.get_command(commands).commands) | {
+    group: Any = typer.main.get_command(commands)
+    names = set(group.commands) | {
         "baseline",
         "cost",
         "parity",

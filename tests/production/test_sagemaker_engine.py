@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from typing import Any
 
 import boto3
 import pytest
@@ -103,7 +104,10 @@ def test_an_order_that_sagemaker_cannot_take_is_refused_with_its_name():
 def job(status="InProgress", **more):
     arguments = hyperparameters(an_order(launch="firstfirst00"))
     arn = "arn:aws:sagemaker:us-east-1:123456789012:training-job/x"
-    required = {"ModelArtifacts": {"S3ModelArtifacts": ""}, "AlgorithmSpecification": {"TrainingInputMode": "File"}}
+    required: dict[str, Any] = {
+        "ModelArtifacts": {"S3ModelArtifacts": ""},
+        "AlgorithmSpecification": {"TrainingInputMode": "File"},
+    }
     required |= {"ResourceConfig": {"VolumeSizeInGB": 1}, "StoppingCondition": {}, "SecondaryStatus": "Training"}
     return {
         "TrainingJobName": "x",
@@ -203,8 +207,8 @@ def test_only_the_train_stage_of_a_model_kept_there_runs_on_sagemaker(engine):
     other = both.create(an_order(model="other", attempt=2), PIN)
     assert [launch.kfp_id.startswith("arn:") for launch in (here, there, other)] == [True, False, False]
     assert {launch.kfp_id for launch in both.list("fraud-7.")} == {here.kfp_id, there.kfp_id, other.kfp_id}
-    assert both.get(here.kfp_id).name == "fraud-7.train.1"
-    assert both.get(there.kfp_id).name == "fraud-7.evaluate.1"
+    found = [both.get(launch.kfp_id) for launch in (here, there)]
+    assert [launch and launch.name for launch in found] == ["fraud-7.train.1", "fraud-7.evaluate.1"]
 
 
 def test_the_registry_chooses_the_engine(client):

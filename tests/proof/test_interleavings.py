@@ -420,7 +420,7 @@ Interleavings.TestCase.settings = settings(
 
 
 @pytest.mark.timeout(0 if SOAK else 600)
-class TestInterleavings(Interleavings.TestCase):  # type: ignore[name-defined]
+class TestInterleavings(Interleavings.TestCase):  # type: ignore[valid-type,misc]  # hypothesis makes it at run time
     """Run by hypothesis: every step of every example."""
 
 

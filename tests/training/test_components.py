@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -120,7 +121,12 @@ def test_a_component_parses_calls_one_function_and_is_done(name, stand_in, tmp_p
 def test_the_end_to_end_deploy_takes_the_version_from_the_repository(stand_in, tmp_path):
     """The last part of `models/<model>/<version>` is the version."""
     orders = []
-    stand_in("training.deployment.deploy", "deploy_unless_owned", lambda order: orders.append(order) or StageResult())
+
+    def work(order):
+        orders.append(order)
+        return StageResult()
+
+    stand_in("training.deployment.deploy", "deploy_unless_owned", work)
     repository = pointing(tmp_path / "repository", "s3://artifacts/models/fraud/fraud-3-0123abcd/")
     components.deploy_unless_owned(
         **order_with(tmp_path), metrics=FakeArtifact(tmp_path / "metrics"), repository=repository
@@ -135,7 +141,7 @@ def test_a_refusal_makes_no_pointers_and_ends_well(stand_in, tmp_path):
         raise Refused("nothing new")
 
     stand_in("training.data.preprocess", "preprocess", work)
-    artifacts = {name: FakeArtifact(tmp_path / name) for name in ("dataset", "profile", "metrics")}
+    artifacts: dict[str, Any] = {name: FakeArtifact(tmp_path / name) for name in ("dataset", "profile", "metrics")}
     assert components.preprocess(**order_with(tmp_path), **artifacts) == "refused"
     assert not (tmp_path / "dataset").exists()
     assert artifacts["metrics"].metadata["reason"] == "nothing new"
@@ -144,7 +150,7 @@ def test_a_refusal_makes_no_pointers_and_ends_well(stand_in, tmp_path):
 def test_work_that_did_not_make_its_outputs_has_failed(stand_in, tmp_path):
     """A report is never `ok` for a stage whose outputs are missing."""
     stand_in("training.model.train", "train", lambda order: StageResult())
-    artifacts = {name: FakeArtifact(tmp_path / name) for name in ("trained", "metrics")}
+    artifacts: dict[str, Any] = {name: FakeArtifact(tmp_path / name) for name in ("trained", "metrics")}
     with pytest.raises(Permanent, match="model"):
         components.train(**order_with(tmp_path), **artifacts)
     assert json.loads((tmp_path / "out" / "report.json").read_text())["outcome"] == "failed"
@@ -153,7 +159,7 @@ def test_work_that_did_not_make_its_outputs_has_failed(stand_in, tmp_path):
 def test_a_stage_that_cannot_be_imported_says_so_in_its_report(monkeypatch, tmp_path):
     """The import follows `started.json`, so a broken image differs from a pod that never started."""
     monkeypatch.setitem(sys.modules, "training.model.train", None)
-    artifacts = {name: FakeArtifact(tmp_path / name) for name in ("trained", "metrics")}
+    artifacts: dict[str, Any] = {name: FakeArtifact(tmp_path / name) for name in ("trained", "metrics")}
     with pytest.raises(ImportError):
         components.train(**order_with(tmp_path), **artifacts)
     assert (tmp_path / "out" / "started.json").exists()
@@ -174,7 +180,7 @@ def test_the_curve_and_the_page_of_an_evaluation_reach_the_ui(stand_in, tmp_path
     work = StageResult({"evaluation": "e"}, html="<h1>good</h1>", roc=((0.0, 0.0, 1.0), (1.0, 1.0, 0.0)))
     stand_in("training.evaluation.evaluate", "evaluate", lambda order: work)
     names = ("evaluation", "metrics", "roc", "page")
-    artifacts = {name: FakeArtifact(tmp_path / name) for name in names}
+    artifacts: dict[str, Any] = {name: FakeArtifact(tmp_path / name) for name in names}
     components.evaluate(**order_with(tmp_path), **artifacts)
     assert artifacts["roc"].curve == ([0.0, 1.0], [0.0, 1.0], [1.0, 0.0])
     assert (tmp_path / "page").read_text() == "<h1>good</h1>"

@@ -136,7 +136,9 @@ def by_the_rule(deliveries: list[list[tuple[int, int, int, int]]]) -> Counter[tu
     standing: dict[tuple[int, int], list[tuple[int, ...]]] = {}
     for delivery in deliveries:
         for key in dict.fromkeys(row[:2] for row in delivery):
-            before, new, other = list(standing.get(key, [])), [], []
+            before = list(standing.get(key, []))
+            new: list[tuple[int, ...]] = []
+            other: list[tuple[int, ...]] = []
             for row in (row for row in delivery if row[:2] == key):
                 match = next((old for old in before if old[2] == row[2]), None)
                 (other if match is None else new).append(row)
@@ -217,7 +219,12 @@ def test_rows_that_nobody_contests_are_not_looked_at(monkeypatch):
     """Of two objects that share a minute only that minute's rows are grouped; without one, none are."""
     seen: list[int] = []
     real = corrections._replaced
-    monkeypatch.setattr(corrections, "_replaced", lambda rows: seen.append(len(rows)) or real(rows))
+
+    def counted(rows):
+        seen.append(len(rows))
+        return real(rows)
+
+    monkeypatch.setattr(corrections, "_replaced", counted)
     one = [(minute, 0, 1, 0) for minute in range(100)]
     two = [(minute, 0, 1, 0) for minute in range(99, 200)]
     verdicts = [

@@ -12,9 +12,10 @@ from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import StageRequest
 from training.deployment.argocd import GENERATION, OWNER, POINTER, Application
 from training.deployment.cluster import ClusterForbidden, ClusterUnreachable, Pod, StaleResourceVersion
-from training.deployment.deploy import Deployment, Patience, deploy_unless_owned
+from training.deployment.deploy import Deployment, deploy_unless_owned
 from training.deployment.deploy_request import deploy_request
 from training.deployment.verification import Mismatch
+from training.deployment.waiting import Patience
 from training.export.golden import Exchange, Golden
 from training.integrity import write_manifest
 from training.outcome import Permanent, Refused, StageError, Transient

@@ -19,6 +19,7 @@ from statemachine.contracts.stage_request import StageRequest
 from training import storage
 from training.data import fetching
 from training.data.preprocess import preprocess
+from training.data.source import Source
 from training.outcome import Permanent, Refused, StageResult
 from training.synthetic import generate, slices
 
@@ -55,7 +56,7 @@ class Answering:
     def get_object(self, **asked: Any) -> Any:
         if asked["Bucket"] == self.bucket and self.refused(asked["Key"]):
             fields = {"Error": {"Code": self.code, "Message": f"{self.code} said S3"}}
-            raise ClientError(fields | {"ResponseMetadata": {"HTTPStatusCode": self.status}}, "GetObject")  # type: ignore[arg-type]
+            raise ClientError(fields | {"ResponseMetadata": {"HTTPStatusCode": self.status}}, "GetObject")
         return self.client.get_object(**asked)
 
     def __getattr__(self, name: str) -> Any:
@@ -225,7 +226,7 @@ def test_an_outage_says_nothing_about_the_data(s3, parts, answering, code, statu
 
 def test_every_passing_code_is_raised(s3, answering):
     """The table is walked."""
-    source = fetching.Source("s3://data/k", "i", "k", etag="e")
+    source = Source("s3://data/k", "i", "k", etag="e")
     for code in fetching.PASSING:
         answering(code, 400, lambda _: True)
         with pytest.raises(ClientError):

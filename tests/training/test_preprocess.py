@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -91,7 +92,8 @@ def test_later_parts_are_later(made):
 def test_labels_that_are_too_young_are_unknown(made):
     """Rows younger than `label_maturity_days` are in the graph, but their labels are -1 whatever the file said."""
     rows = table(made.folder)
-    young = rows["time"] > rows["time"].max() - 30 * 86_400
+    newest: Any = rows["time"].max()
+    young = rows["time"] > newest - 30 * 86_400
     assert ((rows["label"] == -1) == young).all()
     assert ((rows["split"] == split.IMMATURE) == young).all()
 
@@ -256,7 +258,7 @@ def test_limits_that_nothing_can_keep_are_permanent_failures(name, value):
     """It is the configuration's fault and not the data's: 0 downloads would hang."""
     with pytest.raises(Permanent, match=f"{name} = {value!r}: a limit is a number above 0"):
         configured({name: value})
-    with pytest.raises(Permanent, match="preprocess.max_problems is 'many'; it takes a whole number"):
+    with pytest.raises(Permanent, match=r"preprocess\.max_problems is 'many'; it takes a whole number"):
         configured({"max_problems": "many"})
     assert configured({"max_scratch_bytes": 0, "conversion_memory_bytes": 0}) == PreprocessConfig()
 

@@ -1,6 +1,7 @@
 """The stage in S3: manifest in; data set, profile and verdicts out; old objects come from the cache."""
 
 import json
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def test_labels_that_come_later_are_counted(s3):
     """The same transactions again, 40 of them reported as fraud by now: the report says so, the later labels count."""
     first, later = ((CASES / f"labels_{name}.csv").read_bytes() for name in ("first", "later"))
     order = ordered(landed(s3, "z-first.csv", first, new=False), landed(s3, "a-later.csv", later))
-    order.parameters.update(min_rows=100, label_maturity_days=1)
+    order = replace(order, parameters={**order.parameters, "min_rows": 100, "label_maturity_days": 1})
     result = preprocess(order, TODAY)
     for fields in (result.details, result.metrics):
         assert (fields["corrected"], fields["duplicates"]) == (40, 533)
@@ -111,7 +112,7 @@ def test_a_run_without_new_objects_learns_again(s3, parts):
     """The night, or a person, may ask for a run over what there is; with nothing at all it is refused."""
     result = preprocess(ordered(landed(s3, "old.csv", parts[0], new=False)), TODAY)
     fields = {"accepted": 0, "quarantined": 0, "corrected": 0, "duplicates": 0, "splits": None}
-    assert result.details | {"splits": None} == fields
+    assert {**result.details, "splits": None} == fields
     with pytest.raises(Refused, match="nothing new was accepted"):
         preprocess(ordered(), TODAY)
 
@@ -123,7 +124,12 @@ def test_an_old_object_is_not_read_again(s3, parts, monkeypatch):
     s3.delete_object(Bucket="data", Key="old.csv")
     opened = []
     real = conversion.Converter.convert
-    monkeypatch.setattr(conversion.Converter, "convert", lambda *given: opened.append(given[1]) or real(*given))
+
+    def converting(*given):
+        opened.append(given[1])
+        return real(*given)
+
+    monkeypatch.setattr(conversion.Converter, "convert", converting)
     both = [old | {"new": False}, landed(s3, "night.csv", parts[1])]
     second = preprocess(ordered(*both, launch="ba9876543210"), TODAY)
     assert len(opened) == 1

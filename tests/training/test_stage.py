@@ -3,6 +3,7 @@
 import json
 import logging
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -23,14 +24,15 @@ def order(tmp_path):
 @pytest.fixture
 def run(order):
     """Runs work quietly, and gives what was announced."""
-    announced = []
+    announced: list[Any] = []
 
     def go(work, **change):
         ticks = iter((100.0, 160.0))
         return run_stage(replace(order, **change), work, clock=lambda: next(ticks), announce=announced.append)
 
-    go.announced = announced
-    return go
+    quiet: Any = go
+    quiet.announced = announced
+    return quiet
 
 
 def report_of(order):
@@ -46,7 +48,7 @@ def report_of(order):
 
 def test_started_is_there_before_the_work_and_the_report_only_after(run, order, tmp_path):
     """`started.json` is the first write and `report.json` the last."""
-    seen = []
+    seen: list[Any] = []
 
     def work(request):
         seen.extend(path.name for path in (tmp_path / "out").iterdir())
@@ -143,7 +145,7 @@ def test_a_refusal_whose_evidence_json_cannot_hold_still_leaves_a_report(run, or
 def test_without_started_json_no_work_is_done(run, tmp_path):
     """If the first write fails, the launch ends: the controller would never adopt its result."""
     (tmp_path / "blocked").write_text("a file where the folder should be")
-    done = []
+    done: list[Any] = []
     with pytest.raises(OSError, match="blocked"):
         run(done.append, output_uri=str(tmp_path / "blocked" / "out"))
     assert done == []

@@ -2,6 +2,7 @@
 
 import random
 from collections import deque
+from typing import Any
 
 import boto3
 import pytest
@@ -44,9 +45,10 @@ def wire(own_cloud, proxied, request):
         table = DynamoTable(client("dynamodb", proxy.url, attempts), name)
         return table, S3Files(client("s3", proxy.url, attempts))
 
-    through.proxy, through.bucket = proxy, name
-    through.table = DynamoTable(client("dynamodb", own_cloud, 1), name)
-    return through
+    reached: Any = through
+    reached.proxy, reached.bucket = proxy, name
+    reached.table = DynamoTable(client("dynamodb", own_cloud, 1), name)
+    return reached
 
 
 def put(version, clause, writer="w1"):

@@ -80,7 +80,7 @@ def _learn(study: optuna.Study, trial: Trial, space: Sequence[Dimension]) -> Non
 def _tried(score: Score, config: TrainConfig, number: int, parameters: dict[str, float | int]) -> Trial:
     try:
         return Trial(number, parameters, score(replace(config, **parameters)))  # type: ignore[arg-type]
-    except Exception as error:  # a failed trial is a result, too
+    except Exception as error:  # noqa: BLE001 — a trial that cannot be trained is an answer, too
         return Trial(number, parameters, None, f"{type(error).__name__}: {error}")
 
 
