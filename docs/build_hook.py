@@ -31,6 +31,16 @@ ORDER = {
 MERMAID = DOCS / "vendor/mermaid-js-tiny-11.17.2.tgz"
 INTEGRITY = "PmFr1c5cSfNf5AngLLR98DrbvR4U5KeD7I+hQkGqG5w5Veu3QT4dG0qu9f99cpn/sKj2XxRBK0q7EL6hr9NY/A=="
 SCRIPT, LICENCE = "assets/mermaid/mermaid.tiny.js", "assets/mermaid/LICENSE"
+# A diagram is as wide as the page, but not narrower than half its natural size: else it scrolls (assets/site.css).
+LEAST_WIDTH = """{
+  const render = mermaid.render;
+  mermaid.render = async (...given) => {
+    const drawn = await render(...given);
+    const least = (natural, width) => `${natural}; min-width: ${width / 2}px`;
+    const svg = drawn.svg.replace(/max-width: ([0-9.]+)px/, least);
+    return {...drawn, svg};
+  };
+}"""
 CDN = re.compile(r"https://unpkg\.com/[^\"']+")
 
 
@@ -56,7 +66,8 @@ def on_post_page(output: str, page: Any, config: Any) -> str:
     """A page with a diagram loads Mermaid before the theme's script asks whether it is there."""
     if '<pre class="mermaid">' not in output:
         return output
-    return output.replace("</head>", f'<script src="{get_relative_url(SCRIPT, page.url)}"></script></head>', 1)
+    loaded = f'<script src="{get_relative_url(SCRIPT, page.url)}"></script><script>{LEAST_WIDTH}</script>'
+    return output.replace("</head>", f"{loaded}</head>", 1)
 
 
 def on_post_build(config: Any) -> None:

@@ -107,6 +107,17 @@ def test_every_diagram_is_drawn_and_nobody_else_is_asked(url, tab, page):
     assert any("mermaid.tiny.js" in each for each in tab.requests)
 
 
+def test_a_wide_diagram_scrolls_on_a_phone(url, tab):
+    """Drawn as wide as a phone its text had three pixels; half its natural size is the least."""
+    tab.open(url + "/state-machine/", 390)
+    tab.until("document.querySelectorAll('div.mermaid').length === 1")
+    seen, drawn = tab.value("(one => [one.clientWidth, one.scrollWidth])(document.querySelector('div.mermaid'))")
+    [diagram] = [node["attributes"] for node in tab.elements("svg") if "aria-roledescription" in node["attributes"]]
+    natural = float(dict(zip(diagram[::2], diagram[1::2], strict=True))["viewBox"].split()[2])
+    assert seen < 390 < drawn
+    assert drawn >= natural / 2 - 1
+
+
 def test_mermaid_understands_the_diagrams_that_github_draws(url, tab):
     """The README's; a semicolon in a message ended the statement, and a page showed its source instead."""
     texts = [
