@@ -46,7 +46,8 @@ CDN = re.compile(r"https://unpkg\.com/[^\"']+")
 
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages that are made from code and Mermaid, then say in which order pages stand."""
-    for name, content in {**reference.pages(), **_mermaid()}.items():
+    made: dict[str, str | bytes] = {**reference.pages(), **_mermaid()}
+    for name, content in made.items():
         files.append(File.generated(config, name, content=content))
     present = {file.src_uri for file in files.documentation_pages()}
     decisions = sorted(page for page in present if page.startswith("decisions/"))

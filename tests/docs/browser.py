@@ -42,7 +42,8 @@ class Browser:
     """One tab. `requests` are the URLs that it asked for."""
 
     def __init__(self, socket: Any) -> None:
-        self.socket, self.number, self.requests, self.session = socket, 0, [], ""
+        self.socket, self.number, self.session = socket, 0, ""
+        self.requests: list[str] = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Network", "DOM"):
