@@ -255,7 +255,7 @@ def test_limits_that_nothing_can_keep_are_permanent_failures(name, value):
     """It is the configuration's fault and not the data's: 0 downloads would hang."""
     with pytest.raises(Permanent, match=f"{name} = {value!r}: a limit is a number above 0"):
         configured({name: value})
-    with pytest.raises(Permanent, match="preprocess.max_problems is 'many'; it takes a whole number"):
+    with pytest.raises(Permanent, match=r"preprocess\.max_problems is 'many'; it takes a whole number"):
         configured({"max_problems": "many"})
     assert configured({"max_scratch_bytes": 0, "conversion_memory_bytes": 0}) == PreprocessConfig()
 
