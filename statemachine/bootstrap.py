@@ -42,7 +42,7 @@ def new_id() -> str:
 
 def pause(attempt: int) -> None:
     """Wait a little longer after each conflict, with jitter."""
-    time.sleep(random.uniform(0, min(1.0, 0.01 * 2**attempt)))  # noqa: S311 - jitter, not a secret
+    time.sleep(random.uniform(0, min(1.0, 0.01 * 2**attempt)))  # noqa: S311 — jitter, no secret
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """`docs/state-machine.md`: the diagram that `transitions` draws of the table, and the table itself."""
 
-import sys
 from collections.abc import Callable
 from functools import partial
 
@@ -75,4 +74,4 @@ def _summary(guard: Callable[..., bool]) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(page())
+    print(page(), end="")  # noqa: T201 — the page is the command's result

@@ -47,7 +47,7 @@ def test_hold_and_release(system, fraudloop):
     assert read(fraudloop("hold", "fraud", "--why", "audit", "--json"))["hold"]["why"] == "audit"
     refused = fraudloop("start", "fraud")
     assert refused.exit_code == 1
-    assert "said: audit; `fraudloop release fraud` first" in refused.stderr
+    assert ": audit; `fraudloop release fraud` first" in refused.stderr
     assert read(fraudloop("release", "fraud", "--why", "audited", "--json"))["hold"] is None
     assert fraudloop("start", "fraud").exit_code == 0
 

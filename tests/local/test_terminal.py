@@ -25,9 +25,9 @@ from statemachine.core.states import State
 
 REASON = "the deployment failed: fraud-5-0a1b2c3d did not become ready:\\n tritonserver ended before it was ready: no"
 def result(title, run, state, reason=""):
-    metrics = {"auc_roc": 0.97123, "average_precision": 0.61}
-    made = ScenarioResult(title, [Run(run, "fraud", 1, State[state], metrics=metrics,
-        candidate=f"{run}-0a1b2c3d", reason=reason, verdict={"checks": [{"name": "auc_roc", "limit": 0.9}]})])
+    made = ScenarioResult(title, [Run(run, "fraud", 1, State[state],
+        metrics={"auc_roc": 0.97123, "average_precision": 0.61}, candidate=f"{run}-0a1b2c3d",
+        reason=reason, verdict={"checks": [{"name": "auc_roc", "limit": 0.9}]})])
     made.check(f"it was {state}", state != "REJECTED", reason or "as it should; [brackets] and all")
     made.note("as quickly as asked", False, "14 requests/s: this machine was slow, or busy")
     return made
