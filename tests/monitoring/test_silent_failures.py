@@ -180,7 +180,7 @@ PLAYS: dict[str, Callable[[], Mapping[float, float]]] = {
     "ArrivalsDeadAlarm": dead_letter,
     "HintsDeadAlarm": dead_letter,
     "EventsDeadAlarm": dead_letter,
-    "AsyncDeadAlarm": dead_letter,
+    "NightlyDeadAlarm": dead_letter,
     "AnnounceDeadAlarm": dead_letter,
 }
 BEYOND = {
