@@ -34,6 +34,7 @@ def test_the_commands_of_a_page_run(page, system, ran, monkeypatch, tmp_path):
         ModelName="fraud", ExecutionRoleArn="arn:aws:iam::123456789012:role/x", PrimaryContainer={"Image": "i"}
     )
     ran(1, metrics={"auc_roc": 0.97}, ended=3600)
+    ran(6, metrics={"auc_roc": 0.97}, ended=7200)  # the onboarding page shows it
     commands_of_page = commands_in(ROOT / page)
     for name in ("good.csv", "bad.csv"):  # the onboarding page makes these two by other programs
         (tmp_path / name).write_bytes(b"x")
