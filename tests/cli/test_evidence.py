@@ -50,7 +50,7 @@ def test_why_shows_each_check_with_its_interval_and_count(fraudloop, wide):
     assert "fraud-2 is SUCCEEDED" in told
     assert "0.9520…0.9720" in told
     assert "champion.auc_roc" in told
-    assert "-0.0030…0.0070" in told
+    assert "-0.0030…+0.0070" in told
     checks = {check["name"]: check for check in read(fraudloop("why", "fraud-2", "--json"))["checks"]}
     assert (checks["slice channel=online"]["frauds"], checks["slice channel=online"]["rows"]) == (60, 1000)
     assert (checks["auc_roc"]["limit"], checks["auc_roc"]["frauds"], checks["auc_roc"]["rows"]) == (0.9, 100, 12_000)
