@@ -118,7 +118,7 @@ MUTANTS = (
     ),
     Mutant(
         "any report will do",
-        "only the report of exactly the adopted kfp_run is read",
+        "only the report of exactly the adopted launch is read",
         "statemachine/contracts/report.py",
         "    if said != meant:\n",
         "    if said[0] != meant[0]:\n",
