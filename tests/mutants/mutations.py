@@ -118,7 +118,7 @@ MUTANTS = (
     ),
     Mutant(
         "any report will do",
-        "only the report of exactly the adopted kfp_run is read",
+        "only the report of exactly the adopted launch is read",
         "statemachine/contracts/report.py",
         "    if named != expected:\n",
         "    if named[0] != expected[0]:\n",

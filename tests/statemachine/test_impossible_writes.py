@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from simulation.memory.kfp import DenyingPipelines
 from simulation.memory.stages import failed, honest, ok
 from simulation.memory.world import World
 from statemachine.contracts.errors import Impossible, Misconfigured
@@ -250,14 +251,8 @@ def test_pins_that_we_may_not_look_up_are_waited_for_and_then_given_up() -> None
     """The run has not begun: it waits QUEUED with the reason, and fails in the end."""
     world = begun()
 
-    class Locked:
-        def __getattr__(self, name: str) -> Any:
-            def refuse(*_: Any) -> None:
-                raise Misconfigured("403: no rights on pipelines.kubeflow.org")
-
-            return refuse
-
-    world.wire(world.table, Locked(), world.files, world.hints)
+    denying = DenyingPipelines(Misconfigured("403: no rights on pipelines.kubeflow.org"))
+    world.wire(world.table, denying, world.files, world.hints)
     run = world.until_rest("fraud-1", minutes=420)
     assert (run.state, "no rights on pipelines.kubeflow.org" in run.reason) == (State.FAILED, True)
 

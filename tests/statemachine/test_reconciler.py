@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from simulation.memory.driver import CrashDriver
+from simulation.memory.kfp import DenyingPipelines
 from simulation.memory.stages import failed, honest, ok
 from simulation.memory.world import World
 from statemachine.contracts.errors import Malformed, Misconfigured, Unknown, Unreachable
@@ -211,14 +212,8 @@ def test_a_token_that_kfp_refuses_backs_off_like_an_outage() -> None:
     world = begun()
     until(world, State.TRAINING)
 
-    class Locked:
-        def __getattr__(self, name: str) -> Any:
-            def refuse(*given: Any) -> None:
-                raise Misconfigured("KFP refuses our token: see FRAUDLOOP_KFP_TOKEN_SECRET")
-
-            return refuse
-
-    world.wire(world.table, Locked(), world.files, world.hints)
+    denying = DenyingPipelines(Misconfigured("KFP refuses our token: see FRAUDLOOP_KFP_TOKEN_SECRET"))
+    world.wire(world.table, denying, world.files, world.hints)
     world.stages.hanging.update(world.pipelines.jobs)
     world.minute()
     run = world.store.run("fraud-1")
