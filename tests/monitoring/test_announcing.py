@@ -196,47 +196,47 @@ def test_a_reason_is_cut_and_cannot_ping_anybody():
 
 def test_a_repeated_record_is_announced_once(notifier, chat):
     """The stream delivers at least once; the marker makes it once."""
-    assert notifier.tell([FAILED]) == 0
-    assert notifier.tell([FAILED, FAILED]) == 0
+    assert notifier.announce([FAILED]) == 0
+    assert notifier.announce([FAILED, FAILED]) == 0
     assert len(chat.announced) == 1
 
 
 def test_a_message_that_slack_refused_is_sent_later_and_once(notifier, chat):
     """At least once: a message outlives Slack's outage."""
     chat.away = True
-    assert notifier.tell([FAILED]) == 1
+    assert notifier.announce([FAILED]) == 1
     chat.away = False
-    assert notifier.tell([STARTED]) == 0
-    assert notifier.tell([FAILED, STARTED]) == 0
+    assert notifier.announce([STARTED]) == 0
+    assert notifier.announce([FAILED, STARTED]) == 0
     assert ["failed" in text for text in chat.announced] == [True, False]
 
 
 def test_an_unreachable_slack_gets_one_request_per_pass(notifier, chat):
     """Each refusal may take seconds, and the function has sixty."""
     chat.away = True
-    assert notifier.tell([STARTED, FAILED]) == 2
+    assert notifier.announce([STARTED, FAILED]) == 2
     assert chat.asked == 1
-    assert notifier.tell([]) == 2
+    assert notifier.announce([]) == 2
     assert chat.asked == 2
 
 
 def test_markers_outlive_the_stream_and_then_expire(notifier, store):
     """A record can come again for 24 hours; the table does not grow for ever."""
-    notifier.tell([FAILED])
+    notifier.announce([FAILED])
     item = store.table.get(Key("SLACK", "fraud-7#00000005"))
     assert item["expires_at"] - 1000 > 2 * 86_400
 
 
 def test_without_a_webhook_nothing_is_marked(store):
     """If Slack is configured later, old messages are not sent."""
-    assert Notifier(store, Chat(wanted=False), lambda: 0.0, str).tell([FAILED]) == 0
+    assert Notifier(store, Chat(wanted=False), lambda: 0.0, str).announce([FAILED]) == 0
     assert not list(store.table.query("SLACK"))
 
 
 def test_a_transition_of_a_deleted_run_is_still_announced(chat):
     """The transition itself has enough information."""
     store = Store(MemoryTable(), iter("abcdefgh").__next__)
-    Notifier(store, chat, lambda: 0.0, iter("xyz").__next__).tell([FAILED])
+    Notifier(store, chat, lambda: 0.0, iter("xyz").__next__).announce([FAILED])
     assert "attempt 3: boom" in chat.announced[0]
 
 
