@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.results import Figure, figure, record
-from training.data import schema
+from training.data.presets import preset
 from training.data.preprocess import PreprocessConfig, prepare
 from training.evaluation import baselines
 from training.evaluation.evaluate import EvaluateConfig, measured, score
@@ -136,7 +136,7 @@ def _dataset(folder: Path, rows: int, seed: int) -> Path:
 def _print_features() -> None:
     print("the rivals' features, in training/evaluation/baselines.py:")
     for name, groups in baselines.BASELINES.items():
-        print(f"  {name}: {', '.join(baselines.names(schema.FEATURES, groups))}")
+        print(f"  {name}: {', '.join(baselines.names(preset().row, groups))}")
 
 
 def _mean(everything: Sequence[Figures], name: str) -> dict[str, float]:

@@ -10,6 +10,7 @@ import torch
 from serving_cases import Trained
 
 from training.data import parser, schema
+from training.data.presets import preset
 from training.graph.block import History
 from training.graph.velocity import STATE
 from training.serving.csv_codec import BadRequest, parse, write
@@ -49,7 +50,7 @@ def test_lines_are_the_inverse_of_parsing(trained: Trained) -> None:
     clean = parse([line.encode() for line in write(table, state, trained.builder.fitted)], TODAY)
     assert np.array_equal(clean.select(STATE).to_numpy(), state)
     again = schema.row_features(clean, trained.builder.fitted)
-    for name in ("time", "card_key", "merchant_key", *schema.FEATURES):
+    for name in ("time", "card_key", "merchant_key", *preset().row):
         assert again[name].cast(pl.Float64).to_list() == table[name].cast(pl.Float64).to_list(), name
 
 
