@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.results import Figure, figure, record
-from training.data.presets import preset
 from training.data.preprocess import PreprocessConfig, prepare
+from training.data.presets import preset
 from training.evaluation import baselines
 from training.evaluation.evaluate import EvaluateConfig, measured, score
 from training.graph.graph import TEST, VALIDATE

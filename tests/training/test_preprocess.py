@@ -9,8 +9,8 @@ import pytest
 
 from training import integrity, storage
 from training.data import parser, schema, split
-from training.data.presets import preset
 from training.data.preprocess import PreprocessConfig, configured, prepare
+from training.data.presets import preset
 from training.outcome import Permanent, Refused
 from training.synthetic import generate, slices
 

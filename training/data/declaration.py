@@ -156,6 +156,10 @@ class Declaration:
     features: tuple[str, ...] = ()
     salt: str = ""
 
+    def __post_init__(self) -> None:
+        for part in _SHARED:  # a table has no order, and must not get one from who wrote it
+            object.__setattr__(self, part, dict(sorted(getattr(self, part).items())))
+
     @cached_property
     def known(self) -> tuple[str, ...]:
         """Every column that is read, each once, in the order of a request's line; the label comes last."""

@@ -18,8 +18,6 @@ FIRST_YEAR, LAST_YEAR = 1970, 2100
 VERSION = 3  # of the columns below; cached objects of another version are not read
 UNKNOWN = -1  # a label that is not known yet
 INT32 = 2**31 - 1
-KEYED = "key:"  # in a request's line, in place of an entity's first column: its key in 16 hexadecimal digits
-INSTANT = "@"  # in a request's line, in place of a time's column: seconds since 1970 in UTC
 ISO = (
     r"^\s*(?<year>\d{4})-(?<month>\d{2})-(?<day>\d{2})(?:[T ](?<hour>\d{2}):(?<minute>\d{2})(?::(?<second>\d{2}))?"
     r"(?:[.,]\d{1,9})?)?\s*(?<zone>Z|UTC|[+-]\d{2}:?\d{2})?\s*$"
@@ -121,7 +119,7 @@ def _integer(name: str) -> pl.Expr:
 
 
 def _hashed(columns: Sequence[str], salt: str, what: str) -> pl.Expr:
-    """The key of each row's values; null if all are empty, or if it says `key:` and no key follows."""
+    """The key of each row's values; null if all are empty."""
     joined = pl.concat_str([pl.col(name).cast(pl.String).fill_null("") for name in columns], separator="\x1f")
     key = joined.map_batches(lambda texts: _keys(texts, salt), return_dtype=pl.Int64, is_elementwise=True)
     return key.alias(what)
@@ -135,18 +133,7 @@ def _keys(texts: pl.Series, salt: str) -> pl.Series:
 
 def _key(text: str | None, salt: str) -> int | None:
     values = (text or "").split("\x1f")
-    if not any(values):
-        return None
-    if values[0].startswith(KEYED) and not any(values[1:]):
-        return _given(values[0].removeprefix(KEYED))
-    return digits(values, salt)
-
-
-def _given(key: str) -> int | None:
-    try:
-        return int.from_bytes(bytes.fromhex(key), "big", signed=True) if len(key) == 16 else None
-    except ValueError:
-        return None
+    return digits(values, salt) if any(values) else None
 
 
 def _entity(name: str, entity: Entity, salt: str) -> dict[str, pl.Expr]:
@@ -240,11 +227,10 @@ def _time(time: Time) -> dict[str, pl.Expr]:
         day = _date(*(pl.col(name) for name in (time.parts.year, time.parts.month, time.parts.day)))
         return {"date": day, "clock": _clock(time)}
     text = pl.col(time.column).cast(pl.String).str.strip_chars()
-    told = text.str.strip_prefix(INSTANT).cast(pl.Int64, strict=False)
     made = _written(time, text)
     if time.resolution == "minute":
         made = made - made % 60
-    return {"time": pl.when(text.str.starts_with(INSTANT)).then(told).otherwise(made)}
+    return {"time": made}
 
 
 def _written(time: Time, text: pl.Expr) -> pl.Expr:

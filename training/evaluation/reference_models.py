@@ -38,7 +38,7 @@ def reference_scores(uri: str, dataset: Path) -> NDArray[np.float32] | str:
 
 def score_test(model: FraudModel, dataset: Path) -> NDArray[np.float32]:
     """The model's probabilities of a data set's test rows, featurised by the schema that the model was trained with."""
-    graph = graph_of(featurised(dataset, model), model.row)
+    graph = graph_of(featurised(dataset, model), model.row, model.sides)
     reader = Reader(graph, model.config.k, model.config.label_delay)
     return np.concatenate([model.score(block) for block in reader.blocks(graph.where(TEST))])
 
