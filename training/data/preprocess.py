@@ -23,7 +23,7 @@ import polars as pl
 from statemachine.contracts.errors import Misconfigured
 from statemachine.contracts.stage_request import StageRequest
 from training import integrity, storage
-from training.data import corrections, dataset, index, manifest, profile, schema, split
+from training.data import corrections, dataset, index, manifest, parser, profile, schema, split
 from training.data.bounds import Bounds
 from training.data.checks import Limits
 from training.data.declaration import Declaration
@@ -157,7 +157,7 @@ def build(
     bounds = split.boundaries(rows["time"], config.split, config.train, config.validate, config.label_maturity_days)
     parted = dataset.parted(rows, bounds)
     counts = dataset.counts(parted)
-    _refuse_unlearnable(counts, config)
+    _refuse_unlearnable(counts, config, rows)
     fitted = schema.fit(parted.filter(pl.col("split") == split.TRAIN), config.data)
     nodes = dataset.write(parted, fitted, folder / "transactions.parquet")
     profiled = _profiled(parted, [admitted.clean[name] for name in fresh if name in admitted.clean], reference, config.data)
@@ -199,17 +199,31 @@ def _refuse_admission(admitted: Admitted, fresh: Sequence[str], config: Preproce
         raise Refused(f"nothing new was accepted ({len(bad)} objects): {'; '.join(bad[:3])}"[:REASON_LENGTH])
 
 
-def _refuse_unlearnable(counts: Mapping[str, Mapping[str, int]], config: PreprocessConfig) -> None:
+def _refuse_unlearnable(
+    counts: Mapping[str, Mapping[str, int]], config: PreprocessConfig, all_rows: pl.DataFrame
+) -> None:
     learnable = {name: part for name, part in counts.items() if name != "immature"}
     rows = sum(part["rows"] for part in learnable.values())
     if rows < config.min_rows:
-        raise Refused(f"too few rows: {rows} with known labels, at least {config.min_rows} are needed")
+        told = f"too few rows: {rows} with known labels, at least {config.min_rows} are needed (min_rows)"
+        raise Refused(f"{told}; {_why_unknown(all_rows, config)}", {"splits": counts})
     for name, part in learnable.items():
         told = f"the {name} split has {part['rows']} rows and {part['frauds']} frauds"
         if part["frauds"] < config.min_frauds:
-            raise Refused(f"{told}; at least {config.min_frauds} are needed", {"splits": counts})
+            needed = f"at least {config.min_frauds} are needed (min_frauds; train = {config.train} and validate = "
+            raise Refused(f"{told}; {needed}{config.validate} say where the splits begin)", {"splits": counts})
         if part["frauds"] == part["rows"]:
             raise Refused(f"{told}: one class only", {"splits": counts})
+
+
+def _why_unknown(rows: pl.DataFrame, config: PreprocessConfig) -> str:
+    """What keeps labels from being known: the file's, or the time since."""
+    days = (rows["time"][-1] - rows["time"][0]) / split.DAY
+    empty = (rows["label"] == parser.UNKNOWN).sum()
+    since = f"label_maturity_days is {config.label_maturity_days:g} and the data span {days:.2g} days"
+    if config.data.label is None:
+        return f"data.label is not declared; {since}"
+    return f"{empty} of {len(rows)} rows have no label in {config.data.label.column!r}; {since}"
 
 
 def _profiled(

@@ -177,7 +177,7 @@ def _numbered(keys: pl.Series, entity: Entity) -> dict[str, pl.Series]:
 def _times(times: pl.Series, data: Declaration) -> dict[str, Any]:
     parts = data.time.parts
     if parts is None:
-        return {data.time.column: [f"{parser.INSTANT}{second}" for second in times.to_list()]}
+        return {data.time.column: [f"@{second}" for second in times.to_list()]}
     moment = pl.from_epoch(times, time_unit="s").dt.replace_time_zone("UTC").dt.convert_time_zone(data.time.zone)
     form = "%H:%M" if data.time.resolution == "minute" else "%H:%M:%S"
     named = {parts.year: moment.dt.year(), parts.month: moment.dt.month(), parts.day: moment.dt.day()}
