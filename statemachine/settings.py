@@ -45,8 +45,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
     """
     artifacts = _required(environment, "FRAUDLOOP_ARTIFACTS_BUCKET")
     root = f"s3://{artifacts}"
-    here = Path(__file__).resolve().parent.parent
-    registry = _registry(Path(environment.get("FRAUDLOOP_CONFIG") or here / "fraudloop.toml"))
+    registry = registry_of(environment)
     return Settings(
         table=_required(environment, "FRAUDLOOP_TABLE"),
         data_bucket=_required(environment, "FRAUDLOOP_DATA_BUCKET"),
@@ -90,13 +89,29 @@ def _object(environment: Mapping[str, str], name: str) -> dict[str, Any]:
         raise Misconfigured(f"{name} is not a JSON object: {error}") from error
 
 
-def _registry(path: Path) -> dict[str, Any]:
+def registry_of(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """The parsed model registry: the file that `FRAUDLOOP_CONFIG` names, else ours.
+
+    Raises:
+        Misconfigured: it, or a file with a model's `data` table that it names, cannot be read.
+    """
+    here = Path(__file__).resolve().parent.parent
+    path = Path(environment.get("FRAUDLOOP_CONFIG") or here / "fraudloop.toml")
+    registry = _toml(path, "the model registry")
+    models = registry.get("models")
+    for name, table in models.items() if isinstance(models, dict) else ():
+        if isinstance(table, dict) and isinstance(table.get("data"), str):
+            table["data"] = _toml(path.parent / table["data"], f"models.{name}.data:")
+    return registry
+
+
+def _toml(path: Path, what: str) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text())
     except OSError as error:
-        raise Misconfigured(f"the model registry {path} cannot be read: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise Misconfigured(f"the model registry {path} is not TOML: {error}") from error
+        raise Misconfigured(f"{what} {path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Misconfigured(f"{what} {path} is not TOML: {error}") from error
 
 
 def _definitions(path: str) -> dict[str, str]:

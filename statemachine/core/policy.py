@@ -125,8 +125,21 @@ def _policy(name: str, table: Mapping[str, Any], root: str) -> Policy:
         gate=gate,
         serving=_build(Serving, table.get("serving", {}), f"{where}.serving"),
         stages=stages,
-        parameters=table.get("parameters", {}),
+        parameters=_parameters(where, table),
     )
+
+
+def _parameters(where: str, table: Mapping[str, Any]) -> dict[str, Any]:
+    """The stages' parameters; `data`, which declares the columns, is one of preprocess, which checks what it says."""
+    parameters, data = dict(table.get("parameters", {})), table.get("data")
+    if data is None:
+        return parameters
+    if not isinstance(data, Mapping):
+        raise Misconfigured(f"{where}.data is {data!r}; it takes a table, or the name of a TOML file that holds it")
+    preprocess = parameters.get(Stage.PREPROCESS.value, {})
+    if "data" in preprocess:
+        raise Misconfigured(f"{where}.data and {where}.parameters.preprocess.data: give one of them")
+    return {**parameters, Stage.PREPROCESS.value: {**preprocess, "data": dict(data)}}
 
 
 def _stage(where: str, key: str) -> Stage:

@@ -80,6 +80,7 @@ def rules(limits: Limits, data: Declaration | None = None) -> list[Rule]:
         made.append(Rule((data.id,), "a value that is known once", pl.col("id").is_null()))
     if data.label:
         words = _listed([*data.label.fraud, *data.label.good, *(["empty"] if data.label.empty else [])])
+        words += "" if data.label.empty else " (data.label; with empty = true an empty one is not known yet)"
         made.append(Rule((data.label.column,), words, pl.col("label").is_null()))
     places = {column: place for place, column in enumerate(data.known)}
     return sorted(made, key=lambda rule: places[rule.columns[0]])
@@ -91,7 +92,8 @@ def _who(data: Declaration) -> Iterator[Rule]:
             yield Rule(entity.columns, f"a value: it says which {name} it is", pl.col(f"{name}_key").is_null())
         for number, (column, span) in enumerate(zip(entity.columns, entity.whole, strict=False), 1):
             clean = f"{name}_{number}" if len(entity.whole) > 1 else f"{name}_key"
-            yield Rule((column,), _whole_numbers(*span), ~pl.col(clean).is_between(*span).fill_null(False))
+            words = f"{_whole_numbers(*span)} (data.entities.{name}.whole; with [] any text)"
+            yield Rule((column,), words, ~pl.col(clean).is_between(*span).fill_null(False))
 
 
 def _when(data: Declaration, limits: Limits) -> Iterator[Rule]:
@@ -99,7 +101,8 @@ def _when(data: Declaration, limits: Limits) -> Iterator[Rule]:
     late = (pl.col("time") // 86_400).gt(last).fill_null(False)
     if time.parts is not None:
         day = (time.parts.year, time.parts.month, time.parts.day)
-        clock = "HH:MM from 00:00 to 23:59" if time.resolution == "minute" else "HH:MM or HH:MM:SS"
+        minutes = 'HH:MM from 00:00 to 23:59 (data.time.resolution; with "second" also HH:MM:SS)'
+        clock = minutes if time.resolution == "minute" else "HH:MM or HH:MM:SS"
         yield Rule(day, f"a date that exists, from {parser.FIRST_YEAR} on", pl.col("date").is_null())
         yield Rule(day, f"a date up to {limits.latest}", late)
         yield Rule((time.parts.time,), clock, pl.col("clock").is_null())
@@ -108,7 +111,7 @@ def _when(data: Declaration, limits: Limits) -> Iterator[Rule]:
             yield Rule(time.columns, f"a time that exists in {time.zone}", there & pl.col("time").is_null())
         return
     words = {"iso": "a time such as 2026-11-27 08:30:00", "epoch": f"a number of {time.unit:g} seconds since {time.origin}"}
-    yield Rule(time.columns, words.get(time.format, f"a time as {time.format}"), pl.col("time").is_null())
+    yield Rule(time.columns, words.get(time.format, f"a time as {time.format}") + " (data.time)", pl.col("time").is_null())
     early = pl.col("time").lt(0).fill_null(False)
     yield Rule(time.columns, f"a time from 1970-01-01 up to {limits.latest}", late | early)
 
@@ -119,24 +122,28 @@ def _how_much(data: Declaration) -> Rule:
     mark, end = next(iter(amount.prefixes), ""), next(iter(amount.suffixes), "")
     written = "12" + (f"{amount.decimal}05" if amount.minor_units else "")
     noun = "dollars" if mark == "$" else "an amount"
-    expected = f"{noun} such as {mark}{written}{end} or {mark}-{written}{end}, at most {amount.limit:,.0f} (amount.limit)"
+    expected = f"{noun} such as {mark}{written}{end} or {mark}-{written}{end}, at most {amount.limit:,.0f} (data.amount)"
     return Rule((amount.column,), expected, ~pl.col("cents").is_between(-most, most).fill_null(False))
 
 
 def _kind(name: str, category: Category) -> Rule:
-    code = pl.col(name)
+    code, setting = pl.col(name), f"data.categories.{name}"
+    hint = f" ({setting})" if category.empty else f" ({setting}; empty = true admits empty ones)"
     if category.values:
-        return Rule((category.column,), _listed([*category.values, *(["empty"] if category.empty else [])]), code.is_null())
+        words = _listed([*category.values, *(["empty"] if category.empty else [])])
+        return Rule((category.column,), words + hint, code.is_null())
     if category.whole:
         inside = code.is_between(*category.whole) | (code.eq(0) if category.empty else False)
-        return Rule((category.column,), _or_empty(category.empty) + _whole_numbers(*category.whole), ~inside.fill_null(False))
-    return Rule((category.column,), "a value, or categories." + name + ".empty = true", code.is_null())
+        words = _or_empty(category.empty) + _whole_numbers(*category.whole)
+        return Rule((category.column,), words + hint, ~inside.fill_null(False))
+    return Rule((category.column,), "a value" + hint, code.is_null())
 
 
 def _measure(name: str, number: Number) -> Rule:
     span = (int(number.least), int(number.most)) if number.whole else (number.least, number.most)
     words = _whole_numbers(*span) if number.whole else f"a number from {span[0]:g} to {span[1]:g}"
-    return Rule((number.column,), _or_empty(number.empty) + words, pl.col(name).is_null())
+    hint = f" (data.numbers.{name}" + (")" if number.empty else "; empty = true admits empty ones)")
+    return Rule((number.column,), _or_empty(number.empty) + words + hint, pl.col(name).is_null())
 
 
 def _or_empty(empty: bool) -> str:

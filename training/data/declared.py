@@ -1,9 +1,11 @@
 """A model's declaration from its `data` table: a preset with changes, or all of it; checked with messages that name the key."""
 
+import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -37,6 +39,25 @@ def declared(table: Mapping[str, Any], where: str = "data") -> Declaration:
     for problem in _problems(made):
         raise Misconfigured(f"{where}.{problem}")
     return made
+
+
+def table_of(source: str) -> dict[str, Any]:
+    """The `data` table that a preset's name or a TOML file gives; the file may hold it alone or under `[data]`.
+
+    Raises:
+        Misconfigured: it is neither.
+    """
+    if source in PRESETS:
+        return {"preset": source}
+    try:
+        read = tomllib.loads(Path(source).read_text())
+    except OSError as error:
+        known = ", ".join(PRESETS)
+        raise Misconfigured(f"{source!r} is no preset ({known}) and no file: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Misconfigured(f"{source} is not TOML: {error}") from error
+    table = read.get("data", read)
+    return table if isinstance(table, dict) else {"data": table}
 
 
 def _changed(base: Declaration, made: Declaration) -> tuple[str, ...]:

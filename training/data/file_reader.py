@@ -51,22 +51,42 @@ def open_raw(
     Raises:
         Unreadable: it is empty, cut short, not text in UTF-8, has none of our columns, or unpacks beyond `bounds`.
     """
+    path, parquet = _plain(path, scratch, bounds or Bounds())
+    data = data or preset()
+    return _parquet(path, bounds or Bounds(), data) if parquet else _csv(path, data)
+
+
+def all_text(path: Path, scratch: Path, bounds: Bounds | None = None) -> pl.LazyFrame:
+    """All columns of a file as text, whatever they are called. Raises `Unreadable` as `open_raw` does."""
+    path, parquet = _plain(path, scratch, bounds or Bounds())
+    if parquet:
+        return _scanned(path, bounds or Bounds())[0].select(pl.all().cast(pl.String, strict=False))
+    return _as_text(path, _header(path))
+
+
+def _plain(path: Path, scratch: Path, bounds: Bounds) -> tuple[Path, bool]:
+    """The file that can be read, unpacked if need be, and whether it is Parquet."""
     with path.open("rb") as file:
         magic = file.read(4)
     if not magic:
         raise Unreadable(0, "", "an empty file", "a header and rows")
     if magic[:2] == GZIP:
-        path = unpack(path, scratch, bounds or Bounds())
+        path = unpack(path, scratch, bounds)
         with path.open("rb") as file:
             magic = file.read(4)
     foreign = next((words for start, words in FOREIGN.items() if magic.startswith(start)), None)
     if foreign:
         raise Unreadable(0, "", foreign, "CSV, gzipped CSV or Parquet")
-    data = data or preset()
-    return _parquet(path, bounds or Bounds(), data) if magic == PARQUET else _csv(path, data)
+    return path, magic == PARQUET
 
 
 def _parquet(path: Path, bounds: Bounds, data: Declaration) -> RawFile:
+    frame, names = _scanned(path, bounds)
+    text = frame.select(pl.all().cast(pl.String, strict=False))
+    return replace(_table(path, names, frame, text, data), parquet=True)
+
+
+def _scanned(path: Path, bounds: Bounds) -> tuple[pl.LazyFrame, list[str]]:
     try:
         frame = pl.scan_parquet(path)
         names = frame.collect_schema().names()
@@ -76,11 +96,20 @@ def _parquet(path: Path, bounds: Bounds, data: Declaration) -> RawFile:
     if rows * ROW_BYTES > bounds.max_unpacked_bytes:
         limit = f"at most {bounds.max_unpacked_bytes // ROW_BYTES:,} rows (max_unpacked_bytes, {ROW_BYTES} a row)"
         raise Unreadable(0, "", f"{path.stat().st_size:,} bytes of Parquet with {rows:,} rows", limit)
-    text = frame.select(pl.all().cast(pl.String, strict=False))
-    return replace(_table(path, names, frame, text, data), parquet=True)
+    return frame, names
 
 
 def _csv(path: Path, data: Declaration) -> RawFile:
+    names, known = _header(path), raw_schema(data)
+    typed = pl.scan_csv(path, schema={name: known.get(name, pl.String) for name in names})
+    return _table(path, names, typed, _as_text(path, names), data)
+
+
+def _as_text(path: Path, names: list[str]) -> pl.LazyFrame:
+    return pl.scan_csv(path, schema=dict.fromkeys(names, pl.String)).with_columns(pl.all().replace("", None))
+
+
+def _header(path: Path) -> list[str]:
     with path.open("rb") as file:
         line, end, _ = file.read(HEADER_BYTES + 1).partition(b"\n")
     if not end and len(line) > HEADER_BYTES:
@@ -93,10 +122,7 @@ def _csv(path: Path, data: Declaration) -> RawFile:
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
         raise Unreadable(0, ", ".join(twice), "the column twice", "each column once")
-    known = raw_schema(data)
-    typed = pl.scan_csv(path, schema={name: known.get(name, pl.String) for name in names})
-    text = pl.scan_csv(path, schema=dict.fromkeys(names, pl.String)).with_columns(pl.all().replace("", None))
-    return _table(path, names, typed, text, data)
+    return names
 
 
 def _table(path: Path, names: list[str], typed: pl.LazyFrame, text: pl.LazyFrame, data: Declaration) -> RawFile:

@@ -226,11 +226,13 @@ def _time(time: Time) -> dict[str, pl.Expr]:
     if time.parts is not None:
         day = _date(*(pl.col(name) for name in (time.parts.year, time.parts.month, time.parts.day)))
         return {"date": day, "clock": _clock(time)}
-    text = pl.col(time.column).cast(pl.String).str.strip_chars()
-    made = _written(time, text)
-    if time.resolution == "minute":
-        made = made - made % 60
-    return {"time": made}
+    return {"time": moment(time)}
+
+
+def moment(time: Time) -> pl.Expr:
+    """Seconds since the epoch in UTC, of a time in one column."""
+    made = _written(time, pl.col(time.column).cast(pl.String).str.strip_chars())
+    return made - made % 60 if time.resolution == "minute" else made
 
 
 def _written(time: Time, text: pl.Expr) -> pl.Expr:
@@ -241,8 +243,8 @@ def _written(time: Time, text: pl.Expr) -> pl.Expr:
     if time.format == "iso":
         return _iso(text, time.zone)
     aware = "%z" in time.format
-    moment = text.str.to_datetime(time.format, time_unit="us", strict=False, time_zone="UTC" if aware else None)
-    seconds = moment.dt.epoch("s")
+    read = text.str.to_datetime(time.format, time_unit="us", strict=False, time_zone="UTC" if aware else None)
+    seconds = read.dt.epoch("s")
     return seconds if aware else _universal(seconds, time.zone)
 
 
@@ -266,8 +268,8 @@ def _universal(local: pl.Expr, zone: str) -> pl.Expr:
     """Of an hour that comes twice the first; one that does not exist is null."""
     if zone == "UTC":
         return local
-    moment = pl.from_epoch(local, time_unit="s").dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
-    return moment.dt.epoch("s")
+    there = pl.from_epoch(local, time_unit="s").dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+    return there.dt.epoch("s")
 
 
 def _clock(time: Time) -> pl.Expr:
