@@ -68,7 +68,9 @@ def reindex(
     return None
 
 
-data = typer.Typer(no_args_is_help=True, help="Files of your own: what their columns are, and what the loop says of them.")
+data = typer.Typer(
+    no_args_is_help=True, help="Files of your own: what their columns are, and what the loop says of them."
+)
 Readable = typer.Argument(exists=True, dir_okay=False, help="A CSV (also gzipped) or Parquet file.")
 
 

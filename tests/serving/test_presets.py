@@ -83,7 +83,9 @@ def test_from_a_file_to_a_version_that_answers(name: str, table: dict[str, Any],
 
 def test_without_any_label_the_refusal_names_what_would_admit_it(tmp_path: Path) -> None:
     """A file whose labels are all unknown is accepted, and no data set is made of it: the reason names the settings."""
-    with pytest.raises(Refused, match=r"0 with known labels.*(min_rows).*300 rows have no label.*label_maturity_days is 30"):
+    with pytest.raises(
+        Refused, match=r"0 with known labels.*(min_rows).*300 rows have no label.*label_maturity_days is 30"
+    ):
         prepare([CASES / "nolabel.csv"], tmp_path / "d", configured({"data": SHAPES["nolabel"][0]}), today=TODAY)
 
 
@@ -105,7 +107,9 @@ def test_entities_have_other_keys_under_another_salt(tmp_path: Path) -> None:
     """The salt is part of the key; the codes of the graph stay the same partition."""
     file = larger("fdh", tmp_path)
     tables = [
-        pl.read_parquet(made_of(file, {"preset": "handbook", "salt": salt}, tmp_path / salt).folder / "transactions.parquet")
+        pl.read_parquet(
+            made_of(file, {"preset": "handbook", "salt": salt}, tmp_path / salt).folder / "transactions.parquet"
+        )
         for salt in ("one", "two")
     ]
     assert tables[0]["customer_key"].n_unique() == tables[1]["customer_key"].n_unique() == 50

@@ -1,4 +1,4 @@
-"""What a file must be before a model learns from it: a table of rules by the model's declaration, told with row and column.
+"""What a file must be before a model learns from it: rules that follow from the declaration, told with row and column.
 
 The fast path is one vectorised pass of sums over the clean columns. Only when a sum is not zero are the rows looked up,
 and the raw fields read again as text, to say what was found. docs/decisions says why not pandera.
@@ -110,8 +110,13 @@ def _when(data: Declaration, limits: Limits) -> Iterator[Rule]:
             there = pl.col("date").is_not_null() & pl.col("clock").is_not_null()
             yield Rule(time.columns, f"a time that exists in {time.zone}", there & pl.col("time").is_null())
         return
-    words = {"iso": "a time such as 2026-11-27 08:30:00", "epoch": f"a number of {time.unit:g} seconds since {time.origin}"}
-    yield Rule(time.columns, words.get(time.format, f"a time as {time.format}") + " (data.time)", pl.col("time").is_null())
+    words = {
+        "iso": "a time such as 2026-11-27 08:30:00",
+        "epoch": f"a number of {time.unit:g} seconds since {time.origin}",
+    }
+    yield Rule(
+        time.columns, words.get(time.format, f"a time as {time.format}") + " (data.time)", pl.col("time").is_null()
+    )
     early = pl.col("time").lt(0).fill_null(False)
     yield Rule(time.columns, f"a time from 1970-01-01 up to {limits.latest}", late | early)
 
@@ -122,7 +127,9 @@ def _how_much(data: Declaration) -> Rule:
     mark, end = next(iter(amount.prefixes), ""), next(iter(amount.suffixes), "")
     written = "12" + (f"{amount.decimal}05" if amount.minor_units else "")
     noun = "dollars" if mark == "$" else "an amount"
-    expected = f"{noun} such as {mark}{written}{end} or {mark}-{written}{end}, at most {amount.limit:,.0f} (data.amount)"
+    expected = (
+        f"{noun} such as {mark}{written}{end} or {mark}-{written}{end}, at most {amount.limit:,.0f} (data.amount)"
+    )
     return Rule((amount.column,), expected, ~pl.col("cents").is_between(-most, most).fill_null(False))
 
 
@@ -133,7 +140,8 @@ def _kind(name: str, category: Category) -> Rule:
         words = _listed([*category.values, *(["empty"] if category.empty else [])])
         return Rule((category.column,), words + hint, code.is_null())
     if category.whole:
-        inside = code.is_between(*category.whole) | (code.eq(0) if category.empty else False)
+        low, high = category.whole
+        inside = code.is_between(low, high) | (code.eq(0) if category.empty else False)
         words = _or_empty(category.empty) + _whole_numbers(*category.whole)
         return Rule((category.column,), words + hint, ~inside.fill_null(False))
     return Rule((category.column,), "a value" + hint, code.is_null())

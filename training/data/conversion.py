@@ -75,7 +75,12 @@ class Converter:
             Permanent: the scratch space that the run was given is not enough for it.
         """
         bounds = replace(self.bounds, max_scratch_bytes=max(1, room))
-        job: dict[str, Any] = {"raw": str(raw), "clean": str(clean), "scratch": str(self.scratch), "bounds": asdict(bounds)}
+        job: dict[str, Any] = {
+            "raw": str(raw),
+            "clean": str(clean),
+            "scratch": str(self.scratch),
+            "bounds": asdict(bounds),
+        }
         job["data"] = self.data.as_dict()
         job["limits"] = asdict(limits) | {"latest": limits.latest.isoformat()}
         death = ""

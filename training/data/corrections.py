@@ -1,8 +1,9 @@
 """A transaction that is delivered again replaces the earlier delivery: label, amount or zip may have been corrected.
 
 A transaction is known by its id. If the model declares none (TabFormer has none, and a resolution of a minute), it is
-known by its time and entities, and by its running number among those of one object. If an object holds fewer of them than were known,
-those of the same amount are matched first. The label takes no part. Only times that two objects cover are looked at.
+known by its time and entities, and by its running number among those of one object. If an object holds fewer of them
+than were known, those of the same amount are matched first. The label takes no part. Only times that two objects cover
+are looked at.
 """
 
 from collections import deque

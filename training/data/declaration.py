@@ -267,7 +267,7 @@ def restored(record: Mapping[str, Any]) -> Declaration:
 
 
 def _made(kind: Any, value: Any) -> Any:
-    if is_dataclass(kind):
+    if isinstance(kind, type) and is_dataclass(kind):
         hints = get_type_hints(kind)
         return kind(**{name: _made(hints[name], part) for name, part in value.items()})
     if get_origin(kind) is tuple:

@@ -1,4 +1,4 @@
-"""A model's declaration from its `data` table: a preset with changes, or all of it; checked with messages that name the key."""
+"""A model's declaration from its `data` table: a preset with changes, or all of it; messages name the key."""
 
 import tomllib
 from collections import Counter
@@ -150,9 +150,7 @@ def _entities(data: Declaration) -> Iterator[str]:
             len(entity.whole) != len(entity.columns) or any(len(r) != 2 or r[0] > r[1] for r in entity.whole)
         ):
             yield f"entities.{name}.whole: it holds a least and a greatest for each of the columns"
-        elif len(entity.whole) > 1 and (
-            any(low != 0 for low, _ in entity.whole) or _size(entity.whole) > 2**63 - 1
-        ):
+        elif len(entity.whole) > 1 and (any(low != 0 for low, _ in entity.whole) or _size(entity.whole) > 2**63 - 1):
             yield f"entities.{name}.whole: several numbers begin at 0, and together have room in 63 bits"
 
 

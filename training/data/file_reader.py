@@ -41,9 +41,7 @@ class RawFile:
     parquet: bool = False
 
 
-def open_raw(
-    path: Path, scratch: Path, bounds: Bounds | None = None, data: Declaration | None = None
-) -> RawFile:
+def open_raw(path: Path, scratch: Path, bounds: Bounds | None = None, data: Declaration | None = None) -> RawFile:
     """The file behind `path`; a gzipped one is unpacked into `scratch` first, since polars would unpack it into memory.
 
     `data` says which columns are read (default: TabFormer's).

@@ -24,8 +24,14 @@ FORMATS = (
     *("%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%Y %I:%M:%S %p"),
     *("%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%Y/%m/%d %H:%M:%S", "%Y%m%d%H%M%S", "%d/%m/%Y", "%m/%d/%Y", "%Y%m%d"),
 )
-FRAUD, GOOD = ("1", "1.0", "yes", "y", "true", "t", "fraud"), ("0", "0.0", "no", "n", "false", "f", "good", "genuine", "legit")
-WHO = r"card|cc_?num|customer|client|user|account|acct|iban|merchant|terminal|device|payee|payer|nameorig|namedest|email|ip$"
+FRAUD, GOOD = (
+    ("1", "1.0", "yes", "y", "true", "t", "fraud"),
+    ("0", "0.0", "no", "n", "false", "f", "good", "genuine", "legit"),
+)
+WHO = (
+    r"card|cc_?num|customer|client|user|account|acct|iban|merchant|terminal|device|payee|payer|nameorig|namedest"
+    r"|email|ip$"
+)
 PERSONAL = r"^(first|last|street|dob|name|phone|ssn|address)"
 
 
@@ -111,7 +117,11 @@ def _role_in(column: str, data: Declaration, values: pl.Series) -> Seen:
 def _changes(text: pl.DataFrame, data: Declaration) -> dict[str, Any]:
     """What must differ from the preset for these rows to be read."""
     whole = [(name, column) for name, one in data.entities.items() if one.whole for column in one.columns]
-    hashed = {name: {"whole": []} for name, column in whole if not _all(text[column], lambda c: c.cast(pl.Int64, strict=False))}
+    hashed: dict[str, Any] = {
+        name: {"whole": []}
+        for name, column in whole
+        if not _all(text[column], lambda c: c.cast(pl.Int64, strict=False))
+    }
     kinds = {name: {"empty": True} for name, one in data.categories.items() if _gaps(text[one.column], one)}
     numbers = {n: {"empty": True} for n, one in data.numbers.items() if not one.empty and text[one.column].null_count()}
     changes: dict[str, Any] = {"entities": hashed, "categories": kinds, "numbers": numbers}
@@ -188,7 +198,7 @@ def _as_time(values: pl.Series, there: pl.Series, different: int) -> Guess | Non
         return None
     low, high = float(numbers.min()), float(numbers.max())  # type: ignore[arg-type]
     for unit, word in ((1, "seconds"), (0.001, "milliseconds")):
-        if 1e8 <= low * unit and high * unit <= 4.1e9:
+        if low * unit >= 1e8 and high * unit <= 4.1e9:
             return "time", f"{word} since 1970", {"column": column, "format": "epoch", "unit": unit}
     if low >= 0 and numbers.is_sorted():
         why = "its name, and numbers that only rise; origin and unit are yours to say"
@@ -205,7 +215,7 @@ def _as_entity(values: pl.Series, there: pl.Series, different: int) -> Guess | N
     name, rows = values.name, len(there)
     if re.search(r"(^|_)(id|num|no|nr|number|key|uuid)$|id$", name, re.I) and different == len(values) > 1:
         return "id", "each row has its own", {}
-    if re.search(WHO, name, re.I) and 1 < different:
+    if re.search(WHO, name, re.I) and different > 1:
         return "entities", f"its name; {different} different in {rows} rows", {"columns": [name]}
     if re.search(r"(_|^)id$", name, re.I) and 1 < different < rows:
         return "entities", f"an id that comes again; {different} different in {rows} rows", {"columns": [name]}
@@ -215,7 +225,11 @@ def _as_entity(values: pl.Series, there: pl.Series, different: int) -> Guess | N
 def _as_kind(values: pl.Series, there: pl.Series, different: int) -> Guess | None:
     gaps = {"empty": True} if values.null_count() else {}
     if re.search(PERSONAL, values.name, re.I) or different == 1 or not values.name:
-        return "ignore", "it says who a person is" if different > 1 and values.name else "it is the same in all rows", {}
+        return (
+            "ignore",
+            "it says who a person is" if different > 1 and values.name else "it is the same in all rows",
+            {},
+        )
     numbers = there.cast(pl.Float64, strict=False)
     if not numbers.null_count() and numbers.is_finite().all():
         low, high = float(numbers.min()), float(numbers.max())  # type: ignore[arg-type]
@@ -237,7 +251,11 @@ def _settled(columns: Sequence[Seen]) -> list[Seen]:
         second = found[column.role] > most.get(column.role, len(columns))
         if column.role == "time" and surest is not None:
             second = column.name != surest
-        settled.append(Seen(column.name, "ignore", f"{column.role} is told by another column", column.example) if second else column)
+        settled.append(
+            Seen(column.name, "ignore", f"{column.role} is told by another column", column.example)
+            if second
+            else column
+        )
     return settled
 
 
@@ -258,7 +276,11 @@ def _table(columns: Sequence[Seen]) -> dict[str, Any]:
 
 def _word(name: str) -> str:
     word = slug(name)[:30]
-    return word if word[:1].isalpha() and word not in ("time", "amount", "label", "split", "id", "row") else f"c_{word}"[:30]
+    return (
+        word
+        if word[:1].isalpha() and word not in ("time", "amount", "label", "split", "id", "row")
+        else f"c_{word}"[:30]
+    )
 
 
 def _reads(there: pl.Series, time: Time) -> bool:
@@ -269,20 +291,24 @@ def _reads(there: pl.Series, time: Time) -> bool:
 def _amount(values: pl.Series) -> dict[str, Any] | None:
     """Prefix or suffix and separators of amounts; None if they are no numbers."""
     there = values.drop_nulls().str.strip_chars()
-    parts = there.str.extract_groups(r"^(?<a>-?)(?<before>[^\d.,-]*)(?<b>-?)(?<number>[\d.,]+)(?<behind>[^\d]*)$").struct
+    parts = there.str.extract_groups(
+        r"^(?<a>-?)(?<before>[^\d.,-]*)(?<b>-?)(?<number>[\d.,]+)(?<behind>[^\d]*)$"
+    ).struct
     number = parts.field("number")
     if not len(there) or number.null_count():
         return None
     marks = {key: _marks(parts.field(name)) for key, name in (("prefixes", "before"), ("suffixes", "behind"))}
     comma = bool(number.str.contains(r",\d{1,2}$").any()) and not number.str.contains(r"\.\d{1,2}$").any()
-    decimal, other = (",", ".") if comma else (".", ",")
+    _decimal, other = (",", ".") if comma else (".", ",")
     said = {"thousands": other} if number.str.contains(other, literal=True).any() else {}
     return {key: value for key, value in marks.items() if value} | ({"decimal": ","} if comma else {}) | said
 
 
 def _numbers(values: pl.Series, found: Mapping[str, Any]) -> pl.Series:
     plain = values.str.replace_all(r"[^\d.,-]", "").str.replace_all(str(found.get("thousands", "\0")), "", literal=True)
-    return plain.str.replace(str(found.get("decimal", ".")), ".", literal=True).cast(pl.Float64, strict=False).fill_null(0)
+    return (
+        plain.str.replace(str(found.get("decimal", ".")), ".", literal=True).cast(pl.Float64, strict=False).fill_null(0)
+    )
 
 
 def _marks(texts: pl.Series) -> list[str]:

@@ -6,6 +6,7 @@ which `training.data.checks` then reports with its row. Fields that may be empty
 
 import hashlib
 import math
+import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
@@ -36,7 +37,7 @@ def raw_schema(data: Declaration) -> dict[str, type[pl.DataType]]:
         kinds |= dict.fromkeys((data.time.parts.year, data.time.parts.month, data.time.parts.day), pl.Int32)
     for entity in data.entities.values():
         for column, span in zip(entity.columns, entity.whole, strict=False):
-            kinds[column] = pl.Int32 if -INT32 <= span[0] and span[1] <= INT32 else pl.Int64
+            kinds[column] = pl.Int32 if span[0] >= -INT32 and span[1] <= INT32 else pl.Int64
     text = [column for entity in data.entities.values() if not entity.whole for column in entity.columns]
     return kinds | dict.fromkeys(text, pl.String)  # a key is of the text as it is written
 
@@ -48,8 +49,9 @@ def canonical(data: Declaration | None = None, labelled: bool = True) -> dict[st
     """The clean columns by name, as expressions over raw columns.
 
     `id` Int64 if there is one; `time` Int64 seconds in UTC, or of parts `date` days and `clock` seconds Int32; `cents`
-    Int64, in minor units; of an entity `<name>_key` Int64, or `<name>_1` … if it is several whole numbers; of a category Int8 from 1 (closed), Int32 (whole, 0 if empty)
-    or String ("" if empty); of a number Float64 (NaN if empty); of flags Int64 bits; `present` Boolean and `label` Int8.
+    Int64, in minor units; of an entity `<name>_key` Int64, or `<name>_1` … if it is several whole numbers; of a
+    category Int8 from 1 (closed), Int32 (whole, 0 if empty) or String ("" if empty); of a number Float64 (NaN if
+    empty); of flags Int64 bits; `present` Boolean and `label` Int8.
     """
     data = data or preset()
     columns = {"id": _hashed((data.id,), data.salt, "id")} if data.id else {}
@@ -162,8 +164,8 @@ def _category(category: Category) -> pl.Expr:
             code = pl.when(text == word).then(pl.lit(number, dtype=pl.Int8)).otherwise(code)
         return pl.when(text.is_null()).then(pl.lit(0, dtype=pl.Int8)).otherwise(code) if category.empty else code
     if category.whole:
-        number = _whole(category.column)
-        return pl.when(_text(category.column).is_null()).then(0).otherwise(number) if category.empty else number
+        whole = _whole(category.column)
+        return pl.when(_text(category.column).is_null()).then(0).otherwise(whole) if category.empty else whole
     text = pl.col(category.column).cast(pl.String)
     return text.fill_null("") if category.empty else _text(category.column)
 
@@ -213,12 +215,14 @@ def _cents(data: Declaration) -> pl.Expr:
         text = text.str.strip_suffix(mark)
     if amount.prefixes or amount.suffixes:
         text = text.str.strip_chars()
-    if amount.thousands:
-        text = text.str.replace_all(amount.thousands, "", literal=True)
+    if amount.thousands:  # 1.5 is not 15, whatever the dot is declared to be
+        mark, point = re.escape(amount.thousands), re.escape(amount.decimal)
+        grouped = text.str.contains(rf"^-?(\d{{1,3}}({mark}\d{{3}})+|\d+)({point}\d+)?$")
+        text = pl.when(grouped).then(text.str.replace_all(amount.thousands, "", literal=True))
     if amount.decimal != ".":
         text = pl.when(~text.str.contains(".", literal=True)).then(text.str.replace(amount.decimal, ".", literal=True))
-    value = text.cast(pl.Float64, strict=False)
-    return (value * 10**amount.minor_units).round().cast(pl.Int64, strict=False)
+    minor = text.cast(pl.Float64, strict=False) * float(10**amount.minor_units)
+    return minor.round().cast(pl.Int64, strict=False)
 
 
 def _time(time: Time) -> dict[str, pl.Expr]:

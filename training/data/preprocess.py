@@ -37,7 +37,8 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class PreprocessConfig(Bounds):
-    """The stage's settings. `data` declares the columns (docs/your-data.md). `train` and `validate` are shares of the mature rows; `min_frauds` holds for each split.
+    """The stage's settings. `data` declares the columns (docs/your-data.md). `train` and `validate` are shares of the
+    mature rows; `min_frauds` holds for each split.
 
     Those that begin with `max_` or `conversion_` limit what is read from outside (docs/data.md).
     """
@@ -160,7 +161,9 @@ def build(
     _refuse_unlearnable(counts, config, rows)
     fitted = schema.fit(parted.filter(pl.col("split") == split.TRAIN), config.data)
     nodes = dataset.write(parted, fitted, folder / "transactions.parquet")
-    profiled = _profiled(parted, [admitted.clean[name] for name in fresh if name in admitted.clean], reference, config.data)
+    profiled = _profiled(
+        parted, [admitted.clean[name] for name in fresh if name in admitted.clean], reference, config.data
+    )
     described = nodes | {
         "format": FORMAT,
         "rows": len(rows),

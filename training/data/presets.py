@@ -1,4 +1,4 @@
-"""Declarations of files that are known, as the tables that a person would write; names of their columns stand here alone."""
+"""Declarations of files that are known, as the tables that a person would write. Names of columns stand here alone."""
 
 from collections.abc import Mapping
 from functools import cache

@@ -42,9 +42,7 @@ def profile(rows: pl.LazyFrame, data: Declaration | None = None) -> dict[str, Co
     }
 
 
-def drift(
-    rows: pl.LazyFrame, reference: Mapping[str, Column], data: Declaration | None = None
-) -> dict[str, float]:
+def drift(rows: pl.LazyFrame, reference: Mapping[str, Column], data: Declaration | None = None) -> dict[str, float]:
     """PSI of each column of `rows` against an earlier profile, whose bins are used.
 
     Not of the label: those of new rows are not known yet, and a file that says "No" for now would look like a change.

@@ -1,8 +1,9 @@
 """The feature schema: one ordered, versioned list of row features, and the one function that computes them.
 
-The list follows from the declaration (`training.data.declaration`) and never depends on the data, so the model's inputs have the same dimensions from one training to the next. What
-is fitted (each category's share and fraud rate) comes from the train split alone and ships with the model in
-`schema.json`; the same `row_features` runs offline over 24 million rows and in the server over one.
+The list follows from the declaration (`training.data.declaration`) and never depends on the data, so the model's inputs
+have the same dimensions from one training to the next. What is fitted (each category's share and fraud rate) comes from
+the train split alone and ships with the model in `schema.json`; the same `row_features` runs offline over 24 million
+rows and in the server over one.
 """
 
 import hashlib

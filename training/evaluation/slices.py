@@ -22,9 +22,7 @@ def columns(data: Declaration) -> list[str]:
     return ["clean_cents", *(f"clean_{name}" for name in data.categories)]
 
 
-def masks(
-    table: pl.DataFrame, graph: Graph, ids: NDArray[np.int64], data: Declaration
-) -> Iterator[tuple[str, Rows]]:
+def masks(table: pl.DataFrame, graph: Graph, ids: NDArray[np.int64], data: Declaration) -> Iterator[tuple[str, Rows]]:
     """Each slice's name and which of the rows `ids` [N] are in it; `table` holds the same rows' `columns`."""
     for name, category in data.categories.items():
         yield from _kinds(name, category, table[f"clean_{name}"])

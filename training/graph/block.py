@@ -16,6 +16,8 @@ VOLUME_DAYS = (1, 7, 30)
 RISK_DAYS = (7, 30, 90, 365)
 SIDES = ("card", "merchant")  # the relations of the default preset; a model's own are the entities it declares
 FLOATS = ("row", "state", "gap", "label")
+
+
 # Per side: transactions in the last 1, 7 and 30 days; then transactions and frauds in the 7, 30, 90 and 365 days before
 # now − label delay, whose labels are known. The caller of the served model keeps these counters.
 def volumes(sides: Sequence[str] = SIDES) -> tuple[str, ...]:
@@ -97,7 +99,7 @@ class History:
 
 @dataclass(frozen=True)
 class Block:
-    """B transactions: `row` [B, F], a history by each relation's name, the counts `volume` [B, 3 S] and `risk` [B, 8 S].
+    """B transactions: `row` [B, F], a history by relation, the counts `volume` [B, 3 S] and `risk` [B, 8 S].
 
     The columns of the counts are named by `volumes` and `risks` of the S relations.
     """

@@ -51,8 +51,8 @@ class Timeline:
 
 @dataclass(frozen=True)
 class Graph:
-    """N transactions sorted by time: `time`, `label`, `split` [N], `row` [N, F] features and, by each relation's name, the
-    codes [N] of its entities.
+    """N transactions sorted by time: `time`, `label`, `split` [N], `row` [N, F] features and, by relation, the codes
+    [N] of its `entities`.
     """
 
     time: Tensor

@@ -87,7 +87,10 @@ class Encoder(nn.Module):
         hidden, self.sides = width.hidden, width.sides
         self.own = nn.Sequential(nn.Linear(width.own, hidden), nn.ReLU())
         self.message = nn.ModuleDict(
-            {_module(s): nn.Sequential(nn.Linear(width.neighbour + EDGE_FEATURES, hidden), nn.ReLU()) for s in self.sides}
+            {
+                _module(s): nn.Sequential(nn.Linear(width.neighbour + EDGE_FEATURES, hidden), nn.ReLU())
+                for s in self.sides
+            }
         )
         self.convolve = nn.ModuleDict(
             {_module(side): SAGEConv((hidden, hidden), hidden, aggr=["mean", "max"]) for side in self.sides}

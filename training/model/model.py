@@ -114,7 +114,9 @@ def load(folder: str | Path) -> FraudModel:
         config=config,
         row=row,
         schema=schema,
-        encoders=_load_encoders(root, features.width(row, config, sides), config.folds) if "embedding" in config.groups else None,
+        encoders=_load_encoders(root, features.width(row, config, sides), config.folds)
+        if "embedding" in config.groups
+        else None,
         booster=head.load_booster((root / "head.json").read_bytes()),
         threshold=float(record["threshold"]),
         facts=record["facts"],

@@ -1,10 +1,10 @@
 """Raw transactions as lines of text, and back: what the served model reads, and what a client or golden request says.
 
-A line holds the declared columns in the declaration's order, separated by commas, quoted where CSV asks for it. The last
-one, the label, may be empty or left out; it stands there also if no column is declared, as 1, 0 or empty. A line of
-history goes on with the state that the server answered when that transaction was scored.
+A line holds the declared columns in the declaration's order, separated by commas, quoted where CSV asks for it. The
+last one, the label, may be empty or left out; it stands there also if no column is declared, as 1, 0 or empty. A line
+of history goes on with the state that the server answered when that transaction was scored.
 
-An entity that is not whole numbers may be told by its key: `key:NAME=` with 16 hexadecimal digits and `;` before whatever
+An entity that is not whole numbers may be told by its key: `key:NAME=`, 16 hexadecimal digits and `;` before whatever
 else stands in its first column. A time in one column may be `@` and seconds since 1970 in UTC. An id may be empty.
 """
 
@@ -122,7 +122,11 @@ def _culprit(lines: Sequence[bytes], reason: str, most: int) -> BadRequest:
 
 def _refuse_broken(clean: pl.DataFrame, raw: pl.DataFrame, today: date, data: Declaration) -> None:
     # Clocks differ: a transaction of tomorrow may be today's elsewhere.
-    table = [rule for rule in checks.rules(checks.Limits(latest=today + timedelta(days=1)), data) if rule.columns != (data.id,)]
+    table = [
+        rule
+        for rule in checks.rules(checks.Limits(latest=today + timedelta(days=1)), data)
+        if rule.columns != (data.id,)
+    ]
     broken = clean.select(rule.broken.alias(str(number)) for number, rule in enumerate(table))
     for rule, name in zip(table, broken.columns, strict=True):
         if (line := broken[name].arg_max()) is not None and broken[name][line]:
@@ -214,5 +218,3 @@ def _flags(values: pl.Series, flags: Flags) -> list[str]:
     return [
         flags.separator.join(word for bit, word in enumerate(words) if bits >> bit & 1) for bits in values.to_list()
     ]
-
-

@@ -1,10 +1,10 @@
 """Blocks from a graph of nodes and edges, as the blueprint's clients send it.
 
-Columns of NODE_FEATURES [N, F]: the row features, then `node_columns`. `card`, `merchant` or whatever the model's relations
-are hold codes that the client chooses for one request; equal codes mean the same card or merchant. `day` (since the epoch) and `minute` of the day (12.5 is 30 seconds
-later) say when, `fraud` is 1 where a fraud is known, `STATE` is what `fraud_score` answered for that transaction. An edge of
-EDGE_INDEX [2, E] goes from an earlier transaction to a later one of the same card, merchant, …; an edge that does not is
-left out, so a self loop says nothing.
+Columns of NODE_FEATURES [N, F]: the row features, then `node_columns`. `card`, `merchant` or whatever the relations are
+called hold codes that the client chooses for one request; equal codes mean the same card or merchant. `day` (since the
+epoch) and `minute` of the day (12.5 is 30 seconds later than 12) say when, `fraud` is 1 where a fraud is known, `STATE`
+is what `fraud_score` answered for that transaction. An edge of EDGE_INDEX [2, E] goes from an earlier transaction to a
+later one of the same card, merchant, …; an edge that does not is left out, so a self loop says nothing.
 """
 
 from collections.abc import Mapping, Sequence

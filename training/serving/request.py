@@ -141,14 +141,17 @@ class _Table:
 
     def alike(self, owner: NDArray[np.intp], lines: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Whether lines have all the entities of their transaction."""
-        return np.logical_and.reduce([key[lines] == key[owner] for key in self.keys.values()])
+        alike: NDArray[np.bool_] = np.logical_and.reduce([key[lines] == key[owner] for key in self.keys.values()])
+        return alike
 
     def check_belonging(self, text: "_Text", lines: NDArray[np.intp]) -> None:
         """Raises BadRequest if a history holds a line of another card, merchant, …"""
         key = self.keys[text.side]
         foreign = key[lines] != key[text.owner]
         if foreign.any():
-            raise BadRequest(f"{text.where(int(np.argmax(foreign)))} belongs to another {text.side} than its transaction")
+            raise BadRequest(
+                f"{text.where(int(np.argmax(foreign)))} belongs to another {text.side} than its transaction"
+            )
 
     def check_state(self, text: "_Text", lines: NDArray[np.intp]) -> None:
         """Raises BadRequest if a line of history does not say the state that was answered for it."""

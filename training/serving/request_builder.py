@@ -41,7 +41,9 @@ class RequestBuilder:
         line_of = dict(zip(wanted.tolist(), lines, strict=True))
         texts = ([_joined(line_of, *row) for row in zip(*found, strict=True)] for found in last)
         counters = np.concatenate([block.volume.numpy(), block.risk.numpy()], axis=1).astype(np.float32)
-        return ScoringRequest([line_of[number] for number in ids.tolist()], dict(zip(graph.sides, texts, strict=True)), counters)
+        return ScoringRequest(
+            [line_of[number] for number in ids.tolist()], dict(zip(graph.sides, texts, strict=True)), counters
+        )
 
 
 def _joined(line_of: dict[int, bytes], ids: Tensor, present: Tensor) -> bytes:
