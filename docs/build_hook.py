@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT))  # mkdocs runs from anywhere
 from cli import reference  # noqa: E402
 
 ORDER = {
-    "Start": ["index.md", "onboarding.md", "local-system.md", "install.md"],
+    "Start": ["index.md", "your-data.md", "onboarding.md", "local-system.md", "install.md"],
     "Operate": ["runbook.md", "troubleshooting.md", "reliability.md"],
     "Reference": ["reference/cli.md", "reference/parameters.md", "reference/metrics.md", "contracts.md"],
     "Understand": ["architecture.md", "state-machine.md", "model.md", "serving.md", "security.md", "glossary.md"],

@@ -14,12 +14,11 @@ from statemachine.contracts.tables import read_table
 from training.data.declaration import MAX_ENTITIES, MAX_FLAGS, RESERVED, WORD, Declaration
 from training.data.presets import DEFAULT, PRESETS, preset
 
-ROLES = ("time", "amount", "entities")
-
 
 def declared(table: Mapping[str, Any], where: str = "data") -> Declaration:
-    """The declaration of a table. `preset` names what it begins with (default: tabformer, if no role is declared).
+    """The declaration of a table. `preset` names what it begins with.
 
+    Without one it is whole if it names a column of its own for time, amount or an entity; else it changes tabformer.
     A table within the preset is changed key by key; `false` in place of one takes it out.
 
     Raises:
@@ -28,8 +27,7 @@ def declared(table: Mapping[str, Any], where: str = "data") -> Declaration:
     if not isinstance(table, Mapping):
         raise Misconfigured(f"{where} is {table!r}; it takes a table")
     given = {key: value for key, value in table.items() if key != "preset"}
-    whole = all(role in given for role in ROLES)
-    base = table.get("preset", None if whole else DEFAULT)
+    base = table.get("preset", None if _is_whole(given) else DEFAULT)
     if base is not None and base not in PRESETS:
         raise Misconfigured(f"{where}.preset is {base!r}; known are {', '.join(PRESETS)}")
     merged = _merged(PRESETS[base] if base else {}, given)
@@ -39,6 +37,13 @@ def declared(table: Mapping[str, Any], where: str = "data") -> Declaration:
     for problem in _problems(made):
         raise Misconfigured(f"{where}.{problem}")
     return made
+
+
+def _is_whole(table: Mapping[str, Any]) -> bool:
+    time, amount, entities = (table.get(role) for role in ("time", "amount", "entities"))
+    who = list(entities.values()) if isinstance(entities, Mapping) else []
+    named = [key for part in (time, amount, *who) if isinstance(part, Mapping) for key in part]
+    return not {"column", "columns", "parts"}.isdisjoint(named)
 
 
 def table_of(source: str) -> dict[str, Any]:
