@@ -81,7 +81,8 @@ def _plain(path: Path, scratch: Path, bounds: Bounds) -> tuple[Path, bool]:
 def _parquet(path: Path, bounds: Bounds, data: Declaration) -> RawFile:
     frame, names = _scanned(path, bounds)
     text = frame.select(pl.all().cast(pl.String, strict=False))
-    return replace(_table(path, names, frame, text, data), parquet=True)
+    typed = frame.with_columns(pl.col(pl.String).replace("", None))
+    return replace(_table(path, names, typed, text.with_columns(pl.all().replace("", None)), data), parquet=True)
 
 
 def _scanned(path: Path, bounds: Bounds) -> tuple[pl.LazyFrame, list[str]]:

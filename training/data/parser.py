@@ -19,6 +19,7 @@ FIRST_YEAR, LAST_YEAR = 1970, 2100
 VERSION = 3  # of the columns below; cached objects of another version are not read
 UNKNOWN = -1  # a label that is not known yet
 INT32 = 2**31 - 1
+BITS = {pl.UInt8: 8, pl.UInt16: 16, pl.UInt32: 32, pl.Int64: 63}  # what has room for how many flags
 ISO = (
     r"^\s*(?<year>\d{4})-(?<month>\d{2})-(?<day>\d{2})(?:[T ](?<hour>\d{2}):(?<minute>\d{2})(?::(?<second>\d{2}))?"
     r"(?:[.,]\d{1,9})?)?\s*(?<zone>Z|UTC|[+-]\d{2}:?\d{2})?\s*$"
@@ -49,9 +50,9 @@ def canonical(data: Declaration | None = None, labelled: bool = True) -> dict[st
     """The clean columns by name, as expressions over raw columns.
 
     `id` Int64 if there is one; `time` Int64 seconds in UTC, or of parts `date` days and `clock` seconds Int32; `cents`
-    Int64, in minor units; of an entity `<name>_key` Int64, or `<name>_1` … if it is several whole numbers; of a
-    category Int8 from 1 (closed), Int32 (whole, 0 if empty) or String ("" if empty); of a number Float64 (NaN if
-    empty); of flags Int64 bits; `present` Boolean and `label` Int8.
+    Int32 or Int64, in minor units; of an entity `<name>_key` Int64, or `<name>_1` … if it is several whole numbers; of a
+    category Int8 from 1 (closed), Int32 (whole, 0 if empty) or String ("" if empty); of a number Float64, or Float32
+    where it is exact (NaN if empty); of flags bits; `present` Boolean and `label` Int8.
     """
     data = data or preset()
     columns = {"id": _hashed((data.id,), data.salt, "id")} if data.id else {}
@@ -116,8 +117,9 @@ def _text(name: str) -> pl.Expr:
     return pl.when(text != "").then(text)
 
 
-def _integer(name: str) -> pl.Expr:
-    return pl.col(name).cast(pl.Int32, strict=False)
+def _is_empty(name: str) -> pl.Expr:
+    """Whether a number is missing: a column that is read as numbers, or as text without "", has null there."""
+    return pl.col(name).is_null()
 
 
 def _hashed(columns: Sequence[str], salt: str, what: str) -> pl.Expr:
@@ -159,13 +161,14 @@ def _composed(name: str, entity: Entity) -> pl.Expr:
 def _category(category: Category) -> pl.Expr:
     if category.values:
         code = pl.lit(None, dtype=pl.Int8)
-        text = _text(category.column)
+        text = pl.col(category.column).cast(pl.String)
         for number, word in enumerate(category.values, 1):
             code = pl.when(text == word).then(pl.lit(number, dtype=pl.Int8)).otherwise(code)
-        return pl.when(text.is_null()).then(pl.lit(0, dtype=pl.Int8)).otherwise(code) if category.empty else code
+        empty = pl.when(text.is_null() | (text == "")).then(pl.lit(0, dtype=pl.Int8))
+        return empty.otherwise(code) if category.empty else code
     if category.whole:
         whole = _whole(category.column)
-        return pl.when(_text(category.column).is_null()).then(0).otherwise(whole) if category.empty else whole
+        return pl.when(_is_empty(category.column)).then(0).otherwise(whole) if category.empty else whole
     text = pl.col(category.column).cast(pl.String)
     return text.fill_null("") if category.empty else _text(category.column)
 
@@ -181,19 +184,22 @@ def _number(number: Number) -> pl.Expr:
     value = pl.when(value.is_between(number.least, number.most)).then(value)
     if number.whole:
         value = pl.when(value == value.floor()).then(value)
-    return pl.when(_text(number.column).is_null()).then(pl.lit(math.nan)).otherwise(value) if number.empty else value
+    if number.empty:
+        value = pl.when(_is_empty(number.column)).then(pl.lit(math.nan)).otherwise(value)
+    exact = number.whole and max(abs(number.least), abs(number.most)) <= 2**24
+    return value.cast(pl.Float32) if exact else value
 
 
 def _flags(flags: Flags) -> pl.Expr:
     """The known words of a list as bits; the bit above them says that there is a list, and none of its words known."""
-    text, mark = pl.col(flags.column).cast(pl.String), flags.separator
-    listed = pl.concat_str([pl.lit(mark), text.str.replace_all(mark + " ", mark, literal=True), pl.lit(mark)])
-    bits = pl.lit(0, dtype=pl.Int64)
+    text, mark = pl.col(flags.column).cast(pl.String), re.escape(flags.separator)
+    kind = next(kind for kind, size in BITS.items() if len(flags.values) < size)
+    bits = pl.lit(0, dtype=kind)
     for bit, word in enumerate(flags.values):
-        there = listed.str.contains(mark + word + mark, literal=True)
-        bits = bits | pl.when(there).then(1 << bit).otherwise(0).cast(pl.Int64)
+        there = text.str.contains(rf"(?:^|{mark}) ?{re.escape(word)} ?(?:{mark}|$)")
+        bits = bits | pl.when(there).then(1 << bit).otherwise(0).cast(kind)
     other = 1 << len(flags.values)
-    return pl.when(text.is_null() | (text == "")).then(0).when(bits == 0).then(other).otherwise(bits).cast(pl.Int64)
+    return pl.when(text.is_null() | (text == "")).then(0).when(bits == 0).then(other).otherwise(bits).cast(kind)
 
 
 def _label(label: Label | None) -> pl.Expr:
@@ -222,7 +228,8 @@ def _cents(data: Declaration) -> pl.Expr:
     if amount.decimal != ".":
         text = pl.when(~text.str.contains(".", literal=True)).then(text.str.replace(amount.decimal, ".", literal=True))
     minor = text.cast(pl.Float64, strict=False) * float(10**amount.minor_units)
-    return minor.round().cast(pl.Int64, strict=False)
+    narrow = amount.limit * 10**amount.minor_units < INT32
+    return minor.round().cast(pl.Int32 if narrow else pl.Int64, strict=False)
 
 
 def _time(time: Time) -> dict[str, pl.Expr]:

@@ -24,7 +24,7 @@ Column = Mapping[str, Any]
 def numeric(data: Declaration) -> dict[str, pl.Expr]:
     """The columns that have deciles, by name."""
     made = {"amount": pl.col("cents") / 10**data.amount.minor_units, "hour": parser.minute(data) / 60}
-    return made | {name: pl.col(name).fill_nan(None) for name in data.numbers}
+    return made | {name: pl.col(name).cast(pl.Float64).fill_nan(None) for name in data.numbers}
 
 
 def categorical(data: Declaration) -> dict[str, pl.Expr]:

@@ -111,7 +111,7 @@ def _expressions(schema: FeatureSchema) -> dict[str, pl.Expr]:
     for name, category in data.categories.items():
         made |= _category(schema, name, category)
     for name, number in data.numbers.items():
-        value = pl.col(name).fill_nan(0)
+        value = pl.col(name).cast(pl.Float64).fill_nan(0)
         made[name] = value.sign() * value.abs().log1p() if number.log else value / number.scale
         made[f"no_{name}"] = pl.col(name).is_nan()
     for name, flags in data.flags.items():
