@@ -1,4 +1,4 @@
-"""A declaration says what a file's columns are; a mistake in it is found when it is read, and the message names the key."""
+"""A declaration says what a file's columns are; a mistake is found when it is read, and the message names the key."""
 
 import json
 from datetime import UTC, date, datetime

@@ -1,7 +1,7 @@
 """TabFormer as a preset gives what the parser that knew only TabFormer gave: rows, features and scores.
 
-`tests/cases/former` was made by the code before columns were declared (commit 45b279b): every 30th row of the data set of
-`generate(3000, 11, fraud_rate=0.03)`, a small model of it, and that model's scores of the test rows.
+`tests/cases/former` was made by the code before columns were declared (commit 45b279b): every 30th row of the data set
+of `generate(3000, 11, fraud_rate=0.03)`, a small model of it, and that model's scores of the test rows.
 """
 
 import json

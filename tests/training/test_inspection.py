@@ -1,4 +1,4 @@
-"""`data inspect` guesses a table that reads the file; `data check` gives the loop's verdict, whatever the file holds."""
+"""`data inspect` guesses a table that reads the file; `data check` gives the loop's verdict, whatever a file holds."""
 
 import gzip
 import json

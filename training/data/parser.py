@@ -50,8 +50,8 @@ def canonical(data: Declaration | None = None, labelled: bool = True) -> dict[st
     """The clean columns by name, as expressions over raw columns.
 
     `id` Int64 if there is one; `time` Int64 seconds in UTC, or of parts `date` days and `clock` seconds Int32; `cents`
-    Int32 or Int64, in minor units; of an entity `<name>_key` Int64, or `<name>_1` … if it is several whole numbers; of a
-    category Int8 from 1 (closed), Int32 (whole, 0 if empty) or String ("" if empty); of a number Float64, or Float32
+    Int32 or Int64, in minor units; of an entity `<name>_key` Int64, or `<name>_1` … if it is several whole numbers; of
+    a category Int8 from 1 (closed), Int32 (whole, 0 if empty) or String ("" if empty); of a number Float64, or Float32
     where it is exact (NaN if empty); of flags bits; `present` Boolean and `label` Int8.
     """
     data = data or preset()
