@@ -20,10 +20,6 @@ up: $(SETUP) build  ## start the local system and keep it running
 down: $(SETUP)  ## stop it; `make up` goes on from there
 	$(BIN)/fraudloop down
 
-clean:  ## stop the local system and remove what it left, the environment, and what was built
-	test ! -x $(BIN)/fraudloop || { $(BIN)/fraudloop down && $(BIN)/fraudloop reset --yes; }
-	rm -rf build site $(VENV)
-
 build: $(SETUP)  ## compile the pipelines into build/pipelines, with their content hashes
 	$(BIN)/python -m training.pipelines.definitions build/pipelines
 
@@ -37,10 +33,11 @@ coverage: $(SETUP) build aws-tools  ## all tests, and how much of each package t
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered --cov-report=html:build/coverage
 
 check: $(SETUP)  ## lint, types, layers: what CI checks
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy handlers statemachine training clients local cli
-	$(BIN)/lint-imports
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check . || { $(BIN)/ruff format --check . | grep ^Would; echo "run: $(BIN)/ruff format ."; exit 1; }
+	@$(BIN)/mypy --no-error-summary
+	@said=$$($(BIN)/lint-imports --no-logo) || { echo "$$said"; exit 1; }
+	@echo "checked: $$(git ls-files '*.py' | wc -l) Python files: lint and format (ruff), types (mypy), $$(grep -c '^\[\[tool.importlinter.contracts' pyproject.toml) contracts of layers (import-linter)"
 
 bench: $(SETUP) build  ## speed, memory and cost against named peers, into benchmarks/results.json
 	$(BIN)/python -m benchmarks
@@ -51,7 +48,7 @@ bench-quality: $(SETUP)  ## the model against its rivals: 1M rows, three seeds
 soak: $(SETUP) build  ## the long proofs: the whole crash sweep, 20 real deaths, 10,000 interleavings (FRAUDLOOP_EXAMPLES: how many)
 	FRAUDLOOP_SOAK=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --timeout 0 -rP tests/proof tests/e2e/test_real_deaths.py
 
-mutants: $(SETUP)  ## break thirty safety properties, one after the other, and see the tests notice
+mutants: $(SETUP)  ## break one safety property after the other, and see the tests notice
 	$(BIN)/python tests/mutants/run.py
 
 docs: $(SETUP)  ## the site, built strictly
@@ -64,8 +61,9 @@ lock: $(SETUP)  ## resolve every group anew
 	$(BIN)/python deploy/tools/lock_hashes.py requirements/*.lock
 	$(BIN)/python deploy/tools/image_locks.py
 
-clean: clean-images  ## remove what is built: pipelines, images and their layers, caches; environments and the local system's state stay
-	rm -rf build dist site .aws-sam .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
+clean: clean-images  ## stop the local system and remove what it left, what was built, the caches and the environments
+	test ! -x $(BIN)/fraudloop || { $(BIN)/fraudloop down && $(BIN)/fraudloop reset --yes; }
+	rm -rf build dist site .aws-sam .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info .venv-aws .venv-checkov $(VENV)
 
 # The lock is complete, so nothing is resolved. torch comes last, without a hash: its CPU and CUDA builds are other files, and only
 # the CUDA build's own libraries are not in the lock. nvidia-pytriton only lends its tritonserver: its Python dependencies clash with kfp's.
@@ -79,7 +77,7 @@ $(SETUP): requirements/all.lock requirements/triton-server.lock pyproject.toml
 	@awk '/^[^ ]/ {rest = !/^torch==/} rest' requirements/all.lock > $(VENV)/rest.lock
 	@$(INSTALL) $(BIN)/python "packages" $$(grep -c '==' $(VENV)/rest.lock) --require-hashes --no-deps -r $(VENV)/rest.lock
 	@$(INSTALL) $(BIN)/python "Triton" 1 --require-hashes --no-deps -r requirements/triton-server.lock
-	@$(INSTALL) $(BIN)/python "torch" 1 $$(grep -o '^torch==[^ ;]*' requirements/all.lock) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	@$(INSTALL) $(BIN)/python "torch and what it needs" 0 $$(grep -o '^torch==[^ ;]*' requirements/all.lock) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 

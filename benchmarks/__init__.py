@@ -1,7 +1,7 @@
-"""Speed, memory and cost as ratios against a named peer of the same run; `python -m benchmarks` runs them all."""
+"""Measures speed, memory and cost as ratios to a named peer of the same run. `python -m benchmarks` runs all."""
 
 import os
 
-# As the stages and the server do: threads of XGBoost and torch otherwise wait for each other by spinning. It counts
-# only if it is set before either is loaded.
+# As in the stages and the server: the threads of XGBoost and torch otherwise spin while they wait for each other. The
+# variable only takes effect if it is set before either is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")

@@ -1,4 +1,4 @@
-"""`make bench`: every benchmark, one after the other; `python -m benchmarks NAME…` for some of them."""
+"""`make bench` runs every benchmark in sequence; `python -m benchmarks NAME…` runs some of them."""
 
 import importlib
 import pkgutil
@@ -7,20 +7,20 @@ from pathlib import Path
 
 from benchmarks.results import record
 
-APART = {"__main__", "results", "quality"}  # quality takes long, and has a target of its own
+APART = {"__main__", "results", "quality"}  # takes long, and has its own make target
 
 
 def names() -> list[str]:
-    """The modules of this folder that measure something."""
+    """The benchmark modules in this folder."""
     return sorted(
         module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]) if module.name not in APART
     )
 
 
 def main() -> None:
-    """Run them."""
-    asked = sys.argv[1:] or names()
-    for name in asked:
+    """Run the named benchmarks, or all."""
+    arguments = sys.argv[1:] or names()
+    for name in arguments:
         module = importlib.import_module(f"benchmarks.{name}")
         if not hasattr(module, "run"):
             continue

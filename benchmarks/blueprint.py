@@ -1,9 +1,10 @@
-"""The transformation of NVIDIA's fraud blueprint (v1.0.1), once the pandas way and once with our columns in polars.
+"""The transformation of NVIDIA's fraud blueprint (v1.0.1), once in pandas as there and once in polars on our columns.
 
-What it makes of each row: `Amount` scaled by median and quartiles of train, the ids of card, merchant and category as
-binary digits, errors, channel, city and zip as binary digits or one-hot (eight values or fewer), the label and the
-part. Left out on both sides, because they throw rows away or only print: de-duplication, under-sampling, correlations.
-The encoders on the pandas side are the blueprint's own: category_encoders and scikit-learn.
+Output per row: `Amount` scaled by median and quartiles of train; the ids of card, merchant and category as binary
+digits;
+errors, channel, city and zip as binary digits or one-hot (eight values or fewer); the label and the split. Both sides
+omit what drops rows or only prints: de-duplication, under-sampling, correlations. The pandas side uses the blueprint's
+own encoders, category_encoders and scikit-learn.
 """
 
 from pathlib import Path
@@ -19,7 +20,7 @@ from sklearn.preprocessing import OneHotEncoder, RobustScaler
 
 from training.data import parser
 
-IDS = ("Card", "Merchant", "MCC")  # fitted on all rows, as there
+IDS = ("Card", "Merchant", "MCC")  # fitted on all rows, as in the blueprint
 NOMINAL = ("Errors", "Chip", "City", "Zip")  # fitted on train
 ONE_HOT_AT_MOST = 8
 QUARTILES = (0.25, 0.5, 0.75)
@@ -34,7 +35,7 @@ NAMES = {
 
 
 def pandas_way(path: Path) -> pd.DataFrame:
-    """Step by step as the blueprint does it, with its own encoders."""
+    """Transform step by step as the blueprint does, with its own encoders."""
     data = _cleaned(path)
     train = data["Year"] < 2018
     made = pd.concat([_ids(data), _predictors(data, train)], axis=1)
@@ -59,7 +60,7 @@ def _cleaned(path: Path) -> pd.DataFrame:
 
 
 def _ids(data: pd.DataFrame) -> pd.DataFrame:
-    """Binary digits of the ids, fitted on one row a value; shorter columns are filled up with their first value."""
+    """Binary digits of the ids, fitted on one row per value. Shorter columns are padded with their first value."""
     different = {name: data[name].unique() for name in IDS}
     length = max(map(len, different.values()))
     fitted = {name: [*values, *[values[0]] * (length - len(values))] for name, values in different.items()}
@@ -69,7 +70,7 @@ def _ids(data: pd.DataFrame) -> pd.DataFrame:
 
 
 def _predictors(data: pd.DataFrame, train: pd.Series) -> pd.DataFrame:
-    """The other columns' digits, flags and scaled amount, fitted on train."""
+    """Digits and flags of the other columns and the scaled amount, fitted on train."""
     few = [name for name in NOMINAL if data[name].nunique() <= ONE_HOT_AT_MOST]
     many = [name for name in NOMINAL if name not in few]
     robust = Pipeline([("imputer", SimpleImputer(strategy="median")), ("robust", RobustScaler())])
@@ -91,7 +92,7 @@ def _named(encoder: ColumnTransformer, values: np.ndarray) -> pd.DataFrame:
 
 
 def our_way(path: Path) -> pl.DataFrame:
-    """The same columns from our parser's clean ones."""
+    """The same columns from the columns of our parser."""
     clean = parser.canonical()
     text = {"Chip": pl.col("Use Chip"), "City": pl.col("Merchant City"), "Errors": pl.col("Errors?")}
     data = (
@@ -128,7 +129,7 @@ def our_way(path: Path) -> pl.DataFrame:
 
 
 def _fitted(data: pl.DataFrame) -> pl.DataFrame:
-    """All that is fitted, in one pass: values in the order of their appearance, their number, the quartiles."""
+    """Fit everything in one pass: values in order of appearance, their number, and the quartiles."""
     train = pl.col("Year") < 2018
     return (
         data.lazy()
@@ -159,7 +160,7 @@ def _flags(name: str, fitted: pl.Series) -> dict[str, pl.Expr]:
 
 
 def differences(theirs: pd.DataFrame, ours: pl.DataFrame) -> list[str]:
-    """Names of the columns that differ in place or in any value; amounts may differ in the last digits of a double."""
+    """Names of the columns that differ in position or value. Amounts may differ in the last digits of a double."""
     if list(theirs.columns) != ours.columns:
         return ["the columns themselves"]
     same = {

@@ -1,6 +1,6 @@
-"""What it costs that the local cloud keeps its state: `python -m benchmarks.cloud_state [WRITES]`.
+"""What the local cloud's stored state costs: `python -m benchmarks.cloud_state [WRITES]`.
 
-Prints ratios of two clouds that are asked the same in turns, the quickest of three turns each, and counts of bytes.
+Prints ratios of two clouds that get the same requests in turn (the fastest of three turns each), and byte counts.
 """
 
 import subprocess
@@ -22,16 +22,16 @@ def main(writes: int) -> None:
     """Write, read, kill, start again."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        turns = [(_asked(writes, None), _asked(writes, folder / str(turn))) for turn in range(TURNS)]
+        turns = [(_requested(writes, None), _requested(writes, folder / str(turn))) for turn in range(TURNS)]
         for what in turns[0][0]:
-            plain, kept = (min(turn[which][what] for turn in turns) for which in (0, 1))
-            print(f"{what:<18} {kept / plain:5.2f} × without state")
+            plain, recorded = (min(turn[which][what] for turn in turns) for which in (0, 1))
+            print(f"{what:<18} {recorded / plain:5.2f} × without state")
         folder = folder / "0"
         print(f"{'on disk':<18} {on_disk(folder) / (writes * len(BODY)):5.2f} × the objects' bytes")
         print(f"{'start, full':<18} {_started(folder)[1] / _started(None)[1]:5.2f} × an empty one")
 
 
-def _asked(writes: int, folder: Path | None) -> dict[str, float]:
+def _requested(writes: int, folder: Path | None) -> dict[str, float]:
     (process, url), _ = _started(folder)
     try:
         if folder is None:

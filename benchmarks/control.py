@@ -1,7 +1,7 @@
-"""The controller: runs a second and memory on a simulated world, and what one run costs at AWS.
+"""The controller: runs per second and memory on a simulated world, and the AWS cost of one run.
 
-Prices come from `statemachine/reporting/prices.py`. Calls are counted, not estimated; a Lambda's run time is taken
-from `statemachine.reporting.usage.Pass`, and is the one thing here that only a real account can tell.
+Prices come from `statemachine/reporting/prices.py`. Calls are counted, not estimated. A Lambda's run time comes from
+`statemachine.reporting.usage.Pass`; it is the only value that needs a real account.
 """
 
 import io
@@ -16,7 +16,7 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from benchmarks.results import Figure, figure
+from benchmarks.results import Measurement, measurement
 from simulation.memory.kfp import Job
 from simulation.memory.metered_table import MeteredTable
 from simulation.memory.world import World
@@ -35,21 +35,21 @@ from statemachine.store import Store, put_run
 RUNS, MODELS = 10_000, 200
 ACTIVE = 10_000
 MINUTES = {Stage.PREPROCESS: 10, Stage.TRAIN: 90, Stage.EVALUATE: 10, Stage.EXPORT: 3, Stage.DEPLOY: 8}
-PLATFORM_LOG = 350  # bytes of START, END and REPORT, as CloudWatch keeps them for an invocation
-STEP_FUNCTIONS_POLL = 3  # state transitions of one look in Step Functions Standard: Wait, Task, Choice
+PLATFORM_LOG = 350  # bytes of START, END and REPORT, which CloudWatch stores per invocation
+STEP_FUNCTIONS_POLL = 3  # state transitions of one pass in Step Functions Standard: Wait, Task, Choice
 SQS_ROUND_TRIP = 0.010  # seconds of one SendMessageBatch within a region
 
 
-def run() -> list[Figure]:
-    """All of it."""
+def run() -> list[Measurement]:
+    """All measurements."""
     return [*throughput(), *fan_out(), *bill()]
 
 
 # -- speed and memory ----------------------------------------------------------------------------------------------
 
 
-def throughput() -> Iterator[Figure]:
-    """10,000 whole runs of 200 models, one after the other in each; the last tenth must cost what the first did."""
+def throughput() -> Iterator[Measurement]:
+    """10,000 complete runs of 200 models, in sequence per model. The last tenth must cost what the first did."""
     policies = {f"m{n}": Policy(f"m{n}", f"data/m{n}/") for n in range(MODELS)}
     world = World(policies)
     world.table = MeteredTable()
@@ -64,9 +64,9 @@ def throughput() -> Iterator[Figure]:
     first, last = sum(times[:tenth]) / tenth, sum(times[-tenth:]) / tenth
     done = [world.store.run(f"{model}-{RUNS // MODELS}").state for model in policies]
     assert set(done) == {State.SUCCEEDED}, "a run did not end as it should"
-    yield figure("control.runs_per_s", RUNS / seconds, "runs/CPU-s")
-    yield figure("control.run_cpu_ms_last_tenth", last * 1e3, "CPU-ms", "the first tenth", first * 1e3)
-    yield figure("control.memory_mb", _memory() - memory, "MB for 10,000 runs on record")
+    yield measurement("control.runs_per_s", RUNS / seconds, "runs/CPU-s")
+    yield measurement("control.run_cpu_ms_last_tenth", last * 1e3, "CPU-ms", "the first tenth", first * 1e3)
+    yield measurement("control.memory_mb", _memory() - memory, "MB for 10,000 runs on record")
 
 
 def _round(world: World, number: int) -> None:
@@ -81,7 +81,7 @@ def _round(world: World, number: int) -> None:
             break
         world.stages.run()
         world.now += 60
-    world.pipelines.jobs.clear()  # KFP's memory, not ours
+    world.pipelines.jobs.clear()  # belongs to KFP, not to the controller
     world.files.bodies.clear()
     world.files.read_reports.clear()
     world.pipelines.created.clear()
@@ -94,19 +94,19 @@ def _memory() -> float:
 
 @dataclass
 class CountingSqs:
-    """An SQS client that only counts."""
+    """An SQS client that only counts calls."""
 
     calls: int = 0
 
     def send_message_batch(self, **call: Any) -> dict[str, Any]:
-        """One round trip."""
+        """Count one call."""
         assert len(call["Entries"]) <= BATCH
         self.calls += 1
         return {"Successful": call["Entries"]}
 
 
-def fan_out() -> Iterator[Figure]:
-    """A tick over 10,000 active runs: the query, and a hint for each, through the real SQS adapter."""
+def fan_out() -> Iterator[Measurement]:
+    """A tick over 10,000 active runs: the query, and a hint per run, through the real SQS adapter."""
     table, sqs = MeteredTable(), CountingSqs()
     store = Store(table, lambda: "w")
     for n in range(ACTIVE):
@@ -115,17 +115,17 @@ def fan_out() -> Iterator[Figure]:
     SqsHints(sqs, "url").look_at(list(store.table.due(2.0)))
     seconds = time.process_time() - started + sqs.calls * SQS_ROUND_TRIP
     assert sqs.calls == ACTIVE // BATCH
-    yield figure(
+    yield measurement(
         "control.tick_10k_active_s", seconds, f"s, at {SQS_ROUND_TRIP * 1e3:.0f} ms a call", "its timeout", 50.0
     )
 
 
-# -- the bill -------------------------------------------------------------------------------------------------------
+# -- the cost ------------------------------------------------------------------------------------------------------
 
 
 @dataclass
 class Counted:
-    """What one run called."""
+    """The calls of one run."""
 
     steps: int = 0
     ticks: int = 0
@@ -143,7 +143,7 @@ class Counted:
 
 @dataclass(frozen=True)
 class Counting:
-    """Any port, with its calls counted by name."""
+    """Any port, whose calls are counted by name."""
 
     port: Any
     counts: dict[str, int]
@@ -159,23 +159,23 @@ class Counting:
 
 
 class CountingTable(MeteredTable):
-    """With its write calls counted too: a transaction is one."""
+    """The table, whose write calls are counted too; a transaction is one call."""
 
     calls = 0
 
     def write(self, *puts: Put) -> None:
-        """One call."""
+        """Count one call."""
         self.calls += 1
         super().write(*puts)
 
 
 def configured() -> dict[str, Policy]:
-    """The models of `fraudloop.toml`, with their deadlines."""
+    """Return the models of `fraudloop.toml`, with their deadlines."""
     return parse(tomllib.loads((Path(__file__).parents[1] / "fraudloop.toml").read_text()), "s3://artifacts")
 
 
 def lived() -> Counted:
-    """One run of 10/90/10/3/8 minutes, three files, a tick a minute and an event at the end of each stage."""
+    """Simulate one run of 10/90/10/3/8 minutes: three files, a tick a minute, and an event at the end of each stage."""
     world, counted, table = World(configured()), Counted(), CountingTable()
     world.table = table
     world.wire(table, world.pipelines, Counting(world.files, counted.files), world.hints)
@@ -211,14 +211,14 @@ def _minute(world: World, counted: Counted, table: CountingTable) -> None:
 
 
 def _begins(world: World, job: Job) -> bool:
-    """True when its minutes are over; `started.json` is there from the first one on."""
+    """True when the stage's minutes are over. `started.json` exists from the first minute on."""
     started = f"{job.order.output_uri}/started.json"
     world.files.bodies.setdefault(started, json.dumps({"started_at": world.now}).encode())
     return world.now >= job.kfp_run.created_at + 60 * MINUTES[job.order.stage]
 
 
-def bill() -> Iterator[Figure]:
-    """Units by counting, dollars by the price list; ticks while the run lasts are charged to it alone."""
+def bill() -> Iterator[Measurement]:
+    """Usage by counting, dollars by the price list. Ticks during the run are charged to it alone."""
     counted, prices, one = lived(), Prices(), Pass()
     use = used(counted, one)
     lines = {line.item: line.dollars for line in control_lines(use, prices)}
@@ -227,21 +227,21 @@ def bill() -> Iterator[Figure]:
     minutes = sum(MINUTES.values())
     peer = STEP_FUNCTIONS_POLL * minutes * prices.step_functions_transition
     for name, part in sorted({**lines, "scheduler": scheduler}.items(), key=lambda pair: -pair[1]):
-        yield figure(f"control.dollars_per_run.{name}", part, "$")
-    yield figure(
+        yield measurement(f"control.dollars_per_run.{name}", part, "$")
+    yield measurement(
         "control.dollars_per_run", dollars, "$", "Step Functions Standard, transitions of the polling alone", peer
     )
-    yield figure("control.dynamodb_writes_per_run", counted.table_writes, "calls")
-    yield figure("control.dynamodb_write_units_per_run", counted.write_units, "WRU")
-    yield figure("control.dynamodb_read_units_per_run", counted.read_units, "RRU")
-    yield figure("control.kfp_calls_per_run", sum(counted.kfp.values()), "calls")
-    yield figure("control.lambda_invocations_per_run", use.lambda_requests, "invocations")
-    yield figure("control.tick_share_per_run", tick_dollars(counted, prices, one), "$")
-    yield figure("control.dollars_per_idle_day", idle_day(counted, prices, one), "$, ticks with nothing to do")
+    yield measurement("control.dynamodb_writes_per_run", counted.table_writes, "calls")
+    yield measurement("control.dynamodb_write_units_per_run", counted.write_units, "WRU")
+    yield measurement("control.dynamodb_read_units_per_run", counted.read_units, "RRU")
+    yield measurement("control.kfp_calls_per_run", sum(counted.kfp.values()), "calls")
+    yield measurement("control.lambda_invocations_per_run", use.lambda_requests, "invocations")
+    yield measurement("control.tick_share_per_run", tick_dollars(counted, prices, one), "$")
+    yield measurement("control.dollars_per_idle_day", idle_day(counted, prices, one), "$, ticks with nothing to do")
 
 
 def used(counted: Counted, one: Pass) -> ControlUse:
-    """Steps, ticks, arrivals and announcements together."""
+    """Return the usage of steps, ticks, arrivals and announcements together."""
     invocations = counted.steps + counted.ticks + counted.arrivals + counted.moves
     return ControlUse(
         lambda_requests=invocations,
@@ -249,7 +249,7 @@ def used(counted: Counted, one: Pass) -> ControlUse:
         dynamodb_writes=counted.write_units,
         dynamodb_reads=counted.read_units,
         sqs_requests=3 * counted.steps + 3 * counted.arrivals,  # send, receive, delete: batches of one
-        events=len(MINUTES) + 3,  # each stage's end; the objects' events
+        events=len(MINUTES) + 3,  # the end of each stage, and the events of the objects
         log_gb=(counted.steps * log_bytes("looked at") + (invocations - counted.steps) * log_bytes("tick")) / 1e9,
         s3_puts=counted.files["write"],
         s3_gets=counted.files["read"],
@@ -257,7 +257,7 @@ def used(counted: Counted, one: Pass) -> ControlUse:
 
 
 def log_bytes(message: str) -> int:
-    """What one invocation logs: the handler's line by powertools, its metrics in EMF, and the platform's own lines."""
+    """Bytes that one invocation logs: the handler's lines, its metrics in EMF, and the platform's own lines."""
     stream = io.StringIO()
     logger = Logger(service="fraudloop", stream=stream, logger_formatter=None, level="INFO", name=f"bench-{message}")
     logger.append_keys(
@@ -278,7 +278,7 @@ def log_bytes(message: str) -> int:
 
 
 def tick_dollars(counted: Counted, prices: Prices, one: Pass) -> float:
-    """The ticks of the run's own time."""
+    """Dollars of the ticks during the run."""
     use = ControlUse(
         lambda_requests=counted.ticks,
         lambda_gb_seconds=counted.ticks * one.lambda_gb_seconds,
@@ -289,5 +289,5 @@ def tick_dollars(counted: Counted, prices: Prices, one: Pass) -> float:
 
 
 def idle_day(counted: Counted, prices: Prices, one: Pass) -> float:
-    """1,440 ticks; their reads as in a run, which is a little more than when idle."""
+    """Dollars of 1,440 ticks; their reads as in a run, which is slightly more than when idle."""
     return tick_dollars(counted, prices, one) / counted.ticks * 24 * 60

@@ -1,9 +1,10 @@
-"""What the controller costs as history grows: objects on record, keys of a night, models, KFP's runs.
+"""How the controller's cost grows with objects on record, keys of a nightly listing, models, and KFP runs.
 
-Objects on record are made when they are asked for: a query over them yields every one of them, at its real size. So
-what is measured is what the controller asks of its table; a million of them are never laid out in memory beforehand.
-CPU time is this machine's, without botocore's own share, at the part of a core that a 512 MB Lambda has; calls are
-counted, and each is charged the round trip that is written below.
+Objects on record are created when they are read: a query yields each of them at its real size. So the benchmark
+measures
+what the controller asks of its table without a million objects in memory. CPU time is this machine's, without
+botocore's
+share, scaled to the part of a core that a 512 MB Lambda has. Calls are counted; each costs the round trip below.
 """
 
 import json
@@ -20,7 +21,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from benchmarks.control import Counting
-from benchmarks.results import Figure, figure
+from benchmarks.results import Measurement, measurement
 from simulation.memory.metered_table import MeteredTable
 from simulation.memory.world import BUCKET, World
 from statemachine.adapters.kfp import KfpPipelines
@@ -37,7 +38,7 @@ from statemachine.ports import Item, Key
 from statemachine.store import put_model, put_run
 
 VCPU = 512 / 1769  # of a Lambda with 512 MB (AWS: 1,769 MB are one)
-ROUND_TRIP = {"list": 0.15, "write": 0.02}  # seconds a call; others:
+ROUND_TRIP = {"list": 0.15, "write": 0.02}  # seconds per call; other calls:
 OTHER_CALL = 0.008
 MANY, FEW, NEW = 1_000_000, 1_000, 100
 EPOCHS = 100
@@ -46,19 +47,19 @@ LIMIT = {"night": 600.0, "tick": 50.0}  # the functions' timeouts
 PREFIX = "data/fraud/"
 
 
-def run() -> list[Figure]:
-    """All of it."""
-    return [*one_run(), *night(), *tick(), *listed_runs()]
+def run() -> list[Measurement]:
+    """All measurements."""
+    return [*one_run(), *nightly(), *tick(), *listed_runs()]
 
 
 @dataclass
 class Recorded(MeteredTable):
-    """A table on which `learned` objects are on record in `EPOCHS` epochs. Each is made when it is read."""
+    """A table with `learned` objects on record in `EPOCHS` epochs, which are created when they are read."""
 
     learned: int = 0
 
     def get(self, key: Key) -> Item | None:
-        """The item, also the head of a key that was learned."""
+        """Return the item, also for the key of a learned object."""
         number = _number(key.sk) if key.pk == "KEYS#fraud" else None
         if key in self.items or number is None or number >= self.learned:
             return super().get(key)
@@ -99,7 +100,7 @@ def _number(key: str) -> int | None:
 
 @dataclass
 class Meter:
-    """CPU seconds and calls of the controller, and the most memory that one of its passes took."""
+    """CPU seconds and calls of the controller, and the peak memory of its passes."""
 
     counts: dict[str, int] = field(default_factory=dict)
     cpu: float = 0.0
@@ -107,7 +108,7 @@ class Meter:
 
     @contextmanager
     def controller(self) -> Iterator[None]:
-        """What happens in here is the controller's; pods are not."""
+        """Count what happens in this block as the controller's, without the pods."""
         tracing = tracemalloc.is_tracing()
         if tracing:
             tracemalloc.reset_peak()
@@ -119,30 +120,30 @@ class Meter:
 
     @property
     def seconds(self) -> float:
-        """As Lambda would take."""
+        """Seconds that Lambda would take."""
         calls = sum(count * ROUND_TRIP.get(name, OTHER_CALL) for name, count in self.counts.items())
         return self.cpu / VCPU + calls
 
 
 def world_with(learned: int, counts: dict[str, int]) -> World:
-    """A model that has learned from so many objects, in `EPOCHS` runs, and an open window."""
+    """Return a model that has learned from so many objects in `EPOCHS` runs, and has an open window."""
     world = World()
     world.table = Recorded(learned=learned)
     world.table.write(put_model(Model("fraud", 1, index=Artifact(INDEX), indexed=EPOCHS), "w"))
     world.table.write(_put_window(Window("fraud", EPOCHS + 1, 1, old_layout=False), "w"))
     world.files.bodies[INDEX] = b"[]"  # the simulated pod's; the controller never opens it
-    ports = (world.table, world.pipelines, world.files)
-    world.wire(*(Counting(port, counts) for port in ports), world.hints)
+    table, pipelines, files = (Counting(port, counts) for port in (world.table, world.pipelines, world.files))
+    world.wire(table, pipelines, files, world.hints)
     return world
 
 
 def lived(learned: int) -> Meter:
-    """One run with 100 new objects, from their arrival to its rest."""
+    """Simulate one run with 100 new objects, from their arrival to its end."""
     meter = Meter()
     world = world_with(learned, meter.counts)
-    things = [world.object(f"{PREFIX}new-{n:03d}.csv") for n in range(NEW)]
+    objects = [world.object(f"{PREFIX}new-{n:03d}.csv") for n in range(NEW)]
     with meter.controller():
-        world.intake.arrive(things)
+        world.intake.arrive(objects)
     run_id = f"fraud-{EPOCHS + 1}"
     for _ in range(60):
         world.now += 60
@@ -154,53 +155,53 @@ def lived(learned: int) -> Meter:
         if found and found.state.terminal:
             assert found.state is State.SUCCEEDED, found.reason
             return meter
-    raise AssertionError(f"{run_id} does not rest")
+    raise AssertionError(f"{run_id} does not end")
 
 
-def one_run() -> Iterator[Figure]:
-    """Seconds and memory of all its invocations together, and the calls."""
-    lived(FEW)  # once, so that both are measured warm
+def one_run() -> Iterator[Measurement]:
+    """Seconds, memory and calls of all invocations of one run."""
+    lived(FEW)  # a warm-up, so that both are measured warm
     many, few = lived(MANY), lived(FEW)
     tracemalloc.start()
     much, little = lived(MANY).peak, lived(FEW).peak
     tracemalloc.stop()
-    yield figure("control.lambda_s_at_1m_objects", many.seconds, "s of one run", "at 1,000 objects", few.seconds)
-    yield figure("control.lambda_mb_at_1m_objects", much, "MB, the largest pass", "at 1,000 objects", little)
+    yield measurement("control.lambda_s_at_1m_objects", many.seconds, "s of one run", "at 1,000 objects", few.seconds)
+    yield measurement("control.lambda_mb_at_1m_objects", much, "MB, the largest pass", "at 1,000 objects", little)
     calls = (float(sum(meter.counts.values())) for meter in (many, few))
-    yield figure("control.calls_at_1m_objects", next(calls), "calls of one run", "at 1,000 objects", next(calls))
+    yield measurement("control.calls_at_1m_objects", next(calls), "calls of one run", "at 1,000 objects", next(calls))
 
 
-# -- a night, a tick --------------------------------------------------------------------------------------------------
+# -- a nightly listing, a tick ----------------------------------------------------------------------------------------
 
 
-def night(keys: int = 50_000) -> Iterator[Figure]:
-    """A night that finds so many keys whose events never came, for a model with a million objects on record.
+def nightly(keys: int = 50_000) -> Iterator[Measurement]:
+    """A nightly listing finds this many keys without events, for a model with a million objects on record.
 
-    Of those that still lie in the bucket each 1,000 cost one list and one query more, here as in any night.
+    Of the objects still in the bucket, each 1,000 cost one more list and one more query, as in any nightly listing.
     """
     meter = Meter()
     world = world_with(MANY, meter.counts)
     world.files.listed += [world.object(f"{PREFIX}night-{n:06d}.csv") for n in range(keys)]
     world.files.list = _sliced(list(world.files.list(BUCKET, PREFIX)))  # type: ignore[method-assign]
     with meter.controller():
-        place, taken = world.listing.go_on("fraud", "2026-11-27T02:00:00Z")
-    assert (place.done, taken.joined) == (True, keys)
-    yield figure("control.night_50k_new_keys_s", meter.seconds, "s", "its timeout", LIMIT["night"])
+        place, elapsed = world.listing.go_on("fraud", "2026-11-27T02:00:00Z")
+    assert (place.done, elapsed.joined) == (True, keys)
+    yield measurement("control.night_50k_new_keys_s", meter.seconds, "s", "its timeout", LIMIT["night"])
 
 
 def _sliced(found: list[Object]) -> Callable[..., Iterator[Object]]:
-    """S3 lists from a key on; the stand-in sorts all of them for each page, which is not the controller's time."""
-    at = {thing.key: number for number, thing in enumerate(found, 1)}
+    """List from a key on, as S3 does. The stand-in sorts all keys for each page, which is not the controller's time."""
+    at = {obj.key: number for number, obj in enumerate(found, 1)}
     return lambda bucket, prefix, after="": iter(found[at.get(after, 0) :][:1000])
 
 
-def tick(models: int = 1000) -> Iterator[Figure]:
-    """A tick over so many models, half of them with a run in flight, a tenth with a window to close."""
+def tick(models: int = 1000) -> Iterator[Measurement]:
+    """A tick over this many models: half with an active run, a tenth with a window to close."""
     meter = Meter()
     world = World({f"m{n}": Policy(f"m{n}", f"data/m{n}/") for n in range(models)})
     world.table = MeteredTable()
-    ports = (world.table, world.pipelines, world.files)
-    world.wire(*(Counting(port, meter.counts) for port in ports), world.hints)
+    table, pipelines, files = (Counting(port, meter.counts) for port in (world.table, world.pipelines, world.files))
+    world.wire(table, pipelines, files, world.hints)
     for number, model in enumerate(world.policies):
         if number % 2:
             run = Run(f"{model}-1", model, 1, State.TRAINING, version=1, due_at=world.now)
@@ -213,19 +214,20 @@ def tick(models: int = 1000) -> Iterator[Figure]:
         world.tick()
     begun = [run_id for run_id in world.hints.queue if run_id.endswith("-1")]
     assert len(begun) == models // 2 + models // 10
-    yield figure("control.tick_s_at_1000_models", meter.seconds, "s", "its timeout", LIMIT["tick"])
+    yield measurement("control.tick_s_at_1000_models", meter.seconds, "s", "its timeout", LIMIT["tick"])
 
 
 # -- KFP's runs -------------------------------------------------------------------------------------------------------
 
 
 @dataclass
-class Runs:
+class RunTable:
     """`run_details` of one experiment: `created` in seconds, ascending. Counts the rows that a list reads.
 
     ListRuns (`run_store.go`, upstream master) makes two queries from one filter, for the rows of the page and for
-    `total_size`. Names are matched by `LIKE '%…%'`, which no index serves; the experiment and `CreatedAtInSec` are
-    one index. So each query reads every row of the experiment, or every one that was created since.
+    `total_size`. Names are matched by `LIKE '%…%'`, for which there is no index. Experiment and `CreatedAtInSec` are
+    one
+    index. So each query reads every row of the experiment, or every row created since a time.
     """
 
     created: list[float]
@@ -233,7 +235,7 @@ class Runs:
     queries: list[dict[str, Any]] = field(default_factory=list)
 
     def list(self, predicates: list[dict[str, Any]]) -> None:
-        """What one ListRuns reads."""
+        """Count the rows that one ListRuns reads."""
         since = [_seconds(p) for p in predicates if p["key"] == "created_at" and p["operation"].startswith("GREATER")]
         self.read += 2 * sum(at >= max(since, default=0.0) for at in self.created)
         self.queries.append({"predicates": predicates})
@@ -244,8 +246,8 @@ def _seconds(predicate: dict[str, Any]) -> float:
 
 
 @contextmanager
-def kfp(runs: Runs) -> Iterator[str]:
-    """KFP's REST API as far as a list asks it, on loopback; its URL."""
+def kfp(runs: RunTable) -> Iterator[str]:
+    """Serve the part of KFP's REST API that a list needs, on loopback; yields the URL."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -263,7 +265,7 @@ def kfp(runs: Runs) -> Iterator[str]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Quiet."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -275,9 +277,11 @@ def kfp(runs: Runs) -> Iterator[str]:
 
 
 def rows_read(history: int, bounded: bool) -> int:
-    """Rows that KFP reads for one list of a run that began an hour ago, six KFP runs an hour, after so many others."""
+    """Rows that KFP reads in one list for a run that began an hour ago, with six KFP runs an hour, after this
+    history.
+    """
     now = 1_790_000_000.0
-    runs = Runs([now - 600 * n for n in range(history)])
+    runs = RunTable([now - 600 * n for n in range(history)])
     with kfp(runs) as url:
         pipelines = KfpPipelines(url, "fraudloop", {})
         in_time = bounded and len(signature(pipelines.list).parameters) > 1
@@ -285,8 +289,8 @@ def rows_read(history: int, bounded: bool) -> int:
     return runs.read
 
 
-def listed_runs() -> Iterator[Figure]:
-    """Per list at 20,000 KFP runs; at 1,000 a bounded one reads the same."""
+def listed_runs() -> Iterator[Measurement]:
+    """Rows per list at 20,000 KFP runs, with and without a bound in time; and bounded at 1,000."""
     value, peer = rows_read(20_000, bounded=True), rows_read(20_000, bounded=False)
-    yield figure("kfp.rows_read_per_list", value, "rows at 20,000 runs", "without a bound in time", peer)
-    yield figure("kfp.rows_read_per_list_at_1000", rows_read(1_000, bounded=True), "rows at 1,000 runs")
+    yield measurement("kfp.rows_read_per_list", value, "rows at 20,000 runs", "without a bound in time", peer)
+    yield measurement("kfp.rows_read_per_list_at_1000", rows_read(1_000, bounded=True), "rows at 1,000 runs")

@@ -1,4 +1,4 @@
-"""CPU seconds from a bare interpreter to a wired handler: median of 5, beside one that imports kfp and kubernetes."""
+"""CPU seconds from a bare interpreter to a ready handler: median of 5, beside one that imports kfp and kubernetes."""
 
 import os
 import statistics
@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 
-from benchmarks.results import Figure, figure
+from benchmarks.results import Measurement, measurement
 
 HANDLERS = ("arrival", "nightly", "tick", "step", "announce")
 REPEATS = 5
@@ -27,24 +27,24 @@ WIRED = {
     "step": "app().reconciler",
     "announce": "app().notifier",
 }
-NAIVE = "import kfp, kubernetes; "  # what this project's handlers do without
+NAIVE = "import kfp, kubernetes; "  # the imports that this project's handlers avoid
 
 
-def run() -> list[Figure]:
-    """One figure a handler."""
+def run() -> list[Measurement]:
+    """One measurement per handler."""
     return [_beside_naive(name) for name in HANDLERS]
 
 
-def _beside_naive(name: str) -> Figure:
+def _beside_naive(name: str) -> Measurement:
     wired = f"import handlers.{name}; from handlers.runtime import app; {WIRED[name]}"
     peer = "the same handler with import kfp, kubernetes"
-    return figure(f"lambda.init_cpu_s.{name}", cpu_seconds(wired), "CPU-s", peer, cpu_seconds(NAIVE + wired))
+    return measurement(f"lambda.init_cpu_s.{name}", cpu_seconds(wired), "CPU-s", peer, cpu_seconds(NAIVE + wired))
 
 
 def cpu_seconds(code: str) -> float:
-    """The median of what the imports and the wiring take, each time in a fresh interpreter."""
+    """The median CPU seconds of the imports and of bootstrap, each time in a fresh interpreter."""
     program = f"import time; t = time.process_time(); {code}; print(time.process_time() - t)"
-    with tempfile.TemporaryDirectory() as compiled:  # as packaged: the byte code is there, for both sides
+    with tempfile.TemporaryDirectory() as compiled:  # as packaged: both sides have byte code
         environment = {**os.environ, **ENVIRONMENT, "PYTHONPYCACHEPREFIX": compiled}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         times = [_once(program, environment) for _ in range(REPEATS + 1)]

@@ -1,4 +1,6 @@
-"""Unzipped size of each Lambda, as `sam build` packages it, beside the naive way: everything of the `lambda` group."""
+"""Unzipped size of each Lambda as `sam build` packages it, beside the naive package with everything in the `lambda`
+group.
+"""
 
 import subprocess
 import sys
@@ -10,13 +12,13 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 HANDLERS = ("arrival", "nightly", "tick", "step", "announce")
 BAR = 30.0  # MB
-# What a requirements.txt with the SDKs of the plan installs into the function: kfp, kubernetes, boto3, and theirs.
+# What a requirements.txt with the plan's SDKs installs: kfp, kubernetes, boto3, and their dependencies.
 NAIVE = ("kfp", "kubernetes", "boto3", "aws-lambda-powertools", "transitions")
 MB = 1_000_000
 
 
 def run() -> list[dict[str, Any]]:
-    """Package each handler, count its bytes, print them beside the bar."""
+    """Package each handler and print its bytes beside the limit."""
     naive = _installed(*NAIVE)
     results = []
     with tempfile.TemporaryDirectory() as folder:
@@ -37,16 +39,16 @@ def run() -> list[dict[str, Any]]:
 
 
 def packaged(handler: str, destination: Path) -> int:
-    """Bytes of one function's folder, by the tool that `sam build` calls."""
+    """Bytes of one function's folder, packaged by the tool that `sam build` calls."""
     tool = ROOT / "deploy/tools/lambda_package.py"
     subprocess.run([sys.executable, tool, f"handlers.{handler}", destination], check=True, stdout=subprocess.DEVNULL)
     return sum(file.stat().st_size for file in destination.rglob("*") if file.is_file())
 
 
 def _installed(*names: str) -> int:
-    """Bytes of the installed files of these distributions and all that they require, byte code left out."""
+    """Bytes of the installed files of these distributions and their dependencies, without byte code."""
     sys.path.insert(0, str(ROOT / "deploy/tools"))
-    from closure import distributions
+    from distributions import distributions
 
     files = [
         Path(str(dist.locate_file(file)))

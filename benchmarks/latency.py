@@ -1,9 +1,10 @@
-"""How long after a stage's report the next stage is submitted: by its event, and by the tick alone.
+"""Seconds from a stage's report to the submission of the next stage: by its event, and by the tick alone.
 
-In the local system: the handlers under awslambdaric, moto, the embedded KFP, and the pods' own processes with their
-reports and events. Stand-in: what the stages compute (`simulation.quick_stages`), and how long they take: a share of
-`LONGEST`, so that their ends have nothing to do with the ticks. A transition lasts from the report's `finished_at`,
-taken just before it is written, to the next KFP run's `created_at`.
+It runs in the local system: the handlers under awslambdaric, moto, the embedded KFP, and the pods' own processes with
+their reports and events. Stand-ins: what the stages compute (`simulation.quick_stages`), and how long they take: a
+share
+of `LONGEST`, so that their ends are independent of the ticks. A transition lasts from the report's `finished_at`, taken
+just before it is written, to the next KFP run's `created_at`.
 """
 
 import itertools
@@ -19,10 +20,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import Figure, figure
+from benchmarks.results import Measurement, measurement
 from local.aws.resources import BUS, DATA, client
 from local.state_dir import StateDir
-from local.system import Options, System
+from local.system import System, SystemOptions
 from simulation import quick_stages
 from statemachine.bootstrap import App, bootstrap
 from statemachine.contracts.report import REPORT
@@ -33,7 +34,7 @@ STAGES = (Stage.PREPROCESS, Stage.TRAIN, Stage.EVALUATE, Stage.EXPORT, Stage.DEP
 MODELS = 6  # four transitions each
 TICK, NEVER = 60.0, 3600.0  # seconds
 LONGEST = {TICK: 60.0, NEVER: 1.0}
-STAGGER = {TICK: 7.0, NEVER: 8.0}  # so many seconds between two begins: two cores hold a few pods at once
+STAGGER = {TICK: 7.0, NEVER: 8.0}  # seconds between two starts: two cores can run only a few pods at once
 BAR = {TICK: 70.0, NEVER: 2.0}
 PATIENCE = 540.0
 MODEL = """
@@ -44,28 +45,28 @@ prefix = "data/{name}/"
 """
 
 
-def run() -> list[Figure]:
-    """Both, one after the other, each in a system of its own."""
-    return [*_told("event", NEVER), *_told("tick", TICK)]
+def run() -> list[Measurement]:
+    """Both measurements, each in a system of its own."""
+    return [*_latency("event", NEVER), *_latency("tick", TICK)]
 
 
-def _told(by: str, tick: float) -> Iterator[Figure]:
+def _latency(by: str, tick: float) -> Iterator[Measurement]:
     with _system(tick) as system:
         waits = sorted(_transitions(system, tick))
     print(f"   {len(waits)} transitions by {by}: {', '.join(f'{wait:.2f}' for wait in waits)} s")
     p95 = statistics.quantiles(waits, n=20, method="inclusive")[-1]
-    yield figure(f"control.next_stage_p50_s_{by}", statistics.median(waits), "s", "the bar", BAR[tick])
-    yield figure(f"control.next_stage_p95_s_{by}", p95, "s")
+    yield measurement(f"control.next_stage_p50_s_{by}", statistics.median(waits), "s", "the bar", BAR[tick])
+    yield measurement(f"control.next_stage_p95_s_{by}", p95, "s")
 
 
 @contextmanager
 def _system(tick: float) -> Iterator[System]:
-    """A local system with that tick; one that ticks each minute loses every stage's event on its bus."""
+    """A local system with this tick. With a tick of a minute, the events of the stages are dropped."""
     with tempfile.TemporaryDirectory(prefix="fraudloop-latency-") as folder:
         registry = Path(folder) / "fraudloop.toml"
         registry.write_text("".join(_model(name, LONGEST[tick]) for name in _names()))
         environment = quick_stages.environment(quick_stages.ALL)
-        options = Options(registry, tick, parallelism=MODELS, environment=environment)
+        options = SystemOptions(registry, tick, parallelism=MODELS, environment=environment)
         with System(StateDir(Path(folder) / "home"), options) as system, _inside(system):
             if tick == TICK:
                 _lose_events(system)
@@ -74,7 +75,7 @@ def _system(tick: float) -> Iterator[System]:
 
 @contextmanager
 def _inside(system: System) -> Iterator[None]:
-    """This process as a client of the system, and afterwards what it was: other benchmarks follow."""
+    """Make this process a client of the system, and restore its environment afterwards."""
     before = dict(os.environ)
     system.endpoints.enter()
     try:
@@ -102,7 +103,7 @@ def _lose_events(system: System) -> None:
 
 
 def _transitions(system: System, tick: float) -> Iterator[float]:
-    """One run of each model; the seconds between each stage's report and the next stage."""
+    """Seconds between each stage's report and the next stage, in one run of each model."""
     app = bootstrap()
     s3 = client("s3", system.endpoints.urls["aws"])
     for name in _names():
@@ -119,14 +120,14 @@ def _transitions(system: System, tick: float) -> Iterator[float]:
 
 
 def _begun(app: App, name: str, until: float) -> str:
-    """The model's run, once its object has arrived."""
+    """Return the model's run once its object has arrived."""
     while not app.intake.window(name).count:
         _pause(f"{name}'s object does not arrive", until)
     return app.operations.start(name, "the benchmark", "latency")
 
 
 def _submitted(system: System, wanted: set[str], until: float) -> dict[str, float]:
-    """When each KFP run was created, by its name, once the wanted ones are there."""
+    """Return when each KFP run was created, by name, once the expected ones exist."""
     while True:
         with urllib.request.urlopen(f"{system.endpoints.urls['kfp']}/apis/v2beta1/runs?page_size=200") as answer:
             runs: Sequence[Any] = json.load(answer).get("runs", [])
@@ -137,17 +138,17 @@ def _submitted(system: System, wanted: set[str], until: float) -> dict[str, floa
 
 
 def _finished(app: App, run_id: str, stage: Stage) -> float:
-    """What the stage's only report says of its end."""
+    """Return the `finished_at` of the stage's only report."""
     (found,) = (
-        thing
-        for thing in app.files.list(app.settings.artifacts_bucket, f"runs/{run_id}/{stage.value}/1/")
-        if thing.key.endswith(REPORT)
+        obj
+        for obj in app.files.list(app.settings.artifacts_bucket, f"runs/{run_id}/{stage.value}/1/")
+        if obj.key.endswith(REPORT)
     )
     body = app.files.read(f"s3://{found.bucket}/{found.key}", 1_000_000)
     return float(json.loads(body or b"{}")["finished_at"])
 
 
-def _pause(trouble: str, until: float) -> None:
+def _pause(expected: str, until: float) -> None:
     if time.monotonic() > until:
-        raise TimeoutError(f"{trouble} within {PATIENCE:.0f} s")
+        raise TimeoutError(f"{expected} within {PATIENCE:.0f} s")
     time.sleep(0.25)

@@ -1,8 +1,10 @@
-"""200 runs of 200 models at once, on the real DynamoDB and S3 adapters against moto, by workers that meet each other.
+"""200 runs of 200 models at once, on the real DynamoDB and S3 adapters against moto, by concurrent workers.
 
-Every tenth hint comes twice and all are shuffled, so that workers meet. moto answers one request at a time, in a
-process of its own, and is the limit. Stand-ins: KFP is in memory, and so are its pods, which end at once; of what they
-would make only what the controller reads is written.
+Every tenth hint is sent twice and all are shuffled, so that workers conflict. moto answers one request at a time, in
+its
+own process, and is the limit. Stand-ins: KFP is in memory, and so are its pods, which end at once and write only what
+the
+controller reads.
 """
 
 import random
@@ -18,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import Figure, figure
+from benchmarks.results import Measurement, measurement
 from local.aws import resources
 from local.aws.resources import ARTIFACTS, TABLE, client
 from local.process import free_port, serving
@@ -32,34 +34,34 @@ from statemachine.core.run import Run
 from statemachine.core.states import State
 
 MODELS, WORKERS = 200, 8
-BOUND, PATIENCE = 120.0, 240.0  # seconds; a busy machine may take longer, but not for ever
+BOUND, PATIENCE = 120.0, 240.0  # seconds; a busy machine may take longer, but not forever
 SEED = 7
 
 
-def run() -> list[Figure]:
-    """All of them begin before any goes on; then as fast as it goes."""
+def run() -> list[Measurement]:
+    """Start all runs before any advances, then process them as fast as possible."""
     with _cloud() as url:
         load = Load(url)
         load.begin()
         active = len(set(load.world.store.table.due(time.time() + 1e6)))
         load.play()
-        trouble = load.trouble()
+        violations = load.violations()
     assert active == MODELS, f"{active} runs were active at once"
-    assert not trouble, trouble[:5]
-    lost = sum(count for came, count in load.came.items() if came in ("overtaken", "claimed"))
+    assert not violations, violations[:5]
+    conflicts = sum(count for came, count in load.came.items() if came in ("overtaken", "claimed"))
     return [
-        figure("load.active_runs", active, "runs at once, all SUCCEEDED, nothing twice"),
-        figure("load.runs_per_s", MODELS / load.seconds, "runs/s"),
-        figure("load.passes_per_s", load.came.total() / load.seconds, f"passes/s by {WORKERS} workers"),
-        figure("load.passes_per_run", load.came.total() / MODELS, "passes"),
-        figure("load.conflicts", lost, "passes that met another worker", "all passes", load.came.total()),
-        figure("load.seconds", load.seconds, "s", "the bound", BOUND),
+        measurement("load.active_runs", active, "runs at once, all SUCCEEDED, nothing twice"),
+        measurement("load.runs_per_s", MODELS / load.seconds, "runs/s"),
+        measurement("load.passes_per_s", load.came.total() / load.seconds, f"passes/s by {WORKERS} workers"),
+        measurement("load.passes_per_run", load.came.total() / MODELS, "passes"),
+        measurement("load.conflicts", conflicts, "passes that met another worker", "all passes", load.came.total()),
+        measurement("load.seconds", load.seconds, "s", "the bound", BOUND),
     ]
 
 
 @contextmanager
 def _cloud() -> Iterator[str]:
-    """moto with everything that the system needs, in a process of its own."""
+    """moto with everything that the system needs, in its own process."""
     port = free_port()
     url, command = f"http://127.0.0.1:{port}", [sys.executable, "-m", "local.aws.server", str(port)]
     with tempfile.TemporaryDirectory(prefix="fraudloop-bench-") as folder, serving(command, url, Path(folder) / "log"):
@@ -68,19 +70,19 @@ def _cloud() -> Iterator[str]:
 
 
 class Hurried(World):
-    """The simulated world, by the clock on the wall."""
+    """The simulated world with the wall clock."""
 
     def clock(self) -> float:
-        """Now."""
+        """Return the current time."""
         return time.time()
 
     def new_id(self) -> str:
-        """As in production: workers draw theirs at once."""
+        """Return a random id, as in production: several workers draw at once."""
         return f"{random.getrandbits(48):012x}"
 
 
 class Locked:
-    """A port whose calls come one at a time: a dict does not like to be changed while it is read."""
+    """A port whose calls are serialized, because a dict must not change while it is read."""
 
     def __init__(self, port: Any) -> None:
         self._port, self._lock = port, threading.Lock()
@@ -97,7 +99,7 @@ class Locked:
 
 @dataclass
 class Bodies:
-    """What the pods write, to S3; `read` are the reports that the controller found, by launch."""
+    """The pods' files, in S3; `read` has the reports that the controller found, by launch."""
 
     files: S3Files
     read_reports: set[str] = field(default_factory=set)
@@ -105,7 +107,7 @@ class Bodies:
 
     @property
     def bodies(self) -> "Bodies":
-        """The simulated stages write into a dict."""
+        """The dict-like store into which the simulated stages write."""
         return self
 
     def __getitem__(self, uri: str) -> bytes:
@@ -116,16 +118,16 @@ class Bodies:
         self.files.write(uri, body)
 
     def setdefault(self, uri: str, body: bytes) -> None:
-        """Write it, unless a pod has or nobody reads it."""
+        """Write a file, unless it exists or nobody reads it."""
         if uri not in self.made and body != MADE:
             self[uri] = body
 
     def write(self, uri: str, body: bytes) -> None:
-        """The controller's own."""
+        """Write a file of the controller."""
         self.files.write(uri, body)
 
     def read(self, uri: str, limit: int) -> bytes | None:
-        """The controller's own, remembered."""
+        """Read a file for the controller, and note reports."""
         body = self.files.read(uri, limit)
         if body is not None and uri.endswith(REPORT):
             self.read_reports.add(uri)
@@ -133,7 +135,7 @@ class Bodies:
 
 
 class Load:
-    """The world on the adapters, and what came of its passes."""
+    """The world on the real adapters, and the outcomes of its passes."""
 
     def __init__(self, url: str) -> None:
         policies = {f"m{n}": Policy(f"m{n}", f"data/m{n}/", root=f"s3://{ARTIFACTS}") for n in range(MODELS)}
@@ -146,13 +148,13 @@ class Load:
         self.world.wire(table, Locked(self.world.pipelines), self.bucket, self.world.hints)
 
     def begin(self) -> None:
-        """One run of each model, with one object."""
+        """Start one run of each model, with one object."""
         for model in self.world.policies:
             self.world.land("a.csv", model=model)
             self.world.operations.start(model, "the benchmark", "load")
 
     def play(self) -> None:
-        """Workers look, pods end, until everything rests; the pods' time is not the controller's."""
+        """Let workers process runs, and pods end, until all runs are terminal. Pods' time is not counted."""
         until = time.monotonic() + PATIENCE
         with ThreadPoolExecutor(WORKERS) as workers:
             while hints := self._hints():
@@ -162,7 +164,7 @@ class Load:
                 assert time.monotonic() < until, f"not at rest within {PATIENCE:.0f} s: {self.came}"
 
     def _hints(self) -> list[str]:
-        """What is hinted at, some of it twice, in any order; the tick's when there is nothing else."""
+        """The queued hints in any order, some of them twice; those of a tick when the queue is empty."""
         for job in self.world.pipelines.working():
             self.world.stages.finish(job)
             self.world.hints.look_at([job.order.run_id])
@@ -177,20 +179,20 @@ class Load:
     def _look(self, run_id: str) -> str:
         return self.world.reconciler.look_at(run_id).split(":")[0].split(" ")[0]
 
-    def trouble(self) -> list[str]:
-        """In words, what is lost or twice."""
+    def violations(self) -> list[str]:
+        """Describe what was lost or done twice."""
         runs: list[Run] = [self.world.store.run(f"{model}-1") for model in self.world.policies]
         names = Counter(order.name for order in self.world.pipelines.created)
         read = Counter(uri.rsplit("/", 2)[0] for uri in self.bucket.read_reports)
         found = [f"{run.id} is {run.state.value}: {run.reason}" for run in runs if run.state is not State.SUCCEEDED]
         found += [f"{name} was launched {count} times" for name, count in names.items() if count > 1]
         found += [f"of {attempt} {count} launches were read" for attempt, count in read.items() if count > 1]
-        return found + [trouble for run in runs for trouble in self._trouble(run)]
+        return found + [violations for run in runs for violations in self._violations_of(run)]
 
-    def _trouble(self, run: Run) -> Iterator[str]:
+    def _violations_of(self, run: Run) -> Iterator[str]:
         model, serves = self.world.store.model(run.model), self.world.stages.applications[run.model]
-        (thing,) = self.world.intake.objects(run.model)
-        if len(list(self.world.store.runs(run.model))) != 1 or thing.epoch != 1:
+        (obj,) = self.world.intake.objects(run.model)
+        if len(list(self.world.store.runs(run.model))) != 1 or obj.epoch != 1:
             yield f"{run.model} has not one run of one object"
         if not model.champion or [(1, model.champion.version)] != serves.patches:
             yield f"{run.model} serves {serves.patches}, its champion is {model.champion}"

@@ -1,6 +1,6 @@
-"""Preprocess beside plain CSV parsing (the limit) and the blueprint's transformation the pandas way.
+"""Preprocess beside plain CSV parsing (the lower bound) and beside the blueprint's transformation in pandas.
 
-Each measurement is a process of its own: seconds without imports, and the peak resident memory that the kernel saw.
+Each measurement runs in its own process: seconds without imports, and the kernel's peak resident memory.
 """
 
 import argparse
@@ -16,13 +16,13 @@ from pathlib import Path
 import polars as pl
 
 from benchmarks.blueprint import differences, our_way, pandas_way
-from benchmarks.results import Figure, figure, record
+from benchmarks.results import Measurement, measurement, record
 from training.data.preprocess import PreprocessConfig, prepare
 from training.synthetic import generate, simulate, write_csv
 
 FULL = 24_386_900
 SIZES = (1_000_000, 10_000_000, FULL)
-COMPARED = 100_000  # rows on which both ways must give the same columns before anything is timed
+COMPARED = 100_000  # rows on which both transformations must give equal columns before anything is timed
 SEED = 1
 
 
@@ -39,32 +39,32 @@ TASKS: dict[str, Callable[[Path], object]] = {
 }
 
 
-def run(sizes: Sequence[int] = SIZES) -> list[Figure]:
-    """All figures; the largest size needs 2.5 GB of disk for its file and 4 GB for what is made of it."""
-    figures = []
+def run(sizes: Sequence[int] = SIZES) -> list[Measurement]:
+    """All measurements. The largest size needs 2.5 GB of disk for its file and 4 GB for the result."""
+    measurements = []
     with tempfile.TemporaryDirectory(prefix="fraudloop-bench-") as folder:
-        figures += _generated(Path(folder), min(sizes))
-        figures += _beside_pandas(_file(Path(folder), min(sizes)), min(sizes))
-        figures += tiny_objects(Path(folder))
+        measurements += _generated(Path(folder), min(sizes))
+        measurements += _beside_pandas(_file(Path(folder), min(sizes)), min(sizes))
+        measurements += tiny_objects(Path(folder))
         for rows in sizes:
             path = _file(Path(folder), rows)
-            figures += _beside_parsing(path, rows)
+            measurements += _beside_parsing(path, rows)
             path.unlink()
-    return figures
+    return measurements
 
 
-def _generated(folder: Path, rows: int) -> list[Figure]:
-    """The generator itself, and with its CSV file on disk."""
+def _generated(folder: Path, rows: int) -> list[Measurement]:
+    """The generator's speed, alone and with its CSV file."""
     began = time.perf_counter()
     made = simulate(rows, SEED)
     simulated = time.perf_counter()
     write_csv(folder / f"{rows}.csv", *made)
     written = time.perf_counter()
     print(f"   {rows:,} synthetic rows: {simulated - began:.2f} s, written as CSV in {written - simulated:.2f} s")
-    return [figure("synthetic.rows_per_s", rows / (simulated - began), "rows/s")]
+    return [measurement("synthetic.rows_per_s", rows / (simulated - began), "rows/s")]
 
 
-def _beside_pandas(path: Path, rows: int) -> list[Figure]:
+def _beside_pandas(path: Path, rows: int) -> list[Measurement]:
     _refuse_if_different(path)
     pandas, blueprint, ours = (_measured(task, path, 3) for task in ("pandas", "blueprint", "prepare"))
     peer, peer_rate = "the blueprint's transformation, the pandas way", rows / pandas[0]
@@ -73,12 +73,12 @@ def _beside_pandas(path: Path, rows: int) -> list[Figure]:
         f"pandas {pandas[0]:.2f} s, {pandas[1]:.2f} GB; ours {blueprint[0]:.2f} s, {blueprint[1]:.2f} GB"
     )
     return [
-        figure("preprocess.vs_pandas", rows / blueprint[0], "rows/s", peer, peer_rate),
-        figure("preprocess.prepare_vs_pandas", rows / ours[0], "rows/s", peer, peer_rate),
+        measurement("preprocess.vs_pandas", rows / blueprint[0], "rows/s", peer, peer_rate),
+        measurement("preprocess.prepare_vs_pandas", rows / ours[0], "rows/s", peer, peer_rate),
     ]
 
 
-def _beside_parsing(path: Path, rows: int) -> list[Figure]:
+def _beside_parsing(path: Path, rows: int) -> list[Measurement]:
     label, times = _label(rows), 3 if rows <= SIZES[1] else 1
     parse, ours = _measured("parse", path, times), _measured("prepare", path, times)
     print(
@@ -86,9 +86,11 @@ def _beside_parsing(path: Path, rows: int) -> list[Figure]:
     )
     compared = "preprocess.vs_csv_parse" if rows == SIZES[0] else f"preprocess.vs_csv_parse_{label}"
     return [
-        figure(compared, ours[0], "s", "parsing the CSV file", parse[0]),
-        figure(f"preprocess.rows_per_s_{label}", rows / ours[0], "rows/s", "parsing the CSV file", rows / parse[0]),
-        figure(f"preprocess.peak_rss_{label}", ours[1], "GB", "parsing the CSV file", parse[1]),
+        measurement(compared, ours[0], "s", "parsing the CSV file", parse[0]),
+        measurement(
+            f"preprocess.rows_per_s_{label}", rows / ours[0], "rows/s", "parsing the CSV file", rows / parse[0]
+        ),
+        measurement(f"preprocess.peak_rss_{label}", ours[1], "GB", "parsing the CSV file", parse[1]),
     ]
 
 
@@ -96,8 +98,8 @@ TINY = (1_000, 4_000)
 TINY_ROWS = 20
 
 
-def tiny_objects(folder: Path, counts: Sequence[int] = TINY) -> list[Figure]:
-    """Seconds for so many objects of 20 rows that overlap their neighbours, and how they grow: 4 times for 4 times."""
+def tiny_objects(folder: Path, counts: Sequence[int] = TINY) -> list[Measurement]:
+    """Seconds for many objects of 20 overlapping rows, and their growth: four times the objects, at most four times."""
     seconds = {}
     for count in counts:
         rows = generate(count * TINY_ROWS, SEED).sort("Year", "Month", "Day", "Time")
@@ -111,7 +113,7 @@ def tiny_objects(folder: Path, counts: Sequence[int] = TINY) -> list[Figure]:
     few, many = min(counts), max(counts)
     growth, expected = seconds[many] / seconds[few], many / few
     print(f"   {expected:g} times as many objects take {growth:.1f} times as long")
-    return [figure("preprocess.tiny_objects_growth", growth, "x", "growth in proportion", expected)]
+    return [measurement("preprocess.tiny_objects_growth", growth, "x", "growth in proportion", expected)]
 
 
 def _label(rows: int) -> str:
@@ -126,7 +128,7 @@ def _file(folder: Path, rows: int) -> Path:
 
 
 def _refuse_if_different(path: Path) -> None:
-    """The comparison is of equal work: both ways give the same columns, or nothing is timed."""
+    """Raise unless both transformations give equal columns, so that equal work is compared."""
     few = path.with_suffix(".few.csv")
     pl.read_csv(path, n_rows=COMPARED, infer_schema=False).write_csv(few)
     wrong = differences(pandas_way(few), our_way(few))
@@ -135,10 +137,10 @@ def _refuse_if_different(path: Path) -> None:
 
 
 def _measured(task: str, path: Path, times: int) -> tuple[float, float]:
-    """Seconds (the best of so many) and peak GB (the worst) of one task in processes of its own."""
+    """Seconds (the best of several) and peak GB (the worst) of one task, each in its own process."""
     command = [sys.executable, "-m", "benchmarks.preprocess", "--task", task, "--file", str(path)]
-    told = [json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout) for _ in range(times)]
-    return min(one["seconds"] for one in told), max(one["peak_gb"] for one in told)
+    results = [json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout) for _ in range(times)]
+    return min(one["seconds"] for one in results), max(one["peak_gb"] for one in results)
 
 
 def _measure(task: str, path: Path) -> None:
@@ -148,22 +150,22 @@ def _measure(task: str, path: Path) -> None:
 
 
 def peak_gb() -> float:
-    """This program's own peak; `ru_maxrss` would not do: a child begins with what its parent had."""
+    """This program's own peak memory. `ru_maxrss` is unsuitable: a child inherits its parent's value."""
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(status["VmHWM"].split()[0]) * 1024 / 1e9
 
 
 def main() -> None:
-    """`python -m benchmarks.preprocess [--rows N …]`: these figures alone, printed and recorded."""
+    """`python -m benchmarks.preprocess [--rows N …]`: run and record only these measurements."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.preprocess", description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=list(SIZES))
     parser.add_argument("--task", choices=TASKS, help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.task:
-        _measure(asked.task, asked.file)
+    arguments = parser.parse_args()
+    if arguments.task:
+        _measure(arguments.task, arguments.file)
         return
-    record(run(asked.rows))
+    record(run(arguments.rows))
 
 
 if __name__ == "__main__":

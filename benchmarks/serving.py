@@ -1,7 +1,7 @@
-"""Serving beside the same boosted head without the GNN: latency and throughput of the real Triton, and where time goes.
+"""Serving beside the same XGBoost head without the GNN: latency and throughput of the real Triton, and time per step.
 
-One small model of synthetic transactions, at the default sizes of history, encoder and head, exported and served twice:
-whole, and retrained without the `embedding` group. One client on the same machine, one request after the other.
+One small model of synthetic transactions, at the default sizes of history, encoder and head, is exported and served
+twice: whole, and retrained without the `embedding` group. One client on the same machine sends one request at a time.
 """
 
 import tempfile
@@ -17,7 +17,7 @@ import torch
 import tritonclient.http as triton
 from numpy.typing import NDArray
 
-from benchmarks.results import Figure, figure
+from benchmarks.results import Measurement, measurement
 from local.triton import Triton
 from training.data.preprocess import PreprocessConfig, prepare
 from training.export.export import build, spread
@@ -37,14 +37,14 @@ from training.synthetic import generate
 ROWS = 100_000
 SEED = 5
 SCORES = ("PROBABILITY", "DECISION", "STATE")
-BATCHES = {1: 1000, 1024: 30}  # requests of each size
+BATCHES = {1: 1000, 1024: 30}  # requests per batch size
 PEER = "the same boosted head without the GNN"
 CONFIG = TrainConfig(epochs=1, folds=3)
 Seconds = NDArray[np.float64]
 
 
-def run(rows: int = ROWS, batches: dict[int, int] = BATCHES) -> list[Figure]:
-    """All figures."""
+def run(rows: int = ROWS, batches: dict[int, int] = BATCHES) -> list[Measurement]:
+    """All measurements."""
     with tempfile.TemporaryDirectory(prefix="fraudloop-bench-") as scratch:
         folder = Path(scratch)
         generate(rows, SEED, fraud_rate=0.005, start=date(2016, 1, 1)).write_csv(folder / "transactions.csv")
@@ -53,7 +53,7 @@ def run(rows: int = ROWS, batches: dict[int, int] = BATCHES) -> list[Figure]:
         peer = _served(folder, "peer", replace(CONFIG, groups=OWN), batches)
         model = load(folder / "whole" / "model")
         _say_where_time_goes(model, RequestBuilder.of(folder / "dataset", model), ours, batches)
-    return [entry for size in batches for entry in _figures(size, ours[size], peer[size])]
+    return [entry for size in batches for entry in _metrics(size, ours[size], peer[size])]
 
 
 def _served(folder: Path, name: str, config: TrainConfig, batches: dict[int, int]) -> dict[int, Seconds]:
@@ -72,7 +72,7 @@ def _served(folder: Path, name: str, config: TrainConfig, batches: dict[int, int
 
 
 def _requests(builder: RequestBuilder, size: int, count: int) -> Iterator[list[triton.InferInput]]:
-    """Different requests of one size, ready to be sent."""
+    """Return different requests of one size, ready to send."""
     test = builder.reader.graph.where(TEST)
     for number in range(min(count, 50)):
         ids = test[(torch.arange(size) * 7 + number * 101) % len(test)]
@@ -85,36 +85,36 @@ def _tensor(name: str, values: NDArray[Any]) -> triton.InferInput:
 
 
 def _timed(client: triton.InferenceServerClient, requests: Sequence[list[triton.InferInput]], count: int) -> Seconds:
-    """Seconds of each request; the first of all warm up and do not count."""
+    """Seconds of each request. The first requests are a warm-up and do not count."""
     outputs = [triton.InferRequestedOutput(name) for name in SCORES]
-    taken = []
+    elapsed = []
     for number in range(count + 5):
         begun = time.perf_counter()
         client.infer("fraud_score", requests[number % len(requests)], outputs=outputs)
-        taken.append(time.perf_counter() - begun)
-    return np.array(taken[5:])
+        elapsed.append(time.perf_counter() - begun)
+    return np.array(elapsed[5:])
 
 
-def _figures(size: int, ours: Seconds, peer: Seconds) -> list[Figure]:
-    def milliseconds(quantile: int) -> Figure:
-        of = [float(np.percentile(taken, quantile)) * 1000 for taken in (ours, peer)]
-        return figure(f"serve.p{quantile}_ms_batch{size}", of[0], "ms", PEER, of[1])
+def _metrics(size: int, ours: Seconds, peer: Seconds) -> list[Measurement]:
+    def milliseconds(quantile: int) -> Measurement:
+        of = [float(np.percentile(elapsed, quantile)) * 1000 for elapsed in (ours, peer)]
+        return measurement(f"serve.p{quantile}_ms_batch{size}", of[0], "ms", PEER, of[1])
 
-    rates = [size / float(taken.mean()) for taken in (ours, peer)]
-    rate = figure(f"serve.rows_per_s_batch{size}", rates[0], "rows/s", PEER, rates[1])
+    rates = [size / float(elapsed.mean()) for elapsed in (ours, peer)]
+    rate = measurement(f"serve.rows_per_s_batch{size}", rates[0], "rows/s", PEER, rates[1])
     return [milliseconds(50), milliseconds(99), rate]
 
 
 def _say_where_time_goes(
     model: FraudModel, builder: RequestBuilder, ours: dict[int, Seconds], batches: dict[int, int]
 ) -> None:
-    """Prints the median milliseconds of each step in this process, and what HTTP and Triton add to them."""
+    """Print the median milliseconds of each step in this process, and those added by HTTP and Triton."""
     for size in batches:
         request = builder.request(spread(builder.reader.graph.where(TEST), size))
         steps = _steps(model, request)
         inside = sum(steps.values()) - steps["Shapley values (when asked for)"]
         steps["HTTP, Triton and its interpreter"] = float(np.median(ours[size])) * 1000 - inside
-        print(f"   batch {size}: " + ", ".join(f"{name} {taken:.1f} ms" for name, taken in steps.items()))
+        print(f"   batch {size}: " + ", ".join(f"{name} {elapsed:.1f} ms" for name, elapsed in steps.items()))
 
 
 def _steps(model: FraudModel, request: ScoringRequest) -> dict[str, float]:
@@ -138,10 +138,10 @@ def _steps(model: FraudModel, request: ScoringRequest) -> dict[str, float]:
 
 
 def _median(work: Callable[[], object], times: int = 15) -> float:
-    """Milliseconds."""
-    taken = []
+    """The median in milliseconds."""
+    elapsed = []
     for _ in range(times):
         begun = time.perf_counter()
         work()
-        taken.append(time.perf_counter() - begun)
-    return float(np.median(taken)) * 1000
+        elapsed.append(time.perf_counter() - begun)
+    return float(np.median(elapsed)) * 1000

@@ -1,12 +1,12 @@
-"""Training speed: our sampler and step beside PyG's NeighborLoader with the same fan-out, and peak memory by size.
+"""Training speed: our sampler and step beside PyG's NeighborLoader with the same fan-out; peak memory by size.
 
-NeighborLoader needs torch-sparse, which is no part of this project's environment: it is compared if this interpreter,
-or the one that `FRAUDLOOP_PEER_PYTHON` names, can import it (`pip install --no-build-isolation torch-scatter
-torch-sparse`). Both sides train one encoder of the same width on the same seeds for one epoch. The peer's graph is the
-usual one, with card and merchant nodes between transactions, sampled two hops deep so that a seed hears `fan_out`
-transactions a side; messages, aggregators and optimiser are of the same kind. It samples them uniformly from past and
-future: with torch-sparse the loader cannot take the last ones before the seed.
-Every measurement is a process of its own.
+NeighborLoader needs torch-sparse, which this project does not install. It is compared if this interpreter, or the one
+in
+`FRAUDLOOP_PEER_PYTHON`, can import it (`pip install --no-build-isolation torch-scatter torch-sparse`). Both sides train
+one encoder of the same width on the same seeds for one epoch. The peer's graph is the usual one, with card and merchant
+nodes between transactions, sampled two hops deep so that a seed gets `fan_out` transactions per side. Messages,
+aggregators and optimiser are of the same kind. The peer samples uniformly from past and future, because with
+torch-sparse the loader cannot take the last transactions before the seed. Every measurement runs in its own process.
 """
 
 import json
@@ -22,7 +22,7 @@ from torch_geometric.data import HeteroData
 from torch_geometric.loader import NeighborLoader
 from torch_geometric.nn import HeteroConv, SAGEConv
 
-from benchmarks.results import Figure, figure
+from benchmarks.results import Measurement, measurement
 from training.graph.block import SIDES
 from training.graph.graph import TRAIN, Graph
 from training.graph.history import Reader
@@ -42,18 +42,18 @@ CONFIG = TrainConfig(threads=2)
 PEER = "PyG NeighborLoader, same fan-out"
 
 
-def run(rows: int = ROWS, seeds: int = SEEDS) -> list[Figure]:
-    """All figures."""
+def run(rows: int = ROWS, seeds: int = SEEDS) -> list[Measurement]:
+    """All measurements."""
     ours, theirs = _child("ours", rows, seeds), _peer(rows, seeds)
-    figures = [figure("train.vs_neighborloader", ours["seeds_per_s"], "seeds/s", PEER, theirs)]
+    measurements = [measurement("train.vs_neighborloader", ours["seeds_per_s"], "seeds/s", PEER, theirs)]
     for size in SIZES:
         peak = _child("memory", size, seeds)["gigabytes"]
-        figures.append(figure(f"train.peak_rss_{size // 1_000_000}m", peak, "GB"))
-    return figures
+        measurements.append(measurement(f"train.peak_rss_{size // 1_000_000}m", peak, "GB"))
+    return measurements
 
 
 def synthetic(rows: int, seed: int = 0) -> Graph:
-    """A graph with skewed merchants and 26 row features; speed does not ask what they mean."""
+    """Return a graph with skewed merchants and 26 random row features; their meaning does not affect the speed."""
     generator = torch.Generator().manual_seed(seed)
     cards, merchants = max(int(rows * CARDS_PER_ROW), 2), max(int(rows * MERCHANTS_PER_ROW), 2)
     popularity = torch.rand(rows, generator=generator) ** 3
@@ -71,13 +71,13 @@ def synthetic(rows: int, seed: int = 0) -> Graph:
 
 
 def seeds_of(graph: Graph, count: int) -> Seeds:
-    """The same seeds for both sides."""
+    """Return the seeds of both sides."""
     ids = torch.randperm(len(graph), generator=torch.Generator().manual_seed(1))[:count].sort().values
     return Seeds(ids, graph.label[ids], 1.0)
 
 
 def ours(rows: int, count: int) -> dict[str, float]:
-    """Seeds a second of one epoch: neighbours, messages, forward, backward, optimiser."""
+    """Seeds per second in one epoch: neighbours, messages, forward, backward, optimiser."""
     trainer, training_set = _fitting(rows, count)
     began = time.perf_counter()
     loss = trainer.epoch(training_set, trainer.encoder)
@@ -85,7 +85,7 @@ def ours(rows: int, count: int) -> dict[str, float]:
 
 
 def memory(rows: int, count: int) -> dict[str, float]:
-    """Peak resident memory of a whole epoch, data and states included."""
+    """Peak resident memory of a whole epoch, with data and states."""
     ours(rows, count)
     return {"gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6}
 
@@ -117,7 +117,7 @@ def peer(rows: int, count: int) -> dict[str, float]:
 
 
 class _TwoHops(nn.Module):
-    """GraphSAGE from transactions over their cards and merchants back to transactions."""
+    """GraphSAGE from transactions over their cards and merchants to transactions."""
 
     def __init__(self, features: int, hidden: int) -> None:
         super().__init__()
@@ -129,11 +129,11 @@ class _TwoHops(nn.Module):
         self.classify = nn.Linear(hidden, 1)
 
     def forward(self, batch: HeteroData) -> torch.Tensor:
-        """Logits [nodes]."""
+        """Return logits [nodes]."""
         first = {**batch.x_dict, "transaction": self.message(batch["transaction"].x)}
         middle = {name: torch.relu(x) for name, x in self.into(first, batch.edge_index_dict).items()}
-        told = {"transaction": batch["transaction"].x, **middle}
-        return self.classify(torch.relu(self.back(told, batch.edge_index_dict)["transaction"])).squeeze(1)
+        features = {"transaction": batch["transaction"].x, **middle}
+        return self.classify(torch.relu(self.back(features, batch.edge_index_dict)["transaction"])).squeeze(1)
 
 
 def _bipartite(graph: Graph) -> HeteroData:
@@ -172,10 +172,12 @@ def _peer(rows: int, count: int) -> float | None:
 def _child(what: str, rows: int, count: int, python: str = sys.executable) -> dict[str, float]:
     environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
     command = [python, "-m", "benchmarks.training", what, str(rows), str(count)]
-    said = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=environment).stdout.decode().splitlines()[-1]
-    print(f"  {what}, {rows:,} transactions, {count:,} seeds: {said}", flush=True)
-    figures: dict[str, float] = json.loads(said)
-    return figures
+    output = (
+        subprocess.run(command, stdout=subprocess.PIPE, check=True, env=environment).stdout.decode().splitlines()[-1]
+    )
+    print(f"  {what}, {rows:,} transactions, {count:,} seeds: {output}", flush=True)
+    measurements: dict[str, float] = json.loads(output)
+    return measurements
 
 
 if __name__ == "__main__":

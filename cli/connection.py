@@ -9,7 +9,7 @@ from cli import stack
 from local.state_dir import DEMO, FOLDER, StateDir
 from local.system import ROOT
 from statemachine.bootstrap import App, bootstrap
-from statemachine.contracts.errors import Misconfigured
+from statemachine.contracts.errors import Misconfigured, Unknown
 
 NAMED = "FRAUDLOOP_TABLE"  # set for a deployment: then the environment is meant
 
@@ -67,6 +67,13 @@ def application() -> App:
     """The wired system, connected."""
     connect()
     return bootstrap()
+
+
+def known(app: App, model: str) -> str:
+    """The model's name. Raises `Unknown` if fraudloop.toml does not name it."""
+    if model not in app.policies:
+        raise Unknown(f"there is no model {model!r}; fraudloop.toml names {', '.join(app.policies)}")
+    return model
 
 
 def whoami(app: App) -> str:

@@ -12,13 +12,14 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.markup import escape
+from rich.padding import Padding
 from rich.segment import Segment
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
-from local.terminal import Listing, speak_plainly
+from local.terminal import CardTable, speak_plainly
 from statemachine.core import codec
 from statemachine.core.characters import UNSAFE, clean
 from statemachine.core.states import State
@@ -82,7 +83,7 @@ def emit(data: Any) -> None:
     """
     lacks = not (sys.stdout.encoding or "").lower().startswith("utf")
     text = json.dumps(data, indent=1, ensure_ascii=lacks, default=str)
-    print(UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
+    print(UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))  # noqa: T201 — the result of a command with --json
 
 
 def plain(record: Any) -> Any:
@@ -106,6 +107,11 @@ def clock(at: float) -> str:
     return f"{then:%H:%M:%S}" if then.date() == today else f"{then:%Y-%m-%d %H:%M:%S}"
 
 
+def stamp(at: float) -> str:
+    """A date and time of day in UTC."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}"
+
+
 def span(seconds: float) -> str:
     """A duration as people say it."""
     if seconds < 60:
@@ -121,7 +127,16 @@ def figure(value: float | None) -> str:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     """A plain table; columns whose name begins with `>` are right-aligned. Where it does not fit, a card a row."""
-    return Listing(shown(title), columns, [[_cell(value) for value in row] for row in rows])
+    return CardTable(shown(title), [clean(name) for name in columns], [[_cell(value) for value in row] for row in rows])
+
+
+def facts(title: str, rows: Sequence[tuple[str, str]]) -> RenderableType:
+    """What is so, one fact a line: its name, then words that fold. A fact without words is left out."""
+    grid = Table.grid(Column(style="dim", no_wrap=True), Column(overflow="fold"), padding=(0, 2, 0, 0))
+    for name, value in rows:
+        if value:
+            grid.add_row(shown(name), shown(value))
+    return Group(shown(title), Padding(grid, (0, 0, 0, 2)))
 
 
 def _cell(value: str) -> Text:

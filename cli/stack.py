@@ -19,7 +19,9 @@ def settings(stack: str, cloudformation: Any) -> Mapping[str, str]:
     try:
         (found,) = cloudformation.describe_stacks(StackName=stack)["Stacks"]
     except ClientError as error:
-        raise Misconfigured(f"the stack {stack} does not tell its outputs: {error}") from error
+        raise Misconfigured(
+            f"the stack {stack} does not tell its outputs: {error}; name a deployed one by {NAMED}"
+        ) from error
     return {variable(output["OutputKey"]): output["OutputValue"] for output in found.get("Outputs", ())}
 
 

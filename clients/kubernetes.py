@@ -25,7 +25,7 @@ DENIED = frozenset({401, 403, 404})
 Json = Mapping[str, Any]
 
 
-class Denied(Unreachable):
+class ApiDenied(Unreachable):
     """401, 403 or 404. An API server says so for minutes after a restart, too: it is final only if it persists."""
 
 
@@ -39,7 +39,7 @@ class Pod:
 
 @dataclass(frozen=True)
 class Right:
-    """One thing that somebody may do. `namespace` is "" for what belongs to none; `name` "" means any."""
+    """A permission. `namespace` is "" for cluster-scoped resources; `name` "" means any."""
 
     verb: str
     resource: str
@@ -49,9 +49,9 @@ class Right:
     name: str = ""
 
     def __str__(self) -> str:
-        thing = f"{self.resource}/{self.subresource}" if self.subresource else self.resource
+        obj = f"{self.resource}/{self.subresource}" if self.subresource else self.resource
         named = f" {self.name}" if self.name else ""
-        return f"{self.verb} {thing}{named}" + (f" in {self.namespace}" if self.namespace else "")
+        return f"{self.verb} {obj}{named}" + (f" in {self.namespace}" if self.namespace else "")
 
 
 def connect(url: str = "", *, in_pod: bool = False) -> client.ApiClient:
@@ -79,7 +79,7 @@ def connect(url: str = "", *, in_pod: bool = False) -> client.ApiClient:
 class Applications:
     """One Argo CD Application, read and changed.
 
-    Every method raises Unreachable, Denied or OperationRefused; `patch` also Conflict.
+    Every method raises Unreachable, ApiDenied or OperationRefused; `patch` also Conflict.
     """
 
     api: client.ApiClient
@@ -93,7 +93,7 @@ class Applications:
         return found
 
     def patch(self, patch: Json) -> None:
-        """A merge patch under our field manager; a field that the server does not know is an error, not a shrug."""
+        """A merge patch under our field manager; a field that the server does not know is an error."""
         with translated(f"changing {self._what}"):
             self._objects.patch_namespaced_custom_object(
                 *self._path,
@@ -151,8 +151,8 @@ def host_port(address: str, port: int) -> str:
 
 def allowed(api: client.ApiClient, right: Right) -> bool:
     """Whether the caller has this right (SelfSubjectAccessReview). Raises as `Applications`."""
-    told = {name: value for name, value in vars(right).items() if value}
-    review = {"spec": {"resourceAttributes": told}}
+    attributes = {name: value for name, value in vars(right).items() if value}
+    review = {"spec": {"resourceAttributes": attributes}}
     with translated(f"asking for the right to {right}"):
         answer = client.AuthorizationV1Api(api).create_self_subject_access_review(review, _request_timeout=PATIENCE)
     return bool(answer.status.allowed)
@@ -164,11 +164,11 @@ def translated(doing: str) -> Iterator[None]:
     try:
         yield
     except ApiException as error:
-        said = f"{doing}: the Kubernetes API answers {error.status} {error.reason}: {error.body}"[:500]
+        message = f"{doing}: the Kubernetes API answers {error.status} {error.reason}: {error.body}"[:500]
         if error.status == 409:
-            raise Conflict("resourceVersion", said) from error
+            raise Conflict("resourceVersion", message) from error
         if error.status in DENIED:
-            raise Denied(said) from error
-        raise (OperationRefused if error.status in HOPELESS else Unreachable)(said) from error
+            raise ApiDenied(message) from error
+        raise (OperationRefused if error.status in HOPELESS else Unreachable)(message) from error
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise Unreachable(f"{doing}: the Kubernetes API is unreachable: {error}") from error

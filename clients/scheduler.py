@@ -39,8 +39,8 @@ def get(client: Any, name: str, group: str = "default") -> Mapping[str, Any]:
 def switch(client: Any, name: str, on: bool, group: str = "default") -> None:
     """Enable or disable a schedule; everything else of it stays. Raises Unknown, Unreachable."""
     found = get(client, name, group)
-    told = {field: found[field] for field in KEPT if found.get(field) is not None}
+    kept = {field: found[field] for field in KEPT if found.get(field) is not None}
     try:
-        client.update_schedule(**told, State="ENABLED" if on else "DISABLED")
+        client.update_schedule(**kept, State="ENABLED" if on else "DISABLED")
     except (ClientError, BotoCoreError) as error:
         raise Unreachable(f"EventBridge Scheduler: {error}") from error

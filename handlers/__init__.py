@@ -1,6 +1,6 @@
-"""The Lambda handlers: parse, call one thing, say what came of it."""
+"""The Lambda handlers: each parses its event, calls one function and reports the result."""
 
 import gc
 
-# A cold start makes some hundred thousand objects and no garbage; looking for it costs 8 % of the start's CPU time.
+# A cold start allocates some hundred thousand objects and no garbage. Collecting would cost 8 % of its CPU time.
 gc.set_threshold(200_000, 50, 50)

@@ -1,4 +1,4 @@
-"""The table's stream: EMF for CloudWatch, then Slack for people."""
+"""Reads the DynamoDB stream: emits EMF metrics for CloudWatch, then sends messages to Slack."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,26 +11,28 @@ from statemachine.notifier import HistoryRecord, history_record
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: Event, context: Any) -> dict[str, Any]:
-    """At least once. The metrics are out before Slack is asked, and a Slack that fails never holds up the stream."""
+    """Delivery is at least once. Metrics are emitted before Slack is called; a Slack failure blocks nothing."""
     steps = list(_steps(event))
-    metrics.add_metric(name="SlackFailed", unit="Count", value=app().notifier.tell(steps))
-    return {"told": len(steps)}
+    metrics.add_metric(name="SlackFailed", unit="Count", value=app().notifier.announce(steps))
+    return {"announced": len(steps)}
 
 
 def _steps(event: Event) -> Iterator[HistoryRecord]:
-    """The steps that can be told. What cannot be understood is counted, and nobody waits behind it."""
+    """The history entries among the records. A malformed record is counted and skipped, so it blocks no other."""
     for record in event["Records"]:
         try:
-            if told := history_record(record):
-                _count(told)
-                yield told
+            if step := history_record(record):
+                _count(step)
+                yield step
         except Malformed as error:
             metrics.add_metric(name="MessagesMalformed", unit="Count", value=1)
-            logger.error("a record of the stream cannot be told", extra={"error": str(error)})
+            logger.error("skipping malformed stream record", extra={"error": str(error)})
 
 
-def _count(told: HistoryRecord) -> None:
-    entry = told.entry
-    logger.info("step", extra={"run_id": entry.run_id, "from": entry.source, "to": entry.dest, "row": entry.row})
-    for figure in app().notifier.metric_samples(told):
-        measure(figure)
+def _count(step: HistoryRecord) -> None:
+    entry = step.entry
+    logger.info(
+        "step", extra={"run_id": entry.run_id, "from": entry.source, "to": entry.dest, "reason": entry.reason.value}
+    )
+    for sample in app().notifier.metric_samples(step):
+        measure(sample)

@@ -11,10 +11,10 @@ from statemachine.core.window import Object
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: Event, context: Any) -> dict[str, Any]:
-    """Take a batch in. A message that cannot be understood goes back alone, and ends in the dead-letter queue."""
-    things: list[Object] = []
-    answer = process_batch(event["Records"], lambda record: things.append(object_created(record["body"])))
-    taken = app().intake.arrive(things)
+    """Ingest a batch. A malformed message alone returns to the queue, and ends in the dead-letter queue."""
+    objects: list[Object] = []
+    answer = process_batch(event["Records"], lambda record: objects.append(object_created(record["body"])))
+    taken = app().intake.arrive(objects)
     logger.info("arrivals", extra=asdict(taken))
     metrics.add_metric(name="ObjectsQuarantined", unit="Count", value=taken.quarantined)
     return answer

@@ -1,4 +1,4 @@
-"""The nightly schedule: list the prefix, take in objects whose event never came, ask that the window closes."""
+"""The nightly schedule: list the prefix, ingest objects whose event was lost, and request that the window closes."""
 
 import time
 from collections.abc import Callable
@@ -15,38 +15,38 @@ RESERVE = 45  # seconds: a page of new keys, and then the closing of the window
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: Event, context: Any) -> dict[str, Any]:
-    """Once a slot and model, however often the schedule fires; one model's trouble stops nobody else's night.
+    """Idempotent per (slot, model). A model that fails does not stop the other models.
 
-    A slot that is no time or lies ahead is refused, and ends in the night's dead-letter queue.
-    What does not fit into one invocation goes on in the next one, which this one asks for, where it stopped.
+    A slot that is not a time, or lies ahead, is rejected and ends in the dead-letter queue of this function. If the
+    listing does not fit into one invocation, the handler invokes itself again to continue where it stopped.
     """
-    night, began, left = _slot(event), {}, []
+    scheduled, started, unfinished = _slot(event), {}, []
 
     def enough() -> bool:
         return bool(context.get_remaining_time_in_millis() < RESERVE * 1000)
 
     def one(model: str) -> None:
-        run = _night(model, night, enough)
-        began.update({model: run or ""})
-        left.extend([] if run is not None else [model])
+        run = _list_and_close(model, scheduled, enough)
+        started.update({model: run or ""})
+        unfinished.extend([] if run is not None else [model])
 
     failed = each_model(one)
-    if left:
+    if unfinished:
         app().again(context.invoked_function_arn, dict(event))
-    elif failed:  # an outage, say: Lambda tries again, and whoever has had this night does not have it twice
+    elif failed:  # Lambda retries after an outage; models already processed for this slot are skipped
         raise failed[0]
-    return {"slot": night, "began": began, "unfinished": left}
+    return {"slot": scheduled, "began": started, "unfinished": unfinished}
 
 
-def _night(model: str, night: str, enough: Callable[[], bool]) -> str | None:
-    """The run that this night began; "" if none, `None` while the prefix is not listed to its end."""
+def _list_and_close(model: str, scheduled: str, enough: Callable[[], bool]) -> str | None:
+    """The id of the run that this slot started; "" if none, `None` while the listing is incomplete."""
     intake = app().intake
-    place, taken = app().listing.go_on(model, night, enough)
+    place, taken = app().listing.go_on(model, scheduled, enough)
     metrics.add_metric(name="ObjectsQuarantined", unit="Count", value=taken.quarantined)
-    logger.info("listed", extra={"model": model, "slot": night, "done": place.done, "late_objects": taken.joined})
+    logger.info("listed", extra={"model": model, "slot": scheduled, "done": place.done, "late_objects": taken.joined})
     if not place.done:
         return None
-    first = intake.ask(model, Trigger("nightly", night, f"the night of {night}"), slot=night)
+    first = intake.ask(model, Trigger("nightly", scheduled, f"the nightly run of {scheduled}"), slot=scheduled)
     run = intake.close_due(model) if first else None
     if run is not None:
         app().hints.look_at([run.id])

@@ -1,4 +1,4 @@
-"""What every handler shares: the wired system, made once a container, the logger and the metrics."""
+"""What the handlers share: the wired system (one per container), the logger and the metrics."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -26,30 +26,30 @@ def app() -> App:
     return bootstrap()
 
 
-def measure(figure: MetricSample) -> None:
-    """Say one figure under its own dimensions; those of `metrics` hold for all that a handler says."""
-    unit = MetricUnit(metric(figure.name).unit)
-    with single_metric(figure.name, unit, figure.value, namespace=NAMESPACE) as written:
-        for name, value in {**figure.dimensions, **STACK}.items():
+def measure(sample: MetricSample) -> None:
+    """Emits one metric with its own dimensions; dimensions set on `metrics` would apply to the whole invocation."""
+    unit = MetricUnit(metric(sample.name).unit)
+    with single_metric(sample.name, unit, sample.value, namespace=NAMESPACE) as written:
+        for name, value in {**sample.dimensions, **STACK}.items():
             written.add_dimension(name, value)
 
 
 def each_model(do: Callable[[str], object]) -> list[FraudloopError]:
-    """Do it for each model; one that fails is said and holds up no other. What trying again may help comes back."""
+    """Runs `do` for every model. A failure is logged and does not stop the others. Returns the retryable errors."""
     failures = []
     for model in app().policies:
         try:
             do(model)
         except FraudloopError as error:
             malformed = isinstance(error, Malformed)
-            logger.error("a model is left out", extra={"model": model, "error": str(error)})
+            logger.error("model failed, continuing", extra={"model": model, "error": str(error)})
             metrics.add_metric(name="MessagesMalformed", unit="Count", value=int(malformed))
             failures += [] if malformed else [error]
     return failures
 
 
 def process_batch(records: Iterable[Mapping[str, Any]], do: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
-    """Do it for each record; those that failed go back to the queue alone (SQS partial batch response)."""
+    """Runs `do` for every record. Only failed records return to the queue (SQS partial batch response)."""
     failures = []
     for record in records:
         try:

@@ -1,4 +1,4 @@
-"""Hints, through SQS one at a time: one pass of the reconciler over the run that is named."""
+"""Hints from SQS, one at a time: one pass of the reconciler over the run that the hint names."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from statemachine.core.events import PROBE, hinted_run
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: Event, context: Any) -> dict[str, Any]:
-    """A run that cannot be looked at is not a message failure; an unknown or unreadable one is."""
+    """An unreachable KFP or S3 does not fail the message; an unknown or unreadable run does."""
     if event.get("source") == PROBE:
         missed = _missed()
         metrics.add_metric(name="WorldUnreachable", unit="Count", value=int(bool(missed)))
@@ -27,9 +27,9 @@ def handler(event: Event, context: Any) -> dict[str, Any]:
 
 
 def _missed() -> str:
-    """ "" if KFP answers from here: nothing but this function stands in its subnets, so `fraudloop doctor` asks it."""
+    """ "" if this function reaches KFP. `fraudloop doctor` invokes it: only this function runs in its subnets."""
     try:
-        app().pipelines.get("fraudloop-doctor")  # there is none, and that is an answer
+        app().pipelines.get("fraudloop-doctor")  # there is no such run, and "not found" is an answer
     except FraudloopError as error:
         return str(error)
     return ""

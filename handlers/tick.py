@@ -1,4 +1,4 @@
-"""Each minute: hint at runs that are due, then close windows that are due and free slots whose holder is gone."""
+"""Every minute: send hints for due runs, close due windows, and free slots whose holder is gone."""
 
 import time
 from collections.abc import Sequence
@@ -9,27 +9,27 @@ from statemachine.contracts.errors import FraudloopError, Malformed
 from statemachine.reporting.notifications import MetricSample
 
 BATCH = 100
-RESERVE = 8.0  # seconds that must be left to tend one more model
-LONG = 5.0  # seconds: a model that takes longer is named
-GOLDEN = 0.6180339887  # steps by it spread evenly over any number of models
+RESERVE = 8.0  # seconds that must remain to process one more model
+LONG = 5.0  # seconds: a model that takes longer is logged
+GOLDEN = 0.6180339887  # steps of this share spread evenly over any number of models
 
 
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: Event, context: Any) -> dict[str, Any]:
-    """The tick alone guarantees progress: all other hints only make it come sooner.
+    """The tick alone guarantees progress; all other hints only make it faster.
 
-    Runs in flight come first; no model, slow or unreadable, holds up a hint or another model for longer than its share.
+    Hints for runs in flight are sent first, so a slow or unreadable model does not delay them.
     """
     now = time.time()
     due = list(app().store.table.due(now))
     _hint(due)
     metrics.add_metric(name="TickDueRuns", unit="Count", value=len(due))
-    unreachable, left = 0, _beginning_elsewhere(list(app().policies), now)
-    while left and context.get_remaining_time_in_millis() > RESERVE * 1000:
-        unreachable += _tended(left.pop(0))
+    unreachable, remaining = 0, _beginning_elsewhere(list(app().policies), now)
+    while remaining and context.get_remaining_time_in_millis() > RESERVE * 1000:
+        unreachable += _tended(remaining.pop(0))
     metrics.add_metric(name="UnreachableRuns", unit="Count", value=unreachable)
-    metrics.add_metric(name="ModelsNotTended", unit="Count", value=len(left))
+    metrics.add_metric(name="ModelsNotTended", unit="Count", value=len(remaining))
     return {"due": len(due)}
 
 
@@ -39,36 +39,36 @@ def _hint(due: Sequence[str]) -> None:
 
 
 def _beginning_elsewhere(models: list[str], now: float) -> list[str]:
-    """The models, each minute from another one on: where time is short, it is not always short for the same."""
+    """The models, starting at another one each minute, so that a lack of time does not always hit the same models."""
     first = int(now // 60 * GOLDEN % 1 * len(models))
     return models[first:] + models[:first]
 
 
 def _tended(model: str) -> int:
-    """How many of the model's runs the controller cannot see to; one that cannot be tended holds up no other."""
+    """The number of the model's unreachable runs. A model that fails does not stop the others."""
     began = time.monotonic()
     try:
         return _tend(model)
     except FraudloopError as error:
         malformed = isinstance(error, Malformed)
-        logger.error("a model is left out", extra={"model": model, "error": str(error)})
+        logger.error("model failed, continuing", extra={"model": model, "error": str(error)})
         metrics.add_metric(name="MessagesMalformed", unit="Count", value=int(malformed))
         return int(not malformed)
     finally:
         if (seconds := time.monotonic() - began) > LONG:
-            logger.warning("a model took long", extra={"model": model, "seconds": round(seconds, 1)})
+            logger.warning("slow model", extra={"model": model, "seconds": round(seconds, 1)})
 
 
 def _tend(model: str) -> int:
-    """Free its slots, close its window, say how old the window is."""
+    """Free the model's slots, close its window if due, and emit the window's age."""
     intake = app().intake
     freed, runs = intake.tend_slots(model)
     if freed:
-        logger.warning("freed the slots of runs that are gone", extra={"model": model, "holders": freed})
+        logger.warning("freed slots of terminal or missing runs", extra={"model": model, "holders": freed})
     window = intake.window(model)
     if run := intake.close_due(model, window):
         app().hints.look_at([run.id])
-        logger.info("a window closed", extra={"model": model, "run_id": run.id, "why": run.trigger.why})
+        logger.info("window closed", extra={"model": model, "run_id": run.id, "why": run.trigger.why})
     elif window.opened_at:
         measure(MetricSample("IntakeOldestAge", time.time() - window.opened_at, {"model": model}))
     return sum(bool(run.unreachable_count) for run in runs)

@@ -1,4 +1,4 @@
-"""Faults that the local system puts into itself. No production line knows of them: they act on a pod's own copy."""
+"""Injects faults into the local system's pods. No production code knows of them: they change a pod's own copy."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -8,22 +8,22 @@ FILE = "faults.json"
 
 
 class Faults:
-    """Which versions may not load, kept in a file so that another process can change it."""
+    """The versions that may load, in a file that another process can change."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
 
     def spoil_all_but(self, versions: Iterable[str]) -> None:
-        """From now on every other version breaks while Triton loads it."""
+        """Make every other version fail to load in Triton from now on."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
         self._file.write_text(json.dumps(sorted(versions)))
 
     def clear(self) -> None:
-        """From now on nothing breaks."""
+        """Make all versions load again."""
         self._file.unlink(missing_ok=True)
 
     def spoil(self) -> Callable[[Path, str], None]:
-        """For `local.argocd.Settings.spoil`: cuts the largest file of each model in half, as a torn download would."""
+        """For `ArgoCDSettings.spoil`: halves the largest file of each model, like a torn download."""
 
         def cut(repository: Path, version: str) -> None:
             if self._file.exists() and version not in json.loads(self._file.read_text()):

@@ -1,4 +1,4 @@
-"""What a local system takes: memory of its processes, bytes of its folder."""
+"""Measures a local system: the memory of its processes and the size of its folder."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -7,7 +7,7 @@ import psutil
 
 
 def memory(pid: int) -> int:
-    """Bytes that a process and its descendants use now, shared pages divided among those who share them."""
+    """Return the bytes that a process and its descendants use (PSS: shared pages are divided among their users)."""
     with suppress(psutil.NoSuchProcess):
         first = psutil.Process(pid)
         return sum(_proportional(process.pid) for process in [first, *first.children(recursive=True)])
@@ -15,14 +15,14 @@ def memory(pid: int) -> int:
 
 
 def on_disk(folder: Path) -> int:
-    """Bytes of the files in a folder, each of several links to one file once."""
-    seen: dict[tuple[int, int], int] = {}
+    """Return the bytes of the files in a folder. Hard links to one file count once."""
+    sizes: dict[tuple[int, int], int] = {}
     for path in folder.rglob("*"):
         with suppress(OSError):
             if path.is_file() and not path.is_symlink():
                 found = path.stat()
-                seen[found.st_dev, found.st_ino] = found.st_size
-    return sum(seen.values())
+                sizes[found.st_dev, found.st_ino] = found.st_size
+    return sum(sizes.values())
 
 
 def _proportional(pid: int) -> int:

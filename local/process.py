@@ -19,24 +19,24 @@ import psutil
 
 DIE_WITH_PARENT = str(Path(__file__).with_name("die_with_parent.py"))
 
-# Linux takes the death of the *thread* that forked for the parent's, so one thread that lives as long as we do forks.
+# PR_SET_PDEATHSIG fires when the forking *thread* exits, so one long-lived thread starts all processes.
 _nursery = ThreadPoolExecutor(1, thread_name_prefix="nursery")
 
 
 @dataclass(frozen=True)
 class Identity:
-    """A process beyond its number, which the kernel gives away again: with the second that it was started."""
+    """A process id with its start time, because the kernel reuses ids."""
 
     pid: int
     started: float
 
     @classmethod
     def of(cls, pid: int) -> "Identity":
-        """The process that has this number now. Raises psutil.NoSuchProcess if none has."""
+        """Return the process that has this id now. Raises psutil.NoSuchProcess if there is none."""
         return cls(pid, psutil.Process(pid).create_time())
 
     def process(self) -> psutil.Process | None:
-        """The very process, if it still runs (a zombie does not)."""
+        """The process, if it still runs. A zombie does not run."""
         with suppress(psutil.NoSuchProcess):
             process = psutil.Process(self.pid)
             if abs(process.create_time() - self.started) < 1 and process.status() != psutil.STATUS_ZOMBIE:
@@ -51,7 +51,7 @@ def spawn(
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start `command` as the leader of a new session, both its outputs going to `log`; it is killed when we die."""
+    """Start `command` as the leader of a new session with its output in `log`. It is killed when this process ends."""
     leashed = [sys.executable, "-I", "-S", DIE_WITH_PARENT, str(os.getpid()), *command]
 
     def start() -> subprocess.Popen[bytes]:
@@ -69,7 +69,7 @@ def spawn(
 
 
 def end(process: subprocess.Popen[bytes], grace: float = 5.0) -> None:
-    """Ask the process to stop, wait `grace` seconds, then kill it and all of its group."""
+    """Ask the process to stop, wait `grace` seconds, then kill it and its process group."""
     if process.poll() is None:
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
@@ -80,7 +80,7 @@ def end(process: subprocess.Popen[bytes], grace: float = 5.0) -> None:
 
 
 def answers(url: str) -> bool:
-    """Something speaks HTTP there, whatever it says."""
+    """Return whether an HTTP server answers at `url`, with any status."""
     with suppress(urllib.error.URLError, ConnectionError, TimeoutError):
         try:
             urllib.request.urlopen(url, timeout=2).close()
@@ -92,10 +92,10 @@ def answers(url: str) -> bool:
 
 @contextmanager
 def serving(command: Sequence[str], url: str, log: Path, seconds: float = 120.0) -> Iterator[None]:
-    """Run a server for as long as the block lasts, which begins when it answers at `url`.
+    """Run a server during the block, which begins when the server answers at `url`.
 
     Raises:
-        ChildProcessError: it has ended or does not answer in time; the message carries its log.
+        ChildProcessError: the server has ended or does not answer in time; the message contains its log.
     """
     with log.open("wb") as out:
         process = spawn(command, log=out)
@@ -111,7 +111,7 @@ def serving(command: Sequence[str], url: str, log: Path, seconds: float = 120.0)
 
 
 def sweep(leader: Identity) -> bool:
-    """Kill what a supervisor that has died left running, its children too; True if there was anything."""
+    """Kill the processes that a dead supervisor left, with their children. Return whether there were any."""
     process = leader.process()
     if process is None:
         return False
@@ -124,7 +124,7 @@ def sweep(leader: Identity) -> bool:
 
 
 def free_port() -> int:
-    """A port on loopback that nobody listens on now."""
+    """Return a port on loopback that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

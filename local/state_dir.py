@@ -1,4 +1,4 @@
-"""The state folder of a local system: who runs it, what runs in it, and where its endpoints are."""
+"""The state folder of a local system: its lock, its processes and its endpoints."""
 
 import fcntl
 import json
@@ -15,11 +15,11 @@ from local.process import Identity, sweep
 from statemachine.contracts.errors import Misconfigured
 
 FOLDER = ".fraudloop"
-DEMO = "-demo"  # what the demo's folder is called beyond that
-FORMAT = {"format": 1, "moto": version("moto")}  # of what lies in the folder; moto's own records are part of it
-OF_A_LIFE = ("endpoints.json", "processes.json", "parts.json")  # files that mean nothing once the system is over
-LONG_LOG = 10_000_000  # bytes; a longer one is set aside when a system starts
-# What of a caller's environment would lead the system's processes and clients astray: another account, another cluster.
+DEMO = "-demo"  # suffix of the demo's folder
+FORMAT = {"format": 1, "moto": version("moto")}  # of the folder's contents; moto's own records are part of it
+OF_A_LIFE = ("endpoints.json", "processes.json", "parts.json")  # files that are only valid while the system runs
+LONG_LOG = 10_000_000  # bytes; a longer log is moved aside when a system starts
+# Variables of the caller's environment that would point the system at another account or cluster.
 FOREIGN = ("AWS_", "FRAUDLOOP_", "KUBERNETES_", "KF_PIPELINES_")
 
 
@@ -28,39 +28,39 @@ class AlreadyRunning(Exception):
 
 
 class LeftByAnotherVersion(Misconfigured):
-    """The folder's content was written by another version of fraudloop or moto."""
+    """Another version of fraudloop or moto wrote the folder."""
 
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Where a running system answers. `environment` is what its handlers, stages and clients are given."""
+    """The URLs of a running system. `environment` is that of its handlers, stages and clients."""
 
     urls: Mapping[str, str]
     environment: Mapping[str, str]
 
     def enter(self) -> None:
-        """Make this process a client of the system, and of no other: an AWS profile must not reach into it."""
+        """Make this process a client of this system only; an AWS profile must not redirect it."""
         for name in [name for name in os.environ if name.startswith(FOREIGN)]:
             del os.environ[name]
         os.environ.update(self.environment)
 
 
 class StateDir:
-    """The folder `path`. Whoever holds the lock on it runs the system; the kernel frees it when he dies."""
+    """The folder `path`. The process that holds its lock runs the system. The kernel releases the lock at its exit."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
         self.logs = self.path / "logs"
         self._lock: int | None = None
 
-    # -- for the one who runs it ----------------------------------------------------------------------------------
+    # -- for the process that runs the system -------------------------------------------------------------------------
 
     def take(self, fresh: bool = False) -> None:
-        """Lock the folder and end what a killed predecessor may have left; its state stays, unless it begins `fresh`.
+        """Lock the folder and end the processes that a killed predecessor left. `fresh` deletes the old state.
 
         Raises:
-            AlreadyRunning: somebody holds the lock.
-            LeftByAnotherVersion: the state cannot be read.
+            AlreadyRunning: another process holds the lock.
+            LeftByAnotherVersion: another version wrote the state.
         """
         self._lock_folder()
         for identity in self._recorded().values():
@@ -79,7 +79,7 @@ class StateDir:
             self._write("format.json", FORMAT)
         if (found := self._read("format.json")) != FORMAT:
             raise LeftByAnotherVersion(
-                f"{self.path} was left by another version ({found}, now {FORMAT}): `fraudloop up --fresh` begins anew"
+                f"{self.path} was left by another version ({found}, now {FORMAT}): `fraudloop up --fresh` deletes it"
             )
         for name in OF_A_LIFE:
             (self.path / name).unlink(missing_ok=True)
@@ -103,30 +103,30 @@ class StateDir:
         self._lock = lock
 
     def record(self, pids: Mapping[str, int]) -> None:
-        """Write down who runs, so that a successor can end them."""
+        """Record the running processes, so that a successor can end them."""
         who = {name: asdict(Identity.of(pid)) for name, pid in pids.items()}
         self._write("processes.json", who)
 
     def publish(self, endpoints: Endpoints) -> None:
-        """Let the command line find the system."""
+        """Record the endpoints for the command line."""
         self._write("endpoints.json", asdict(endpoints))
 
-    def tell(self, parts: Mapping[str, Mapping[str, Any]]) -> None:
-        """Let the command line know how each part is: its process, since when, and how often it has died."""
+    def record_status(self, parts: Mapping[str, Mapping[str, Any]]) -> None:
+        """Record for the command line each part's process, its start and its deaths."""
         self._write("parts.json", parts)
 
     def leave(self) -> None:
-        """The system is over: no endpoints, no processes, no lock. Its state and its logs stay."""
+        """Remove endpoints and processes and release the lock. State and logs stay."""
         for name in OF_A_LIFE:
             (self.path / name).unlink(missing_ok=True)
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
-    # -- for everybody ----------------------------------------------------------------------------------------------
+    # -- for all processes ---------------------------------------------------------------------------------------------
 
     def running(self) -> bool:
-        """Somebody holds the lock."""
+        """Whether a process holds the lock."""
         try:
             lock = os.open(self.path / "lock", os.O_RDWR)
         except FileNotFoundError:
@@ -140,30 +140,30 @@ class StateDir:
         return False
 
     def supervisor(self) -> Identity | None:
-        """The process that runs the system, if it said so."""
+        """Return the process that runs the system, if it is recorded."""
         return self._recorded().get("supervisor")
 
     def endpoints(self) -> Endpoints | None:
-        """Where the system answers; `None` while none runs or it is not ready."""
+        """Return the system's endpoints; `None` if it does not run or is not ready."""
         with suppress(FileNotFoundError, ValueError):
             if self.running():
                 return Endpoints(**json.loads((self.path / "endpoints.json").read_text()))
         return None
 
     def parts(self) -> dict[str, dict[str, Any]]:
-        """How each part of a running system is, as `tell` was told; empty while none runs."""
+        """Return the status of each part of a running system, from `record_status`; empty if none runs."""
         return self._read("parts.json") if self.running() else {}
 
     def exists(self) -> bool:
-        """A local system has been here, and has left its state."""
+        """Return whether the folder holds the state of a local system."""
         return (self.path / "format.json").exists()
 
     def remove(self) -> None:
-        """Remove the folder and all that is in it.
+        """Remove the folder with all its contents.
 
         Raises:
             AlreadyRunning: a system runs in it.
-            FileExistsError: it is not a local system's.
+            FileExistsError: it is not the folder of a local system.
         """
         if self.path.exists():
             self._lock_folder()
@@ -177,7 +177,7 @@ class StateDir:
             return {}
 
     def _read(self, name: str) -> dict[str, Any]:
-        """A file's JSON object; empty if it is not there, or torn as a machine that lost its power leaves it."""
+        """Return a file's JSON object; empty if the file is missing, or torn by a power cut."""
         try:
             found = json.loads((self.path / name).read_text())
         except (FileNotFoundError, ValueError):
@@ -186,9 +186,7 @@ class StateDir:
 
     def _refuse_foreign_files(self) -> None:
         if self.path.exists() and any(self.path.iterdir()) and not (self.path / "lock").exists():
-            raise FileExistsError(
-                f"{self.path} holds files that no local system left there; name another: FRAUDLOOP_HOME"
-            )
+            raise FileExistsError(f"{self.path} holds files of something else; set FRAUDLOOP_HOME to another folder")
 
     def _empty(self) -> None:
         for entry in self.path.iterdir():

@@ -1,7 +1,7 @@
-"""The restart policy of the local system's parts: one that has ended is started again, and at last given up.
+"""The restart policy of the local system's parts.
 
-As a kubelet does, it doubles the pause before a restart with each death. Other than a kubelet, it does not go on for
-ever: a part that dies again and again is given up, with the reason, and the system with it.
+As a kubelet does, it doubles the pause before a restart with each death. Unlike a kubelet it stops: after too many
+deaths of a part the whole system ends, with the reason.
 """
 
 import threading
@@ -10,40 +10,40 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-LOOK = 0.2  # seconds between two looks
+LOOK = 0.2  # seconds between two checks
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0  # seconds before a restart
-DEATHS, WINDOW = 6, 120.0  # so many deaths within so many seconds are too many
+DEATHS, WINDOW = 6, 120.0  # this many deaths within this many seconds end the system
 
 
 class Parts(Protocol):
-    """What is kept running; `local.system.System` is one."""
+    """The supervised processes; `local.system.System` is one."""
 
     def names(self) -> Sequence[str]:
-        """The parts, in the order of their start."""
+        """Return the parts in the order of their start."""
 
     def ended(self, part: str) -> str:
-        """How a part has ended by itself; "" while it runs."""
+        """Return how a part ended by itself; "" while it runs."""
 
     def revive(self, part: str) -> str:
-        """Start a part again; what was wrong if that failed, else ""."""
+        """Restart a part. Return the error if that failed, else ""."""
 
 
-class Keeper:
-    """Looks after the parts from `start` to `stop`. `say` hears of each death."""
+class Supervisor:
+    """Restarts parts from `start` to `stop`. `say` receives a line about each death and restart."""
 
     def __init__(self, parts: Parts, say: Callable[[str], object]) -> None:
         self.stopping = threading.Event()
-        self.failure = ""  # why the system cannot go on; "" while it can
+        self.failure = ""  # why the system ends; "" while it runs
         self._parts, self._say = parts, say
         self._deaths: dict[str, list[float]] = defaultdict(list)
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
 
     def start(self) -> None:
-        """Begin to look after the parts."""
+        """Start to supervise."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Start nothing any more."""
+        """Stop to supervise. Nothing is restarted any more."""
         self.stopping.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -53,7 +53,7 @@ class Keeper:
             self.look()
 
     def look(self) -> None:
-        """See to the first part that has ended: those that start after it need it."""
+        """Restart the first part that has ended; the parts that start after it need it."""
         for part in self._parts.names():
             if how := self._parts.ended(part):
                 return self._bring_back(part, how)
@@ -68,5 +68,5 @@ class Keeper:
         self._say(f"{part} has ended ({how}); it is started again")
         if self.stopping.wait(min(FIRST_PAUSE * 2 ** (len(deaths) - 1), LONGEST_PAUSE)):
             return
-        trouble = self._parts.revive(part)
-        self._say(f"{part} did not start: {trouble}" if trouble else f"{part} runs again")
+        error = self._parts.revive(part)
+        self._say(f"{part} did not start: {error}" if error else f"{part} runs again")

@@ -1,4 +1,4 @@
-"""The whole system on one machine: which processes it has, in which order they start, and that all of them end."""
+"""The whole system on one machine: starts its processes in order, supervises them, and ends all of them."""
 
 import os
 import signal
@@ -16,34 +16,43 @@ from local.aws.resources import ARTIFACTS, CREDENTIALS
 from local.faults import FILE, Faults
 from local.process import answers, end, free_port, spawn
 from local.state_dir import FOREIGN, Endpoints, StateDir
-from local.supervised import Keeper
+from local.supervised import Supervisor
 from local.triton import missing_system_library
 from statemachine import settings
+from statemachine.contracts import paths
 
 ROOT = Path(__file__).resolve().parents[1]
 PIPELINES = ROOT / "build" / "pipelines"
 READY_SECONDS = 60.0
-DEMO_CONFIG = Path(__file__).with_name("demo") / "fraudloop.toml"  # windows close within seconds there
+DEMO_CONFIG = Path(__file__).with_name("demo") / "fraudloop.toml"  # the demo closes windows within seconds
 DEMO_TICK = 2.0  # seconds
 DIRECT = {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
+
+# The module that each part runs, by the part's name.
+PROGRAMS = {
+    "cloud": "local.aws.server",
+    "kfp": "local.kfp",
+    "cluster": "local.argocd.server",
+    "dispatcher": "local.aws.dispatcher",
+}
 
 Say = Callable[[str], object]
 
 
 class DidNotStart(Exception):
-    """A part ended or did not answer in time; the message carries the end of its log."""
+    """A part ended or did not answer in time; the message contains the end of its log."""
 
 
 class Stopped(DidNotStart):
-    """Somebody asked for the end before all parts answered."""
+    """The start was interrupted before all parts answered."""
 
 
 @dataclass(frozen=True)
-class Options:
-    """How a system is run. `config` is its fraudloop.toml; the tick comes each `tick_seconds`; `fresh` forgets all.
+class SystemOptions:
+    """The options of a system: its fraudloop.toml `config`, seconds between ticks, `fresh` to delete its state.
 
-    For tests and figures: `parallelism` is how many pods KFP has room for, `environment` what the parts are given
-    besides, and `wire` puts something before the cloud: given its URL, it gives the one that everybody is told.
+    For tests and benchmarks: `parallelism` is the number of pods that KFP runs at once, `environment` adds variables to
+    every part. `wire` inserts a proxy in front of the AWS stand-in: it maps the real URL to the URL given to all parts.
     """
 
     config: Path = ROOT / "fraudloop.toml"
@@ -58,33 +67,34 @@ class Options:
 
 @dataclass
 class System:
-    """A running system: its processes and where they answer. Use it as a context manager.
+    """A running system: its processes and endpoints. Use it as a context manager.
 
-    It goes on with what its folder holds. A part that ends is started again (`local.supervised`), until `failure` says
-    why that is given up. `stopped` ends the start early.
+    It continues with the state in its folder. A part that ends is restarted (`local.supervised`), until `failure` gives
+    the
+    reason to stop. `stopped` interrupts the start.
     """
 
-    home: StateDir
-    options: Options = field(default_factory=Options)
+    state_dir: StateDir
+    options: SystemOptions = field(default_factory=SystemOptions)
     say: Say = lambda _: None
     stopped: threading.Event = field(default_factory=threading.Event)
     endpoints: Endpoints = field(default_factory=lambda: Endpoints({}, {}))
     _parts: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _orders: dict[str, tuple[Sequence[str], str, Mapping[str, str]]] = field(default_factory=dict)
-    _told: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _part_status: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._keeper = Keeper(self, self._note)
+        self._supervisor = Supervisor(self, self._note)
 
     def __enter__(self) -> "System":
-        self.home.take(self.options.fresh)
+        self.state_dir.take(self.options.fresh)
         try:
             self.faults.clear()
             self._start()
         except BaseException:
             self.stop()
             raise
-        self._keeper.start()
+        self._supervisor.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -92,36 +102,36 @@ class System:
 
     @property
     def faults(self) -> Faults:
-        """What may be broken on purpose."""
-        return Faults(self.home.path / "cluster" / FILE)
+        """The faults that can be injected."""
+        return Faults(self.state_dir.path / "cluster" / FILE)
 
     @property
     def failure(self) -> str:
-        """Why the system cannot go on: a part ends again and again, and how its log ends; "" while it can."""
-        if not self._keeper.failure:
+        """Why the system must end: a part died too often, with the end of its log; "" while it runs."""
+        if not self._supervisor.failure:
             return ""
-        part = self._keeper.failure.split()[0]
-        return f"{self._keeper.failure}; its log is {self._log(part)} and ends so:\n{self._tail(part)}"
+        part = self._supervisor.failure.split()[0]
+        return f"{self._supervisor.failure}; its log is {self._log(part)} and ends so:\n{self._tail(part)}"
 
     def names(self) -> Sequence[str]:
-        """The parts, in the order of their start."""
+        """Return the parts in the order of their start."""
         return list(self._parts)
 
     def pid(self, part: str) -> int:
-        """A part's process number, for those who want to kill it."""
+        """Return a part's process id, for tests that kill it."""
         return self._parts[part].pid
 
     def ended(self, part: str) -> str:
-        """How a part has ended by itself; "" while it runs."""
+        """Return how a part ended by itself; "" while it runs."""
         status = self._parts[part].poll()
         if status is None:
             return ""
         return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
 
     def revive(self, part: str) -> str:
-        """Start a part that has ended as it was started; it finds what it kept on disk. What was wrong, if anything."""
-        self._told[part]["deaths"] += 1
-        self._told[part]["last_death"] = {"at": time.time(), "how": self.ended(part)}
+        """Restart a part that has ended. It continues with its state on disk. Return the error, if any."""
+        self._part_status[part]["deaths"] += 1
+        self._part_status[part]["last_death"] = {"at": time.time(), "how": self.ended(part)}
         end(self._parts[part])
         try:
             self._run(part, *self._orders[part])
@@ -130,38 +140,38 @@ class System:
         return ""
 
     def stop(self) -> None:
-        """End the parts in the reverse order of their start, and leave the folder to the next."""
-        self._keeper.stop()
+        """End the parts in the reverse order of their start, and release the folder."""
+        self._supervisor.stop()
         for process in reversed(self._parts.values()):
             end(process, grace=15)
         self._parts.clear()
-        self.home.leave()
+        self.state_dir.leave()
 
     def _start(self) -> None:
         if lacks := missing_system_library():
             raise DidNotStart(lacks)
         urls = {name: f"http://127.0.0.1:{free_port()}" for name in ("aws", "kfp", "kubernetes", "triton", "lambda")}
-        self._run("cloud", [_port(urls["aws"]), str(self.home.path / "cloud")], urls["aws"], _basic(urls))
+        self._run("cloud", [_port(urls["aws"]), str(self.state_dir.path / "cloud")], urls["aws"], _basic(urls))
         urls["aws"] = self.options.wire(urls["aws"])
         made = resources.find(urls["aws"]).environment()
         environment = {**_basic(urls), **self.options.environment, **made, **self._settings(urls)}
-        settings.read(environment)  # a mistake in the registry is told now, not by each handler
-        kfp = ["--port", _port(urls["kfp"]), "--state", str(self.home.path / "kfp")]
+        settings.read(environment)  # reports an error in the model registry once, instead of in each handler
+        kfp = ["--port", _port(urls["kfp"]), "--state", str(self.state_dir.path / "kfp")]
         kfp += ["--parallelism", str(self.options.parallelism)]
         self._run("kfp", kfp, urls["kfp"] + "/apis/v2beta1/healthz", environment)
-        models = f"s3://{ARTIFACTS}/models/{self.options.model}"
-        cluster = [str(self.home.path / "cluster"), models, _port(urls["kubernetes"]), _port(urls["triton"])]
+        models = paths.versions_folder(f"s3://{ARTIFACTS}", self.options.model)
+        cluster = [str(self.state_dir.path / "cluster"), models, _port(urls["kubernetes"]), _port(urls["triton"])]
         self._run("cluster", cluster, urls["kubernetes"] + "/healthz", environment)
         self._publish(environment)
-        dispatcher = [_port(urls["lambda"]), str(self.home.logs), str(self.options.tick_seconds)]
+        dispatcher = [_port(urls["lambda"]), str(self.state_dir.logs), str(self.options.tick_seconds)]
         self._run("dispatcher", dispatcher, urls["lambda"], environment)
         self.endpoints = Endpoints(urls, _ours(environment))
-        self.home.publish(self.endpoints)
+        self.state_dir.publish(self.endpoints)
 
     def _publish(self, environment: Mapping[str, str]) -> None:
-        """Upload the compiled pipelines, as `fraudloop publish` does against a real KFP."""
+        """Upload the compiled pipelines, as `fraudloop publish` does to a real KFP."""
         self.say("publishing the pipelines")
-        with (self.home.logs / "publish.log").open("ab") as log:
+        with (self.state_dir.logs / "publish.log").open("ab") as log:
             command = [sys.executable, "-m", "training.pipelines.publish", str(self.options.definitions.parent)]
             done = subprocess.run(command, env=environment, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, check=False)
         if done.returncode:
@@ -178,24 +188,26 @@ class System:
         }
 
     def _run(self, name: str, arguments: Sequence[str], ready: str, environment: Mapping[str, str]) -> None:
-        """Start the program `local.<name>` and wait until it answers at `ready`, with anything."""
+        """Start a part's program and wait until it answers at `ready`, with any status."""
         if name not in self._orders:
             self.say(f"starting {name}")
         self._orders[name] = (arguments, ready, environment)
         with self._log(name).open("ab") as log:
-            command = [sys.executable, "-m", f"local.{name}", *arguments]
+            command = [sys.executable, "-m", PROGRAMS[name], *arguments]
             process = spawn(command, log=log, environment=environment, folder=ROOT)
         self._parts[name] = process
-        self.home.record({"supervisor": os.getpid()} | {n: p.pid for n, p in self._parts.items() if p.poll() is None})
+        self.state_dir.record(
+            {"supervisor": os.getpid()} | {n: p.pid for n, p in self._parts.items() if p.poll() is None}
+        )
         self._await(name, process, ready)
-        told = self._told.setdefault(name, {"deaths": 0})
-        told |= {"pid": process.pid, "since": time.time()}
-        self.home.tell(self._told)
+        status = self._part_status.setdefault(name, {"deaths": 0})
+        status |= {"pid": process.pid, "since": time.time()}
+        self.state_dir.record_status(self._part_status)
 
     def _await(self, name: str, process: subprocess.Popen[bytes], ready: str) -> None:
         until = time.monotonic() + READY_SECONDS
         while not answers(ready):
-            if self.stopped.is_set() or self._keeper.stopping.is_set():
+            if self.stopped.is_set() or self._supervisor.stopping.is_set():
                 raise Stopped(f"stopped while {name} was starting")
             if process.poll() is not None or time.monotonic() > until:
                 how = f"ended with status {process.returncode}" if process.poll() is not None else "does not answer"
@@ -204,13 +216,13 @@ class System:
             time.sleep(0.05)
 
     def _note(self, text: str) -> None:
-        """Say what became of a part, on the terminal and in a log."""
+        """Print a line about a part, and append it to a log."""
         self.say(text)
-        with (self.home.logs / "system.log").open("a", encoding="utf-8") as log:
+        with (self.state_dir.logs / "system.log").open("a", encoding="utf-8") as log:
             log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n")
 
     def _log(self, name: str) -> Path:
-        return self.home.logs / f"{name}.log"
+        return self.state_dir.logs / f"{name}.log"
 
     def _tail(self, name: str) -> str:
         return self._log(name).read_text(errors="replace")[-3000:]
@@ -229,13 +241,13 @@ def _basic(urls: Mapping[str, str]) -> dict[str, str]:
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "PYTHONUNBUFFERED": "1",
             **DIRECT,
-            "OMP_WAIT_POLICY": "passive",  # the threads of torch and XGBoost share two cores: spinning costs ten times
+            "OMP_WAIT_POLICY": "passive",  # torch and XGBoost share two cores: with spinning threads, ten times slower
         }
     )
 
 
 def _ours(environment: Mapping[str, str]) -> dict[str, str]:
-    """Of an environment what a client of the system needs."""
+    """Return the variables that a client of the system needs."""
     return {k: v for k, v in environment.items() if k.startswith(FOREIGN) or k in DIRECT}
 
 

@@ -1,4 +1,4 @@
-"""Text on any terminal: tables that become cards where they do not fit, and signs that every encoding has."""
+"""Text for any terminal: tables that become cards where they do not fit, and symbols for every encoding."""
 
 import codecs
 import sys
@@ -12,8 +12,8 @@ from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
 
-ROOM = 24  # characters that a column of text has, or it is read as a ladder of single words
-LONGEST_WORD = 40  # of a longer one, as a URI is, the rest goes to the next line
+ROOM = 24  # characters that a text column needs; a narrower one is hard to read
+LONGEST_WORD = 40  # a longer word, such as a URI, continues on the next line
 NEAREST = {
     "✓": "+",
     "✗": "x",
@@ -30,8 +30,8 @@ NEAREST = {
 }
 
 
-class Listing(Table):
-    """A table without lines; where a word would be cut, or text squeezed, each row is a card, a line for each value."""
+class CardTable(Table):
+    """A table without lines. Where it does not fit, each row becomes a card with one line per value."""
 
     def __init__(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[str | Text]] = ()) -> None:
         super().__init__(
@@ -70,7 +70,7 @@ def _text(console: Console, cell: Any) -> Text:
 
 
 def _need(column: Column, cells: Sequence[Text]) -> int:
-    """The characters below which a column is not read easily."""
+    """Return the characters that a column needs to be readable."""
     texts = [str(column.header), *(cell.plain for cell in cells)]
     longest_word = max((cell_len(word) for text in texts for word in text.split()), default=0)
     longest_line = max((cell_len(line) for text in texts for line in text.splitlines()), default=0)
@@ -78,7 +78,7 @@ def _need(column: Column, cells: Sequence[Text]) -> int:
 
 
 def speak_plainly(streams: Iterable[TextIO] = (sys.stdout, sys.stderr)) -> None:
-    """Let streams print what their encoding lacks as the nearest sign that it has, instead of raising."""
+    """Make streams replace characters that their encoding lacks by similar ones, instead of raising."""
     codecs.register_error("nearest", _nearest)
     for stream in streams:
         if reconfigure := getattr(stream, "reconfigure", None):

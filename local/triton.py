@@ -1,9 +1,13 @@
-"""The real tritonserver (CPU, python backend) that the nvidia-pytriton wheel carries, as one process on loopback.
+"""Runs the real tritonserver (CPU, python backend) of the nvidia-pytriton wheel as one process on loopback.
 
-Not a stand-in: the same server that a Triton image runs, without its GPU backends. Its python backend is an embedded
-interpreter that ignores PYTHONPATH and takes the environment of the first `python3` on PATH: we put ours there. It
-starts that interpreter by an unquoted `bash -c` line (python_backend, `stub_launcher.cc`), where a space in a path ends
-the path: so all paths that it gets are relative to the folder in which it runs.
+It is the server of a Triton image without its GPU backends, not a stand-in. Its python backend is an embedded
+interpreter
+that ignores PYTHONPATH and takes the environment of the first `python3` on PATH, so ours is first there.
+
+The backend starts that interpreter by `bash -c " exec <stub> <model path> …"` without quotes (python_backend,
+src/stub_launcher.cc, `StubLauncher::Launch`). A space in a path would end the path. So all paths that the server gets
+are
+relative to the folder in which it runs.
 """
 
 import json
@@ -30,25 +34,25 @@ from statemachine.contracts.errors import FraudloopError, Misconfigured
 
 LOOPBACK = "127.0.0.1"
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
-LONGEST_COMPLAINT = 400  # characters; the log has the rest
-MODELS, BACKENDS = "models", "backends"  # within the folder of a server
-SHARED_MEMORY, REGION = Path("/dev/shm"), "fraudloop_"
+LONGEST_COMPLAINT = 400  # characters; the log has the whole message
+MODELS, BACKENDS = "models", "backends"  # in the folder of a server
+SHARED_MEMORY, REGION = Path("/dev/shm"), "fraudloop_"  # noqa: S108 — where Triton's own stubs put their shared memory
 ERROR_LINE = re.compile(r"E\d{4} [^]]*\] |error: ")
 ASK_SECONDS = 5.0
 
 
 class TritonFailed(FraudloopError):
-    """The server ended, or was not ready in time; the message says why and names its log."""
+    """The server ended, or was not ready in time; the message gives the reason and the log file."""
 
 
 class Killed(TritonFailed):
-    """It was killed before it was ready, as the kernel does when memory is short; whoever runs pods starts another."""
+    """The server was killed before it was ready, for example by the kernel's OOM killer. A caller may start another."""
 
 
 class Triton:
-    """A tritonserver over one model repository: start, wait until it is ready, stop. It cannot outlive this process.
+    """A tritonserver for one model repository: start, wait until ready, stop. It ends when this process ends.
 
-    `folder` receives the log and the backend directory.
+    `folder` holds the log and the backend directory.
     """
 
     def __init__(self, repository: Path, folder: Path, *, http_port: int = 0, metrics_port: int = 0) -> None:
@@ -60,24 +64,24 @@ class Triton:
 
     @property
     def url(self) -> str:
-        """Where it answers HTTP, without a path."""
+        """The base URL of its HTTP API."""
         return f"http://{LOOPBACK}:{self.http_port}"
 
     @property
     def log(self) -> Path:
-        """What the server and its models print."""
+        """The file with the output of the server and its models."""
         return self.folder / "triton.log"
 
     @property
     def alive(self) -> bool:
-        """Whether the process runs; ready is more."""
+        """Whether the process runs. It may not be ready yet."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
         """Start the process and return at once.
 
         Raises:
-            Misconfigured: the wheel or a system library is missing; says what to install.
+            Misconfigured: the wheel or a system library is missing; the message says what to install.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         _link_backends(self.folder / BACKENDS)
@@ -90,7 +94,7 @@ class Triton:
             self._process = spawn(command, log=log, environment=_environment(), folder=self.folder)
 
     def ready(self) -> bool:
-        """Whether the server and all of its models take requests."""
+        """Return whether the server and all its models accept requests."""
         try:
             with urllib.request.urlopen(f"{self.url}/v2/health/ready", timeout=ASK_SECONDS) as answer:
                 return bool(answer.status == 200)
@@ -98,11 +102,11 @@ class Triton:
             return False
 
     def wait_ready(self, seconds: float = 120.0, given_up: threading.Event | None = None) -> None:
-        """Return as soon as it is ready.
+        """Return as soon as the server is ready.
 
         Raises:
-            TritonFailed: it ended, `seconds` went by, or `given_up` was set meanwhile.
-            Killed: it was killed.
+            TritonFailed: the server ended, `seconds` passed, or `given_up` was set.
+            Killed: the server was killed.
         """
         deadline = time.monotonic() + seconds
         while not self.ready():
@@ -111,17 +115,17 @@ class Triton:
             if time.monotonic() > deadline:
                 raise TritonFailed(f"tritonserver was not ready within {seconds:.0f} s: {self._complaint()}")
             if given_up is not None and given_up.is_set():
-                raise TritonFailed("nobody waits for this tritonserver any more")
+                raise TritonFailed("the start of this tritonserver was cancelled")
             time.sleep(0.05)
 
     def config(self, model: str) -> dict[str, Any]:
-        """The model's configuration as the server sees it (`/v2/models/<model>/config`)."""
+        """Return the model's configuration from the server (`/v2/models/<model>/config`)."""
         with urllib.request.urlopen(f"{self.url}/v2/models/{model}/config", timeout=ASK_SECONDS) as answer:
             config: dict[str, Any] = json.load(answer)
         return config
 
     def stop(self, seconds: float = 20.0) -> None:
-        """Let it finish what it is answering, then end it and the interpreters that it started."""
+        """Let the server finish its requests, then end it and its interpreters."""
         if self._process is None:
             return
         process, self._process = self._process, None
@@ -154,7 +158,7 @@ class Triton:
         ]
 
     def _end(self) -> TritonFailed:
-        """Why it ended before it was ready."""
+        """Return the error for a server that ended before it was ready."""
         if self._process is not None and self._process.poll() == -signal.SIGKILL:
             return Killed("tritonserver was killed before it was ready")
         return TritonFailed(f"tritonserver ended before it was ready: {self._complaint()}")
@@ -164,13 +168,13 @@ class Triton:
         return f"{REGION}{os.getpid()}_{self.http_port}_"
 
     def _complaint(self) -> str:
-        """What went wrong in one line, the model's own exception if there was one, and where the log is."""
+        """Return the reason in one line, preferably the model's own exception, and the log file."""
         log = self.log.read_text(errors="replace") if self.log.exists() else ""
         return f"{shorten(telling_line(log), LONGEST_COMPLAINT, placeholder=' …')} (its log: {self.log})"
 
 
 def telling_line(log: str) -> str:
-    """The one line of a server's log that tells best why it failed, without the model's stack."""
+    """Return the line of a server's log that best explains its failure, without the stack trace."""
     lines = [line for line in log.splitlines() if line.strip() and not line.startswith(("|", "+"))]
     errors = [line for line in lines if ERROR_LINE.match(line) and "CudaDriverHelper" not in line]
     first = (errors or lines[-1:] or ["the log is empty"])[0]
@@ -179,7 +183,7 @@ def telling_line(log: str) -> str:
 
 
 def installed() -> Path:
-    """The folder of the wheel's tritonserver.
+    """Return the folder of the wheel's tritonserver.
 
     Raises:
         Misconfigured: nvidia-pytriton is not installed, or has no interpreter for this Python.
@@ -196,7 +200,7 @@ def installed() -> Path:
 
 
 def missing_system_library() -> str:
-    """What a person has to install before Triton can start here, as one sentence; "" if nothing."""
+    """Return what to install before Triton can start, as one sentence; "" if nothing is missing."""
     name = f"libpython{PYTHON}.so.1.0"
     if _library_folder() or name in _system_libraries():
         return ""
@@ -208,7 +212,7 @@ def _stub(server: Path) -> Path:
 
 
 def _link_backends(backends: Path) -> None:
-    """A backend directory of links into the wheel, so that several servers can start at once and it stays as it is."""
+    """Link the wheel's backend into an own directory, so that several servers can start at once."""
     shutil.rmtree(backends, ignore_errors=True)
     python = backends / "python"
     python.mkdir(parents=True)
@@ -219,7 +223,7 @@ def _link_backends(backends: Path) -> None:
 
 
 def _remove_dead_regions() -> None:
-    """Free the shared memory of servers whose starter was killed, and could not."""
+    """Remove the shared memory of servers whose parent was killed."""
     for region in SHARED_MEMORY.glob(f"{REGION}*"):
         owner = region.name.removeprefix(REGION).split("_")[0]
         if owner.isdigit() and not psutil.pid_exists(int(owner)):
@@ -234,13 +238,13 @@ def _environment() -> dict[str, str]:
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])
     libraries = [str(_library_folder() or ""), environment.get("LD_LIBRARY_PATH", "")]
     environment["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, libraries))
-    # Spinning threads of one library starve the other one's: https://github.com/dmlc/xgboost/issues/3815
+    # Spinning threads of one library slow down the other's: https://github.com/dmlc/xgboost/issues/3815
     environment.setdefault("OMP_WAIT_POLICY", "passive")
     return environment
 
 
 def _library_folder() -> Path | None:
-    """Where this very interpreter keeps its shared library, if it has one."""
+    """Return the folder of this interpreter's shared library, if it has one."""
     folder = sysconfig.get_config_var("LIBDIR")
     found = folder and (Path(folder) / f"libpython{PYTHON}.so.1.0").exists()
     return Path(folder) if found else None

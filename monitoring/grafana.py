@@ -1,4 +1,6 @@
-"""The tables of `monitoring.panels` as Grafana dashboards; `python -m monitoring.grafana` writes the JSON anew."""
+"""Renders the tables of `monitoring.panels` as Grafana dashboards. `python -m monitoring.grafana` writes the JSON
+files.
+"""
 
 from pathlib import Path
 
@@ -8,7 +10,7 @@ from grafana_foundation_sdk.models.cloudwatch import CloudWatchQueryMode, Metric
 from grafana_foundation_sdk.models.common import GraphThresholdsStyleMode
 from grafana_foundation_sdk.models.dashboard import DataSourceRef, Threshold, ThresholdsMode
 
-from monitoring.panels import BOARDS, Board, Lambda, Panel, Query
+from monitoring.panels import BOARDS, Board, LambdaMetric, Panel, Query
 from statemachine.contracts.metrics import NAMESPACE
 
 FOLDER = Path(__file__).parent / "dashboards"
@@ -18,7 +20,7 @@ WIDTH, HEIGHT = 8, 8  # of Grafana's 24 columns
 
 
 def render(board: Board) -> str:
-    """The dashboard as JSON text, the same for the same tables."""
+    """Return the dashboard as JSON text; equal tables give equal text."""
     built = (
         dashboard.Dashboard(board.title)
         .uid(board.uid)
@@ -43,7 +45,7 @@ def _models() -> dashboard.QueryVariable:
 
 
 def _stacks() -> dashboard.QueryVariable:
-    """One stack at a time: two of them in one account share the metrics' namespace."""
+    """A variable that selects one stack: stacks in one account share the metrics' namespace."""
     query = f"dimension_values(default, {NAMESPACE}, TickDueRuns, stack)"
     return dashboard.QueryVariable("stack").query(query).datasource(CLOUDWATCH)
 
@@ -52,22 +54,25 @@ def _panel(panel: Panel) -> timeseries.Panel:
     drawn = timeseries.Panel().title(panel.title).unit(panel.unit).span(WIDTH).height(HEIGHT)
     if note := _note(panel):
         drawn.description(note)
-    if panel.lines:
-        drawn.thresholds(_lines(panel)).thresholds_style(_dashed())
+    if panel.thresholds:
+        drawn.thresholds(_thresholds(panel)).thresholds_style(_dashed())
     for number, query in enumerate(panel.queries):
         ref = chr(ord("A") + number)
         drawn.with_target(_promql(query, ref) if isinstance(query, Query) else _metric(query, ref))
-    # A panel of one kind of query has that source; none mixes them.
+    # A panel has queries of one kind only, and so one data source.
     return drawn.datasource(PROMETHEUS if isinstance(panel.queries[0], Query) else CLOUDWATCH)
 
 
 def _note(panel: Panel) -> str:
-    limits = "; ".join(f"{value:g}: {meaning}" for value, meaning in panel.lines.items())
+    limits = "; ".join(f"{value:g}: {meaning}" for value, meaning in panel.thresholds.items())
     return " ".join(part for part in (panel.note, limits) if part)
 
 
-def _lines(panel: Panel) -> dashboard.ThresholdsConfig:
-    steps = [Threshold(value=None, color="transparent"), *(Threshold(value=v, color="orange") for v in panel.lines)]
+def _thresholds(panel: Panel) -> dashboard.ThresholdsConfig:
+    steps = [
+        Threshold(value=None, color="transparent"),
+        *(Threshold(value=v, color="orange") for v in panel.thresholds),
+    ]
     return dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps)
 
 
@@ -79,15 +84,15 @@ def _promql(query: Query, ref: str) -> prometheus.Dataquery:
     return prometheus.Dataquery().expr(query.expr).legend_format(query.legend).ref_id(ref)
 
 
-def _metric(query: Lambda, ref: str) -> cloudwatch.CloudWatchMetricsQuery:
-    asked = f'Namespace="{NAMESPACE}" MetricName="{query.name}" stack="$stack"'
+def _metric(query: LambdaMetric, ref: str) -> cloudwatch.CloudWatchMetricsQuery:
+    selection = f'Namespace="{NAMESPACE}" MetricName="{query.name}" stack="$stack"'
     return (
         cloudwatch.CloudWatchMetricsQuery()
         .ref_id(ref)
         .query_mode(CloudWatchQueryMode.METRICS)
         .metric_query_type(MetricQueryType.SEARCH)
         .metric_editor_mode(MetricEditorMode.CODE)
-        .expression(f"SEARCH('{asked}', '{query.statistic}')")
+        .expression(f"SEARCH('{selection}', '{query.statistic}')")
         .label(query.name)
         .region("default")
         .period("300")
@@ -95,7 +100,7 @@ def _metric(query: Lambda, ref: str) -> cloudwatch.CloudWatchMetricsQuery:
 
 
 def write(folder: Path = FOLDER) -> list[Path]:
-    """One file a dashboard; returns them."""
+    """Write one file per dashboard and return them."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{board.uid}.json" for board in BOARDS]
     for path, board in zip(paths, BOARDS, strict=True):
@@ -105,4 +110,4 @@ def write(folder: Path = FOLDER) -> list[Path]:
 
 if __name__ == "__main__":
     for written in write():
-        print(written)
+        print(written)  # noqa: T201 — the files that were written are the command's result

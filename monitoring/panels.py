@@ -1,4 +1,4 @@
-"""What the dashboards show: tables of panels, each a title, a unit and PromQL or CloudWatch queries."""
+"""The dashboards as tables of panels, each with a title, a unit and PromQL or CloudWatch queries."""
 
 from dataclasses import dataclass, field
 
@@ -7,15 +7,15 @@ MODEL = 'model=~"$model"'
 
 @dataclass(frozen=True)
 class Query:
-    """One PromQL expression, and what its series are called in the legend."""
+    """One PromQL expression, and the legend of its series."""
 
     expr: str
     legend: str = ""
 
 
 @dataclass(frozen=True)
-class Lambda:
-    """One metric of the controller in CloudWatch; one line for each set of its dimensions."""
+class LambdaMetric:
+    """One metric of the controller in CloudWatch, with one line per set of dimensions."""
 
     name: str
     statistic: str = "Sum"
@@ -23,12 +23,12 @@ class Lambda:
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture. `lines` are dashed limits: value → what it stands for."""
+    """One chart. `thresholds` are dashed lines: value → meaning."""
 
     title: str
     unit: str
-    queries: tuple[Query | Lambda, ...]
-    lines: dict[float, str] = field(default_factory=dict)
+    queries: tuple[Query | LambdaMetric, ...]
+    thresholds: dict[float, str] = field(default_factory=dict)
     note: str = ""
 
 
@@ -41,9 +41,9 @@ class Board:
     rows: dict[str, tuple[Panel, ...]]
 
 
-def _quality(metric: str, title: str, lines: dict[float, str] | None = None, note: str = "") -> Panel:
+def _quality(metric: str, title: str, thresholds: dict[float, str] | None = None, note: str = "") -> Panel:
     query = Query(f"fraudloop_model_{metric}{{{MODEL}}}", "{{model}} {{subject}}")
-    return Panel(title, "percentunit", (query,), lines or {}, note)
+    return Panel(title, "percentunit", (query,), thresholds or {}, note)
 
 
 RUNS = Board(
@@ -54,15 +54,19 @@ RUNS = Board(
             Panel(
                 "Runs by how they ended",
                 "short",
-                tuple(map(Lambda, ("RunsSucceeded", "RunsRejected", "RunsFailed", "RunsRolledBack", "RunsCancelled"))),
+                tuple(
+                    map(
+                        LambdaMetric, ("RunsSucceeded", "RunsRejected", "RunsFailed", "RunsRolledBack", "RunsCancelled")
+                    )
+                ),
             ),
-            Panel("How long a run takes", "s", (Lambda("RunDuration", "Average"),)),
-            Panel("Data objects", "short", (Lambda("ObjectsAccepted"), Lambda("ObjectsQuarantined"))),
-            Panel("Age of the oldest waiting object", "s", (Lambda("IntakeOldestAge", "Maximum"),)),
+            Panel("How long a run takes", "s", (LambdaMetric("RunDuration", "Average"),)),
+            Panel("Data objects", "short", (LambdaMetric("ObjectsAccepted"), LambdaMetric("ObjectsQuarantined"))),
+            Panel("Age of the oldest waiting object", "s", (LambdaMetric("IntakeOldestAge", "Maximum"),)),
             Panel(
                 "Trouble",
                 "short",
-                tuple(map(Lambda, ("StageOverdue", "RestoreFailed", "WorldUnreachable", "SlackFailed"))),
+                tuple(map(LambdaMetric, ("StageOverdue", "RestoreFailed", "WorldUnreachable", "SlackFailed"))),
             ),
         ),
         "Stages, as their pods tell": (
@@ -206,7 +210,7 @@ COST = Board(
                 "currencyUSD",
                 (Query(f"fraudloop_stage_cost_dollars{{{MODEL}}}", "{{stage}}"),),
             ),
-            Panel("Run by run (controller)", "currencyUSD", (Lambda("RunCost", "Average"),)),
+            Panel("Run by run (controller)", "currencyUSD", (LambdaMetric("RunCost", "Average"),)),
         ),
     },
 )

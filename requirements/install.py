@@ -1,7 +1,8 @@
-"""pip with one line that says how far it is:  python requirements/install.py PYTHON WHAT HOW-MANY PIP-ARGUMENT…
+"""Runs pip with one line of progress:  python requirements/install.py PYTHON WHAT HOW-MANY PIP-ARGUMENT…
 
-On a terminal the line is rewritten; elsewhere it is printed once a minute and at the end. HOW-MANY is 0 where nobody
-knows it. Of pip's own lines errors and warnings are shown, but not that one index of several lacks a package.
+On a terminal the line is rewritten; elsewhere it is printed once a minute and at the end. HOW-MANY is 0 if unknown.
+pip's
+errors and warnings are shown, except that one of several indexes lacks a package.
 """
 
 import os
@@ -19,16 +20,16 @@ EVERY_SECONDS = 60
 
 
 class Progress:
-    """What was seen of pip's output, and when it was last told."""
+    """The progress read from pip's output, and when it was last shown."""
 
     def __init__(self, what: str, many: int) -> None:
         self.what, self.many = what, many
         self.packages, self.megabytes = 0, 0.0
-        self.begun = self.told = time.monotonic()
+        self.begun = self.shown_at = time.monotonic()
         self.terminal = sys.stdout.isatty()
 
     def read(self, line: str) -> None:
-        """One line of pip's."""
+        """Process one line of pip's output."""
         if PACKAGE.match(line):
             self.packages += 1
         elif size := SIZE.search(line):
@@ -36,25 +37,25 @@ class Progress:
         elif COMPLAINT.match(line) and not EXPECTED.match(line):
             self.say(line.rstrip())
         doing = "unpacking" if line.startswith("Installing collected packages") else ""
-        if doing or self.terminal or time.monotonic() - self.told >= EVERY_SECONDS:
-            self.tell(doing)
+        if doing or self.terminal or time.monotonic() - self.shown_at >= EVERY_SECONDS:
+            self.show(doing)
 
-    def tell(self, doing: str = "") -> None:
-        """How far it is."""
+    def show(self, doing: str = "") -> None:
+        """Print the progress."""
         of = f" of {self.many}" if self.many else ""
         seconds = time.monotonic() - self.begun
-        told = f"{self.what}: {self.packages}{of} packages, {self.megabytes:.0f} MB downloaded, {seconds:.0f} s"
-        self.say(f"{told}, {doing}" if doing else told, stays=False)
-        self.told = time.monotonic()
+        status = f"{self.what}: {self.packages}{of} packages, {self.megabytes:.0f} MB downloaded, {seconds:.0f} s"
+        self.say(f"{status}, {doing}" if doing else status, stays=False)
+        self.shown_at = time.monotonic()
 
     def say(self, text: str, *, stays: bool = True) -> None:
-        """One line; on a terminal in place of the last one, unless that one `stays`."""
+        """Print one line. On a terminal it replaces the last one, unless that one `stays`."""
         start, end = ("\r\033[K", "\n" if stays else "") if self.terminal else ("", "\n")
-        print(f"{start}{text}", end=end, flush=True)
+        print(f"{start}{text}", end=end, flush=True)  # noqa: T201 — progress is what this command is for
 
 
 def main() -> int:
-    """Run pip; its exit status."""
+    """Run pip and return its exit status."""
     python, what, many, *arguments = sys.argv[1:]
     progress = Progress(what, int(many))
     command = [python, "-m", "pip", "install", "--progress-bar", "off", *arguments]
@@ -64,9 +65,9 @@ def main() -> int:
     ) as pip:
         for line in pip.stdout or ():
             progress.read(line)
-    progress.tell()
+    progress.show()
     if progress.terminal:
-        print()
+        print()  # noqa: T201 — ends the line of progress
     return pip.returncode
 
 

@@ -24,7 +24,7 @@ from statemachine.adapters.sqs import SqsHints
 from statemachine.contracts.errors import Unreachable
 from statemachine.core.policy import Policy
 from statemachine.intake import Intake
-from statemachine.listing import Listing
+from statemachine.listing import PrefixListing
 from statemachine.notifier import Notifier
 from statemachine.operations import Operations
 from statemachine.ports import Pipelines
@@ -42,7 +42,7 @@ def new_id() -> str:
 
 def pause(attempt: int) -> None:
     """Wait a little longer after each conflict, with jitter."""
-    time.sleep(random.uniform(0, min(1.0, 0.01 * 2**attempt)))
+    time.sleep(random.uniform(0, min(1.0, 0.01 * 2**attempt)))  # noqa: S311 — jitter, no secret
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,9 @@ class App:
         return Intake(self.store, self.policies, self.settings.data_bucket, time.time, new_id, pause, code)
 
     @property
-    def listing(self) -> Listing:
-        """The night's listing."""
-        return Listing(self.intake, self.files, time.time)
+    def listing(self) -> PrefixListing:
+        """The nightly listing."""
+        return PrefixListing(self.intake, self.files, time.time)
 
     def again(self, function: str, event: Mapping[str, Any]) -> None:
         """Have the function invoked once more, soon. Raises `Unreachable`."""

@@ -1,4 +1,4 @@
-"""A model's data set: the index of all that was learned, which preprocess keeps in S3, and the epochs since.
+"""A model's data set: the index of trained objects, which preprocess writes to S3, and the epochs since.
 
 A run's manifest names the index, what joined since, and what was set aside since. Once the stage has judged them and
 left its own index, both go on record. So a run reads and writes what is new, however much there is.
@@ -26,7 +26,7 @@ REASON = 1000  # characters
 
 @dataclass(frozen=True)
 class DataSet:
-    """What the runs of every model learn from."""
+    """What the runs of every model train on."""
 
     store: Store
     kept: Objects
@@ -40,59 +40,59 @@ class DataSet:
             yield from self.kept.of_epoch(model, epoch)
 
     def manifest(self, run: Run) -> bytes:
-        """What `run` learns from: the model's index, what joined since, what was set aside since."""
+        """What `run` trains on: the model's index, plus what joined since, minus what was quarantined since."""
         item = self.store.model(run.model)
         epochs = range(item.indexed + 1, run.epoch + 1)
-        things = list(self.unindexed(run.model, item, epochs))
-        learnable = self._learnable(run.model, things, run.epoch)
+        objects = list(self.unindexed(run.model, item, epochs))
+        learnable = self._learnable(run.model, objects, run.epoch)
         return manifest.manifest(run, learnable, self.kept.removed(run.model, epochs), item.index)
 
-    def _learnable(self, model: str, things: Sequence[Object], epoch: int) -> list[Object]:
+    def _learnable(self, model: str, objects: Sequence[Object], epoch: int) -> list[Object]:
         """The newest write of each key, but for those that came after a newer write of an epoch before."""
-        here = {thing.place for thing in things}
-        late = {t.identity for t in things if t.under and t.under not in here and self._teaches(model, t.under)}
-        return [thing for thing in data_set(things, epoch) if thing.identity not in late]
+        here = {obj.place for obj in objects}
+        late = {t.identity for t in objects if t.under and t.under not in here and self._usable(model, t.under)}
+        return [obj for obj in data_set(objects, epoch) if obj.identity not in late]
 
-    def _teaches(self, model: str, place: str) -> bool:
+    def _usable(self, model: str, place: str) -> bool:
         found = self.kept.at(model, place)
-        return found is not None and found.status.teaches
+        return found is not None and found.status.usable
 
     def mark(self, run: Run, verdicts: bytes | None, index: Artifact | None = None) -> None:
-        """Put the stage's verdicts on record: ACCEPTED, or QUARANTINED with the first problems; then its index.
+        """Record the stage's verdicts (ACCEPTED, or QUARANTINED with the first problems), then its index.
 
-        Safe to repeat: what was written before a death is found done.
+        Safe to repeat after a crash.
         """
-        said = {verdict.content: verdict for verdict in _verdicts(verdicts)}
+        reported = {verdict.content: verdict for verdict in _verdicts(verdicts)}
         item = self.store.model(run.model)
-        things = list(self.unindexed(run.model, item, range(item.indexed + 1, run.epoch + 1)))
-        changed = {thing.place: thing for thing in judged(things, said, run.id, run.epoch)}
-        here = {thing.content for thing in things}
-        lost = [verdict for verdict in said.values() if verdict.content not in here]
-        changed.update({thing.place: thing for verdict in lost for thing in self._lost(run.model, verdict)})
-        for thing in [*things, *changed.values()]:
-            changed.update(self._superseding(run, changed.get(thing.place, thing)))
+        objects = list(self.unindexed(run.model, item, range(item.indexed + 1, run.epoch + 1)))
+        changed = {obj.place: obj for obj in judged(objects, reported, run.id, run.epoch)}
+        here = {obj.content for obj in objects}
+        lost = [verdict for verdict in reported.values() if verdict.content not in here]
+        changed.update({obj.place: obj for verdict in lost for obj in self._lost(run.model, verdict)})
+        for obj in [*objects, *changed.values()]:
+            changed.update(self._superseding(run, changed.get(obj.place, obj)))
         self._write(run.model, list(changed.values()))
         if index is not None and run.epoch > item.indexed:
-            left = [t for t in things if changed.get(t.place, t).status is Status.PENDING and t.epoch <= run.epoch]
-            covered = min((-1 if thing.old else thing.epoch - 1 for thing in left), default=run.epoch)
+            left = [t for t in objects if changed.get(t.place, t).status is Status.PENDING and t.epoch <= run.epoch]
+            covered = min((-1 if obj.old else obj.epoch - 1 for obj in left), default=run.epoch)
             self.store.change_model(run.model, lambda now: replace(now, index=index, indexed=max(now.indexed, covered)))
 
-    def _superseding(self, run: Run, thing: Object) -> dict[str, Object]:
+    def _superseding(self, run: Run, obj: Object) -> dict[str, Object]:
         """Writes of other epochs that an accepted write overwrites, or that overwrite a late one."""
         found: dict[str, Object] = {}
-        if thing.status is Status.PENDING and thing.under:
-            newer = self.kept.at(run.model, thing.under)
+        if obj.status is Status.PENDING and obj.under:
+            newer = self.kept.at(run.model, obj.under)
             if newer is not None and newer.status is Status.ACCEPTED:
-                found[thing.place] = superseded(thing, newer, run.id)
-        place = thing.over if thing.status is Status.ACCEPTED else ""
+                found[obj.place] = superseded(obj, newer, run.id)
+        place = obj.over if obj.status is Status.ACCEPTED else ""
         while place and (older := self.kept.at(run.model, place)) is not None:
             if older.status is Status.ACCEPTED:
-                found[older.place] = superseded(older, thing, run.id)
+                found[older.place] = superseded(older, obj, run.id)
             place = older.over if older.status is Status.QUARANTINED else ""
         return found
 
     def _lost(self, model: str, verdict: Object) -> Iterator[Object]:
-        """What an earlier run accepted and this one could not read again: gone from the bucket and the cache, say."""
+        """An object that an earlier run accepted and this one could not read: gone from bucket and cache, say."""
         if verdict.status is not Status.QUARANTINED:
             return
         writes = self.kept.head(model, verdict.key).writes
@@ -101,11 +101,11 @@ class DataSet:
         if found is not None and found.status is Status.ACCEPTED:
             yield replace(found, status=verdict.status, reason=verdict.reason)
 
-    def _write(self, model: str, things: Sequence[Object]) -> None:
-        """In transactions that DynamoDB takes. What a death leaves unwritten, the next pass writes."""
+    def _write(self, model: str, objects: Sequence[Object]) -> None:
+        """Writes in transactions of at most 100 items. The next pass completes a write that a crash cut off."""
         puts: list[Put] = []
-        for thing in things:
-            more = self.kept.changed(model, thing, self.new_id())
+        for obj in objects:
+            more = self.kept.changed(model, obj, self.new_id())
             if len(puts) + len(more) > ITEMS:
                 self.store.table.write(*puts)
                 puts = []

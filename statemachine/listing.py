@@ -1,4 +1,4 @@
-"""The listing of a model's prefix by the night: page by page, each on record before the place to go on from moves."""
+"""The nightly listing of a model's prefix, page by page. Each page is on record before the position moves."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ PAGE = 1000  # keys: what S3 lists at once
 
 
 @dataclass(frozen=True)
-class Place:
+class ListingPosition:
     """Where the listing for `slot` is: all keys up to `after` are on record. `done`: there are no more."""
 
     slot: str = ""
@@ -23,18 +23,20 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Listing:
-    """Takes in what lies in the bucket, whether its event came or not. A death costs the page it happened in."""
+class PrefixListing:
+    """Ingests all objects in the bucket, whether their events arrived or not. A crash repeats one page."""
 
     intake: Intake
     files: Files
     clock: Callable[[], float]
 
-    def go_on(self, model: str, slot: str, enough: Callable[[], bool] = lambda: False) -> tuple[Place, IngestResult]:
-        """List from where it stopped until the end, or until it is `enough`; what was taken in meanwhile.
+    def go_on(
+        self, model: str, slot: str, enough: Callable[[], bool] = lambda: False
+    ) -> tuple[ListingPosition, IngestResult]:
+        """Continue the listing to its end, or until `enough()`; returns the position and what was ingested.
 
         Raises:
-            Conflict: another night's listing began.
+            Conflict: the listing of another slot began.
         """
         place, taken = self._place(model), IngestResult()
         if place.slot != slot:
@@ -45,26 +47,28 @@ class Listing:
         return place, taken
 
     def whole(self, model: str) -> IngestResult:
-        """List all of it now, for a person who asks: no night's place is touched."""
-        place, taken = Place(), IngestResult()
+        """List the whole prefix now, for an operator; no stored position changes."""
+        place, taken = ListingPosition(), IngestResult()
         while not place.done:
             place, more = self._page(model, place)
             taken += more
         return taken
 
-    def _page(self, model: str, place: Place) -> tuple[Place, IngestResult]:
+    def _page(self, model: str, place: ListingPosition) -> tuple[ListingPosition, IngestResult]:
         listed_at = self.clock()
         found = self.files.list(self.intake.bucket, self.intake.policies[model].prefix, place.after)
         page = list(islice(found, PAGE))
         taken = self.intake.arrive(page, listed_at)
         return replace(place, after=page[-1].key if page else place.after, done=len(page) < PAGE), taken
 
-    def _place(self, model: str) -> Place:
+    def _place(self, model: str) -> ListingPosition:
         item = self.intake.store.table.get(_key(model))
-        return codec.loads(Place, str(item["body"]), int(item.get("format", 0))) if item else Place()
+        return (
+            codec.loads(ListingPosition, str(item["body"]), int(item.get("format", 0))) if item else ListingPosition()
+        )
 
-    def _moved(self, model: str, place: Place) -> Place:
-        """The place as it is on record now; where two list for the same slot, the later place."""
+    def _moved(self, model: str, place: ListingPosition) -> ListingPosition:
+        """The stored position; if two workers list the same slot, the later one."""
         place = replace(place, version=place.version + 1)
         item = {"type": "listing", "format": codec.FORMAT, "version": place.version, "model": model}
         body = {"writer": self.intake.new_id(), "body": codec.dumps(place)}

@@ -1,7 +1,7 @@
-"""What the table's stream tells people and metrics. The stream is the outbox: what was not written is not told.
+"""Sends notifications and emits metrics from the DynamoDB stream. Only what was committed is announced.
 
-At least once, and once in practice: a message leaves a marker under its line of history. What Slack did not take stays
-owed in the same place and goes out before the next message, so neither the stream nor the metrics wait for Slack.
+Delivery is at least once. A marker item per history entry suppresses duplicates. Messages that Slack rejects stay
+pending in the same partition and are sent before the next one, so neither the stream nor the metrics wait for Slack.
 """
 
 import logging
@@ -22,13 +22,13 @@ from statemachine.store import Store
 LOG = logging.getLogger("fraudloop.announcing")
 OUTBOX = "SLACK"
 KEEP = 3 * 86_400  # longer than the stream keeps a record, so a repeated record always meets its marker
-OWED, TOLD = "owed", "told"
-AT_ONCE = 10  # old debts paid in one pass
+PENDING, SENT = "owed", "told"  # as the table stores them
+AT_ONCE = 10  # pending messages that one pass sends
 
 
 @dataclass(frozen=True)
 class HistoryRecord:
-    """One line of history as it came through the stream."""
+    """One history entry from the stream."""
 
     model: str
     entry: Transition
@@ -42,24 +42,24 @@ def history_record(record: Mapping[str, Any]) -> HistoryRecord | None:
     try:
         model, body, format_number = image["model"]["S"], image["body"]["S"], int(image["format"]["N"])
     except (KeyError, TypeError, ValueError) as error:
-        raise Malformed(f"a line of history that cannot be read: {type(error).__name__}: {error}") from error
+        raise Malformed(f"a history entry that cannot be read: {type(error).__name__}: {error}") from error
     return HistoryRecord(model, codec.loads(Transition, body, format_number))
 
 
 class Chat(Protocol):
-    """Where people read."""
+    """The chat that receives messages."""
 
     @property
     def wanted(self) -> bool:
-        """Somebody configured it."""
+        """Whether a chat is configured."""
 
     def post(self, text: str) -> None:
-        """Say it. Raises `Unreachable`."""
+        """Send the message. Raises `Unreachable`."""
 
 
 @dataclass(frozen=True)
 class Notifier:
-    """Tells people, and counts."""
+    """Posts messages and computes the metrics of history entries."""
 
     store: Store
     chat: Chat
@@ -68,55 +68,55 @@ class Notifier:
     kfp_ui: str = ""
     prices: Prices = LIST_PRICES
 
-    def metric_samples(self, told: HistoryRecord) -> tuple[MetricSample, ...]:
-        """The metrics of one step."""
-        run = self._run(told)
-        history = self.store.history(run.id) if State(told.entry.dest).terminal else ()
-        return tuple(metric_samples(told.entry, run, history, self.prices))
+    def metric_samples(self, step: HistoryRecord) -> tuple[MetricSample, ...]:
+        """The metrics of one history entry."""
+        run = self._run(step)
+        history = self.store.history(run.id) if State(step.entry.dest).terminal else ()
+        return tuple(metric_samples(step.entry, run, history, self.prices))
 
-    def tell(self, steps: Iterable[HistoryRecord]) -> int:
-        """Post what is owed and what is new; returns how many messages Slack has still to take.
+    def announce(self, steps: Iterable[HistoryRecord]) -> int:
+        """Post pending and new messages. Returns how many are still pending.
 
-        After the first refusal of a pass nothing more is posted, only noted as owed: a Slack that hangs for seconds a
-        message would otherwise eat the function's time.
+        After the first failure of a pass, further messages are only marked as pending: a Slack that hangs for seconds
+        per message would otherwise use up the function's time.
         """
         if not self.chat.wanted:
             return 0
-        answering = self._pay_debts()
-        for told in steps:
-            key, text = self._message(told)
+        answering = self._send_pending()
+        for step in steps:
+            key, text = self._message(step)
             if text and self.store.table.get(key) is None:
                 answering = answering and self._posted(text)
-                self._mark(key, text, TOLD if answering else OWED, Clause("the message is new"))
-        return sum(1 for _ in self._owed())
+                self._mark(key, text, SENT if answering else PENDING, Clause("the message is new"))
+        return sum(1 for _ in self._pending())
 
-    def _run(self, told: HistoryRecord) -> Run:
-        """The run as it stands; of one that is not on record any more the line itself still tells enough."""
-        entry = told.entry
-        return self.store.load(entry.run_id) or Run(entry.run_id, told.model, 0, State(entry.dest), created_at=entry.at)
+    def _run(self, step: HistoryRecord) -> Run:
+        """The stored run, or a minimal `Run` built from the history entry if the item was deleted."""
+        entry = step.entry
+        return self.store.load(entry.run_id) or Run(entry.run_id, step.model, 0, State(entry.dest), created_at=entry.at)
 
-    def _message(self, told: HistoryRecord) -> tuple[Key, str]:
-        run = self._run(told)
-        key = Key(OUTBOX, f"{run.id}#{told.entry.version:08d}")
-        return key, message(told.entry, run, self.store.model(run.model), self.kfp_ui)
+    def _message(self, step: HistoryRecord) -> tuple[Key, str]:
+        run = self._run(step)
+        key = Key(OUTBOX, f"{run.id}#{step.entry.version:08d}")
+        return key, message(step.entry, run, self.store.model(run.model), self.kfp_ui)
 
-    def _pay_debts(self) -> bool:
-        """True if Slack took them all, or none were owed."""
-        for item in islice(self._owed(), AT_ONCE):
+    def _send_pending(self) -> bool:
+        """True if Slack accepted all pending messages, or there were none."""
+        for item in islice(self._pending(), AT_ONCE):
             key, text = Key(OUTBOX, str(item["name"])), str(item["text"])
             if not self._posted(text):
                 return False
-            self._mark(key, text, TOLD, Clause("it is still owed", "state", OWED))
+            self._mark(key, text, SENT, Clause("the message is still pending", "state", PENDING))
         return True
 
-    def _owed(self) -> Iterator[Mapping[str, Any]]:
-        return (item for item in self.store.table.query(OUTBOX) if item["state"] == OWED)
+    def _pending(self) -> Iterator[Mapping[str, Any]]:
+        return (item for item in self.store.table.query(OUTBOX) if item["state"] == PENDING)
 
     def _posted(self, text: str) -> bool:
         try:
             self.chat.post(text)
         except Unreachable as error:
-            LOG.warning("Slack did not take a message: %s", error)
+            LOG.warning("Slack rejected a message: %s", error)
             return False
         return True
 
@@ -125,5 +125,5 @@ class Notifier:
         item = {"type": "message", "name": key.sk, "state": state, "text": text, "expires_at": expires}
         try:
             self.store.table.write(Put(key, item | {"writer": self.new_id()}, clause))
-        except Conflict:  # two readers of the stream at the same moment: said twice, marked once
+        except Conflict:  # two readers of the stream at once: the message was sent twice and marked once
             LOG.info("%s was marked by another reader", key.sk)

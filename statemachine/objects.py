@@ -45,12 +45,12 @@ class Objects:
         """What was set aside in those epochs and still is."""
         places = {str(item["place"]) for n in epochs for item in self.table.query(_pk(model, n), REMOVED)}
         found = (self.at(model, place) for place in sorted(places))
-        return (thing for thing in found if thing and thing.status is Status.QUARANTINED)
+        return (obj for obj in found if obj and obj.status is Status.QUARANTINED)
 
     def aside(self, model: str) -> Iterator[Object]:
         """What is quarantined."""
         found = (_read(item) for item in self.table.query(f"ASIDE#{model}"))
-        return (thing for thing in found if thing.status is Status.QUARANTINED)
+        return (obj for obj in found if obj.status is Status.QUARANTINED)
 
     def head(self, model: str, key: str) -> Head:
         """The head of one key."""
@@ -67,29 +67,29 @@ class Objects:
 
     # -- what is written ----------------------------------------------------------------------------------------
 
-    def changed(self, model: str, thing: Object, writer: str) -> list[Put]:
+    def changed(self, model: str, obj: Object, writer: str) -> list[Put]:
         """The object as it is now, and in the short list if it is or was quarantined."""
-        put = _put_object(model, replace(thing, version=thing.version + 1), writer)
-        return [put, *self._aside(model, thing, writer)]
+        put = _put_object(model, replace(obj, version=obj.version + 1), writer)
+        return [put, *self._aside(model, obj, writer)]
 
-    def new(self, model: str, thing: Object, writer: str) -> list[Put]:
+    def new(self, model: str, obj: Object, writer: str) -> list[Put]:
         """An object that was not on record."""
-        return [_put_object(model, thing, writer), *self._aside(model, thing, writer)]
+        return [_put_object(model, obj, writer), *self._aside(model, obj, writer)]
 
-    def left(self, model: str, thing: Object, writer: str) -> Put:
+    def superseded(self, model: str, obj: Object, writer: str) -> Put:
         """An object where it no longer is; the short list tells of it as what it is now."""
-        return _put_object(model, replace(thing, version=thing.version + 1), writer)
+        return _put_object(model, replace(obj, version=obj.version + 1), writer)
 
-    def _aside(self, model: str, thing: Object, writer: str) -> list[Put]:
-        key = Key(f"ASIDE#{model}", thing.identity)
-        before = self.table.get(key) if thing.status is Status.QUARANTINED or thing.reason else None
-        if before is None and thing.status is not Status.QUARANTINED:
+    def _aside(self, model: str, obj: Object, writer: str) -> list[Put]:
+        key = Key(f"ASIDE#{model}", obj.identity)
+        before = self.table.get(key) if obj.status is Status.QUARANTINED or obj.reason else None
+        if before is None and obj.status is not Status.QUARANTINED:
             return []
         listed = int(before["listed"]) if before else 0
         clause = (
             Clause("the short list was not changed", "listed", listed) if before else Clause("it is new in the list")
         )
-        return [Put(key, {**_item(model, thing, writer), "listed": listed + 1}, clause)]
+        return [Put(key, {**_item(model, obj, writer), "listed": listed + 1}, clause)]
 
 
 def put_head(model: str, head: Head, writer: str) -> Put:
@@ -108,11 +108,11 @@ def put_head(model: str, head: Head, writer: str) -> Put:
     return Put(Key(f"KEYS#{model}", head.key), item, new if head.version == 1 else changed)
 
 
-def put_removed(model: str, thing: Object, epoch: int, once: int, writer: str) -> Put:
+def put_removed(model: str, obj: Object, epoch: int, once: int, writer: str) -> Put:
     """A removal that the manifest of `epoch` carries; `once` is a number that no other removal of it has."""
-    key = Key(_pk(model, epoch), f"{REMOVED}{once:012d}#{thing.identity}")
-    item = {"type": "removed", "writer": writer, "model": model, "place": thing.place, "object_key": thing.key}
-    return Put(key, item, Clause("the removal is told once"))
+    key = Key(_pk(model, epoch), f"{REMOVED}{once:012d}#{obj.identity}")
+    item = {"type": "removed", "writer": writer, "model": model, "place": obj.place, "object_key": obj.key}
+    return Put(key, item, Clause("the removal is recorded once"))
 
 
 def _pk(model: str, epoch: int) -> str:
@@ -136,21 +136,21 @@ def _read_head(item: Mapping[str, Any]) -> Head:
     return codec.loads(Head, str(item["body"]), int(item.get("format", 0)))
 
 
-def _item(model: str, thing: Object, writer: str) -> dict[str, Any]:
+def _item(model: str, obj: Object, writer: str) -> dict[str, Any]:
     return {
         "type": "object",
         "format": codec.FORMAT,
-        "version": thing.version,
+        "version": obj.version,
         "writer": writer,
         "model": model,
-        "object_key": thing.key,
-        "status": thing.status.value,
-        "reason": thing.reason,
-        "body": codec.dumps(thing),
+        "object_key": obj.key,
+        "status": obj.status.value,
+        "reason": obj.reason,
+        "body": codec.dumps(obj),
     }
 
 
-def _put_object(model: str, thing: Object, writer: str) -> Put:
+def _put_object(model: str, obj: Object, writer: str) -> Put:
     new = Clause("the object is new")
-    changed = Clause("the object was not changed meanwhile", "version", thing.version - 1)
-    return Put(_key(model, thing.place), _item(model, thing, writer), new if thing.version == 1 else changed)
+    changed = Clause("the object was not changed meanwhile", "version", obj.version - 1)
+    return Put(_key(model, obj.place), _item(model, obj, writer), new if obj.version == 1 else changed)

@@ -10,6 +10,7 @@ from statemachine.contracts.report import Artifact
 from statemachine.contracts.stage import Stage
 from statemachine.core.model import Hold, Model
 from statemachine.core.policy import Policy
+from statemachine.core.reason import TransitionReason
 from statemachine.core.run import OperatorRequest, RequestKind, Run, RunKind, Transition, Trigger, queued
 from statemachine.core.states import State
 from statemachine.core.window import Object, Status
@@ -51,18 +52,19 @@ class Operations:
                 operator_request = OperatorRequest(
                     kind, clipped(who), clipped(why), self.clock()
                 )  # no longer than the record can hold
-                wished = self.store.operator_request(run, operator_request, self.clock())
+                updated = self.store.operator_request(run, operator_request, self.clock())
             except Conflict:
                 continue
             self.hints.look_at([run_id])
-            return wished
+            return updated
         raise Conflict("the run was not changed meanwhile", f"{run_id}: {ATTEMPTS} tries")
 
     def start(self, model: str, who: str, why: str) -> str:
         """Close the open window now, also when it is empty; the run begins as soon as nobody trains."""
         self._policy(model)
         _free(self.store.model(model))
-        self.intake.ask(model, Trigger("person", who, why), slot="")
+        act = AuditEntry("start", who, why, self.clock())
+        self.intake.ask(model, Trigger("person", who, why), "", act)
         run = self.intake.close_due(model)
         if run:
             self.hints.look_at([run.id])
@@ -70,10 +72,24 @@ class Operations:
 
     def redrive(self, run_id: str, stage: Stage, who: str, why: str) -> Run:
         """A new run with `parent` that keeps the verified outputs before `stage`. Raises `OperationRefused`."""
+        parent, model = self._redrivable(run_id, stage)
+        run = self._child(parent, stage, who, why)
+        entry = Transition(
+            run.id, 1, self.clock(), "", State.QUEUED.value, TransitionReason.REDRIVE, f"of {run_id}: {why}", who=who
+        )
+        self.store.begin(run, replace(model, training=run.id), entry)
+        self.hints.look_at([run.id])
+        return run
+
+    def reused(self, run_id: str, stage: Stage) -> dict[str, Mapping[str, Artifact]]:
+        """The verified outputs by stage that a redrive from `stage` would keep. Raises what `redrive` raises."""
+        return _kept(self._redrivable(run_id, stage)[0], stage)
+
+    def _redrivable(self, run_id: str, stage: Stage) -> tuple[Run, Model]:
         parent = self.store.run(run_id)
         if not parent.state.terminal:
             raise OperationRefused(
-                f"{run_id} is {parent.state.value}; only a run at rest can be redriven: cancel it first"
+                f"{run_id} is {parent.state.value}; only a terminal run can be redriven: cancel it first"
             )
         if parent.kind is RunKind.RESTORE or stage not in NEEDS:
             raise OperationRefused(f"{run_id} cannot be redriven from {stage.value}")
@@ -82,15 +98,13 @@ class Operations:
         model = self.store.model(parent.model)
         _free(model)
         if model.training:
-            raise OperationRefused(f"{model.training} is training {parent.model}; redrive when it rests, or cancel it")
-        run = self._child(parent, stage, who, why)
-        entry = Transition(run.id, 1, self.clock(), "", State.QUEUED.value, "redrive", f"of {run_id}: {why}", who=who)
-        self.store.begin(run, replace(model, training=run.id), entry)
-        self.hints.look_at([run.id])
-        return run
+            raise OperationRefused(
+                f"{model.training} is training {parent.model}; redrive when it has ended, or cancel it"
+            )
+        return parent, model
 
     def _child(self, parent: Run, stage: Stage, who: str, why: str) -> Run:
-        kept = {needed.value: parent.outputs[needed.value] for needed in NEEDS[stage]}
+        kept = _kept(parent, stage)
         origin = parent.id.rpartition("-r")[0] if parent.trigger.kind == "redrive" else parent.id
         number = next(n for n in range(1, 1000) if self.store.load(f"{origin}-r{n}") is None)
         return queued(
@@ -134,7 +148,7 @@ class Operations:
         self._policy(model)
         item = self.store.model(model)
         if item.deploying is not None:
-            raise OperationRefused(f"{item.deploying.run_id} is deploying {model}; cancel it, or wait until it rests")
+            raise OperationRefused(f"{item.deploying.run_id} is deploying {model}; cancel it, or wait until it ends")
         if item.release_of(version) is None:
             known = [r.version for r in (item.champion, *item.predecessors) if r]
             raise OperationRefused(
@@ -150,7 +164,9 @@ class Operations:
             trigger=Trigger("rollback", who, why),
             target=version,
         )
-        entry = Transition(run.id, 1, now, "", State.QUEUED.value, "rollback", f"to {version}: {why}", who=who)
+        entry = Transition(
+            run.id, 1, now, "", State.QUEUED.value, TransitionReason.ROLLBACK, f"to {version}: {why}", who=who
+        )
         self.store.begin(run, item.deployed_by(run.id, generation), entry)
         self.hints.look_at([run.id])
         return run
@@ -161,29 +177,31 @@ class Operations:
         """Nothing trains and nothing is promoted until it is released."""
         self._policy(model)
         held = Hold(who, why, self.clock())
-        told = AuditEntry("hold", who, why, held.at)
-        return self.store.change_model(model, lambda item: item if item.hold else replace(item, hold=held), told)
+        act = AuditEntry("hold", who, why, held.at)
+        return self.store.change_model(model, lambda item: item if item.hold else replace(item, hold=held), act)
 
     def release(self, model: str, who: str, why: str) -> Model:
         """End the hold."""
         self._policy(model)
-        told = AuditEntry("release", who, why, self.clock())
-        return self.store.change_model(model, lambda item: replace(item, hold=None), told)
+        act = AuditEntry("release", who, why, self.clock())
+        return self.store.change_model(model, lambda item: replace(item, hold=None), act)
 
     def adopt(
         self, model: str, parameters: Mapping[str, Mapping[str, object]], provenance: Mapping[str, object]
     ) -> Model:
-        """The next run's stages are told these (`stage` → name → value); `provenance` says where they are from."""
+        """Sets the parameters of the next run (stage → name → value); `provenance` says where they are from."""
         self._policy(model)
+        who, why = str(provenance.get("who", "")), str(provenance.get("why", ""))
+        told = AuditEntry("adopt", who, why, self.clock(), str(provenance.get("uri", "")))
         return self.store.change_model(
-            model, lambda item: replace(item, parameters=parameters, parameters_from=provenance)
+            model, lambda item: replace(item, parameters=parameters, parameters_from=provenance), told
         )
 
     def reindex(self, model: str, who: str, why: str) -> Model:
         """The next run's manifest names every object on record, and its preprocess builds the index anew."""
         self._policy(model)
-        told = AuditEntry("reindex", who, why, self.clock())
-        return self.store.change_model(model, lambda item: replace(item, index=None, indexed=-1), told)
+        act = AuditEntry("reindex", who, why, self.clock())
+        return self.store.change_model(model, lambda item: replace(item, index=None, indexed=-1), act)
 
     # -- objects ------------------------------------------------------------------------------------------------
 
@@ -191,7 +209,8 @@ class Operations:
         """The newest write of `key` teaches no run any more."""
         found = self._newest(model, key)
         if found.status is not Status.QUARANTINED:
-            self.intake.set_aside(model, found, f"by {who}: {why}")
+            act = AuditEntry("quarantine", who, why, self.clock(), key)
+            self.intake.set_aside(model, found, f"by {who}: {why}", act)
         return found
 
     def release_object(self, model: str, key: str, who: str, why: str) -> Object:
@@ -199,7 +218,8 @@ class Operations:
         found = self._newest(model, key)
         if found.status is not Status.QUARANTINED:
             raise OperationRefused(f"{key!r} is {found.status.value}, not quarantined")
-        self.intake.rejoin(model, found, f"released by {who}: {why}")
+        act = AuditEntry("release object", who, why, self.clock(), key)
+        self.intake.rejoin(model, found, f"released by {who}: {why}", act)
         return found
 
     def _newest(self, model: str, key: str) -> Object:
@@ -215,14 +235,18 @@ class Operations:
         return self.policies[model]
 
 
+def _kept(parent: Run, stage: Stage) -> dict[str, Mapping[str, Artifact]]:
+    return {needed.value: parent.outputs[needed.value] for needed in NEEDS[stage]}
+
+
 def _free(model: Model) -> None:
     if model.hold:
-        held = f"{model.name} is on hold since {model.hold.who} said: {model.hold.why}"
+        held = f"{model.name} is on hold by {model.hold.who}: {model.hold.why}"
         raise OperationRefused(f"{held}; `fraudloop release {model.name}` first")
 
 
 def _allow(run: Run, kind: RequestKind) -> None:
-    """Raise `OperationRefused` where the state forbids the wish."""
+    """Raises `OperationRefused` where the state forbids the request."""
     if run.state.terminal:
         raise OperationRefused(f"{run.id} is over ({run.state.value}): {run.reason or 'nothing to do'}")
     if kind is RequestKind.CANCEL and run.state is State.ROLLING_BACK:

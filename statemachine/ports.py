@@ -90,7 +90,7 @@ class Pipelines(Protocol):
         """One run, by id: cheap."""
 
     def list(self, prefix: str, since: float = 0.0) -> tuple[KfpRun, ...]:
-        """The runs whose name begins with `prefix`, made at `since` or later: only before create and before rest."""
+        """The runs whose name begins with `prefix`, made at `since` or later. Called before create and an end."""
 
     def create(self, order: StageRequest, pin: PinnedVersion) -> KfpRun:
         """Launch it.

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from statemachine.contracts import paths
 from statemachine.contracts import report as reports
 from statemachine.contracts.errors import (
     Conflict,
@@ -19,13 +20,12 @@ from statemachine.contracts.kfp_run import KfpRun
 from statemachine.contracts.limits import clipped
 from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import StageRequest
-from statemachine.core.action_records import adopted, asked, kept_of
+from statemachine.core.action_records import adopted, asked, record_of
 from statemachine.core.actions import Action, EnsureRun, MarkObjects, StopRuns, WriteManifest
 from statemachine.core.backoff import backoff
 from statemachine.core.decide import Act, Look, Move, Wait, decide
 from statemachine.core.policy import Policy
 from statemachine.core.run import RequestKind, Run
-from statemachine.core.run_paths import launch_folder, manifest_uri, nameable
 from statemachine.core.snapshot import Observation
 from statemachine.core.states import State
 from statemachine.intake import Intake
@@ -38,7 +38,7 @@ SKEW = 900.0  # seconds that KFP's clock may be behind ours: no launch of a run 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds. A claim outlives the Lambda that made it, so a killed holder is dead before its claim runs out."""
+    """Seconds. A claim outlives the Lambda that made it, so its holder has ended before the claim expires."""
 
     claim: float = 150
     least: float = 25
@@ -60,15 +60,15 @@ class Reconciler:
     timing: Timing = Timing()
 
     def look_at(self, run_id: str, seconds_left: float = float("inf")) -> str:
-        """One pass over the run; returns in a word what came of it.
+        """One pass over the run; returns the result in a few words for the log.
 
         Raises:
             Unknown: there is no such run.
-            Malformed: its record cannot be understood, or its model is not configured.
+            Malformed: its record cannot be read, or its model is not configured.
         """
         run, now = self.store.run(run_id), self.clock()
         if run.state.terminal:
-            return "rests"
+            return "ended"
         if run.claim is not None and run.claim.until > now:
             return "claimed"
         policy = self.policies.get(run.model)
@@ -80,8 +80,8 @@ class Reconciler:
             return f"overtaken: {conflict.clause}"
         except Impossible as refusal:
             return self._give_up(run, policy, now, str(refusal))
-        except (Unreachable, Misconfigured) as trouble:
-            return self._defer(run, policy, now, trouble)
+        except (Unreachable, Misconfigured) as error:
+            return self._defer(run, policy, now, error)
 
     def _pass(self, run: Run, policy: Policy, now: float, seconds_left: float) -> str:
         observed, roll = self._observe(run, policy, now), self.roll()
@@ -99,7 +99,7 @@ class Reconciler:
                 return self._act(run, policy, decision.action, now, seconds_left)
             case Wait():
                 return self._wait(run, policy, decision, now, observed.started or 0.0)
-        return "rests"
+        return "ended"
 
     def _siblings(self, run: Run) -> tuple[KfpRun, ...]:
         """All launches of the run; the adopted one also if KFP does not list it: the experiment may have changed."""
@@ -110,7 +110,7 @@ class Reconciler:
         return found if adopted is None else (*found, adopted)
 
     def _own(self, run: Run, prefix: str) -> tuple[KfpRun, ...]:
-        """The launches of that name which this run asked for; whoever else uses the name is left alone."""
+        """The launches of that name that this run created; those of others are left alone."""
         return tuple(found for found in self.pipelines.list(prefix, run.created_at - SKEW) if run.owns(found.launch_id))
 
     # -- observe ------------------------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ class Reconciler:
     def _observe(self, run: Run, policy: Policy, now: float) -> Observation:
         observed = Observation(model=self.store.model(run.model), report_error=run.report_error)
         if run.report_error:
-            return observed  # whatever is reported now, it is not believed
+            return observed  # a later report does not change that
         if run.state is State.QUEUED and not run.pins and not run.asks(RequestKind.CANCEL):
             pins = self.pipelines.pins(list(Stage))
             return replace(observed, pins=pins.found if not pins.missing else {}, missing=pins.missing)
@@ -130,12 +130,14 @@ class Reconciler:
         kfp_run = self.pipelines.get(run.kfp_id)
         observed = replace(observed, kfp_run=kfp_run)
         if kfp_run is None or kfp_run.state.over:
-            # It may have reported between our two looks: only a report that is missing *after* the end is missing.
+            # It may have reported between the two reads: only a report that is missing after the end is missing.
             return self._read_report(run, observed)
         return replace(observed, started=self._started(run, policy, now))
 
     def _folder(self, run: Run) -> str:
-        return launch_folder(self.policies[run.model].root, run)
+        assert run.stage is not None
+        root = self.policies[run.model].root
+        return paths.launch_folder(root, run.id, run.stage, run.attempt, run.launch_id)
 
     def _read_report(self, run: Run, observed: Observation) -> Observation:
         assert run.stage is not None
@@ -146,7 +148,9 @@ class Reconciler:
             report = reports.parse(
                 body, run_id=run.id, stage=run.stage.value, attempt=run.attempt, launch_id=run.launch_id
             )
-            reports.stay_within(report, nameable(self.policies[run.model].root, run))
+            root = self.policies[run.model].root
+            allowed = paths.allowed_outputs(root, run.id, run.model, run.stage, self._folder(run))
+            reports.stay_within(report, allowed)
         except Malformed as error:
             return replace(observed, report_error=clipped(str(error)))
         return replace(observed, report=report)
@@ -177,9 +181,9 @@ class Reconciler:
         claimed = self.store.claim(run, owner, until, **asked(run, action, owner, until + policy.grace))
         try:
             found = self._perform(claimed, policy, action, run.create_uncertain_until, now)
-        except (Impossible, Unreachable, Misconfigured) as trouble:
+        except (Impossible, Unreachable, Misconfigured) as error:
             pause = backoff(run.unreachable_count + 1, self.roll(), policy.backoff_base, policy.backoff_cap)
-            changes = kept_of(trouble, run, policy, now, self.clock(), pause)
+            changes = record_of(error, run, policy, now, self.clock(), pause)
             self.store.release(run.id, owner, changes)
             return str(changes["reason"])
         self.store.release(run.id, owner, {"due_at": now, "unreachable_count": 0, "denied_since": 0.0, **found})
@@ -192,7 +196,7 @@ class Reconciler:
     ) -> dict[str, Any]:
         match action:
             case WriteManifest():
-                uri = manifest_uri(policy.root, run)
+                uri = paths.manifest_uri(policy.root, run.id, run.deployment)
                 self.files.write(uri, self.intake.manifest(run))
                 return {"manifest": uri}
             case MarkObjects(uri, index):
@@ -211,73 +215,73 @@ class Reconciler:
         return {"marked": True}
 
     def _stop(self, kfp_ids: tuple[str, ...]) -> None:
-        """Ask each to end; one that cannot be asked holds up none of the others."""
-        troubles = []
+        """Stop each of them; one that cannot be stopped does not prevent the others."""
+        errors = []
         for kfp_id in kfp_ids:
             try:
                 self.pipelines.stop(kfp_id)
-            except (Unreachable, Misconfigured) as trouble:
-                troubles.append(trouble)
-        if troubles:
-            raise troubles[0]
+            except (Unreachable, Misconfigured) as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     def _ensure(self, run: Run, order: StageRequest, create_uncertain_until: float, now: float) -> dict[str, Any]:
-        mine, before = run.launch_ids[-1:], run.launch_ids[:-1]
+        own, before = run.launch_ids[-1:], run.launch_ids[:-1]
         kfp_runs = [kfp_run for kfp_run in self._own(run, order.name) if kfp_run.name == order.name]
         if kfp_runs:
             oldest = min(kfp_runs, key=lambda kfp_run: (kfp_run.created_at, kfp_run.kfp_id))
-            for twin in kfp_runs:
-                if twin is not oldest and twin.state.stoppable:
-                    self.pipelines.stop(twin.kfp_id)
+            for duplicate in kfp_runs:
+                if duplicate is not oldest and duplicate.state.stoppable:
+                    self.pipelines.stop(duplicate.kfp_id)
             return {
                 **adopted(oldest, oldest.created_at or now),
                 "create_uncertain_until": create_uncertain_until,
                 "launch_ids": before,
             }
-        if now < create_uncertain_until:  # an earlier create may yet show itself: a GPU twin costs more than the wait
+        if now < create_uncertain_until:  # an earlier CreateRun may still appear; a duplicate costs more than the wait
             return {
                 "create_uncertain_until": create_uncertain_until,
                 "due_at": create_uncertain_until,
                 "launch_ids": before,
             }
-        launch_id = mine[0] if mine else self.new_id()
+        launch_id = own[0] if own else self.new_id()
         order = replace(order, launch_id=launch_id, output_uri=f"{order.output_uri}/{launch_id}")
         if run.claim is None or self.clock() >= run.claim.until:
             raise Conflict("the claim is still ours", f"{run.id}: it ran out before the launch")
         try:
             kfp_run = self.pipelines.create(order, run.pins[order.stage.value])
-        except Unreachable as trouble:
-            raise Unanswered(str(trouble)) from trouble
+        except Unreachable as error:
+            raise Unanswered(str(error)) from error
         return {**adopted(kfp_run, now), "create_uncertain_until": create_uncertain_until}
 
     # -- wait ---------------------------------------------------------------------------------------------------
 
     def _wait(self, run: Run, policy: Policy, wait: Wait, now: float, started_at: float) -> str:
         long = wait.until > now + policy.poll
-        said = wait.reason and wait.reason != run.reason
+        new_reason = wait.reason and wait.reason != run.reason
         found = {name: value for name, value in wait.found.items() if getattr(run, name) != value}
-        if long or said or run.unreachable_count or found or (started_at and not run.started_at):
+        if long or new_reason or run.unreachable_count or found or (started_at and not run.started_at):
             # Within the poll interval nothing is written: the next tick looks again anyway, and writes cost money.
             due_at = wait.until if long else now + policy.poll
             self.store.defer(run, due_at, clipped(wait.reason), started_at=started_at or run.started_at, **found)
         return f"waits: {wait.reason}" if wait.reason else "waits"
 
-    def _defer(self, run: Run, policy: Policy, now: float, trouble: Unreachable | Misconfigured) -> str:
+    def _defer(self, run: Run, policy: Policy, now: float, error: Unreachable | Misconfigured) -> str:
         pause = backoff(run.unreachable_count + 1, self.roll(), policy.backoff_base, policy.backoff_cap)
-        kept = kept_of(trouble, run, policy, now, now, pause)
-        if run.kfp_id and not isinstance(trouble, Denied):  # its launch may work on all the same, and report
+        kept = record_of(error, run, policy, now, now, pause)
+        if run.kfp_id and not isinstance(error, Denied):  # its launch may work on all the same, and report
             kept.pop("report_error", None)
         try:
             self.store.defer(run, kept.pop("due_at"), kept.pop("reason"), **kept)
         except (Conflict, Unreachable):
-            return f"unreachable, and so is the table: {trouble}"
-        return f"unreachable: {trouble}"
+            return f"unreachable, and so is the table: {error}"
+        return f"unreachable: {error}"
 
-    def _give_up(self, run: Run, policy: Policy, now: float, trouble: str) -> str:
-        """A move that can never be written: the next pass ends the attempt, and carries nothing of its report."""
+    def _give_up(self, run: Run, policy: Policy, now: float, why: str) -> str:
+        """Handles a move that can never be written: the next pass fails the attempt and drops its report."""
         due_at = now if not run.report_error else now + policy.backoff_cap
         try:
-            self.store.defer(run, due_at, clipped(f"impossible: {trouble}"), report_error=clipped(trouble))
+            self.store.defer(run, due_at, clipped(f"impossible: {why}"), report_error=clipped(why))
         except (Conflict, Unreachable) as error:
             return f"impossible, and that cannot be written now: {error}"
-        return f"impossible: {trouble}"
+        return f"impossible: {why}"

@@ -1,4 +1,4 @@
-"""What this deployment is told, read once: environment variables and the model registry."""
+"""The settings of this deployment, read once from environment variables and the model registry."""
 
 import json
 import os
@@ -90,13 +90,17 @@ def _object(environment: Mapping[str, str], name: str) -> dict[str, Any]:
 
 
 def registry_of(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """The parsed model registry: the file that `FRAUDLOOP_CONFIG` names, else ours.
+    """Return the model registry of `FRAUDLOOP_CONFIG`, else the repository's. Raises `Misconfigured`."""
+    here = Path(__file__).resolve().parent.parent
+    return read_registry(Path(environment.get("FRAUDLOOP_CONFIG") or here / "fraudloop.toml"))
+
+
+def read_registry(path: Path) -> dict[str, Any]:
+    """Return the tables of a fraudloop.toml.
 
     Raises:
         Misconfigured: it, or a file with a model's `data` table that it names, cannot be read.
     """
-    here = Path(__file__).resolve().parent.parent
-    path = Path(environment.get("FRAUDLOOP_CONFIG") or here / "fraudloop.toml")
     registry = _toml(path, "the model registry")
     models = registry.get("models")
     for name, table in models.items() if isinstance(models, dict) else ():

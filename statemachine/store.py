@@ -59,7 +59,7 @@ def put_model(model: Model, writer: str) -> Put:
 
 
 def put_transition(entry: Transition, run: Run, writer: str) -> Put:
-    """A line of history: one a version, so two passes can never both tell of the same step."""
+    """A history entry. There is one per version, so two passes never record the same transition."""
     item = {
         "type": "entry",
         "format": codec.FORMAT,
@@ -69,7 +69,7 @@ def put_transition(entry: Transition, run: Run, writer: str) -> Put:
         "expires_at": int(entry.at + KEEP_HISTORY),
         "body": codec.dumps(entry),
     }
-    return Put(Key(f"RUN#{run.id}", f"HISTORY#{entry.version:08d}"), item, Clause("the step is told once"))
+    return Put(Key(f"RUN#{run.id}", f"HISTORY#{entry.version:08d}"), item, Clause("the transition is recorded once"))
 
 
 def put_index(run: Run, writer: str) -> Put:
@@ -80,18 +80,25 @@ def put_index(run: Run, writer: str) -> Put:
 
 @dataclass(frozen=True)
 class AuditEntry:
-    """What a person did to a model, who it was and why."""
+    """What a person did to a model, who it was and why; `on` is the run, version or object key that it was done to."""
 
     what: str
     who: str
     why: str
     at: float
+    on: str = ""
 
 
-def put_audit_entry(model: Model, told: AuditEntry, writer: str) -> Put:
+def put_audit_entry(model: Model, act: AuditEntry, writer: str) -> Put:
     """A line of the model's own history, in the transaction of the change."""
-    item = {"type": "told", "format": codec.FORMAT, "writer": writer, "model": model.name, "body": codec.dumps(told)}
-    return Put(Key(f"MODEL#{model.name}", f"TOLD#{model.version:08d}"), item, Clause("the change is told once"))
+    item = {"type": "told", "format": codec.FORMAT, "writer": writer, "model": model.name, "body": codec.dumps(act)}
+    return Put(Key(f"MODEL#{model.name}", f"TOLD#{model.version:08d}"), item, Clause("the change is recorded once"))
+
+
+def put_act(model: str, act: AuditEntry, writer: str) -> Put:
+    """A person's act that changes no model item, in the transaction of what it changes."""
+    item = {"type": "act", "format": codec.FORMAT, "writer": writer, "model": model, "body": codec.dumps(act)}
+    return Put(Key(f"MODEL#{model}", f"ACT#{act.at:014.3f}#{writer}"), item, Clause("the act is told once"))
 
 
 def _unchanged(name: str, version: int) -> Clause:
@@ -133,8 +140,15 @@ class Store:
             yield codec.loads(Transition, str(item["body"]), int(item.get("format", 0)))
 
     def told(self, model: str) -> Iterator[AuditEntry]:
-        """What persons did to the model, oldest first."""
-        for item in self.table.query(f"MODEL#{model}", "TOLD#"):
+        """What persons did to the model item, oldest first."""
+        return self._audit_entries(model, "TOLD#")
+
+    def acts(self, model: str) -> Iterator[AuditEntry]:
+        """What persons did to the model's runs, window and objects, oldest first."""
+        return self._audit_entries(model, "ACT#")
+
+    def _audit_entries(self, model: str, prefix: str) -> Iterator[AuditEntry]:
+        for item in self.table.query(f"MODEL#{model}", prefix):
             yield codec.loads(AuditEntry, str(item["body"]), int(item.get("format", 0)))
 
     def runs(self, model: str, limit: int = 50) -> Iterator[Run]:
@@ -176,9 +190,9 @@ class Store:
         self.table.write(*puts)
 
     def claim(self, run: Run, owner: str, until: float, **changes: Any) -> Run:
-        """Nobody else acts for this run until then. Raises `Conflict` if it was changed or claimed meanwhile.
+        """Claim the run until then. Raises `Conflict` if it was changed or claimed meanwhile.
 
-        A claim that is still there belonged to a holder that died: those are counted, and what it did is not known.
+        An existing claim belonged to a holder that died. `lapsed` counts those; what the holder did is unknown.
         """
         lapsed = run.lapsed + (run.claim is not None)
         claim = Claim(owner, until)
@@ -187,7 +201,7 @@ class Store:
         return claimed
 
     def release(self, run_id: str, owner: str, changes: Mapping[str, Any]) -> Run:
-        """Give the claim back with what was found, on condition that it is still ours; a wish may have come."""
+        """Release the claim, if it is still ours, and store `changes`. An operator request may have come meanwhile."""
         for _ in range(ATTEMPTS):
             run = self.run(run_id)
             if run.claim is None or run.claim.owner != owner:
@@ -201,20 +215,22 @@ class Store:
         raise Conflict("the run was not changed meanwhile", f"{run_id} changed {ATTEMPTS} times while it was released")
 
     def defer(self, run: Run, due_at: float, reason: str, **changes: Any) -> None:
-        """Look again then; the reason is for people, `changes` are what was found (`unseen` is 0 unless it says so)."""
+        """Make the run due at `due_at`. `changes` are stored; `unreachable_count` becomes 0 unless they set it."""
         found = {"unreachable_count": 0, **changes}
         later = replace(run, version=run.version + 1, due_at=due_at, reason=reason or run.reason, **found)
         self.table.write(put_run(later, self.new_id()))
 
     def operator_request(self, run: Run, operator_request: OperatorRequest, now: float) -> Run:
-        """Put a person's wish on record; the run is due at once."""
-        wished = replace(
+        """Record an operator's request; the run is due now."""
+        updated = replace(
             run, version=run.version + 1, operator_request=operator_request, due_at=min(run.due_at or now, now)
         )
-        self.table.write(put_run(wished, self.new_id()))
-        return wished
+        asked, writer = operator_request, self.new_id()
+        act = AuditEntry(asked.kind.value, asked.who, asked.why, asked.at, run.id)
+        self.table.write(put_run(updated, writer), put_act(run.model, act, writer))
+        return updated
 
-    def change_model(self, name: str, change: Callable[[Model], Model], told: AuditEntry | None = None) -> Model:
+    def change_model(self, name: str, change: Callable[[Model], Model], act: AuditEntry | None = None) -> Model:
         """Change the model by a function of what it is now, and say who did. `change` may raise to refuse."""
         for _ in range(ATTEMPTS):
             before = self.model(name)
@@ -222,7 +238,7 @@ class Store:
             if after == before:
                 return before
             after, writer = replace(after, version=before.version + 1), self.new_id()
-            puts = [put_model(after, writer), *([put_audit_entry(after, told, writer)] if told else [])]
+            puts = [put_model(after, writer), *([put_audit_entry(after, act, writer)] if act else [])]
             try:
                 self.table.write(*puts)
             except Conflict:

@@ -5,14 +5,17 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from outcome import ROOT, SLOW_FOLDERS, folder_of, last_line, reasons, seconds_by_folder
 
 from local.process import free_port, serving
+
+if TYPE_CHECKING:
+    from statemachine.bootstrap import App
 
 DOUBLE_CONFIG = """
 name: "double"
@@ -76,3 +79,20 @@ def own_cloud(tmp_path_factory):
     url = f"http://127.0.0.1:{port}"
     with serving([sys.executable, "-m", "local.aws.server", str(port)], url, log):
         yield url
+
+
+@pytest.fixture
+def system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> "Iterator[App]":
+    """An empty deployment in a local cloud, named by the environment as one on AWS would be."""
+    from moto.moto_api._internal.models import moto_api_backend
+
+    from local.aws import resources, server
+    from statemachine.bootstrap import bootstrap
+
+    monkeypatch.setenv("FRAUDLOOP_HOME", str(tmp_path / "none"))
+    with server.serving() as url:
+        made = resources.create(url)
+        for name, value in (resources.CREDENTIALS | made.environment() | {"AWS_ENDPOINT_URL": url}).items():
+            monkeypatch.setenv(name, value)
+        yield bootstrap()
+    moto_api_backend.reset()

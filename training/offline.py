@@ -1,4 +1,4 @@
-"""`fraudloop train`: the stages without the loop, on this machine's files, by the components' own functions."""
+"""`fraudloop train`: runs the stages on local files without the controller, by the components' own functions."""
 
 import json
 import sys
@@ -31,13 +31,13 @@ def run(
     progress: Progress | None = None,
     data: str | None = None,
 ) -> dict[str, Any]:
-    """Checks, splits, trains, evaluates and exports; everything lies under `out`, and a killed run goes on from there.
+    """Validate, split, train, evaluate and export. All output is in `out`; a killed run continues from there.
 
     `config` names a TOML or JSON file with tables `data`, `preprocess`, `train`, `evaluate` and `gate`, as in
     fraudloop.toml; `data` a preset, or a file with the table that declares the columns.
-    Returns the metrics, the baselines, the verdict and where things are.
+    Returns the metrics, the baselines, the verdict and the paths of the output.
     """
-    folder, say, settings = Path(out), progress or _said, _settings(config)
+    folder, say, settings = Path(out), progress or _print_progress, _settings(config)
     say("preprocess", {"files": len(files)})
     table = table_of(data) if data else settings.get("data")
     columns = {} if table is None else {"data": table}
@@ -55,12 +55,12 @@ def run(
     repository = _exported(folder, made.folder)
     say("exported", {})
     verdict = gate(evaluation, GatePolicy.from_dict(settings.get("gate", {})))
-    figures = {"metrics": evaluation["metrics"], "baselines": evaluation["baselines"]}
-    return figures | {"passed": verdict.passed, "reason": verdict.reason, "repository": str(repository), **pages}
+    metrics = {"metrics": evaluation["metrics"], "baselines": evaluation["baselines"]}
+    return metrics | {"passed": verdict.passed, "reason": verdict.reason, "repository": str(repository), **pages}
 
 
 def _exported(folder: Path, dataset: Path) -> Path:
-    """The Triton repository of the model in `folder`, named by its version."""
+    """Write the Triton repository of the model in `folder` and return it."""
     made = folder / "version"
     version = export.build(made, folder / "model", dataset, RUN)
     for name, source in (("evaluation", folder), ("profile", dataset)):
@@ -74,15 +74,21 @@ def _settings(config: str | Path | None) -> Mapping[str, Any]:
     if config is None:
         return {}
     path = Path(config)
-    settings: dict[str, Any] = (
-        tomllib.loads(path.read_text()) if path.suffix == ".toml" else json.loads(path.read_text())
-    )
+    read = tomllib.loads if path.suffix == ".toml" else json.loads
+    try:
+        settings: dict[str, Any] = read(path.read_text())
+    except OSError as error:
+        raise Permanent(f"the configuration {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise Permanent(
+            f"the configuration {path} is not {'TOML' if read is tomllib.loads else 'JSON'}: {error}"
+        ) from error
     known = ("data", "preprocess", "train", "evaluate", "gate")
     if unknown := sorted(set(settings) - set(known)):
         raise Permanent(f"{path}: unknown {', '.join(unknown)}; it may have tables {', '.join(known)}")
     return settings
 
 
-def _said(event: str, figures: Mapping[str, float]) -> None:
-    """One line a step, beside the result on standard output."""
-    print(event, *(f"{name}={value:.4g}" for name, value in figures.items()), file=sys.stderr)
+def _print_progress(event: str, metrics: Mapping[str, float]) -> None:
+    """Print one line per step to stderr; the result goes to stdout."""
+    print(event, *(f"{name}={value:.4g}" for name, value in metrics.items()), file=sys.stderr)  # noqa: T201 — progress, on standard error

@@ -1,8 +1,8 @@
-"""One way to reach bytes, whether under `s3://bucket/key` or in a local folder.
+"""Reads and writes files by URI: `s3://bucket/key` or a local path.
 
 A URI that begins with `s3://` goes through boto3, which follows the usual AWS environment (`AWS_ENDPOINT_URL`, …);
-anything else is a local path. What is not there raises `FileNotFoundError`; failing to look raises whatever the
-vendor raised, so "not there" is never confused with "could not look".
+any other URI is a local path. A missing file raises `FileNotFoundError`. A failed request raises the client's own
+error, so that an outage is never taken for a missing file.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,22 +18,21 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
+from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError
 
 ABSENT_CODES = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NoSuchVersion", "NotFound"})
-INTERMEDIATE = "fraudloop=intermediate"  # what the artifacts bucket's lifecycle rule may take; the rest stays
-TAKEN_CODES = frozenset({"412", "PreconditionFailed", "409", "ConditionalRequestConflict"})
+INTERMEDIATE = "fraudloop=intermediate"  # the tag by which the artifacts bucket's lifecycle rule expires objects
 PIECE = 1 << 20
-READS = 3  # of one object, if the connection breaks in the middle of its body
+READS = 3  # attempts for one object whose body is cut off
 
 
 def join(uri: str, *parts: str) -> str:
-    """`uri` and `parts` with single slashes between them."""
+    """Joins `uri` and `parts` with single slashes."""
     return "/".join([uri.rstrip("/"), *(part.strip("/") for part in parts)])
 
 
 def read_bytes(uri: str, version_id: str | None = None) -> bytes:
-    """The bytes of one file or object."""
+    """Returns the bytes of one file or object."""
     if not is_s3(uri):
         return Path(uri).read_bytes()
     bucket, key = split(uri)
@@ -41,40 +40,33 @@ def read_bytes(uri: str, version_id: str | None = None) -> bytes:
         return bytes(_s3().get_object(Bucket=bucket, Key=key, **_version(version_id))["Body"].read())
 
 
-def write_bytes(uri: str, body: bytes, *, only_if_absent: bool = False, intermediate: bool = False) -> None:
-    """Writes one file or object; an `intermediate` object is tagged as one that may expire.
-
-    Raises:
-        FileExistsError: `only_if_absent`, and somebody else wrote it first.
-    """
+def write_bytes(uri: str, body: bytes, *, intermediate: bool = False) -> None:
+    """Writes one file or object; an `intermediate` object is tagged so that S3 may expire it."""
     if not is_s3(uri):
         Path(uri).parent.mkdir(parents=True, exist_ok=True)
-        with open(uri, "xb" if only_if_absent else "wb") as file:
-            file.write(body)
+        Path(uri).write_bytes(body)
         return
     bucket, key = split(uri)
-    with _taken_is_exists(uri):
-        absent = {"IfNoneMatch": "*"} if only_if_absent else {}
-        _s3().put_object(Bucket=bucket, Key=key, Body=body, **absent, **_tagging(intermediate))
+    _s3().put_object(Bucket=bucket, Key=key, Body=body, **_tagging(intermediate))
 
 
 def read_json(uri: str) -> Any:
-    """The JSON value in one file or object."""
+    """Returns the JSON value in one file or object."""
     return json.loads(read_bytes(uri))
 
 
-def write_json(uri: str, value: Any, *, only_if_absent: bool = False) -> None:
-    """Writes a value as JSON with sorted keys, so that equal values are equal bytes; NaN is refused."""
-    write_bytes(uri, dump_json(value), only_if_absent=only_if_absent)
+def write_json(uri: str, value: Any) -> None:
+    """Writes a value as JSON with sorted keys, so that equal values give equal bytes. Raises ValueError for NaN."""
+    write_bytes(uri, dump_json(value))
 
 
 def dump_json(value: Any) -> bytes:
-    """A value as the bytes that `write_json` writes."""
+    """Returns the bytes that `write_json` writes."""
     return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
 def exists(uri: str) -> bool:
-    """Whether this very file or object is there; a folder is not a file."""
+    """Returns whether the file or object exists. A folder is not a file."""
     if not is_s3(uri):
         return Path(uri).is_file()
     bucket, key = split(uri)
@@ -87,14 +79,14 @@ def exists(uri: str) -> bool:
 
 
 def etag(uri: str, version_id: str | None = None) -> str:
-    """S3's digest of one object, without quotes."""
+    """Returns the ETag of one S3 object, without quotes."""
     bucket, key = split(uri)
     with _absent_is_not_found(uri):
         return str(_s3().head_object(Bucket=bucket, Key=key, **_version(version_id))["ETag"]).strip('"')
 
 
 def list_uris(folder: str) -> list[str]:
-    """Every file below a folder, sorted; empty if there is none."""
+    """Returns every file in a folder and its subfolders, sorted; empty if there is none."""
     if not is_s3(folder):
         return [str(path) for path in walk(folder)]
     bucket, prefix = split(folder)
@@ -103,7 +95,7 @@ def list_uris(folder: str) -> list[str]:
 
 
 def download(uri: str, path: str | Path, version_id: str | None = None) -> Path:
-    """One file or object as a local file, complete or not there at all."""
+    """Copies one file or object to a local file, which appears only when it is complete."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f"{target.name}.{os.getpid()}.part")
@@ -119,7 +111,7 @@ def download(uri: str, path: str | Path, version_id: str | None = None) -> Path:
 
 @dataclass(frozen=True)
 class Fetched:
-    """One object's bytes as they were read, in the local file `path`; `sha256` is of these bytes."""
+    """The result of `fetch`: the local file, and the identity and sha256 of the bytes that were read."""
 
     path: Path
     etag: str
@@ -128,17 +120,17 @@ class Fetched:
 
 
 def fetch(uri: str, path: str | Path, version_id: str | None = None, etag: str = "") -> Fetched:
-    """Exactly that version, or that content, of one S3 object as a local file, by one GetObject.
+    """Copies one S3 object to a local file by one GetObject; `version_id` or `etag` pin its content.
 
     Raises:
-        ClientError: S3 says no, among others 412 if the object's etag is another by now.
+        ClientError: S3 refuses; 412 if the object has another etag by now.
     """
     bucket, key = split(uri)
-    asked = _version(version_id) | ({"IfMatch": f'"{etag}"'} if etag else {})
+    condition = _version(version_id) | ({"IfMatch": f'"{etag}"'} if etag else {})
     for _ in range(READS - 1):
         with suppress(IncompleteReadError, ReadTimeoutError, ResponseStreamingError):
-            return _read(_s3().get_object(Bucket=bucket, Key=key, **asked), Path(path))
-    return _read(_s3().get_object(Bucket=bucket, Key=key, **asked), Path(path))
+            return _read(_s3().get_object(Bucket=bucket, Key=key, **condition), Path(path))
+    return _read(_s3().get_object(Bucket=bucket, Key=key, **condition), Path(path))
 
 
 def _read(answer: dict[str, Any], path: Path) -> Fetched:
@@ -151,13 +143,13 @@ def _read(answer: dict[str, Any], path: Path) -> Fetched:
 
 
 def touch(uri: str, version_id: str | None = None) -> None:
-    """Reads at most one byte of one S3 object: may we, and is it there? Raises `ClientError`."""
+    """Reads at most one byte of one S3 object. Raises `ClientError` if it is missing or reading is denied."""
     bucket, key = split(uri)
     _s3().get_object(Bucket=bucket, Key=key, Range="bytes=0-0", **_version(version_id))["Body"].close()
 
 
 def upload(path: str | Path, uri: str, *, intermediate: bool = False) -> None:
-    """One local file as a file or object; an `intermediate` object is tagged as one that may expire."""
+    """Copies a local file to a URI; an `intermediate` object is tagged so that S3 may expire it."""
     if is_s3(uri):
         bucket, key = split(uri)
         _s3().upload_file(str(path), bucket, key, ExtraArgs=_tagging(intermediate))
@@ -166,15 +158,15 @@ def upload(path: str | Path, uri: str, *, intermediate: bool = False) -> None:
 
 
 def download_folder(uri: str, path: str | Path) -> Path:
-    """A folder with all that lies below it.
+    """Copies a folder with its subfolders to a local one.
 
     Raises:
-        FileNotFoundError: nothing lies below `uri`.
-        ValueError: a name below it would lead out of the folder, or to a file that another name has too.
+        FileNotFoundError: the folder is empty or missing.
+        ValueError: the name of an object would lead out of the folder, or to the file of another object.
     """
     sources = list_uris(uri)
     if not sources:
-        raise FileNotFoundError(f"nothing lies under {uri}")
+        raise FileNotFoundError(f"there is nothing under {uri}")
     names = {source: _inside(source.removeprefix(uri.rstrip("/") + "/"), source) for source in sources}
     for source, name in names.items():
         download(source, Path(path) / name)
@@ -188,9 +180,9 @@ def _inside(name: str, uri: str) -> str:
 
 
 def upload_folder(path: str | Path, uri: str, *, last: str = "MANIFEST.json", intermediate: bool = False) -> None:
-    """A local folder with all that lies below it; `last` is written last, so whoever sees it sees all.
+    """Copies a local folder with its subfolders to a URI. `last` is written last, so it marks a complete folder.
 
-    Of an `intermediate` folder the JSON files stay: they say what the rest was.
+    The JSON files of an `intermediate` folder are not tagged, because they describe the files that expire.
     """
     root = Path(path)
     for file in sorted(walk(root), key=lambda file: file.name == last):
@@ -199,22 +191,22 @@ def upload_folder(path: str | Path, uri: str, *, last: str = "MANIFEST.json", in
 
 
 def walk(folder: str | Path) -> Iterator[Path]:
-    """Every file below a local folder, sorted by its path."""
+    """Yields every file in a local folder and its subfolders, sorted by path."""
     yield from sorted(path for path in Path(folder).rglob("*") if path.is_file())
 
 
 def local(uri: str, scratch: str | Path) -> Path:
-    """A folder to read from: `uri` itself if it is local, else a copy of it under `scratch`."""
+    """Returns a local folder: `uri` itself if it is local, else a copy of it in `scratch`."""
     return download_folder(uri, scratch) if is_s3(uri) else Path(uri)
 
 
 def is_s3(uri: str) -> bool:
-    """Whether `uri` names an S3 object or prefix."""
+    """Returns whether `uri` names an S3 object or prefix."""
     return uri.startswith("s3://")
 
 
 def split(uri: str) -> tuple[str, str]:
-    """Bucket and key of `s3://bucket/key`."""
+    """Returns the bucket and the key of `s3://bucket/key`."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     return bucket, key
 
@@ -228,7 +220,7 @@ def _version(version_id: str | None) -> dict[str, str]:
 
 
 def _s3() -> Any:
-    # A client belongs to one environment; tests and the local system change it between calls.
+    # Tests and the local system change the environment between calls, so the client is cached by environment.
     names = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_DEFAULT_REGION", "AWS_PROFILE")
     return _client(tuple(os.environ.get(name) for name in names))
 
@@ -239,24 +231,12 @@ def _client(_environment: tuple[str | None, ...]) -> Any:
     return boto3.client("s3", config=patience)
 
 
-class _Translated:
-    """Turns one family of S3's error codes into one built-in exception."""
-
-    def __init__(self, uri: str, codes: frozenset[str], error: type[OSError], words: str) -> None:
-        self.uri, self.codes, self.error, self.words = uri, codes, error, words
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
-        response = getattr(error, "response", None)
-        if isinstance(response, dict) and response.get("Error", {}).get("Code") in self.codes:
-            raise self.error(f"{self.uri} {self.words}") from error
-
-
-def _absent_is_not_found(uri: str) -> _Translated:
-    return _Translated(uri, ABSENT_CODES, FileNotFoundError, "is not there")
-
-
-def _taken_is_exists(uri: str) -> _Translated:
-    return _Translated(uri, TAKEN_CODES, FileExistsError, "is there already")
+@contextmanager
+def _absent_is_not_found(uri: str) -> Iterator[None]:
+    """Raises FileNotFoundError in place of S3's error codes for a missing object, version or bucket."""
+    try:
+        yield
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") in ABSENT_CODES:
+            raise FileNotFoundError(f"{uri} is not there") from error
+        raise

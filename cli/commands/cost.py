@@ -7,7 +7,7 @@ import typer
 
 from cli.commands import cost_queries
 from cli.commands.monthly_cost import runs, standing
-from cli.connection import application
+from cli.connection import application, known
 from cli.output import Json, colored, console, emit, table
 from statemachine.reporting.cost import Cost, as_dict
 from statemachine.reporting.prices import Prices
@@ -34,7 +34,7 @@ def cost(
         found = app.store.run(run)
         told = [(found, tuple(app.store.history(run)))]
     else:
-        told = list(cost_queries.ended(app, model))[:limit]
+        told = list(cost_queries.ended(app, known(app, model)))[:limit]
     sharing = max(len(list(cost_queries.ended(app, told[0][0].model))), 1) if told else 1
     bills = {one.id: cost_queries.bill(app, one, history, list_prices, sharing) for one, history in told}
     if month:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from statemachine.bootstrap import App
-from statemachine.contracts.errors import OperationRefused
+from statemachine.contracts.errors import Malformed, OperationRefused, Unknown
 from statemachine.contracts.pod_requests import PodRequests
 from statemachine.contracts.stage import Stage
 from statemachine.core.run import Run, Transition
 from statemachine.reporting.cost import Cost, run_cost
-from statemachine.reporting.parity import Measured
+from statemachine.reporting.parity import Baseline, Measured, read_baseline
 from statemachine.reporting.prices import Prices
 from statemachine.reporting.slo import RunRecord
 from statemachine.reporting.usage import control_use, stage_uses
@@ -28,7 +28,28 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def prices(path: Path | None = None) -> Prices:
     """The price table: the list prices, with the overrides of a TOML file's `[prices]` (default: `fraudloop.toml`)."""
-    return Prices.from_dict(tomllib.loads((path or ROOT / "fraudloop.toml").read_text()).get("prices", {}))
+    file = path or ROOT / "fraudloop.toml"
+    try:
+        return Prices.from_dict(tomllib.loads(_text(file)).get("prices", {}))
+    except ValueError as error:
+        raise Malformed(f"{file} is not TOML ({error}); name a file with a [prices] table by --prices") from error
+
+
+def baseline(path: Path) -> Baseline:
+    """The baseline file. Raises `Malformed`, `Unknown`."""
+    try:
+        return read_baseline(_text(path))
+    except Malformed as error:
+        raise Malformed(f"{path}: {error}; `fraudloop baseline import` makes one") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError as error:
+        raise Unknown(f"{path} cannot be read: {error.strerror}; name a file that is there") from error
+    except UnicodeDecodeError as error:
+        raise Malformed(f"{path} is not text") from error
 
 
 def requests() -> dict[str, PodRequests]:

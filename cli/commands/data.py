@@ -13,8 +13,9 @@ from typing import Annotated, Any
 import boto3
 import typer
 
-from cli.connection import application, whoami
+from cli.connection import application, known, whoami
 from cli.output import Json, console, emit, table
+from cli.reasons import Why
 from statemachine.contracts.errors import FraudloopError, Misconfigured, Unknown
 from statemachine.core.policy import parse
 from statemachine.settings import registry_of
@@ -34,9 +35,7 @@ def land(
     `fraudloop land day.csv`
     """
     app = application()
-    if model not in app.policies:
-        raise Unknown(f"there is no model {model!r}; fraudloop.toml names {', '.join(app.policies)}")
-    policy, bucket, s3 = app.policies[model], app.settings.data_bucket, boto3.client("s3")
+    policy, bucket, s3 = app.policies[known(app, model)], app.settings.data_bucket, boto3.client("s3")
     landed = []
     for file in files:
         key = policy.prefix + file.name
@@ -53,12 +52,13 @@ def land(
 
 def reindex(
     model: Annotated[str, typer.Argument(help="A model of fraudloop.toml.")],
-    why: Annotated[str, typer.Option("--why", prompt="Why", help="The reason, for the record.")],
+    why: Why = "",
     as_json: Json = False,
 ) -> None:
     """Have the next run build the model's index from the table: for an index that is gone or was changed.
 
     Its manifest names every object on record once more, so that one run costs what there is and not what is new.
+    Example: `fraudloop reindex fraud --why "somebody deleted the index"`
     """
     app = application()
     item = app.operations.reindex(model, whoami(app), why)

@@ -58,6 +58,13 @@ def replay(queue: Queue = "", as_json: Json = False) -> None:
     return None
 
 
+def counts(sqs: Any) -> dict[str, int]:
+    """About how many messages each dead-letter queue holds; nothing is read or hidden."""
+    what = "ApproximateNumberOfMessages"
+    asked = {n: sqs.get_queue_attributes(QueueUrl=u, AttributeNames=[what]) for n, u in _chosen(sqs, "").items()}
+    return {name: int(answer["Attributes"][what]) for name, answer in asked.items()}
+
+
 def _replay(sqs: Any, name: str, dead: str) -> int:
     moved = 0
     for message in _messages(sqs, dead):

@@ -16,16 +16,22 @@ app = typer.Typer(help="Is everything here that the loop needs?")
 def doctor(
     stack: Stack = "",
     model: Model = "fraud",
-    only: Annotated[str, typer.Option(help="Only checks whose name contains this.")] = "",
+    only: Annotated[
+        str, typer.Option(help="Only checks whose name contains this, or of a part: tools, aws, kfp, k8s.")
+    ] = "",
     out: Annotated[Path | None, typer.Option(help="Write the report to OUT.md and OUT.json.")] = None,
     as_json_: Json = False,
 ) -> None:
-    """Ask every question that an installation can fail at; each failure says what to do."""
+    """Ask every question that an installation can fail at; each failure says what to do.
+
+    Of the local system it asks what one machine can answer. Example: `fraudloop doctor --only tools`
+    """
     from cli.migration.phases import (
         installation,
         reporting,
     )  # late: it brings kubernetes and kfp, two seconds that --help spares
     from cli.migration.phases.environment import Environment
 
-    world = Environment(local=not stack and enter_local(), model=model, stack=stack)
+    of_machine = only == "tools"  # asked of this machine, whatever runs on it
+    world = Environment(local=not of_machine and not stack and enter_local(), model=model, stack=stack)
     reporting.answer("Doctor", installation.CHECKS, only, world, out, as_json_)

@@ -1,63 +1,97 @@
 """What a person may ask of a run or a model: each is refused with the reason where the state forbids it."""
 
+import sys
 from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from cli.connection import application, whoami
-from cli.output import Json, Markup, colored, console, emit, plain, quoted
+from cli.output import Json, Markup, colored, console, emit, plain, quoted, table
+from cli.reasons import Why
+from statemachine.bootstrap import App
+from statemachine.contracts.errors import OperationRefused
 from statemachine.contracts.stage import Stage
 from statemachine.core.run import RequestKind, Run
 
 PANEL = "People"
+ORDER = [stage.value for stage in (Stage.PREPROCESS, Stage.TRAIN, Stage.EVALUATE, Stage.EXPORT, Stage.DEPLOY)]
 RunId = Annotated[str, typer.Argument(metavar="RUN")]
 ModelName = Annotated[str, typer.Argument(metavar="MODEL")]
-Why = Annotated[str, typer.Option("--why", prompt="Why", help="The reason, for the record.")]
 
 
-def approve(run_id: RunId, why: Why, as_json: Json = False) -> None:
-    """Say yes to a run that awaits approval. If the champion changed meanwhile, it is evaluated again first."""
+def approve(run_id: RunId, why: Why = "", as_json: Json = False) -> None:
+    """Say yes to a run that awaits approval. If the champion changed meanwhile, it is evaluated again first.
+
+    Example: `fraudloop approve fraud-7 --why "the slices look right"`
+    """
     _operator_request(run_id, RequestKind.APPROVE, why, as_json)
 
 
-def reject(run_id: RunId, why: Why, as_json: Json = False) -> None:
-    """Say no to a run that awaits approval."""
+def reject(run_id: RunId, why: Why = "", as_json: Json = False) -> None:
+    """Say no to a run that awaits approval. Example: `fraudloop reject fraud-7 --why "recall on travel fell"`"""
     _operator_request(run_id, RequestKind.REJECT, why, as_json)
 
 
-def cancel(run_id: RunId, why: Why, as_json: Json = False) -> None:
-    """Stop a run. What it runs in KFP is stopped, and if it was deploying, the last good version is brought back."""
+def cancel(run_id: RunId, why: Why = "", as_json: Json = False) -> None:
+    """Stop a run. What it runs in KFP is stopped, and if it was deploying, the last good version is brought back.
+
+    Example: `fraudloop cancel fraud-7 --why "the data are last year's"`
+    """
     _operator_request(run_id, RequestKind.CANCEL, why, as_json)
 
 
 def redrive(
     run_id: RunId,
-    why: Why,
+    why: Why = "",
     stage: Annotated[Stage, typer.Option("--from", help="The first stage to do again.")] = Stage.PREPROCESS,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
     """Begin a new run from an ended one: earlier stages' outputs are kept, after checking that they are unchanged.
 
+    It first shows what it will keep, and asks; where nobody can be asked, `--yes` is needed.
+
     Example: `fraudloop redrive fraud-7 --from train --why "the node group was full"`
     """
     app = application()
+    _show_reused(app, run_id, stage, as_json)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise OperationRefused(f"nobody can be asked here; `--yes` begins the redrive of {run_id} without asking")
+        typer.confirm("Begin the new run?", abort=True)
     _tell(app.operations.redrive(run_id, stage, whoami(app), why), as_json)
+
+
+def _show_reused(app: App, run_id: str, stage: Stage, as_json: bool) -> None:
+    kept = app.operations.reused(run_id, stage)
+    if as_json:
+        return
+    rows = [[name, output, found.uri] for name, outputs in kept.items() for output, found in outputs.items()]
+    if rows:
+        console.print(table(f"A redrive of {run_id} keeps, unchanged", ["stage", "output", "where"], rows))
+    console.print(f"It does again: {', '.join(each for each in ORDER[ORDER.index(stage.value) :])}")
 
 
 def rollback(
     model: ModelName,
-    why: Why,
     to: Annotated[str, typer.Option("--to", metavar="VERSION", help="A version that served before.")],
+    why: Why = "",
     as_json: Json = False,
 ) -> None:
-    """Bring an earlier version back and prove it. Needs no training slot, and works while the model is on hold."""
+    """Bring an earlier version back and prove it. Needs no training slot, and works while the model is on hold.
+
+    Example: `fraudloop rollback fraud --to fraud-6-1a2b3c4d --why "complaints since noon"`
+    """
     app = application()
     _tell(app.operations.rollback(model, to, whoami(app), why), as_json)
 
 
-def hold(model: ModelName, why: Why, as_json: Json = False) -> None:
-    """Let nothing train and nothing be promoted until somebody releases the model. Rollbacks still work."""
+def hold(model: ModelName, why: Why = "", as_json: Json = False) -> None:
+    """Let nothing train and nothing be promoted until somebody releases the model. Rollbacks still work.
+
+    Example: `fraudloop hold fraud --why "the labels are being corrected"`
+    """
     app = application()
     held = app.operations.hold(model, whoami(app), why)
     if as_json:
@@ -67,8 +101,8 @@ def hold(model: ModelName, why: Why, as_json: Json = False) -> None:
     return None
 
 
-def release(model: ModelName, why: Why, as_json: Json = False) -> None:
-    """End a hold."""
+def release(model: ModelName, why: Why = "", as_json: Json = False) -> None:
+    """End a hold. Example: `fraudloop release fraud --why "the labels are right again"`"""
     app = application()
     released = app.operations.release(model, whoami(app), why)
     if as_json:

@@ -4,22 +4,22 @@ from typing import Annotated
 
 import typer
 
-from cli.connection import application, whoami
+from cli.connection import application, known, whoami
 from cli.output import Json, clock, console, emit, plain, table
+from cli.reasons import Why
 from statemachine.core.window import Object
 from statemachine.intake import NOWHERE
 
 quarantine = typer.Typer(help="Objects that teach no run, and why.", no_args_is_help=True)
 Model = Annotated[str, typer.Option(help="The model.")]
 Key = Annotated[str, typer.Argument(metavar="KEY", help="The object's key, as `quarantine list` or `show` print it.")]
-Why = Annotated[str, typer.Option("--why", prompt="Why", help="The reason, for the record.")]
 
 
 @quarantine.command("list")
 def listed(model: Model = "", as_json: Json = False) -> None:
     """List what is set aside: by a check, by a person, or because it belongs to no model."""
     app = application()
-    models = [model] if model else [*app.policies, NOWHERE]
+    models = [model if model == NOWHERE else known(app, model)] if model else [*app.policies, NOWHERE]
     found = [(name, thing) for name in models for thing in app.intake.quarantined(name)]
     if as_json:
         return emit([plain(thing) | {"model": name} for name, thing in found])
@@ -29,15 +29,21 @@ def listed(model: Model = "", as_json: Json = False) -> None:
 
 
 @quarantine.command()
-def put(key: Key, why: Why, model: Model = "fraud", as_json: Json = False) -> None:
-    """Set an object aside: no run that begins from now on learns from it."""
+def put(key: Key, why: Why = "", model: Model = "fraud", as_json: Json = False) -> None:
+    """Set an object aside: no run that begins from now on learns from it.
+
+    Example: `fraudloop quarantine put data/fraud/day.csv --why "the labels are shuffled"`
+    """
     app = application()
     _tell(app.operations.quarantine(model, key, whoami(app), why), "teaches no run any more", as_json)
 
 
 @quarantine.command()
-def release(key: Key, why: Why, model: Model = "fraud", as_json: Json = False) -> None:
-    """Let an object back in: it is new to the next run, which checks it again."""
+def release(key: Key, why: Why = "", model: Model = "fraud", as_json: Json = False) -> None:
+    """Let an object back in: it is new to the next run, which checks it again.
+
+    Example: `fraudloop quarantine release data/fraud/day.csv --why "it was right after all"`
+    """
     app = application()
     _tell(app.operations.release_object(model, key, whoami(app), why), "is new to the next run", as_json)
 

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
+from statemachine.contracts import paths
 from statemachine.contracts.stage import Stage
 from statemachine.core.model import Model
 from statemachine.core.policy import Policy
 from statemachine.core.run import Run, Transition
 from statemachine.core.states import ACTIVE, State
 from statemachine.core.window import Object
+from statemachine.store import AuditEntry
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class RunSummary:
     objects: Sequence[Object]
     following: str
     links: Mapping[str, str]
+    acts: Sequence[AuditEntry] = ()
 
 
 def tell(
@@ -46,8 +49,9 @@ def tell(
     objects: Iterable[Object],
     now: float,
     ui: str = "",
+    acts: Sequence[AuditEntry] = (),
 ) -> RunSummary:
-    """The story of `run`, at `now`; `ui` is the base URL of KFP's pages."""
+    """The story of `run`, at `now`; `ui` is the base URL of KFP's pages, `acts` are what persons did to it."""
     entries = sorted(history, key=lambda entry: entry.version)
     return RunSummary(
         headline=_headline(run, model),
@@ -57,6 +61,7 @@ def tell(
         objects=[thing for thing in objects if thing.epoch == run.epoch and run.epoch],
         following=_following(run, model, policy, now),
         links=_links(run, policy, ui),
+        acts=acts,
     )
 
 
@@ -73,9 +78,8 @@ def visits(entries: Sequence[Transition], now: float) -> list[Visit]:
 
 
 def _because(entry: Transition) -> str:
-    """The guard's name in words, and the reason if there is one."""
-    words = entry.row.replace("_", " ")
-    return f"{words}: {entry.reason}" if entry.reason else words
+    """The reason in words, and the message if there is one."""
+    return f"{entry.reason.words}: {entry.message}" if entry.message else entry.reason.words
 
 
 def _headline(run: Run, model: Model) -> str:
@@ -146,7 +150,7 @@ def _failed_at(run: Run) -> str:
 
 
 def _links(run: Run, policy: Policy, ui: str) -> dict[str, str]:
-    links = {"files": f"{policy.root}/runs/{run.id}/"}
+    links = {"files": f"{paths.run_folder(policy.root, run.id)}/"}
     if run.manifest:
         links["manifest"] = run.manifest
     if run.kfp_id:

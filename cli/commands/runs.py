@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,12 +11,15 @@ import typer
 from rich.live import Live
 from rich.text import Text
 
+from cli.commands.audit import acts_on
 from cli.commands.run_summary import RunSummary, tell
 from cli.commands.show import render
-from cli.connection import application, whoami
+from cli.commands.status_report import lines, model_status
+from cli.connection import application, known, whoami
 from cli.output import Json, clock, colored, console, emit, figure, plain, span, table
 from statemachine.bootstrap import App
 from statemachine.contracts.errors import Malformed
+from statemachine.core.reason import TransitionReason
 from statemachine.core.run import Run
 from statemachine.core.states import State
 from statemachine.core.window import Object
@@ -58,9 +62,12 @@ def runs(
     limit: Annotated[int, typer.Option(help="At most so many a model, newest first.")] = 20,
     as_json: Json = False,
 ) -> None:
-    """List runs, newest first, and what serves."""
+    """List runs, newest first, with the nights that began none; what serves, and the open window.
+
+    Example: `fraudloop runs --model fraud --limit 5`
+    """
     app = application()
-    models = [model] if model else list(app.policies)
+    models = [known(app, model)] if model else list(app.policies)
     found = {name: list(app.store.runs(name, limit)) for name in models}
     if as_json:
         return emit([plain(run) for listed in found.values() for run in listed])
@@ -69,8 +76,21 @@ def runs(
         serves = f"{item.champion.version} serves" if item.champion else "nothing serves yet"
         held = f"; on hold since {item.hold.who} said: {item.hold.why}" if item.hold else ""
         columns = ["run", "state", "began", ">took", ">AUC", ">AP", "version", "why"]
-        console.print(table(f"{name}: {serves}{held}", columns, [_row(run) for run in listed]))
+        console.print(table(f"{name}: {serves}{held}", columns, _rows(app, name, listed, limit)))
+        window = dict(lines(model_status(app, name), time.time()))["window"]
+        console.print(f"open window: {window}")
     return None
+
+
+def _rows(app: App, model: str, listed: Sequence[Run], limit: int) -> list[list[str]]:
+    """Runs, and the nights on which none began, newest first."""
+    nights = islice(app.intake.skipped(model), limit)
+    rows = [(run.created_at, _row(run)) for run in listed]
+    rows += [
+        (float(n["at"]), ["–", "no run", clock(float(n["at"])), *[""] * 4, f"{n['trigger']}: {n['why']}"])
+        for n in nights
+    ]
+    return [row for _, row in sorted(rows, key=lambda pair: -pair[0])][:limit]
 
 
 def _row(run: Run) -> list[str]:
@@ -90,7 +110,10 @@ def _row(run: Run) -> list[str]:
 
 
 def show(run_id: Annotated[str, typer.Argument(metavar="RUN")], as_json: Json = False) -> None:
-    """Explain a run to somebody who was asleep: what happened, why, and who acts next."""
+    """Explain a run to somebody who was asleep: what happened, why, and who acts next.
+
+    Example: `fraudloop show fraud-7`
+    """
     app = application()
     run = app.store.run(run_id)
     if as_json:
@@ -111,7 +134,7 @@ def watch(
     app = application()
     if as_json:
         for entry in _steps(app, run_id, every):
-            print(json.dumps(entry), flush=True)
+            print(json.dumps(entry), flush=True)  # noqa: T201 — the lines are the command's result, as JSON
     else:
         _follow(app, run_id, every)
     if app.store.run(run_id).state is not State.SUCCEEDED:
@@ -121,7 +144,7 @@ def watch(
 def _follow(app: App, run_id: str, every: float) -> None:
     if not console.is_terminal or console.is_dumb_terminal:  # nothing can be drawn anew there: a line for each step
         for step in _steps(app, run_id, every):
-            because = f"{step['row'].replace('_', ' ')}: {step.get('reason', '')}".removesuffix(": ")
+            because = f"{TransitionReason(step['reason']).words}: {step['message']}".removesuffix(": ")
             console.print(Text(f"{clock(step['at'])}  {step['dest']}  {because}"), soft_wrap=True)
         run = app.store.run(run_id)
         console.print(render(run, story(app, run)))
@@ -158,6 +181,7 @@ def story(app: App, run: Run) -> RunSummary:
         app.intake.of_epoch(run.model, run.epoch) if run.epoch else (),
         time.time(),
         app.settings.kfp_ui_url,
+        acts_on(app, run),
     )
 
 
@@ -168,6 +192,7 @@ def _data(app: App, run: Run) -> dict[str, Any]:
         "headline": told.headline,
         "history": [plain(entry) for entry in app.store.history(run.id)],
         "objects": [plain(thing) for thing in told.objects],
+        "acts": [vars(act) for act in told.acts],
         "next": told.following,
         "links": dict(told.links),
     }

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.commands.recurring import NIGHT, PIPELINE, EventBridge, NoNightly, Schedules
-from cli.connection import application
+from cli.connection import application, known
 from cli.output import Json, console, emit, table
 from statemachine.bootstrap import App
 from statemachine.contracts.errors import Misconfigured, Unknown
@@ -83,7 +83,7 @@ def resume(nightly: Name = NIGHTLY, no_nightly: Without = False) -> None:
 
 def arguments(app: App, model: str) -> dict[str, Any]:
     """What the end-to-end pipeline is told each night."""
-    policy, item = app.policies[model], app.store.model(model)
+    policy, item = app.policies[known(app, model)], app.store.model(model)
     serving = policy.serving
     told = {f"{stage}_parameters": dict(table) for stage, table in app.intake.parameters(model, item).items()}
     return {
@@ -113,6 +113,8 @@ def _schedules(app: App, nightly: str, without: bool) -> Schedules:
     import kfp
 
     settings = app.settings
+    if not settings.kfp_url:
+        raise Misconfigured("FRAUDLOOP_KFP_URL is not set: where KFP's API answers, an output of the stack")
     with warnings.catch_warnings():  # kfp tells each client that it needs KFP 2
         warnings.simplefilter("ignore", FutureWarning)
         client = kfp.Client(

@@ -27,6 +27,10 @@ def _parts(run: Run, story: RunSummary) -> Iterator[RenderableType]:
         for v in story.visits
     ]
     yield table("What happened", ["at", ">for", "state", ">attempt", "and then", "who"], rows)
+    if story.acts:
+        yield Text()
+        acts = [[clock(act.at), act.what, act.who, act.why] for act in story.acts]
+        yield table("What people asked", ["at", "act", "who", "why"], acts)
     if story.checks:
         yield Text()
         yield table("The gate", ["check", ">figure", ">limit", "", "in words"], [_check(c) for c in story.checks])

@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from cli.commands import cost_queries
-from cli.connection import application
+from cli.connection import application, known
 from cli.output import Json, Markup, console, emit, errors, table
 from statemachine.contracts.metrics import METRICS
-from statemachine.reporting.parity import Baseline, read_baseline
+from statemachine.reporting.parity import Baseline
 from statemachine.reporting.slo import Objective, RunRecord, Targets, objectives
 
 JOB = "fraudloop-slo"
@@ -35,8 +35,8 @@ def slo(
     Ends with status 1 if an objective is missed. Example: `fraudloop slo --baseline baseline.json`
     """
     app, window, now = application(), days * cost_queries.DAY, time.time()
-    records = cost_queries.records(app, model, now - 2 * window, cost_queries.prices())
-    read = read_baseline(baseline.read_text()) if baseline else None
+    records = cost_queries.records(app, known(app, model), now - 2 * window, cost_queries.prices())
+    read = cost_queries.baseline(baseline) if baseline else None
     found = objectives(records, now, window, _targets(read, records))
     pushed = bool(push) and _push(push, model, found, records)
     if as_json:

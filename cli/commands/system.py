@@ -12,15 +12,17 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.text import Text
 
 from cli.connection import demo_home, home, running_home
-from cli.output import Json, console, emit
-from local import footprint, served
+from cli.output import Json, Markup, console, emit, quoted
+from local import footprint
+from local.argocd import served
 from local.state_dir import AlreadyRunning, StateDir
-from local.system import DEMO_CONFIG, DEMO_TICK, ROOT, DidNotStart, Options, Stopped, System
+from local.system import DEMO_CONFIG, DEMO_TICK, ROOT, DidNotStart, Stopped, System, SystemOptions
 from statemachine.contracts.errors import Misconfigured
+from statemachine.core.policy import parse
+from statemachine.settings import read_registry
 
 PANEL = "On this machine"
 SERVING_SECONDS = 120.0  # until what served before serves again
@@ -55,6 +57,7 @@ def up(
     """
     folder = _demo_that_was() if of_demo else home()
     config = config or (DEMO_CONFIG if of_demo else ROOT / "fraudloop.toml")
+    parse(read_registry(config), "s3://here")  # a mistake in it is told before anything starts
     tick = tick or (DEMO_TICK if of_demo else 60.0)
     if detach:
         _detach(folder, config, tick, fresh)
@@ -62,7 +65,7 @@ def up(
         return _announce(folder, as_json)
     stopped = stop_on_signals()
     try:
-        with System(folder, Options(config, tick, fresh=fresh), _say(as_json), stopped) as system:
+        with System(folder, SystemOptions(config, tick, fresh=fresh), _say(as_json), stopped) as system:
             _await_what_served(folder, stopped, _say(as_json))
             _announce(folder, as_json)
             while not stopped.wait(1):
@@ -194,8 +197,8 @@ def _announce(folder: StateDir, as_json: bool) -> None:
     for name, value in lines.items():
         console.print(Text(f"  {name:<11} {value}"), soft_wrap=True)
     here = Path(sys.executable).parent
-    commands = {name: escape(shlex.quote(str(here / name))) for name in ("python", "fraudloop")}
-    console.print(Text.from_markup(THREE_THINGS.format(**commands)), soft_wrap=True)
+    commands = {name: quoted(shlex.quote(str(here / name))) for name in ("python", "fraudloop")}
+    console.print(Markup(THREE_THINGS.format(**commands)), soft_wrap=True)
     return None
 
 

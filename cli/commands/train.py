@@ -1,12 +1,16 @@
 """`train`: the stages without the loop, on files of this machine."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cli.output import Json, Markup, console, emit, figure, quoted, table
+from cli.output import Json, Markup, console, emit, facts, figure, quoted, table
+from statemachine.contracts.errors import Unknown
+
+SPLITS = ("quantiles", "years")
 
 
 def train(
@@ -21,9 +25,17 @@ def train(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check, split, train, evaluate and export on this machine: the same functions that the KFP components call."""
+    """Check, split, train, evaluate and export on this machine: the same functions that the KFP components call.
+
+    Example: `fraudloop train day.csv --out out`
+    """
     from training.offline import run
 
+    if split not in SPLITS:
+        raise typer.BadParameter(f"{split!r} is not one of {', '.join(SPLITS)}", param_hint="--split")
+    for file in files:
+        if not file.is_file():
+            raise Unknown(f"there is no file {file}; name CSV or Parquet files in TabFormer's columns")
     if as_json:
         return emit(run(files, out, split=split, config=config, progress=lambda *_: None, data=data))
     result = run(files, out, split=split, config=config, progress=_say, data=data)
@@ -32,7 +44,9 @@ def train(
     rows = [[name, *(figure(metrics.get(column)) for column in columns)] for name, metrics in named.items()]
     console.print(table("On the test rows, at natural prevalence", ["", *(f">{c}" for c in columns)], rows))
     console.print(f"\nthe gate says {'yes' if result['passed'] else 'no'}: {result['reason']}")
-    console.print(f"the Triton repository is {result['repository']}")
+    places = {"report": "report_html", "model card": "model_card", "repository": "repository"}
+    where = [(name, str(result[key])) for name, key in places.items()]
+    console.print(facts("", [*where, ("serve it", f"fraudloop serve {shlex.quote(str(out))}")]), soft_wrap=True)
     return None
 
 

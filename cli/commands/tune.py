@@ -4,16 +4,17 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.live import Live
 from rich.table import Table
 
-from cli.connection import application, whoami
+from cli.connection import application, known, whoami
 from cli.output import Json, console, emit, table
 from statemachine.bootstrap import App
-from statemachine.contracts.errors import OperationRefused
+from statemachine.contracts.errors import OperationRefused, Unknown
 from statemachine.contracts.stage import Stage
 
 Model = Annotated[str, typer.Argument(help="A model of fraudloop.toml.")]
@@ -43,9 +44,13 @@ def tune(
     """
     from training.model.config import TrainConfig
 
-    app = None if dataset and not adopt else application()
+    given, app = _object(settings), None if dataset and not adopt else application()
+    if app:
+        known(app, model)
+    if dataset and "://" not in dataset and not Path(dataset).is_dir():
+        raise Unknown(f"there is no folder {dataset}; name a data set, as `fraudloop train` leaves in OUT/dataset")
     found_in = dataset or _dataset(_need(app), model, run)
-    told = {**(_told(app, model) if app else {}), **json.loads(settings)}
+    told = {**(_told(app, model) if app else {}), **given}
     config = TrainConfig.from_dict(told)
     if local:
         optimum, tried = _locally(found_in, config, trials, failed, quiet=as_json)
@@ -61,6 +66,13 @@ def tune(
     if adopt:
         result["adopted"] = _adopt(_need(app), model, optimum.parameters, result, why)
     return _tell(result, as_json)
+
+
+def _object(settings: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads(settings))
+    except (ValueError, TypeError) as error:
+        raise typer.BadParameter(f"not a JSON object: {error}", param_hint="--settings") from error
 
 
 def _need(app: App | None) -> App:
@@ -108,11 +120,11 @@ def _locally(dataset: str, config: Any, trials: int, failed: int, *, quiet: bool
 
 def _manifest(model: str, dataset: str, config: Any, namespace: str, budget: Any, algorithm: str) -> dict[str, Any]:
     from training.pipelines.settings import read_settings
-    from training.tuning.experiment import Place, experiment
+    from training.tuning.experiment import TrialPlacement, experiment
 
     name = f"{model[:20]}-tune-{int(time.time())}"
-    place = Place(namespace=namespace)
-    return experiment(name, dataset, config, read_settings(), place=place, budget=budget, algorithm=algorithm)
+    placement = TrialPlacement(namespace=namespace)
+    return experiment(name, dataset, config, read_settings(), placement=placement, budget=budget, algorithm=algorithm)
 
 
 def _on_katib(manifest: Mapping[str, Any], namespace: str, poll: float, *, quiet: bool) -> Any:

@@ -19,6 +19,7 @@ from statemachine.reporting.prices import Prices
 
 baseline = typer.Typer(help="Measured figures to be held against, with provenance.", no_args_is_help=True)
 ALIASES = {"auc_roc": ("auc_roc", "roc_auc", "auc"), "f1": ("f1_score", "f1"), "accuracy": ("accuracy", "acc")}
+JOB = re.compile(r"arn:[^:]+:sagemaker:[^:]+:\d*:training-job/.")
 SEEDS = ("seed", "random_seed", "random_state")
 
 
@@ -35,6 +36,8 @@ def import_job(
 
     Example: `fraudloop baseline import --training-job arn:aws:sagemaker:…:training-job/fraud-2025-06`
     """
+    if not JOB.match(training_job):
+        raise typer.BadParameter(f"{training_job!r} is no ARN of a training job", param_hint="--training-job")
     client = boto3.client("sagemaker", region_name=training_job.split(":")[3])
     made = read_job(client, training_job, cost_queries.prices(prices), data_sha256, seed)
     out.write_text(made.dumps())
@@ -45,10 +48,10 @@ def import_job(
 
 
 def read_job(client: Any, arn: str, prices: Prices, data_sha256: str = "", seed: int | None = None) -> Baseline:
-    """The baseline that a finished training job is.
+    """Build the baseline from a completed training job.
 
     Raises:
-        OperationRefused: it has not completed, or metrics, data hash or seed are not known; no figure is made up.
+        OperationRefused: the job has not completed, or metrics, data hash or seed are unknown; no value is invented.
         Unreachable: SageMaker did not answer.
     """
     try:
@@ -59,13 +62,15 @@ def read_job(client: Any, arn: str, prices: Prices, data_sha256: str = "", seed:
         raise Unreachable(f"SageMaker: {error}") from error
     if job["TrainingJobStatus"] != "Completed":
         raise OperationRefused(f"{arn} is {job['TrainingJobStatus']}; only a completed job is a baseline")
-    told = job.get("HyperParameters", {})
+    settings = job.get("HyperParameters", {})
     seconds = (job["TrainingEndTime"] - job["TrainingStartTime"]).total_seconds()
     measured = Measured(
         _metrics(job.get("FinalMetricDataList", ())),
         seconds,
-        _known("the data's hash", data_sha256 or tags.get("data_sha256") or told.get("data_sha256"), "--data-sha256"),
-        int(_known("the seed", seed if seed is not None else _seed(told), "--seed")),
+        _known(
+            "the data's hash", data_sha256 or tags.get("data_sha256") or settings.get("data_sha256"), "--data-sha256"
+        ),
+        int(_known("the seed", seed if seed is not None else _seed(settings), "--seed")),
     )
     resources = job["ResourceConfig"]
     billed = float(job.get("BillableTimeInSeconds", seconds))
@@ -77,12 +82,12 @@ def read_job(client: Any, arn: str, prices: Prices, data_sha256: str = "", seed:
         billable_seconds=billed,
         cost_dollars=_dollars(resources, billed, prices),
         image=job["AlgorithmSpecification"].get("TrainingImage", ""),
-        hyperparameters=dict(told),
+        hyperparameters=dict(settings),
     )
 
 
 def _metrics(listed: Any) -> dict[str, float]:
-    """Accuracy, F1 and AUC under whatever prefix the job's definitions gave them (`test:auc`, `val_auc_roc`)."""
+    """Return accuracy, F1 and AUC under any prefix in the job's definitions (`test:auc`, `val_auc_roc`)."""
     found: dict[str, float] = {}
     for name, aliases in ALIASES.items():
         for metric in listed:
@@ -91,22 +96,18 @@ def _metrics(listed: Any) -> dict[str, float]:
                 found[name] = float(metric["Value"])
     if missing := sorted(set(TOLERANCES) - set(found)):
         names = [metric["MetricName"] for metric in listed]
-        raise OperationRefused(
-            f"the job's final metrics {names} lack {', '.join(missing)}; it is no baseline without them"
-        )
+        raise OperationRefused(f"the job's final metrics {names} lack {', '.join(missing)}; a baseline needs them")
     return found
 
 
-def _seed(told: Mapping[str, str]) -> str | None:
-    own = {**json.loads(told.get("parameters", "{}")), **told}
+def _seed(settings: Mapping[str, str]) -> str | None:
+    own = {**json.loads(settings.get("parameters", "{}")), **settings}
     return next((str(own[name]) for name in SEEDS if name in own), None)
 
 
 def _known(what: str, value: Any, option: str) -> str:
     if value is None or value == "":
-        raise OperationRefused(
-            f"{what} is not on record with the job; name it by {option}, since without it nothing compares"
-        )
+        raise OperationRefused(f"{what} is not recorded in the job; pass {option}, because a comparison needs it")
     return str(value)
 
 
@@ -120,5 +121,5 @@ def _now() -> str:
 
 
 def register(app: typer.Typer) -> None:
-    """Add this group."""
+    """Add this command group."""
     app.add_typer(baseline, name="baseline", rich_help_panel="Production")

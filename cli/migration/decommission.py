@@ -1,7 +1,7 @@
-"""Saying goodbye to SageMaker: history to Parquet, notebooks and pipelines archived, then, and only then, removal.
+"""Decommissions SageMaker: exports its history to Parquet, archives its resources, and only then removes them.
 
-What was done stands in a ledger file in S3 (`sagemaker/ledger.json` in the artifacts bucket), so each step can be
-repeated and goes on where it stopped. Nothing is removed that was not archived by its very description.
+An index in S3 (`sagemaker/ledger.json` in the artifacts bucket) records what was done. So each step can be repeated and
+continues where it stopped. A resource is removed only if its current description was archived.
 """
 
 import hashlib
@@ -16,12 +16,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from statemachine.contracts.errors import OperationRefused, Unreachable
 
 Call = Callable[[Any], Iterator[Mapping[str, Any]]]
-LEDGER = "sagemaker/ledger.json"
+ARCHIVE_INDEX = "sagemaker/ledger.json"
 
 
 @dataclass(frozen=True)
 class ResourceKind:
-    """One kind of thing in SageMaker: how it is listed, described and removed; `name` is the field that names it."""
+    """A kind of SageMaker resource: its list, describe and delete calls; `name` is the field with its name."""
 
     title: str
     listing: str
@@ -32,7 +32,7 @@ class ResourceKind:
     parameter: str
 
 
-# In the order of removal: what uses something goes before what it uses.
+# In the order of removal: a resource comes before those that it uses.
 KINDS = (
     ResourceKind(
         "endpoint",
@@ -76,7 +76,7 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Resource:
-    """One thing found, and its description (which is what is archived)."""
+    """One resource and its description, which is what is archived."""
 
     kind: str
     name: str
@@ -84,12 +84,12 @@ class Resource:
 
     @property
     def key(self) -> str:
-        """Its name in the ledger."""
+        """Its name in the index."""
         return f"{self.kind}/{self.name}"
 
     @property
     def sha256(self) -> str:
-        """Of its description: a thing that was changed since it was archived is not the archived one."""
+        """Digest of its description: a resource that has changed since is not archived."""
         return hashlib.sha256(self.description.encode()).hexdigest()
 
 
@@ -103,12 +103,14 @@ class SageMakerExit:
     match: str = ""
 
     def history(self) -> list[dict[str, Any]]:
-        """Every training job as a row: name, times, seconds, instance, status, image, metrics and hyper-parameters."""
+        """Yield every training job as a row: name, times, seconds, instance, status, image, metrics and
+        hyperparameters.
+        """
         names = (job["TrainingJobName"] for job in self._pages("list_training_jobs", "TrainingJobSummaries"))
         return [_row(self._call("describe_training_job", TrainingJobName=name)) for name in names if self.match in name]
 
     def export_history(self, key: str = "sagemaker/history.parquet") -> tuple[str, int]:
-        """The history as Parquet in the artifacts bucket; its URI and number of rows."""
+        """Write the history as Parquet to the artifacts bucket. Returns its URI and number of rows."""
         import polars as pl
 
         rows, body = self.history(), io.BytesIO()
@@ -118,7 +120,7 @@ class SageMakerExit:
         return f"s3://{self.bucket}/{key}", len(rows)
 
     def found(self) -> list[Resource]:
-        """Everything that would be removed, in the order of removal."""
+        """Yield all resources to remove, in the order of removal."""
         return [
             Resource(kind.title, str(each[kind.name]), self._described(kind, str(each[kind.name])))
             for kind in KINDS
@@ -127,33 +129,33 @@ class SageMakerExit:
         ]
 
     def archive(self) -> list[Resource]:
-        """Each thing's description (a pipeline's definition, a notebook's lifecycle) into S3; returns what was new."""
+        """Write each resource's description to S3 and return the newly archived ones."""
         done, new = self.store().get("archived", {}), []
-        for thing in self.found():
-            if done.get(thing.key) != thing.sha256:
-                self._put(f"sagemaker/archive/{thing.key}.json", thing.description.encode())
-                done = {**done, thing.key: thing.sha256}
+        for resource in self.found():
+            if done.get(resource.key) != resource.sha256:
+                self._put(f"sagemaker/archive/{resource.key}.json", resource.description.encode())
+                done = {**done, resource.key: resource.sha256}
                 self._note({"archived": done})
-                new.append(thing)
+                new.append(resource)
         return new
 
     def unarchived(self) -> list[Resource]:
-        """What stands in the way of removal."""
+        """Return the resources that are not archived as they are now."""
         archived = self.store().get("archived", {})
-        return [thing for thing in self.found() if archived.get(thing.key) != thing.sha256]
+        return [resource for resource in self.found() if archived.get(resource.key) != resource.sha256]
 
-    def remove(self, thing: Resource) -> None:
-        """Remove one thing. Raises `OperationRefused` unless this very description was archived."""
-        if self.store().get("archived", {}).get(thing.key) != thing.sha256:
-            raise OperationRefused(f"{thing.key} is not archived as it is now; `fraudloop sagemaker archive` first")
-        [kind] = [kind for kind in KINDS if kind.title == thing.kind]
-        self._call(kind.remove, **{kind.parameter: thing.name})
-        self._note({"removed": sorted({*self.store().get("removed", ()), thing.key})})
+    def remove(self, resource: Resource) -> None:
+        """Remove one resource. Raises `OperationRefused` unless its current description was archived."""
+        if self.store().get("archived", {}).get(resource.key) != resource.sha256:
+            raise OperationRefused(f"{resource.key} is not archived as it is now; `fraudloop sagemaker archive` first")
+        [kind] = [kind for kind in KINDS if kind.title == resource.kind]
+        self._call(kind.remove, **{kind.parameter: resource.name})
+        self._note({"removed": sorted({*self.store().get("removed", ()), resource.key})})
 
     def store(self) -> dict[str, Any]:
-        """What was done so far."""
+        """Return the index."""
         try:
-            body = self.s3.get_object(Bucket=self.bucket, Key=LEDGER)["Body"].read()
+            body = self.s3.get_object(Bucket=self.bucket, Key=ARCHIVE_INDEX)["Body"].read()
         except ClientError as error:
             if error.response["Error"]["Code"] == "NoSuchKey":
                 return {}
@@ -161,7 +163,7 @@ class SageMakerExit:
         return dict(json.loads(body))
 
     def _note(self, change: Mapping[str, Any]) -> None:
-        self._put(LEDGER, json.dumps({**self.store(), **change}, indent=1, sort_keys=True).encode())
+        self._put(ARCHIVE_INDEX, json.dumps({**self.store(), **change}, indent=1, sort_keys=True).encode())
 
     def _put(self, key: str, body: bytes) -> None:
         try:
@@ -171,8 +173,8 @@ class SageMakerExit:
 
     def _described(self, kind: ResourceKind, name: str) -> str:
         answer = self._call(kind.describe, **{kind.parameter: name})
-        told = {field: value for field, value in answer.items() if field != "ResponseMetadata"}
-        return json.dumps(told, default=str, indent=1, sort_keys=True)
+        description = {field: value for field, value in answer.items() if field != "ResponseMetadata"}
+        return json.dumps(description, default=str, indent=1, sort_keys=True)
 
     def _pages(self, operation: str, field: str) -> Iterator[Mapping[str, Any]]:
         token: dict[str, str] = {}
@@ -208,7 +210,7 @@ COLUMNS = {
 
 
 def _row(job: Mapping[str, Any]) -> dict[str, Any]:
-    """One training job; a job that has not ended has no seconds."""
+    """Return one training job as a row; a job that has not ended has no seconds."""
     begun, ended = job.get("TrainingStartTime"), job.get("TrainingEndTime")
     seconds = (ended - begun).total_seconds() if begun and ended else None
     metrics = {metric["MetricName"]: metric["Value"] for metric in job.get("FinalMetricDataList", ())}

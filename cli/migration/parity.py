@@ -1,4 +1,4 @@
-"""`parity`: is a run as good as the SageMaker training job that it replaces? Go or no go."""
+"""`parity`: compares a run with the SageMaker training job that it replaces. Go or no-go."""
 
 import json
 from dataclasses import asdict
@@ -10,7 +10,7 @@ import typer
 from cli.commands import cost_queries
 from cli.connection import application
 from cli.output import Json, Markup, console, emit, table
-from statemachine.reporting.parity import Parity, compare, markdown, read_baseline
+from statemachine.reporting.parity import Parity, compare, markdown
 
 
 def parity(
@@ -25,7 +25,7 @@ def parity(
 
     Ends with status 1 on a no-go. Example: `fraudloop parity fraud-7 --baseline baseline.json --out parity/`
     """
-    app, held = application(), read_baseline(baseline.read_text())
+    app, held = application(), cost_queries.baseline(baseline)
     found = compare(held.measured, cost_queries.measured(app, app.store.run(run)))
     title = f"{run} against {held.source['arn']}"
     record = {"run": run, "baseline": dict(held.source), "go": found.go, "rows": [asdict(row) for row in found.rows]}

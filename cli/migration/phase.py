@@ -1,4 +1,4 @@
-"""`phase check` and `phase undo`: the plan's checkpoints and rollbacks, by the real APIs."""
+"""`phase check` and `phase undo`: the migration plan's checkpoints and rollbacks, by the real APIs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +7,7 @@ import typer
 
 from cli.connection import enter_local
 from cli.output import Json, console
+from cli.reasons import Why
 from cli.stack import NAMED
 
 app = typer.Typer(no_args_is_help=True, help="Check a phase of the migration, or undo it.")
@@ -28,14 +29,14 @@ def check(
     out: Annotated[Path | None, typer.Option(help="Write the report to OUT.md and OUT.json.")] = None,
     as_json_: Json = False,
 ) -> None:
-    """Ask each of the phase's questions; the exit status is 0 only if every answer is yes.
+    """Run the phase's checks. The exit status is 0 only if all of them hold.
 
-    Of the local system (`fraudloop up`) it asks what one machine can answer, and says what needs a cluster.
+    On the local system (`fraudloop up`) it runs what one machine can check, and lists what needs a cluster.
     """
     from cli.migration.phases import (
         reporting,
         table,
-    )  # late: it brings kubernetes and kfp, two seconds that --help spares
+    )  # imported late: it loads kubernetes and kfp, two seconds that --help does not need
     from cli.migration.phases.environment import Environment
 
     local, (name, checks) = not stack and enter_local(), table.PHASES[number]
@@ -46,21 +47,21 @@ def check(
 @app.command()
 def undo(
     number: Number,
-    why: Annotated[str, typer.Option(help="The reason, for the history.")],
+    why: Why = "",
     stack: Stack = "",
     model: Model = "fraud",
     to: Annotated[str, typer.Option(help="The version to serve again (phases 3 and 4).")] = "",
     roles: Annotated[str, typer.Option(help="The stack of the pods' roles (phase 1).")] = "fraudloop-roles",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Go back behind the phase: says what it will do, asks, and may be repeated. Data is never deleted."""
+    """Roll the phase back. Lists the steps, asks for confirmation, and can be repeated. Data is never deleted."""
     from cli.migration.phases.environment import Environment
     from cli.migration.phases.undo import STEPS, UndoRequest, carry_out
 
     world, steps = Environment(model=model, stack=stack), STEPS[number]
-    console.print(f"To undo phase {number} I will:")
+    console.print(f"To undo phase {number}, these steps run:")
     for n, step in enumerate(steps, 1):
-        console.print(f"  {n}. {step.says}")
+        console.print(f"  {n}. {step.description}")
     if not yes:
         typer.confirm("Shall I?", abort=True)
     who = str(world.aws("sts").get_caller_identity()["Arn"])

@@ -1,4 +1,4 @@
-"""`sagemaker`: what it was used for and who does that now, its history and archive, and its removal."""
+"""`sagemaker`: what replaces each of its uses, the export of its history, its archive, and its removal."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -16,7 +16,7 @@ Match = Annotated[str, typer.Option(help="Only what has this in its name.")]
 
 @dataclass(frozen=True)
 class Use:
-    """One thing that the SageMaker workflow was used for, and the command that shows who does it now."""
+    """One use of SageMaker, and the command that shows its replacement."""
 
     use: str
     now: str
@@ -39,7 +39,7 @@ USES = (
 
 @sagemaker.command()
 def uses(as_json: Json = False) -> None:
-    """The table that decommissioning checks: every use SageMaker had, and who does it now."""
+    """Show every use of SageMaker and its replacement."""
     if as_json:
         return emit([vars(use) for use in USES])
     console.print(table("uses", ["SageMaker was used to", "now", "see"], [[u.use, u.now, u.command] for u in USES]))
@@ -58,11 +58,11 @@ def export_history(match: Match = "", as_json: Json = False) -> None:
 
 @sagemaker.command()
 def archive(match: Match = "", as_json: Json = False) -> None:
-    """Describe endpoints, models, pipelines and notebooks into the artifacts bucket. Goes on where it stopped."""
+    """Describe endpoints, models, pipelines and notebooks into the artifacts bucket. Continues where it stopped."""
     new = _exit(match).archive()
     if as_json:
-        return emit([thing.key for thing in new])
-    console.print(f"{len(new)} archived now: {', '.join(thing.key for thing in new) or 'nothing was new'}")
+        return emit([resource.key for resource in new])
+    console.print(f"{len(new)} archived now: {', '.join(resource.key for resource in new) or 'nothing was new'}")
     return None
 
 
@@ -71,15 +71,15 @@ def decommission(
     match: Match = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be removed.")] = False,
 ) -> None:
-    """Remove what is archived, one by one, each only after its name was typed.
+    """Remove archived resources one by one, each after its name was typed.
 
-    Refuses while anything is not archived or the history was not exported. What was skipped can be removed later.
+    Refuses while a resource is not archived or the history was not exported. Skipped resources can be removed later.
     """
     leaving = _exit(match)
     found = leaving.found()
-    missing = {thing.key for thing in leaving.unarchived()}
+    missing = {resource.key for resource in leaving.unarchived()}
     red = Markup("[red]not archived[/]")
-    rows = [[thing.kind, thing.name, red if thing.key in missing else "archived"] for thing in found]
+    rows = [[resource.kind, resource.name, red if resource.key in missing else "archived"] for resource in found]
     console.print(table("in SageMaker", ["kind", "name", ""], rows))
     if dry_run or not found:
         return
@@ -87,12 +87,15 @@ def decommission(
         raise OperationRefused(f"{len(missing)} of {len(found)} are not archived; `fraudloop sagemaker archive` first")
     if "history" not in leaving.store():
         raise OperationRefused("the history was not exported; `fraudloop sagemaker export-history` first")
-    for thing in found:
-        if typer.prompt(f"type {thing.name} to remove this {thing.kind}, anything else to keep it") == thing.name:
-            leaving.remove(thing)
-            console.print(f"removed {thing.key}")
+    for resource in found:
+        if (
+            typer.prompt(f"type {resource.name} to remove this {resource.kind}, anything else to keep it")
+            == resource.name
+        ):
+            leaving.remove(resource)
+            console.print(f"removed {resource.key}")
         else:
-            console.print(f"kept {thing.key}")
+            console.print(f"kept {resource.key}")
 
 
 def _exit(match: str) -> SageMakerExit:
@@ -101,5 +104,5 @@ def _exit(match: str) -> SageMakerExit:
 
 
 def register(app: typer.Typer) -> None:
-    """Add this group."""
+    """Add this command group."""
     app.add_typer(sagemaker, name="sagemaker", rich_help_panel="Production")

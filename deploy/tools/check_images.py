@@ -1,6 +1,6 @@
-"""`make check-images`: builds every image, imports its entry points in it, runs them as pods, and says what is in them.
+"""`make check-images`: builds every image, imports its entry points, runs it as pods, and lists its packages.
 
-python deploy/tools/check_images.py            all of it; where the tools are missing, the imports alone
+python deploy/tools/check_images.py            everything; without the build tools only the imports
 python deploy/tools/check_images.py --clean    removes the layers
 """
 
@@ -18,14 +18,14 @@ from image_build import IMAGES, ROOT, WORK, Image
 from image_imports import entry_points
 from image_pods import Container
 
-IMPORTED = {"operator": "operator", "stage": "stage", "training": "stage"}  # Triton's code comes with a version
+IMPORTED = {"operator": "operator", "stage": "stage", "training": "stage"}  # a version carries Triton's code
 BILLS = ROOT / "build/sbom"  # these stay when the layers go
 LINE = "{:<10}{:>8}{:>9}{:>9}{:>9}{:>9}"
 TRIAL_SECONDS = 900
 
 
 def main() -> None:
-    """Build, import, run, say."""
+    """Build, import, run and report."""
     parser = argparse.ArgumentParser(description="build the images and run them as pods")
     parser.add_argument("--clean", action="store_true", help="remove the layers instead")
     if parser.parse_args().clean:
@@ -53,29 +53,29 @@ def main() -> None:
 
 
 def without_images(reason: str) -> None:
-    """What can be known without them: every entry point imports with nothing but the lock's packages visible."""
+    """Check without images: every entry point imports with only the lock's packages visible."""
     print(f"SKIPPED: no image is built or run: {reason}")
     for name in sorted(set(IMPORTED.values()) | {"triton"}):
         subprocess.run([sys.executable, str(ROOT / "deploy/tools/image_imports.py"), name], check=True)
 
 
 def imports(image: Image) -> None:
-    """Every entry point is imported in the image itself, one process for all."""
+    """Import every entry point inside the image, in one process each."""
     if image.name not in IMPORTED:
         return
     modules = entry_points(IMPORTED[image.name])
     code = f"import importlib\nfor name in {modules!r}: importlib.import_module(name)"
-    volumes = {"/tmp": image_build.emptydir(f"imports-{image.name}")}
+    volumes = {"/tmp": image_build.emptydir(f"imports-{image.name}")}  # noqa: S108 — a folder in the pod
     log = WORK / f"{image.name}.imports.log"
     image_pods.run(Container(f"imports-{image.name}", image.tag, ["python3", "-c", code], volumes=volumes), log)
     print(f"  {image.name} imports {', '.join(modules)}", flush=True)
 
 
 def contents(image: Image, seconds: float) -> str:
-    """One line of the table; the image's bill of materials is written beside it."""
+    """Write the image's bill of materials, and return its line of the table."""
     known = image_pods.inspect(image.tag)
-    asked = Container("sbom", image.tag, ["python3", "-c", image_sbom.ASK])
-    found = json.loads(image_pods.run(asked, WORK / "sbom.log"))
+    container = Container("sbom", image.tag, ["python3", "-c", image_sbom.ASK])
+    found = json.loads(image_pods.run(container, WORK / "sbom.log"))
     record = image_sbom.bill(f"fraudloop-{image.name}", known["Digest"], found, datetime.now(UTC))
     BILLS.mkdir(parents=True, exist_ok=True)
     (BILLS / f"{image.name}.cdx.json").write_text(image_sbom.dumps(record))

@@ -1,7 +1,7 @@
-"""Builds every image with buildah, which needs no daemon, on bases made of Debian's packages.
+"""Builds every image with buildah, which needs no daemon, on bases made from Debian packages.
 
-The bases stand in for those of the registries, which differ (docs/install.md says what that leaves open). pip's own
-settings on this machine are mounted while an image is built, so its index is used; nothing of them stays in the image.
+The bases replace those of the registries and differ from them (docs/install.md lists what that leaves unchecked). pip's
+settings of this machine are mounted during the build, so that its index is used. The image contains none of them.
 """
 
 import hashlib
@@ -20,19 +20,19 @@ ROOT = Path(__file__).resolve().parents[2]
 BASES = Path(__file__).with_name("bases")
 WORK = ROOT / "build/images"
 STORAGE = WORK / "storage"
-# Sockets lie in it, so its path must be short.
+# It contains sockets, so its path must be short.
 RUNROOT = Path("/run") / f"fraudloop-{hashlib.sha256(str(STORAGE).encode()).hexdigest()[:12]}"
 STORE = ("--root", str(STORAGE), "--runroot", str(RUNROOT), "--storage-driver", "overlay")
 SUITE, PACKAGES = "bookworm", "ca-certificates,netbase,tzdata"
 CERTIFICATES = Path("/etc/ssl/certs")
-GIGABYTES = 15  # of free disk: the layers of all images, their copies while they are built, the archive of the base
+GIGABYTES = 15  # of free disk: all layers, their copies during the build, and the archive of the base
 BUILD_SECONDS = 900
 TOOLS = {"buildah": "buildah", "podman": "podman", "runc": "runc", "mmdebstrap": "mmdebstrap"}  # command: package
 
 
 @dataclass(frozen=True)
 class Image:
-    """One of docker/*.Dockerfile, the argument that names its base, and what stands in for it here."""
+    """One of docker/*.Dockerfile, the build argument that names its base, and the base that replaces it here."""
 
     name: str
     argument: str
@@ -40,7 +40,7 @@ class Image:
 
     @property
     def tag(self) -> str:
-        """What buildah and podman call it."""
+        """The image's name for buildah and podman."""
         return f"localhost/fraudloop-{self.name}:check"
 
 
@@ -53,7 +53,7 @@ IMAGES = (
 
 
 def missing() -> str:
-    """Why the images cannot be built here, as one sentence with what to do; "" if they can."""
+    """Return why images cannot be built here, with the remedy, as one sentence; "" if they can."""
     absent = [package for command, package in TOOLS.items() if not shutil.which(command)]
     if absent:
         return f"{', '.join(absent)} is not installed (Debian: apt-get install {' '.join(absent)})"
@@ -69,7 +69,7 @@ def missing() -> str:
 
 
 def build(image: Image) -> float:
-    """Build one image on its base, from cached layers where nothing changed; the seconds that it took."""
+    """Build one image on its base, with cached layers. Returns the seconds."""
     begun = time.monotonic()
     _base("python", WORK)
     if image.base == "triton":
@@ -80,7 +80,7 @@ def build(image: Image) -> float:
 
 
 def pip_settings() -> dict[str, str]:
-    """pip's settings on this machine by name: index-url, find-links, cert … As for pip, a variable wins over files."""
+    """Return pip's settings of this machine: index-url, find-links, cert … As in pip, variables override files."""
     done = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True, timeout=60
     )
@@ -90,14 +90,14 @@ def pip_settings() -> dict[str, str]:
 
 
 def pip_file(settings: Mapping[str, str]) -> str:
-    """A pip.conf with `settings`."""
+    """Return a pip.conf with `settings`."""
     return "[global]\n" + "".join(f"{name} = {value}\n" for name, value in sorted(settings.items()))
 
 
 def mounts(settings: Mapping[str, str]) -> Iterator[str]:
-    """The folders and files of this machine that `settings` name, each to be mounted where it is, read-only.
+    """Return the folders and files that `settings` name, each to be mounted read-only at the same path.
 
-    Of an index in a folder (file://…/simple) it is the parent, because its pages point to files beside them.
+    For an index in a folder (file://…/simple) it is the parent, because its pages refer to files beside them.
     """
     words = [word for value in settings.values() for word in value.split()]
     named = {Path(word) for word in words if word.startswith("/")} | {CERTIFICATES}
@@ -108,7 +108,7 @@ def mounts(settings: Mapping[str, str]) -> Iterator[str]:
 
 
 def emptydir(name: str) -> Path:
-    """A new, empty folder for a pod's volume; it belongs to the pod's user, as fsGroup makes it."""
+    """Create an empty folder for a pod's volume. It belongs to the pod's user, as fsGroup makes it."""
     folder = WORK / "pods" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -117,7 +117,7 @@ def emptydir(name: str) -> Path:
 
 
 def clean() -> None:
-    """Remove every layer, and whatever is still mounted of them."""
+    """Remove all layers, and unmount what is still mounted."""
     points = [
         line.split()[1].encode().decode("unicode_escape") for line in Path("/proc/mounts").read_text().splitlines()
     ]
@@ -139,7 +139,7 @@ def _base_tag(name: str) -> str:
 
 
 def _archive() -> None:
-    """Debian's packages as an archive; kept, because another one would be another first layer."""
+    """Return Debian's packages as an archive. It is stored, because a new one would be another first layer."""
     target = WORK / "debian.tar"
     if not target.exists():
         print(f"  Debian {SUITE} by mmdebstrap (≈ 60 MB of packages)", flush=True)
@@ -157,7 +157,7 @@ def _wheel_server() -> Path:
 
 
 def _torch_index(settings: Mapping[str, str]) -> dict[str, str]:
-    """Where torch comes from: `make … TORCH_INDEX=`, else pip's own index where it is set up, else the Dockerfile's."""
+    """Return the index of torch: `make … TORCH_INDEX=`, else pip's own if configured, else the Dockerfile's."""
     named = os.environ.get("TORCH_INDEX", "")
     own = settings.get("index-url", "https://pypi.org/simple") if settings.get("find-links") else ""
     return {"TORCH_INDEX": named or own} if named or own else {}
@@ -169,7 +169,7 @@ def _revision() -> str:
 
 
 def _bud(dockerfile: Path, context: Path, tag: str, arguments: Mapping[str, str]) -> None:
-    """One `buildah bud`; its output goes to a file beside the storage, whose end is shown if it fails.
+    """Run one `buildah bud` with its output in a file; the end of the file is shown on failure.
 
     The format is Docker's, because the OCI format has no SHELL: `pipefail` would be ignored.
     """

@@ -1,6 +1,6 @@
-"""Imports every entry point of an image while only the packages of its lock may be seen.
+"""Imports every entry point of an image with only the packages of its lock visible.
 
-python deploy/tools/image_imports.py stage            in .venv: whatever the lock does not name is hidden
+python deploy/tools/image_imports.py stage            in .venv: packages that the lock lacks are hidden
 """
 
 import importlib
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Hidden:
-    """In place of the import system's path finder: it does not see distributions that the lock does not name."""
+    """Replaces the import system's path finder. It hides distributions that the lock does not name."""
 
     find_distributions = staticmethod(PathFinder.find_distributions)
 
@@ -24,11 +24,11 @@ class Hidden:
         self.allowed = allowed
 
     def install(self) -> None:
-        """From now on only what is allowed is found; an optional import of another finds nothing, as in the image."""
+        """Activate the finder. Optional imports of hidden packages fail, as in the image."""
         sys.meta_path[sys.meta_path.index(PathFinder)] = self
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        """`None` for what is hidden."""
+        """Return `None` for a hidden package."""
         owners = {_canonical(owner) for owner in self.owners.get(name.split(".")[0], ())} - {"fraudloop"}
         hidden = owners and not owners & self.allowed
         return None if hidden else PathFinder.find_spec(name, path, target)
@@ -39,7 +39,7 @@ def _canonical(name: str) -> str:
 
 
 def entry_points(image: str) -> list[str]:
-    """The modules that somebody starts in the image: by name in its Dockerfile, a component or a manifest."""
+    """Return the image's entry points: the modules that its Dockerfile, a component or a manifest names."""
     if image != "stage":
         return {"triton": ["training.serving.adapter"], "operator": ["cli.commands.slo"]}[image]
     components = (ROOT / "training/pipelines/components.py").read_text()

@@ -1,4 +1,4 @@
-"""The images' locks: of requirements/all.lock, exactly what the code in an image imports.
+"""Writes the images' locks: the subset of requirements/all.lock that the code in an image imports.
 
 .venv/bin/python deploy/tools/image_locks.py          writes docker/*.lock
 .venv/bin/python deploy/tools/image_locks.py --check  fails if one is stale
@@ -8,11 +8,13 @@ import re
 import sys
 from pathlib import Path
 
-from closure import ROOT, closure, distributions, foreign
+from distributions import distributions, foreign
 from lock_hashes import blocks
 
+from training.serving.closure import ROOT, closure
+
 OURS = ("training", "statemachine", "clients", "cli", "local")
-# Components name their stage as text ("training.model.train:train"), to import it late; KFP's executor runs them.
+# Components name their stage as text ("training.model.train:train") and import it late; KFP's executor runs them.
 STAGE = re.compile(r'"(training\.[a-z_.]+):[a-z_]+"')
 COMPONENTS = (ROOT / "training/pipelines/components.py").read_text()
 ROOTS = {
@@ -20,13 +22,14 @@ ROOTS = {
     "triton": ("training.serving.adapter",),
     "operator": ("cli.commands.slo",),
 }
-EXTRAS = {"stage": ("tritonclient[http]",), "triton": (), "operator": ()}  # what an import does not tell
-BY_THE_SERVER = {"triton_python_backend_utils"}  # Triton puts it on the path of its python backend
+EXTRAS = {"stage": ("tritonclient[http]",), "triton": (), "operator": ()}  # extras, which imports do not show
+BY_THE_SERVER = {"triton_python_backend_utils"}  # Triton adds it to the path of its python backend
 
 
 def lock(image: str) -> str:
-    """The pins of one image with their hashes, in the order of the whole lock."""
-    wanted = distributions(foreign(closure(ROOTS[image], OURS), OURS) - BY_THE_SERVER, extras=EXTRAS[image])
+    """Return the pins of one image with their hashes, in the order of the complete lock."""
+    files = closure(*ROOTS[image], ours=OURS).values()
+    wanted = distributions(foreign(files, OURS) - BY_THE_SERVER, extras=EXTRAS[image])
     chosen = {n: pin for n, pin in blocks((ROOT / "requirements/all.lock").read_text()) if n in wanted}
     missing = wanted - chosen.keys()
     if missing - {"pip"}:

@@ -1,6 +1,7 @@
-"""Runs a container as the kubelet would, by podman and runc: user, closed root, limits, variables and volumes.
+"""Runs a container as the kubelet would, with podman and runc: user, read-only root, limits, variables, volumes.
 
-podman applies a seccomp profile as `RuntimeDefault` does, and sets the limits in a cgroup. The network is the caller's.
+podman applies a seccomp profile like `RuntimeDefault`, and enforces the limits in a cgroup. The caller sets the
+network.
 """
 
 import json
@@ -27,12 +28,12 @@ USER: Mapping[str, Any] = {"runAsUser": 1000, "runAsGroup": 1000}
 
 
 class Failed(Exception):
-    """A container ended with an error; the message carries the end of what it printed."""
+    """A container ended with an error; the message contains the end of its output."""
 
 
 @dataclass(frozen=True)
 class Container:
-    """One container of a pod. `volumes`: where in the container → which folder here."""
+    """One container of a pod. `volumes`: path in the container → folder here."""
 
     name: str
     image: str
@@ -46,7 +47,7 @@ class Container:
     user: Mapping[str, Any] = field(default_factory=lambda: dict(USER))
 
     def arguments(self) -> list[str]:
-        """Those of `podman run`, up to the command."""
+        """Return the arguments of `podman run`, up to the command."""
         return [*self._process(), *self._mounted(), *self._variables(), self.image, *self.command]
 
     def _process(self) -> Iterator[str]:
@@ -62,7 +63,7 @@ class Container:
             yield f"--memory={int(quantity(memory))}b"
         if cpu := self.limits.get("cpu"):
             yield f"--cpus={min(quantity(cpu), os.cpu_count() or 1):g}"
-        # podman's own defaults may lie above what this machine allows to anybody; then no container starts.
+        # podman's default limits may exceed what this machine allows; then no container starts.
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         yield from (f"--ulimit=nofile={files}:{files}", f"--ulimit=nproc={PROCESSES}:{PROCESSES}")
 
@@ -78,7 +79,7 @@ class Container:
 
 
 def run(container: Container, log: Path) -> str:
-    """Run it to its end; what it printed, which `log` holds too.
+    """Run the container to its end and return its output, which `log` contains too.
 
     Raises:
         Failed: its exit status is not 0, or it took longer than `RUN_SECONDS`.
@@ -99,20 +100,20 @@ def run(container: Container, log: Path) -> str:
 
 
 def start(container: Container, out: IO[bytes]) -> subprocess.Popen[bytes]:
-    """Start it; its end is the process's end."""
+    """Start the container. The returned process ends with it."""
     command = [*_podman(), "run", *container.arguments()]
-    # conmon leaves a file `oom` where it was started, when the kernel kills the container for its memory.
+    # when the kernel kills the container for its memory, conmon writes a file `oom` into its working folder
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, cwd=WORK)
 
 
 def remove(name: str) -> None:
-    """Kill it if it runs, and forget it."""
+    """Kill the container if it runs, and remove it."""
     command = [*_podman(), "rm", "--force", "--ignore", "--time=0", name]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
 
 
 def inspect(image: str) -> dict[str, Any]:
-    """What podman knows of an image."""
+    """Return podman's description of an image."""
     command = [*_podman(), "image", "inspect", image]
     done = subprocess.run(command, check=True, capture_output=True, timeout=60)
     found: dict[str, Any] = json.loads(done.stdout)[0]
@@ -120,7 +121,7 @@ def inspect(image: str) -> dict[str, Any]:
 
 
 def quantity(text: str) -> float:
-    """A Kubernetes quantity as a number: `500m` is 0.5, `4Gi` is 4 × 2³⁰. Raises ValueError for another form."""
+    """Return a Kubernetes quantity as a number: `500m` is 0.5, `4Gi` is 4 × 2³⁰. Raises ValueError for other forms."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)(m|Ki|Mi|Gi)?", text)
     if not found:
         raise ValueError(f"{text!r} is no quantity that is read here; units are {', '.join(filter(None, UNITS))}")

@@ -1,6 +1,8 @@
-"""What is in an image, as a CycloneDX 1.5 bill of materials: Python's distributions and Debian's packages.
+"""Writes an image's contents as a CycloneDX 1.5 bill of materials: Python's distributions and Debian's packages.
 
-The image itself is asked, so what an installer changed is in it. On a stand-in base Debian's part is the stand-in's.
+The list is read inside the image, so it includes what an installer changed. On a replaced base, Debian's part is that
+of
+the replacement.
 """
 
 import json
@@ -9,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-# Runs in the image, whose Python needs nothing installed for it.
+# Runs in the image with its Python and no other packages.
 ASK = r"""
 import json, re
 from importlib.metadata import distributions
@@ -18,9 +20,9 @@ from pathlib import Path
 python = {}
 for found in distributions():
     meta = found.metadata
-    said = meta.get("License-Expression") or next(
+    license_name = meta.get("License-Expression") or next(
         (c.rpartition(" :: ")[2] for c in meta.get_all("Classifier") or () if c.startswith("License :: ")), "")
-    python[re.sub(r"[-_.]+", "-", meta["Name"]).lower()] = [found.version, said]
+    python[re.sub(r"[-_.]+", "-", meta["Name"]).lower()] = [found.version, license_name]
 status = Path("/var/lib/dpkg/status")
 debian = {}
 for block in status.read_text(errors="replace").split("\n\n") if status.exists() else ():
@@ -32,7 +34,7 @@ print(json.dumps({"python": python, "debian": debian}))
 
 
 def bill(name: str, digest: str, found: Mapping[str, Mapping[str, Sequence[str]]], made: datetime) -> dict[str, Any]:
-    """The bill of the image `name`, whose packages `ASK` has found."""
+    """Return the bill of the image `name` from the packages that `ASK` found."""
     python = [_python(*entry) for entry in sorted(found["python"].items())]
     debian = [_debian(*entry) for entry in sorted(found["debian"].items())]
     return {
@@ -48,18 +50,18 @@ def bill(name: str, digest: str, found: Mapping[str, Mapping[str, Sequence[str]]
 
 
 def dumps(record: Mapping[str, Any]) -> str:
-    """The bill as a file's text."""
+    """Return the bill as text."""
     return json.dumps(record, indent=1, ensure_ascii=False) + "\n"
 
 
-def _python(name: str, told: Sequence[str]) -> dict[str, Any]:
-    version, license_name = told
+def _python(name: str, fields: Sequence[str]) -> dict[str, Any]:
+    version, license_name = fields
     licenses = {"licenses": [{"license": {"name": license_name}}]} if license_name else {}
     return _component(name, version, f"pkg:pypi/{name}@{quote(version)}") | licenses
 
 
-def _debian(name: str, told: Sequence[str]) -> dict[str, Any]:
-    version, architecture = told
+def _debian(name: str, fields: Sequence[str]) -> dict[str, Any]:
+    version, architecture = fields
     return _component(name, version, f"pkg:deb/debian/{quote(name)}@{quote(version)}?arch={architecture}")
 
 

@@ -1,6 +1,7 @@
-"""A KFP task's container as KFP's driver and launcher make it of a compiled pipeline: command, input, limits, output.
+"""A KFP task's container as KFP's driver and launcher build it from a compiled pipeline: command, input, limits,
+output.
 
-The executor's input is what upstream's launcher hands over in place of `{{$}}`; artifacts lie in a folder of the pod.
+The executor's input is what upstream's launcher passes in place of `{{$}}`; artifacts are in a folder of the pod.
 """
 
 import json
@@ -11,12 +12,12 @@ from typing import Any
 import yaml
 from image_build import ROOT
 
-KFP = "/tmp/kfp"
+KFP = "/tmp/kfp"  # noqa: S108 — a folder in the pod
 OUTPUT = "executor_output.json"
 
 
 def executors(pipeline: str) -> dict[str, Any]:
-    """The executors of a compiled pipeline by component, each with its component's outputs."""
+    """Return the executors of a compiled pipeline by component, each with its component's outputs."""
     specification = next(yaml.safe_load_all((ROOT / f"build/pipelines/{pipeline}.yaml").read_text()))
     found = specification["deploymentSpec"]["executors"]
     components = {name.removeprefix("comp-"): part for name, part in specification["components"].items()}
@@ -28,7 +29,7 @@ def executors(pipeline: str) -> dict[str, Any]:
 
 
 def command(executor: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
-    """The container's command with the executor's input for `values`, its parameters."""
+    """Return the container's command with the executor's input for these parameter values."""
     outputs = executor["outputs"]
     task = {
         "inputs": {"parameterValues": dict(values)},
@@ -38,22 +39,22 @@ def command(executor: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]
             "artifacts": {name: _artifact(name, kind) for name, kind in outputs.get("artifacts", {}).items()},
         },
     }
-    told = executor["container"]
-    return [json.dumps(task) if word == "{{$}}" else word for word in (*told["command"], *told["args"])]
+    spec = executor["container"]
+    return [json.dumps(task) if word == "{{$}}" else word for word in (*spec["command"], *spec["args"])]
 
 
 def limits(container: Mapping[str, Any]) -> dict[str, str]:
-    """The container's limits as a pod has them."""
-    told = container["resources"]
-    return {"memory": told["resourceMemoryLimit"], "cpu": told["resourceCpuLimit"]}
+    """Return the container's limits as in a pod."""
+    spec = container["resources"]
+    return {"memory": spec["resourceMemoryLimit"], "cpu": spec["resourceCpuLimit"]}
 
 
 def output(tmp: Path) -> dict[str, Any]:
-    """What the executor put out; `tmp` is the folder that the pod has as /tmp."""
+    """Return the executor's output; `tmp` is the folder that the pod has as /tmp."""
     found: dict[str, Any] = json.loads((tmp / Path(KFP).name / OUTPUT).read_text())
     return found
 
 
 def _artifact(name: str, kind: Mapping[str, Any]) -> dict[str, Any]:
-    told = {"name": name, "uri": f"{KFP}/{name}.artifact", "metadata": {}, "type": kind["artifactType"]}
-    return {"artifacts": [told]}
+    spec = {"name": name, "uri": f"{KFP}/{name}.artifact", "metadata": {}, "type": kind["artifactType"]}
+    return {"artifacts": [spec]}

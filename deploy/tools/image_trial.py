@@ -1,9 +1,9 @@
 """Runs the images as pods: one run's stages over a small file, then a Triton pod that serves its version.
 
-unshare --net python deploy/tools/image_trial.py     in a network of its own, where there is loopback and nothing else
+unshare --net python deploy/tools/image_trial.py     in a network namespace with loopback only
 
-What a pod is told comes from what is deployed: the compiled pipelines' own commands, variables and limits, and
-deploy/triton's containers. AWS is the local stand-in. What is made lies in build/images/trial.
+Commands, variables and limits come from what is deployed: the compiled pipelines and deploy/triton's containers. AWS is
+the local stand-in. Output is in build/images/trial.
 """
 
 import fcntl
@@ -36,7 +36,12 @@ from training.synthetic import generate
 
 TAG = {image.name: image.tag for image in IMAGES}
 TRIAL = WORK / "trial"
-STAGES = {"preprocess": "stage", "train": "training", "evaluate": "stage", "export": "stage"}  # as pinned_pipelines.py
+STAGES = {
+    "preprocess": "stage",
+    "train": "training",
+    "evaluate": "stage",
+    "export": "stage",
+}  # as in pinned_pipelines.py
 PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "preprocess": {"split": "quantiles"},
     "train": {"epochs": 1, "head_rounds": 30, "hidden_dim": 8, "k": 12, "fan_out": 6},
@@ -45,7 +50,7 @@ PARAMETERS: Mapping[str, Mapping[str, Any]] = {
 }
 ROWS, SEED, FRAUD_RATE = 20_000, 7, 0.01
 RUN, LAUNCH = "fraud-1", "0123456789ab"
-SHARED_MEMORY = "/dev/shm"
+SHARED_MEMORY = "/dev/shm"  # noqa: S108 — a folder in the pod
 READY_SECONDS = 180  # deploy/triton's startup probe
 IN_A_POD = """
 import os
@@ -76,7 +81,7 @@ print(f"serves {version}: {len(golden.exchanges)} golden requests, largest diffe
 
 
 def loopback_up() -> None:
-    """A new network namespace's loopback is down. Refuses any other network: then pods could reach the world."""
+    """Bring up loopback in the new network namespace. Refuses any other network, so that pods reach nothing outside."""
     if [name for _, name in socket.if_nameindex()] != ["lo"]:
         raise SystemExit("this network has more than loopback; run it by `unshare --net`, as `make check-images` does")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -85,7 +90,7 @@ def loopback_up() -> None:
 
 
 def limits_hold() -> None:
-    """A pod runs as uid 1000, writes only into its volumes, and is killed beyond its memory limit."""
+    """Check that a pod runs as uid 1000, writes only to its volumes, and is killed beyond its memory limit."""
     pod = Container("closed", TAG["stage"], ["python3", "-c", IN_A_POD], {}, {"memory": "256Mi"}, _volumes("closed"))
     try:
         run(pod, TRIAL / "closed.log")
@@ -97,11 +102,13 @@ def limits_hold() -> None:
 
 
 def stages(environment: Mapping[str, str]) -> dict[str, Any]:
-    """All stages of a run, each a pod with the command that KFP's launcher would give it; the reports by stage."""
+    """Run all stages of a run as pods, with the command that KFP's launcher would give. Returns the reports by
+    stage.
+    """
     everything = image_tasks.executors("fraud-detection-end-to-end")
-    told = {"run_id": RUN, "model": "fraud", "launch_id": LAUNCH}
-    told |= {"data_uri": "s3://data/data/fraud/", "output_uri": "s3://artifacts", "champion": "", "anchor": ""}
-    collected = _pod("collect", "stage", everything["collect"], told, environment)
+    arguments = {"run_id": RUN, "model": "fraud", "launch_id": LAUNCH}
+    arguments |= {"data_uri": "s3://data/data/fraud/", "output_uri": "s3://artifacts", "champion": "", "anchor": ""}
+    collected = _pod("collect", "stage", everything["collect"], arguments, environment)
     inputs = dict(collected["parameterValues"]["Output"])
     reports = {}
     for stage, image in STAGES.items():
@@ -118,7 +125,7 @@ def stages(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def triton(uri: str, environment: Mapping[str, str]) -> str:
-    """deploy/triton's pod for the version at `uri`: fetched, loaded, asked its golden requests; what was answered."""
+    """Run deploy/triton's pod for the version at `uri`, and send its golden requests. Returns the client's output."""
     models, _, version = uri.rpartition("/")
     deployment = yaml.safe_load((ROOT / "deploy/triton/base/deployment.yaml").read_text())["spec"]["template"]["spec"]
     volumes = {f"/{name}": emptydir(f"triton-{name}") for name in ("models", "tmp")}
@@ -130,9 +137,9 @@ def triton(uri: str, environment: Mapping[str, str]) -> str:
         process = start(serve, out)
         try:
             _wait(deployment["containers"][0]["readinessProbe"]["httpGet"]["path"], process)
-            asked = ["python3", "-c", GOLDEN, "127.0.0.1:8000", uri]
-            asker = Container("golden", TAG["stage"], asked, environment, {"memory": "1Gi"}, _volumes("golden"))
-            return run(asker, TRIAL / "golden.log").strip().splitlines()[-1]
+            command = ["python3", "-c", GOLDEN, "127.0.0.1:8000", uri]
+            client = Container("golden", TAG["stage"], command, environment, {"memory": "1Gi"}, _volumes("golden"))
+            return run(client, TRIAL / "golden.log").strip().splitlines()[-1]
         finally:
             remove(serve.name)
             process.wait(60)
@@ -141,7 +148,7 @@ def triton(uri: str, environment: Mapping[str, str]) -> str:
 def _pod(
     name: str, image: str, executor: Mapping[str, Any], values: Mapping[str, Any], environment: Mapping[str, str]
 ) -> dict[str, Any]:
-    """One KFP task as a pod; what its executor put out."""
+    """Run one KFP task as a pod. Returns its executor's output."""
     volumes, container = _volumes(name), executor["container"]
     begun = time.monotonic()
     pod = Container(
@@ -154,28 +161,28 @@ def _pod(
     )
     run(pod, TRIAL / f"{name}.log")
     print(f"  {name:<12}in {image:<10}{pod.limits['memory']:>5}{time.monotonic() - begun:7.1f} s", flush=True)
-    return image_tasks.output(volumes["/tmp"])
+    return image_tasks.output(volumes["/tmp"])  # noqa: S108 — a folder in the pod
 
 
 def _container(
-    told: Mapping[str, Any], image: str, pod: Mapping[str, Any], values: Mapping[str, str], volumes: Mapping[str, Path]
+    spec: Mapping[str, Any], image: str, pod: Mapping[str, Any], values: Mapping[str, str], volumes: Mapping[str, Path]
 ) -> Container:
-    """One container of deploy/triton; a variable of the pod's metadata takes its value from `values`."""
-    environment = {one["name"]: one.get("value", values.get(one["name"], "")) for one in told["env"]}
-    command = [*told.get("command", ()), *told.get("args", ())]
+    """Return one container of deploy/triton; variables from the pod's metadata get their value from `values`."""
+    environment = {one["name"]: one.get("value", values.get(one["name"], "")) for one in spec["env"]}
+    command = [*spec.get("command", ()), *spec.get("args", ())]
     for name, value in values.items():
         command = [word.replace(f"$({name})", value) for word in command]
-    paths = [mount["mountPath"] for mount in told["volumeMounts"]]
+    paths = [mount["mountPath"] for mount in spec["volumeMounts"]]
     return Container(
-        told["name"],
+        spec["name"],
         TAG[image],
         command,
         environment,
-        limits=told["resources"]["limits"],
+        limits=spec["resources"]["limits"],
         volumes={path: volumes[path] for path in paths if path != SHARED_MEMORY},
-        read_only=frozenset(mount["mountPath"] for mount in told["volumeMounts"] if mount.get("readOnly")),
+        read_only=frozenset(mount["mountPath"] for mount in spec["volumeMounts"] if mount.get("readOnly")),
         shared_memory=next(v["emptyDir"]["sizeLimit"] for v in pod["volumes"] if v["name"] == "shm"),
-        security=told["securityContext"],
+        security=spec["securityContext"],
         user=pod["securityContext"],
     )
 
@@ -193,7 +200,7 @@ def _wait(path: str, process: subprocess.Popen[bytes]) -> None:
 
 
 def _volumes(name: str) -> dict[str, Path]:
-    return {"/tmp": emptydir(name)}
+    return {"/tmp": emptydir(name)}  # noqa: S108 — a folder in the pod
 
 
 def _report(uri: str) -> dict[str, Any]:
@@ -207,7 +214,7 @@ def _s3() -> Any:
 
 
 def main() -> None:
-    """The trial, step by step; any failure ends it."""
+    """Run the trial step by step. Any failure ends it."""
     loopback_up()
     shutil.rmtree(TRIAL, ignore_errors=True)
     TRIAL.mkdir(parents=True)

@@ -1,10 +1,9 @@
-"""One Lambda's code, and nothing that it does not import: what `sam build` calls for each function.
+"""Packages one Lambda's code, with only what it imports. `sam build` calls it for each function.
 
     .venv/bin/python deploy/tools/lambda_package.py handlers.step DESTINATION
 
-Third-party distributions are copied from this very environment, so the bytes that are shipped are the bytes that were
-tested; they must be pure Python, since the Lambda may run on another architecture. boto3 and what it needs are the
-runtime's.
+Third-party distributions are copied from this environment, so the shipped bytes are the tested bytes. They must be pure
+Python, because the Lambda may run on another architecture. The runtime provides boto3 and its dependencies.
 """
 
 import shutil
@@ -13,21 +12,23 @@ import sys
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
-from closure import ROOT, closure, distributions, foreign
+from distributions import distributions, foreign
+
+from training.serving.closure import ROOT, closure
 
 OURS = ("handlers", "statemachine")
-RUNTIME = "python3.12"  # template.yaml says the same; a test compares
-# What the runtime brings (its documentation lists boto3 and, through it, these): never packaged.
+RUNTIME = "python3.12"  # template.yaml says the same; a test compares both
+# Distributions of the runtime (its documentation lists boto3 and, through it, these): never packaged.
 BROUGHT = frozenset({"boto3", "botocore", "s3transfer", "jmespath", "python-dateutil", "six", "urllib3"})
 FILES = (ROOT / "fraudloop.toml", ROOT / "build/pipelines/definitions.json")
-CA = ROOT / "kfp-ca.pem"  # of a KFP with a private certificate: KfpCa in template.yaml names it
-PIPELINES = ROOT / "build/pipelines"  # so that one can see what a run began with
+CA = ROOT / "kfp-ca.pem"  # for a KFP with a private certificate: KfpCa in template.yaml names it
+PIPELINES = ROOT / "build/pipelines"  # so that one can see what a run started with
 BYTE_CODE = ("-q", "--invalidation-mode", "unchecked-hash")
 
 
 def package(handler: str, destination: Path) -> list[str]:
-    """Copy `handler`'s modules, their distributions and the settings; returns the distributions' names."""
-    modules = closure([handler], OURS)
+    """Copy `handler`'s modules, distributions and settings. Returns the distributions' names."""
+    modules = sorted(closure(handler, ours=OURS).values())
     for module in modules:
         _copy(module, destination / module.relative_to(ROOT))
     names = sorted(distributions(foreign(modules, OURS), BROUGHT))
@@ -46,9 +47,9 @@ def package(handler: str, destination: Path) -> list[str]:
 
 
 def compile_for_runtime(destination: Path) -> None:
-    """Byte-compile for the runtime, if its interpreter is here.
+    """Byte-compile for the runtime, if its interpreter is installed.
 
-    /var/task is read-only, so that Lambda would compile all of it at every cold start.
+    /var/task is read-only, so Lambda would otherwise compile everything at every cold start.
     """
     interpreter = runtime_interpreter()
     if interpreter is None:
@@ -59,7 +60,7 @@ def compile_for_runtime(destination: Path) -> None:
 
 
 def runtime_interpreter() -> str | None:
-    """An interpreter of the Lambda runtime's version: on PATH (a pyenv shim may fail), or one that pyenv has."""
+    """Return an interpreter of the runtime's version: on PATH (a pyenv shim may fail), or pyenv's."""
     version = RUNTIME.removeprefix("python")
     pyenv = sorted(Path.home().glob(f".pyenv/versions/{version}*/bin/{RUNTIME}"))
     for candidate in filter(None, [shutil.which(RUNTIME), *map(str, pyenv)]):

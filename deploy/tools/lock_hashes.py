@@ -1,9 +1,9 @@
-"""Write the sha256 of every file that the package index has beside each pin of a lock.
+"""Writes the sha256 of every file in the package index beside each pin of a lock.
 
     .venv/bin/python deploy/tools/lock_hashes.py requirements/all.lock …
 
-Versions stay as they are. The hashes are the index's own: wheels of this machine (`find-links`) are not looked at.
-torch keeps none, because its CPU and CUDA builds are other files under the same version, from an index of their own.
+Versions do not change. The hashes are the index's own; wheels of this machine (`find-links`) are ignored. torch has no
+hashes, because its CPU and CUDA builds are different files under the same version, from their own index.
 """
 
 import os
@@ -18,7 +18,7 @@ UV = Path(sys.executable).with_name("uv")
 
 
 def blocks(text: str) -> Iterator[tuple[str, str]]:
-    """Each pin's name and its whole text: the pin, and the lines that continue it."""
+    """Yield each pin's name and its text: the pin and its continuation lines."""
     block = ""
     for line in text.splitlines():
         block += line + "\n"
@@ -28,12 +28,12 @@ def blocks(text: str) -> Iterator[tuple[str, str]]:
 
 
 def bare(block: str) -> str:
-    """A pin without its hashes."""
+    """Return a pin without its hashes."""
     return block.split("\\")[0].strip()
 
 
 def hashed(text: str) -> str:
-    """The same pins, in the same order, with their hashes."""
+    """Return the same pins in the same order, with their hashes."""
     pins = {name: bare(block) for name, block in blocks(text)}
     found = dict(blocks(_compile([pin for name, pin in pins.items() if name not in UNHASHED])))
     return "".join(found.get(name, f"{pin}\n") for name, pin in pins.items())

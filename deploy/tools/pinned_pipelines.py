@@ -1,4 +1,4 @@
-"""pipelines.toml with the images that docker/images.sh has pushed, by digest: the GPU's for train, else the other.
+"""Prints pipelines.toml with the pushed images by digest: the GPU image for train, the other for all other steps.
 
 python3 deploy/tools/pinned_pipelines.py > build/pipelines.toml
 FRAUDLOOP_PIPELINES=build/pipelines.toml make build
@@ -14,7 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def pinned(text: str, images: Mapping[str, str]) -> str:
-    """The settings with `images["training"]` as the default and `images["training_gpu"]` for train; comments stay."""
+    """Return the settings with `images["training"]` as default and `images["training_gpu"]` for train; comments
+    stay.
+    """
     default, steps = text.split("[steps.", 1)
     default = re.sub(r"(?m)^image = .*$", f'image = "{images["training"]}"', default)
     train = re.sub(r"(?m)^(\[steps\.train\].*)$", rf'\1\nimage = "{images["training_gpu"]}"', "[steps." + steps)

@@ -1,4 +1,4 @@
-"""A release's notes: the section of CHANGELOG.md that its tag names.
+"""Prints a release's notes: the section of CHANGELOG.md for a tag.
 
 python3 deploy/tools/release_notes.py v0.1.0
 """

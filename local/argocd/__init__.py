@@ -1,12 +1,12 @@
-"""A stand-in for what a cluster does with the Triton deployment, behind the same REST API.
+"""A stand-in for the cluster of the Triton deployment, behind the same REST API.
 
-It imitates, on loopback: the Kubernetes API server for one Argo CD `Application` (get, list, put, merge and JSON
-patches, server-side apply, dry runs, resourceVersion, validation by upstream's CRD, users' rights, a restart) and for
-the EndpointSlices of one headless Service; Argo CD's application controller (operations, history, sync status, health,
-refresh); the Deployment's rolling update; and the Service, one stable port. It does not imitate: creating and deleting,
-watches, tables, Git (the manifests are taken as given), hooks, waves, sync windows, more than one replica.
+On loopback it imitates four components. The Kubernetes API server for one Argo CD `Application`: get, list, put, merge
+and JSON patches, server-side apply, dry runs, resourceVersion, validation by upstream's CRD, users' rights, a restart;
+and for the EndpointSlices of one headless Service. Argo CD's application controller: operations, history, sync status,
+health, refresh. The Deployment's rolling update. The Service, one stable port.
 
-What it starts is real: each pod is a tritonserver that loads what was exported to S3.
+Not imitated: create and delete, watches, tables, Git (the manifests are fixed), hooks, waves, sync windows, and more
+than one replica. The pods are real: each is a tritonserver that loads what was exported to S3.
 """
 
 from local.argocd.cluster import ArgoCD

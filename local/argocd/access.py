@@ -1,4 +1,4 @@
-"""Who asks, what they may do, and what an API server answers in the minutes after a restart."""
+"""Authentication and authorization of requests, and the errors of an API server just after a restart."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -10,10 +10,10 @@ Verbs = frozenset[tuple[str, str]]  # (verb, resource)
 
 
 @dataclass
-class Access:
-    """`users`: bearer token → who that is and what they may. Without a token somebody may do everything.
+class KubernetesAccess:
+    """`users`: bearer token → user and rights. A request without a token may do everything.
 
-    After a restart a server answers 503, then 403 to everybody while its RBAC caches fill (kube-apiserver 1.36, ran).
+    After a restart a server answers 503, then 403 to all users while its RBAC caches fill (kube-apiserver 1.36, ran).
     """
 
     users: Mapping[str, tuple[str, Verbs]] = field(default_factory=dict)
@@ -22,16 +22,16 @@ class Access:
     _settled_at: float = 0.0
 
     def restarted(self, unavailable: float, forbidden: float) -> None:
-        """It was restarted just now: so many seconds of 503, then so many of 403."""
+        """Simulate a restart now: so many seconds of 503, then so many of 403."""
         self._ready_at = self.clock() + unavailable
         self._settled_at = self._ready_at + forbidden
 
     def user(self, authorization: str) -> str:
-        """Who sends this header. Raises StatusError (401) for a token that nobody has."""
+        """Return the user of this header. Raises StatusError (401) for an unknown token."""
         return self._known(authorization)[0]
 
     def check(self, authorization: str, verb: str, resource: str, group: str, namespace: str, name: str = "") -> None:
-        """Raises StatusError: 503 or 403 after a restart, 401 or 403 for somebody who may not."""
+        """Raise StatusError: 503 or 403 after a restart, 401 or 403 for a user without the right."""
         if self.clock() < self._ready_at:
             raise unavailable()
         user, verbs = self._known(authorization)

@@ -1,4 +1,4 @@
-"""The REST paths of the Kubernetes API that the deploy stage, our commands and a person's kubectl ask for."""
+"""The REST paths of the Kubernetes API that the deploy stage, our commands and kubectl use."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,9 +7,9 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from local.argocd import patches
-from local.argocd.access import Access
+from local.argocd.access import KubernetesAccess
 from local.argocd.errors import GROUP, RESOURCE, StatusError, not_found, too_large
-from local.argocd.options import asked, force
+from local.argocd.options import force, write_options
 from local.argocd.record import ApplicationRecord
 from local.argocd.settings import ArgoCDSettings
 
@@ -38,10 +38,10 @@ def application(
     settings: ArgoCDSettings,
     record: ApplicationRecord,
     slices: Callable[[], list[dict[str, Any]]],
-    access: Access | None = None,
+    access: KubernetesAccess | None = None,
 ) -> Flask:
-    """The WSGI application; `slices` lists the EndpointSlices of the one Service."""
-    app, access = Flask("argocd"), access or Access()
+    """Return the WSGI application; `slices` lists the EndpointSlices of the one Service."""
+    app, access = Flask("argocd"), access or KubernetesAccess()
     app.config["MAX_CONTENT_LENGTH"] = None
 
     def may(verb: str, resource: str, namespace: str, name: str = "", group: str = GROUP) -> str:
@@ -66,7 +66,7 @@ def application(
         may("create", RESOURCE, namespace)
         body, _ = patches.json_of(_body(), dict)
         name = str((body.get("metadata") or {}).get("name", ""))
-        _known(settings, namespace, name)  # the one that there is; another one we do not keep
+        _known(settings, namespace, name)  # the one Application exists; no other can be created
         details = {"name": name, "group": GROUP, "kind": RESOURCE}
         raise StatusError(409, "AlreadyExists", f'{RESOURCE}.{GROUP} "{name}" already exists', details)
 
@@ -75,8 +75,8 @@ def application(
         user = may("update", RESOURCE, namespace, name)
         _known(settings, namespace, name)
         body, twice = patches.json_of(_body(), dict)
-        told = asked(user, twice)
-        return _warned(jsonify(record.put(body, told)), told.warnings)
+        options = write_options(user, twice)
+        return _warned(jsonify(record.put(body, options)), options.warnings)
 
     @app.patch(f"{APPLICATIONS}/<name>")
     def patch_application(namespace: str, name: str) -> Response:
@@ -114,25 +114,25 @@ def application(
 
 
 def _patched(record: ApplicationRecord, user: str) -> Response:
-    """A patch of the kind that Content-Type says."""
+    """Apply a patch of the kind that Content-Type names."""
     kind = request.mimetype
     if kind not in patches.KINDS:
         words = "the body of the request was in an unknown format - accepted media types include: "
         raise StatusError(415, "UnsupportedMediaType", words + ", ".join(patches.KINDS))
-    body, told = _body(), asked(user, apply=kind == patches.APPLY)
+    body, options = _body(), write_options(user, apply=kind == patches.APPLY)
     if kind == patches.MERGE:
-        patch, told.duplicates = patches.json_of(body, dict)
-        answer = record.patch(patch, told)
+        patch, options.duplicates = patches.json_of(body, dict)
+        answer = record.patch(patch, options)
     elif kind == patches.JSON_PATCH:
-        operations, told.duplicates = patches.json_of(body, list, prefix="json patch ")
-        answer = record.json_patch(operations, told)
+        operations, options.duplicates = patches.json_of(body, list, prefix="json patch ")
+        answer = record.json_patch(operations, options)
     else:
-        answer = record.apply(patches.yaml_of(body), told, force=force())
-    return _warned(jsonify(answer), told.warnings)
+        answer = record.apply(patches.yaml_of(body), options, force=force())
+    return _warned(jsonify(answer), options.warnings)
 
 
 def _body() -> bytes:
-    """Raises StatusError (413)."""
+    """Return the request's body. Raises StatusError (413)."""
     body = request.get_data()
     if len(body) > BODY_LIMIT:
         raise too_large(BODY_LIMIT)
@@ -156,7 +156,7 @@ def _list(version: str, kind: str, items: list[dict[str, Any]]) -> dict[str, Any
 
 
 def _discovery(app: Flask) -> None:
-    """What kubectl asks first: which groups and kinds there are."""
+    """Serve API discovery, which kubectl requests first."""
 
     @app.get("/api")
     def core() -> Response:

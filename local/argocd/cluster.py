@@ -1,4 +1,4 @@
-"""The stand-in as a whole: API server, controller, Deployment and Service, started and stopped together."""
+"""Starts and stops the whole stand-in: API server, controller, Deployment and Service."""
 
 import json
 import logging
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from werkzeug.serving import make_server
 
-from local.argocd.access import Access
+from local.argocd.access import KubernetesAccess
 from local.argocd.api import application
 from local.argocd.front import LOOPBACK, Front
 from local.argocd.record import ApplicationRecord
@@ -21,12 +21,12 @@ from training.serving.fetch import fetch
 
 
 class ArgoCD:
-    """A cluster's share of a deployment, on loopback, with its state in one folder."""
+    """The stand-in on loopback, with its state in one folder."""
 
     def __init__(self, state: Path, settings: ArgoCDSettings, make: MakePod | None = None) -> None:
         self._settings = settings
         self._ports = _ports(state / "ports.json", settings)
-        self.access = Access()
+        self.access = KubernetesAccess()
         self.record = ApplicationRecord(state / "application.json", settings.manifest())
         self.front = Front(self._ports["service"])
         self.rollout = Rollout(self.front, state / "pods", make or self._triton, settings.startup_seconds)
@@ -38,16 +38,16 @@ class ArgoCD:
 
     @property
     def api_url(self) -> str:
-        """For `KUBERNETES_API_URL`."""
+        """The value for `KUBERNETES_API_URL`."""
         return f"http://{LOOPBACK}:{self._ports['api']}"
 
     @property
     def service_url(self) -> str:
-        """Where clients ask for predictions, whatever version is served."""
+        """The URL for clients, which serves the current version."""
         return f"http://{LOOPBACK}:{self.front.port}"
 
     def start(self) -> None:
-        """Start everything; what was served before a restart is served again as soon as it is ready."""
+        """Start everything. The version from before a restart is served again as soon as it is ready."""
         self.front.start()
         self.rollout.start()
         self.syncer.start()
@@ -73,14 +73,14 @@ class ArgoCD:
         return endpoint_slices(self.rollout.pods(), self._settings.service, self._settings.namespace)
 
     def _triton(self, version: str, folder: Path) -> Server:
-        """A pod as in `deploy/triton`: its init container fetches the version, then Triton loads it."""
+        """Return a pod as in `deploy/triton`: fetch the version, then start Triton with it."""
         repository = fetch(storage.join(self._settings.models_uri, version), folder / "repository")
         self._settings.spoil(repository, version)
         return Triton(repository, folder)
 
 
 def _ports(file: Path, settings: ArgoCDSettings) -> dict[str, int]:
-    """The ports of this state folder, chosen once."""
+    """Return the ports of this state folder, which are chosen once."""
     ports: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
     chosen = {
         "api": settings.api_port or ports.get("api") or free_port(),

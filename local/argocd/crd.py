@@ -1,6 +1,6 @@
-"""The Application's schema, from upstream's CRD: `python -m local.argocd.crd application-crd.yaml` writes it anew.
+"""The Application's schema, from upstream's CRD. `python -m local.argocd.crd application-crd.yaml` generates it.
 
-What is kept is what the API server prunes and validates by; a subschema that occurs again stands once, under `$defs`.
+It contains what the API server uses to prune and validate. Repeated subschemas are under `$defs`.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 FILE = Path(__file__).with_name("application.schema.json")
 KEPT = ("type", "format", "enum", "required", "pattern", "minLength")
 FLAGS = ("x-kubernetes-preserve-unknown-fields", "x-kubernetes-int-or-string")
-LONG = 200  # characters above which a repeated subschema is worth a name
+LONG = 200  # characters from which a repeated subschema gets a name
 
 STRINGS = {"type": "object", "additionalProperties": {"type": "string"}}
 METADATA: dict[str, Any] = {
@@ -40,7 +40,7 @@ METADATA: dict[str, Any] = {
 
 @cache
 def application() -> dict[str, Any]:
-    """The schema of an Application, `metadata` included."""
+    """Return the schema of an Application, including `metadata`."""
     stored = json.loads(FILE.read_text())
     found: dict[str, Any] = _resolved(stored["schema"], stored["$defs"])
     found["properties"]["metadata"] = METADATA
@@ -58,7 +58,7 @@ def _resolved(schema: Any, names: dict[str, Any]) -> Any:
 
 
 def trimmed(schema: dict[str, Any]) -> dict[str, Any]:
-    """A subschema without descriptions and all else that neither prunes nor validates."""
+    """Return a subschema without descriptions and without keywords that neither prune nor validate."""
     found = {name: schema[name] for name in (*KEPT, *FLAGS) if name in schema}
     if "properties" in schema:
         found["properties"] = {name: trimmed(each) for name, each in schema["properties"].items()}
@@ -69,7 +69,7 @@ def trimmed(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def shared(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema with `$defs` for what occurs more than once."""
+    """Return the schema with `$defs` for repeated subschemas."""
     counted: Counter[str] = Counter()
     _count(schema, counted)
     names = {text: f"d{n}" for n, text in enumerate(t for t, times in counted.items() if times > 1 and len(t) > LONG)}
@@ -98,5 +98,7 @@ if __name__ == "__main__":
     import yaml
 
     crd = yaml.safe_load(Path(sys.argv[1]).read_text())["spec"]["versions"][0]
-    kept = {"from": sys.argv[2] if sys.argv[2:] else "", **shared(trimmed(crd["schema"]["openAPIV3Schema"]))}
-    FILE.write_text(json.dumps(kept, indent=None, separators=(",", ":"), sort_keys=True).replace('"d', '\n"d') + "\n")
+    known_fields = {"from": sys.argv[2] if sys.argv[2:] else "", **shared(trimmed(crd["schema"]["openAPIV3Schema"]))}
+    FILE.write_text(
+        json.dumps(known_fields, indent=None, separators=(",", ":"), sort_keys=True).replace('"d', '\n"d') + "\n"
+    )

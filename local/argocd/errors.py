@@ -9,15 +9,15 @@ GROUP, RESOURCE, KIND = "argoproj.io", "applications", "Application"
 
 
 class StatusError(Exception):
-    """An answer other than 200, in the words of an API server."""
+    """An error response of an API server."""
 
     def __init__(self, code: int, reason: str, message: str, details: dict[str, Any] | None = None) -> None:
         super().__init__(message)
         self.code, self.reason, self.message, self.details = code, reason, message, details
 
     def status(self) -> dict[str, Any]:
-        """The `Status` object that a client gets."""
-        told = {
+        """Return the `Status` object that the client receives."""
+        status = {
             "kind": "Status",
             "apiVersion": "v1",
             "metadata": {},
@@ -27,11 +27,11 @@ class StatusError(Exception):
             "details": self.details,
             "code": self.code,
         }
-        return {name: value for name, value in told.items() if value or name == "metadata"}
+        return {name: value for name, value in status.items() if value or name == "metadata"}
 
 
 def of(name: str) -> dict[str, Any]:
-    """Which object an error is about."""
+    """Return the `details` that name an object."""
     return {"name": name, "group": GROUP, "kind": RESOURCE}
 
 
@@ -42,13 +42,13 @@ def bad_request(message: str) -> StatusError:
 
 def invalid(kind: str, name: str, causes: Sequence[Cause]) -> StatusError:
     """422; `kind` as `Kind.group`, "" for a patch that cannot be decoded."""
-    told = [
+    entries = [
         {"reason": reason, "message": message.partition(": ")[2], "field": field} for reason, message, field in causes
     ]
     words = [message for _, message, _ in causes]
     all_of_them = words[0] if len(words) == 1 else f"[{', '.join(words)}]"
     short, _, group = kind.partition(".")
-    details: dict[str, Any] = {"name": name, "group": group, "kind": short, "causes": told}
+    details: dict[str, Any] = {"name": name, "group": group, "kind": short, "causes": entries}
     details = {field: value for field, value in details.items() if value}
     return StatusError(422, "Invalid", f'{kind} "{name}" is invalid: {all_of_them}', details)
 

@@ -1,4 +1,4 @@
-"""What an API server does with a custom resource by its schema: prune, warn of what it prunes, validate.
+"""What an API server does to a custom resource by its schema: prune, warn about pruned fields, validate.
 
 From k8s.io/apiextensions-apiserver: `schema/pruning`, `schema/defaulting/prune.go` (null), `apiserver/validation`.
 """
@@ -24,7 +24,7 @@ Cause = tuple[str, str, str]  # reason, message, field: as in a Status' details
 
 
 def merge_patch(target: Any, patch: Any) -> Any:
-    """`target` changed by a JSON merge patch (RFC 7386): objects merge, null removes, all else replaces."""
+    """Return `target` changed by a JSON merge patch (RFC 7386): objects merge, null removes, other values replace."""
     if not isinstance(patch, Mapping):
         return patch
     merged = dict(target) if isinstance(target, Mapping) else {}
@@ -37,22 +37,22 @@ def merge_patch(target: Any, patch: Any) -> Any:
 
 
 def pruned(value: Any, schema: Mapping[str, Any] | None = None) -> Any:
-    """`value` without the fields that the schema does not know, and without null where it is not allowed."""
+    """Return `value` without fields that the schema lacks, and without null where it is not allowed."""
     schema = application() if schema is None else schema
     if isinstance(value, list) and "items" in schema:
         return [pruned(item, schema["items"]) for item in value]
     if not isinstance(value, Mapping) or schema.get("type") != "object":
         return value
-    kept = {}
+    known_fields = {}
     for name, item in value.items():
         known = _field(schema, name)
         if known is not None and item is not None:
-            kept[name] = pruned(item, known)
-    return kept
+            known_fields[name] = pruned(item, known)
+    return known_fields
 
 
 def unknown_fields(value: Any, schema: Mapping[str, Any] | None = None, path: str = "") -> Iterator[str]:
-    """The paths of the fields that `pruned` drops for being unknown."""
+    """Return the paths of the fields that `pruned` drops because they are unknown."""
     schema = application() if schema is None else schema
     if isinstance(value, list) and "items" in schema:
         for position, item in enumerate(value):
@@ -64,7 +64,7 @@ def unknown_fields(value: Any, schema: Mapping[str, Any] | None = None, path: st
 
 
 def problems(value: Any, schema: Mapping[str, Any] | None = None, path: str = "") -> Iterator[Cause]:
-    """What the schema forbids, in the words of kube-openapi's validator."""
+    """Yield the violations of the schema, in the words of kube-openapi's validator."""
     schema = application() if schema is None else schema
     kind = schema.get("type")
     if kind is None:
@@ -128,7 +128,7 @@ def _quoted(text: str) -> str:
 
 
 def _field(schema: Mapping[str, Any], name: str) -> Any:
-    """The schema of a field; None for one that is not known, {} for one that may be anything."""
+    """Return the schema of a field; None for an unknown one, {} for one that accepts any value."""
     known = schema.get("properties", {}).get(name)
     if known is None:
         known = schema.get("additionalProperties")

@@ -1,4 +1,4 @@
-"""The Service: one stable port whose traffic goes to the pod that is ready, and moves between two requests."""
+"""The Service: one stable port that forwards requests to the ready pod and switches between two requests."""
 
 import http.client
 import threading
@@ -14,7 +14,8 @@ HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "host",
 class Front:
     """An HTTP proxy that forwards each request to the current target.
 
-    A client's connection belongs to the proxy, so it outlives a switch; a pod is let go after its last answer.
+    The proxy holds the client's connection, so the connection outlives a switch. A pod is released after its last
+    response.
     """
 
     def __init__(self, port: int) -> None:
@@ -26,28 +27,28 @@ class Front:
 
     @property
     def port(self) -> int:
-        """Where clients ask."""
+        """The port for clients."""
         return int(self._server.server_address[1])
 
     def start(self) -> None:
-        """Take requests; without a target they are answered 503."""
+        """Accept requests. Without a target they get 503."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Take no more requests."""
+        """Accept no more requests."""
         if self._thread.is_alive():
             self._server.shutdown()
         self._server.server_close()
 
     def switch(self, port: int, patience: float = ANSWER_SECONDS) -> None:
-        """Send what comes from now on to `port` (0: nowhere); returns when the old target has given its last answer."""
+        """Forward new requests to `port` (0: nowhere). Returns after the old target's last response."""
         with self._lock:
             old, self._target = self._target, port
             if old != port:
                 self._lock.wait_for(lambda: not self._in_flight[old], patience)
 
     def enter(self) -> int:
-        """Begin a request: the port that will answer it."""
+        """Begin a request and return the port that will answer it."""
         with self._lock:
             self._in_flight[self._target] += 1
             return self._target
@@ -70,7 +71,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class _ProxyHandler(BaseHTTPRequestHandler):
-    """One client's connection, with one connection of its own to the pod."""
+    """One client's connection, with its own connection to the pod."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -96,7 +97,7 @@ class _ProxyHandler(BaseHTTPRequestHandler):
     do_GET = do_POST  # noqa: N815 (the name that http.server calls)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Silence: a request a line would bury the rest."""
+        """Log nothing: one line per request would hide the rest."""
 
     def _ask(self, port: int, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         if not port:
@@ -104,7 +105,7 @@ class _ProxyHandler(BaseHTTPRequestHandler):
         try:
             return self._forward(port, body)
         except (OSError, http.client.HTTPException):
-            self._hang_up()  # the pod had closed this connection; a prediction may be asked twice
+            self._hang_up()  # the pod had closed this connection; a prediction may be sent twice
         try:
             return self._forward(port, body)
         except (OSError, http.client.HTTPException) as error:

@@ -1,8 +1,9 @@
-"""Who set which field (server-side apply), as far as one custom resource needs it.
+"""Tracks which manager set which field (server-side apply), as far as one custom resource needs it.
 
-After k8s.io/apimachinery `pkg/util/managedfields`: an update owns what it changed, and takes it from the others; an
-apply owns what it names, conflicts with another's field that it would change, and removes what it names no more.
-Objects are granular and lists are one value, which is what a CRD without `x-kubernetes-list-type` says.
+After k8s.io/apimachinery `pkg/util/managedfields`. An update owns the fields that it changed and takes them from other
+managers. An apply owns the fields that it names, conflicts with other owners of fields that it would change, and
+removes fields that it no longer names. Objects are granular and lists are atomic, as in a CRD without
+`x-kubernetes-list-type`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,7 +25,7 @@ NOBODYS = {
 
 
 def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """The fields of an object that somebody can own, with their values."""
+    """Yield the fields of an object that can be owned, with their values."""
     if path in NOBODYS:
         return
     if isinstance(value, Mapping) and value:
@@ -35,7 +36,7 @@ def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 
 
 def updated(old: Json, new: Json, manager: str, at: str) -> list[Json]:
-    """`managedFields` after an update by `manager`."""
+    """Return `managedFields` after an update by `manager`."""
     before, after = dict(leaves(old)), dict(leaves(new))
     changed = {path for path, value in after.items() if path not in before or before[path] != value}
     owners = _owners(old)
@@ -47,32 +48,32 @@ def updated(old: Json, new: Json, manager: str, at: str) -> list[Json]:
 
 
 def applied(live: Json, configuration: Json, manager: str, at: str, *, force: bool) -> tuple[Json, list[Json]]:
-    """The object after a server-side apply, and its `managedFields`. Raises StatusError (409)."""
+    """Return the object after a server-side apply, and its `managedFields`. Raises StatusError (409)."""
     wanted, now, owners = dict(leaves(configuration)), dict(leaves(live)), _owners(live)
     me = (manager, "Apply")
     differing = {path for path, value in wanted.items() if path in now and now[path] != value}
-    lost = {key: owners[key] & differing for key in owners if key != me and owners[key] & differing}
-    if lost and not force:
-        raise _conflict(live["metadata"]["name"], lost)
+    conflicting = {key: owners[key] & differing for key in owners if key != me and owners[key] & differing}
+    if conflicting and not force:
+        raise _conflict(live["metadata"]["name"], conflicting)
     dropped = owners.get(me, set()) - set(wanted)
-    for key in lost:
+    for key in conflicting:
         owners[key] -= differing
     owners[me] = set(wanted)
-    kept = set().union(*owners.values())
-    merged = _without(live, dropped - kept)
+    owned = set().union(*owners.values())
+    merged = _without(live, dropped - owned)
     for path, value in wanted.items():
         _put(merged, path, value)
     return merged, _entries(owners, live, at)
 
 
-def _conflict(name: str, lost: Mapping[tuple[str, str], set[Path]]) -> Exception:
+def _conflict(name: str, conflicting: Mapping[tuple[str, str], set[Path]]) -> Exception:
     causes = [
         {
             "reason": "FieldManagerConflict",
             "message": f'conflict with "{manager}" using {API_VERSION}',
             "field": "." + ".".join(path),
         }
-        for (manager, _), paths in sorted(lost.items())
+        for (manager, _), paths in sorted(conflicting.items())
         for path in sorted(paths)
     ]
     many = len(causes)
@@ -132,5 +133,5 @@ def _put(target: Json, path: Path, value: Any) -> None:
 def _without(value: Any, paths: set[Path], path: Path = ()) -> Any:
     if not isinstance(value, dict):
         return value
-    kept = {name: item for name, item in value.items() if (*path, name) not in paths}
-    return {name: _without(item, paths, (*path, name)) for name, item in kept.items()}
+    owned = {name: item for name, item in value.items() if (*path, name) not in paths}
+    return {name: _without(item, paths, (*path, name)) for name, item in owned.items()}

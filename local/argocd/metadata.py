@@ -14,7 +14,7 @@ LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
 
 
 def names_match(metadata: Mapping[str, Any], namespace: str, name: str) -> None:
-    """The object is the one of the URL. Raises StatusError (400)."""
+    """Raise StatusError (400) unless the object is the one in the URL."""
     if metadata.get("namespace", namespace) != namespace:
         raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
     if metadata.get("name", "") != name:
@@ -23,7 +23,7 @@ def names_match(metadata: Mapping[str, Any], namespace: str, name: str) -> None:
 
 
 def problems(metadata: Mapping[str, Any], old: Mapping[str, Any]) -> Iterator[Cause]:
-    """What ObjectMeta forbids."""
+    """Yield what ObjectMeta forbids."""
     if metadata.get("uid") and metadata["uid"] != old["uid"]:
         yield INVALID, f'metadata.uid: Invalid value: "{metadata["uid"]}": field is immutable', "metadata.uid"
     if metadata.get("deletionTimestamp") != old.get("deletionTimestamp"):

@@ -1,17 +1,17 @@
-"""Query parameters of a write, validated as PatchOptions and UpdateOptions are (apimachinery, `meta/v1/validation`)."""
+"""Query parameters of a write, validated like PatchOptions and UpdateOptions (apimachinery, `meta/v1/validation`)."""
 
 from flask import request
 
 from local.argocd.errors import invalid
 from local.argocd.fields import REQUIRED, UNSUPPORTED, Cause
-from local.argocd.record import Asked
+from local.argocd.record import WriteOptions
 
 MANAGER_LIMIT = 128  # bytes
 VALIDATIONS = ("Ignore", "Strict", "Warn")
 
 
-def asked(user: str, duplicates: list[str] | None = None, *, apply: bool = False) -> Asked:
-    """How this request asks. Raises StatusError (422)."""
+def write_options(user: str, duplicates: list[str] | None = None, *, apply: bool = False) -> WriteOptions:
+    """Return the write options of the current request. Raises StatusError (422)."""
     arguments = request.args
     dry, validation = arguments.getlist("dryRun"), arguments.get("fieldValidation") or "Warn"
     manager = arguments.get("fieldManager", "")
@@ -35,9 +35,9 @@ def asked(user: str, duplicates: list[str] | None = None, *, apply: bool = False
     if wrong:
         raise invalid("PatchOptions.meta.k8s.io", "", wrong)
     agent = request.headers.get("User-Agent", "unknown").split("/")[0]
-    return Asked(manager or agent, user, validation, "All" in dry, list(duplicates or ()))
+    return WriteOptions(manager or agent, user, validation, "All" in dry, list(duplicates or ()))
 
 
 def force() -> bool:
-    """Whether an apply takes over what others own."""
+    """Return whether an apply takes over fields of other managers."""
     return request.args.get("force") == "true"

@@ -1,4 +1,4 @@
-"""Bodies of requests as an API server reads them: JSON with its strict errors, YAML, and the four kinds of change."""
+"""Parses request bodies like an API server: JSON with its strict errors, YAML, and the four kinds of change."""
 
 import copy
 import json
@@ -17,7 +17,7 @@ MISSING = object()
 
 
 class _Object(dict[str, Any]):
-    """A JSON object that remembers which names it was given twice."""
+    """A JSON object that records its duplicate keys."""
 
     twice: tuple[str, ...] = ()
 
@@ -34,7 +34,7 @@ def _object(pairs: list[tuple[str, Any]]) -> _Object:
 
 
 def json_of(body: bytes, expected: type, prefix: str = "") -> tuple[Any, list[str]]:
-    """A JSON body and its strict errors, `duplicate field "…"`. Raises StatusError (400)."""
+    """Return a JSON body and its strict errors, `duplicate field "…"`. Raises StatusError (400)."""
     try:
         found = json.loads(body, object_pairs_hook=_object, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
@@ -56,7 +56,7 @@ def _twice(value: Any, path: str = "") -> Iterator[str]:
 
 
 def yaml_of(body: bytes) -> dict[str, Any]:
-    """A YAML or JSON object; times stay text. Raises StatusError (400)."""
+    """Return a YAML or JSON object, with timestamps as text. Raises StatusError (400)."""
     import yaml
 
     class Loader(yaml.SafeLoader):
@@ -66,7 +66,7 @@ def yaml_of(body: bytes) -> dict[str, Any]:
         }
 
     try:
-        found = yaml.load(body, Loader)
+        found = yaml.load(body, Loader)  # noqa: S506 — the loader is a SafeLoader that leaves times as text
     except yaml.YAMLError as error:
         raise bad_request(f"error decoding patch: {error}") from error
     if not isinstance(found, dict):
@@ -75,7 +75,7 @@ def yaml_of(body: bytes) -> dict[str, Any]:
 
 
 def json_patched(target: Any, operations: list[Any]) -> Any:
-    """`target` changed by a JSON patch (RFC 6902). Raises StatusError (422) if an operation does not apply."""
+    """Return `target` changed by a JSON patch (RFC 6902). Raises StatusError (422) if an operation does not apply."""
     target = copy.deepcopy(target)
     for operation in operations:
         try:

@@ -1,4 +1,4 @@
-"""The Application as an API server keeps it: every change gives it a new resourceVersion, and it survives a restart.
+"""Stores the Application like an API server: every change gives a new resourceVersion, and it survives a restart.
 
 The order of the rules is that of k8s.io/apiserver (`endpoints/handlers/patch.go`, `registry/generic/registry/store.go`)
 and of k8s.io/apiextensions-apiserver (`registry/customresource/strategy.go`).
@@ -26,8 +26,8 @@ CONTROLLER = "argocd-application-controller"
 
 
 @dataclass
-class Asked:
-    """How a change is asked for: query parameters, by whom; `warnings` are what the answer's headers say."""
+class WriteOptions:
+    """The query parameters and the user of a write; `warnings` become headers of the response."""
 
     manager: str = "unknown"
     user: str = ""
@@ -37,11 +37,11 @@ class Asked:
     warnings: list[str] = field(default_factory=list)
 
 
-Admit = Callable[[Json, Json, str], str]  # old, new, user → why not, "" if admitted
+Admit = Callable[[Json, Json, str], str]  # old, new, user → the reason for a refusal, "" if admitted
 
 
 def admit_all(_old: Json, _new: Json, _user: str) -> str:
-    """The default: no admission policy."""
+    """Admit every change: there is no admission policy by default."""
     return ""
 
 
@@ -56,25 +56,25 @@ class ApplicationRecord:
         self._save()
 
     def get(self) -> Json:
-        """A copy of the Application as it is now."""
+        """Return a copy of the Application."""
         with self._lock:
             return copy.deepcopy(self._live)
 
-    def patch(self, patch: Mapping[str, Any], asked: Asked | None = None) -> Json:
-        """A client's merge patch. Raises StatusError, as do all changes."""
+    def patch(self, patch: Mapping[str, Any], options: WriteOptions | None = None) -> Json:
+        """Apply a client's merge patch. Raises StatusError, as all changes do."""
         with self._lock:
-            asked = asked or Asked()
-            return self._update(_decoded(merge_patch(self._live, patch), asked, "patch"), asked)
+            options = options or WriteOptions()
+            return self._update(_decoded(merge_patch(self._live, patch), options, "patch"), options)
 
-    def json_patch(self, operations: list[Any], asked: Asked) -> Json:
-        """A client's JSON patch (RFC 6902)."""
+    def json_patch(self, operations: list[Any], options: WriteOptions) -> Json:
+        """Apply a client's JSON patch (RFC 6902)."""
         with self._lock:
-            return self._update(_decoded(json_patched(self._live, operations), asked, "patch"), asked)
+            return self._update(_decoded(json_patched(self._live, operations), options, "patch"), options)
 
-    def put(self, body: Mapping[str, Any], asked: Asked) -> Json:
-        """The whole Application anew; what `body` does not say is gone."""
+    def put(self, body: Mapping[str, Any], options: WriteOptions) -> Json:
+        """Replace the whole Application."""
         with self._lock:
-            new = _decoded(body, asked, "")
+            new = _decoded(body, options, "")
             uid = new.get("metadata", {}).get("uid", "")
             if uid and uid != self._live["metadata"]["uid"]:
                 live = self._live["metadata"]["uid"]
@@ -82,29 +82,29 @@ class ApplicationRecord:
                 raise conflict(
                     self._name, f'Operation cannot be fulfilled on applications.{GROUP} "{self._name}": {words}'
                 )
-            return self._update(new, asked)
+            return self._update(new, options)
 
-    def apply(self, configuration: Json, asked: Asked, *, force: bool) -> Json:
-        """A server-side apply."""
+    def apply(self, configuration: Json, options: WriteOptions, *, force: bool) -> Json:
+        """Do a server-side apply."""
         with self._lock:
             if configuration.get("metadata", {}).get("managedFields"):
                 raise bad_request("metadata.managedFields must be nil")
             if (configuration.get("apiVersion"), configuration.get("kind")) != (API_VERSION, KIND):
                 raise bad_request(f"the patch is of {configuration.get('kind')}, not of {KIND} in {API_VERSION}")
-            told = configuration.get("metadata", {})
-            metadata.names_match(told, self._live["metadata"]["namespace"], self._name)
-            if told.get("resourceVersion", self._version) != self._version:
+            metadata_of = configuration.get("metadata", {})
+            metadata.names_match(metadata_of, self._live["metadata"]["namespace"], self._name)
+            if metadata_of.get("resourceVersion", self._version) != self._version:
                 raise stale(self._name)
             if strange := next(unknown_fields(configuration), ""):
-                what = f"{told.get('namespace', '')}/{self._name}; {API_VERSION}, Kind={KIND}"
+                what = f"{metadata_of.get('namespace', '')}/{self._name}; {API_VERSION}, Kind={KIND}"
                 words = f"failed to create typed patch object ({what}): .{strange}: field not declared in schema"
                 raise StatusError(500, "", words)  # structuredmerge.go: an error without a status
-            configuration = _decoded(configuration, asked, "")
-            merged, owners = managed.applied(self._live, configuration, asked.manager, now(), force=force)
-            return self._update(merged, asked, owners)
+            configuration = _decoded(configuration, options, "")
+            merged, owners = managed.applied(self._live, configuration, options.manager, now(), force=force)
+            return self._update(merged, options, owners)
 
     def update(self, patch: Mapping[str, Any]) -> Json:
-        """The controller's own merge patch, without a condition."""
+        """Apply the controller's own merge patch, without a condition."""
         with self._lock:
             return self._replace(self._finished(merge_patch(self._live, patch), CONTROLLER, None))
 
@@ -116,19 +116,19 @@ class ApplicationRecord:
     def _version(self) -> str:
         return str(self._live["metadata"]["resourceVersion"])
 
-    def _update(self, new: Json, asked: Asked, owners: list[Json] | None = None) -> Json:
+    def _update(self, new: Json, options: WriteOptions, owners: list[Json] | None = None) -> Json:
         live = self._live
         metadata.names_match(new.get("metadata", {}), live["metadata"]["namespace"], self._name)
         self._condition(str(new["metadata"].get("resourceVersion", "")))
         if wrong := list(_wrong(new, live)):
             raise invalid(f"{KIND}.{GROUP}", self._name, wrong)
-        new = self._finished(new, asked.manager, owners)
-        if reason := self._admit(copy.deepcopy(live), copy.deepcopy(new), asked.user):
+        new = self._finished(new, options.manager, owners)
+        if reason := self._admit(copy.deepcopy(live), copy.deepcopy(new), options.user):
             raise denied(self._name, reason)
-        return copy.deepcopy(new) if asked.dry_run else self._replace(new)
+        return copy.deepcopy(new) if options.dry_run else self._replace(new)
 
     def _condition(self, version: str) -> None:
-        """An update without a version is refused (AllowUnconditionalUpdate is false for custom resources)."""
+        """Refuse an update without a version (AllowUnconditionalUpdate is false for custom resources)."""
         try:
             number = int(version or "0")
             if number < 0 or not version.isascii():
@@ -147,12 +147,12 @@ class ApplicationRecord:
             raise stale(self._name)
 
     def _finished(self, new: Json, manager: str, owners: list[Json] | None) -> Json:
-        """What the server itself keeps in metadata; the generation rises with every change outside of metadata."""
+        """Set the metadata that the server owns. The generation rises with every change outside metadata."""
         live, new = self._live, copy.deepcopy(new)
         kept = {name: live["metadata"][name] for name in ("uid", "namespace", "creationTimestamp", "generation")}
         new["metadata"] |= kept
         new["metadata"]["resourceVersion"] = self._version
-        # No status subresource (the CRD's `subresources: {}`), so status counts as well.
+        # The CRD has no status subresource (`subresources: {}`), so a changed status counts as well.
         new["metadata"]["generation"] += _content(new) != _content(live)
         fields = managed.updated(live, new, manager, now()) if owners is None else owners
         if fields:
@@ -174,7 +174,7 @@ class ApplicationRecord:
 
 
 def now() -> str:
-    """The time as Kubernetes writes it: whole seconds, UTC."""
+    """Return the time as Kubernetes writes it: whole seconds, UTC."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -188,16 +188,16 @@ def _content(body: Json) -> Json:
     return {name: value for name, value in body.items() if name != "metadata"}
 
 
-def _decoded(body: Any, asked: Asked, path: str) -> Json:
-    """The object without what is not known; under Strict that is an error, 422 for a patch and 400 for an object."""
+def _decoded(body: Any, options: WriteOptions, path: str) -> Json:
+    """Drop unknown fields. Under Strict they are an error: 422 for a patch, 400 for an object."""
     malformed = list(problems(body, {"type": "object", "properties": {"metadata": METADATA}}))
     if malformed:
         raise _undecodable(body, malformed[0][1], path)
-    strict = [*asked.duplicates, *(f'unknown field "{name}"' for name in unknown_fields(body))]
-    if strict and asked.validation == "Strict":
+    strict = [*options.duplicates, *(f'unknown field "{name}"' for name in unknown_fields(body))]
+    if strict and options.validation == "Strict":
         raise _undecodable(body, f"strict decoding error: {', '.join(strict)}", path)
-    if asked.validation == "Warn":
-        asked.warnings += strict
+    if options.validation == "Warn":
+        options.warnings += strict
     found: Json = pruned(body)
     return found
 

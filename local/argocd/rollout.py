@@ -1,6 +1,6 @@
-"""The Deployment of one replica: a new version starts beside the old one, which ends only when the new one is ready.
+"""The Deployment of one replica: a new version starts beside the old one, which ends when the new one is ready.
 
-A pod that dies is started again, as a kubelet does; one that ends by itself while it starts makes the rollout Degraded.
+A pod that dies is restarted, as a kubelet does. A pod that exits while it starts makes the rollout Degraded.
 """
 
 import shutil
@@ -18,7 +18,7 @@ PAUSE = 0.5
 
 
 class Server(Protocol):
-    """What runs in a pod; `local.triton.Triton` is one."""
+    """The process in a pod; `local.triton.Triton` is one."""
 
     http_port: int
 
@@ -31,7 +31,7 @@ class Server(Protocol):
 
 @dataclass
 class TritonPod:
-    """One server with the version that it was started for."""
+    """One server and the version that it loads."""
 
     name: str
     version: str
@@ -44,7 +44,7 @@ MakePod = Callable[[str, Path], Server]
 
 
 class Rollout:
-    """Keeps the wanted version running behind `front`; `make(version, folder)` fetches one and makes its server."""
+    """Keeps the wanted version running behind `front`. `make(version, folder)` makes its server."""
 
     def __init__(self, front: Front, folder: Path, make: MakePod, startup_seconds: float) -> None:
         self._front = front
@@ -62,7 +62,7 @@ class Rollout:
         self._thread = threading.Thread(target=self._run, name="rollout", daemon=True)
 
     def start(self) -> None:
-        """Begin to look after the pods. What an earlier life left is removed, but for the logs, which runs may name."""
+        """Start to supervise the pods. Remove what an earlier process left, except for the logs."""
         for left in self._folder.glob("*/*"):
             if left.suffix != ".log":
                 shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
@@ -79,7 +79,7 @@ class Rollout:
             self._end(pod)
 
     def want(self, version: str) -> None:
-        """Roll out `version`; a rollout that is under way to another one is given up."""
+        """Roll out `version`. A rollout in progress is cancelled."""
         with self._lock:
             if version == self._wanted:
                 return
@@ -89,12 +89,12 @@ class Rollout:
             self._news.set()
 
     def health(self) -> tuple[str, str]:
-        """Healthy, Progressing, Degraded or Missing, and why."""
+        """Return Healthy, Progressing, Degraded or Missing, with the reason."""
         with self._lock:
             return self._health
 
     def pods(self) -> list[TritonPod]:
-        """The pods that there are."""
+        """Return the pods."""
         with self._lock:
             return list(self._pods)
 
@@ -106,23 +106,23 @@ class Rollout:
                 wanted = self._wanted
                 self._given_up.clear()
                 refused = self._health[0] == "Degraded"
-            self._bury()
+            self._remove_dead()
             if not self._stopped and not refused and not self._serves(wanted):
                 self._roll(wanted)
 
-    def _bury(self) -> None:
-        """Take a pod that has died out of service, as its readiness probe would; the next look starts another one."""
+    def _remove_dead(self) -> None:
+        """Remove a dead pod from service, as its readiness probe would. The next pass starts another one."""
         for pod in [pod for pod in self.pods() if pod.ready and not pod.server.alive]:
-            self._say(pod.version, "Progressing", f"{pod.name} has died")
+            self._set_health(pod.version, "Progressing", f"{pod.name} has died")
             self._front.switch(0)
             self._end(pod)
 
     def _serves(self, version: str) -> bool:
-        """Whether `version` is served by a living pod; then it is healthy, whatever was tried in between."""
+        """Whether a living pod serves `version`. It is then healthy, whatever was tried in between."""
         pods = [pod for pod in self.pods() if pod.ready and not pod.terminating]
         found = [pod.version for pod in pods if pod.server.alive] == ([version] if version else [])
         if found:
-            self._say(version, "Healthy" if version else "Missing", "")
+            self._set_health(version, "Healthy" if version else "Missing", "")
         return found
 
     def _roll(self, version: str) -> None:
@@ -135,7 +135,7 @@ class Rollout:
         try:
             pod = TritonPod(f"triton-{self._started:03d}-{version}", version, self._make(version, folder))
         except (FraudloopError, OSError, ValueError) as error:
-            self._say(version, "Degraded", f"{version} could not be fetched: {error}")
+            self._set_health(version, "Degraded", f"{version} could not be fetched: {error}")
             return
         with self._lock:
             self._pods.append(pod)
@@ -150,15 +150,15 @@ class Rollout:
             return
         except FraudloopError as error:
             self._end(pod)
-            self._say(pod.version, "Degraded", f"{pod.version} did not become ready: {error}")
+            self._set_health(pod.version, "Degraded", f"{pod.version} did not become ready: {error}")
             return
         old = self._switch(pod)
-        self._say(pod.version, "Healthy", "")  # as Argo CD: pods that are ending do not count
+        self._set_health(pod.version, "Healthy", "")  # as in Argo CD: terminating pods do not count
         for pod in old:
             self._end(pod)
 
     def _switch(self, new: TritonPod | None) -> list[TritonPod]:
-        """Send requests to `new`; the other pods, which have answered all that they were asked."""
+        """Send requests to `new`. Return the other pods after their last response."""
         old = [pod for pod in self.pods() if pod is not new]
         with self._lock:
             if new is not None:
@@ -173,18 +173,19 @@ class Rollout:
         with self._lock:
             self._pods.remove(pod)
 
-    def _say(self, version: str, health: str, message: str) -> None:
-        """Report, unless another version is wanted by now."""
+    def _set_health(self, version: str, health: str, message: str) -> None:
+        """Set the health, unless another version is wanted by now."""
         with self._lock:
             if version == self._wanted:
                 self._health = (health, message)
 
 
 def endpoint_slices(pods: list[TritonPod], service: str, namespace: str) -> list[dict[str, Any]]:
-    """One EndpointSlice a pod: on loopback pods differ in their port, which belongs to the slice.
+    """Return one EndpointSlice per pod, because pods on loopback differ in the port, which belongs to the slice.
 
-    As the EndpointSlice controller writes them: without a pod one that says `null`; with publishNotReadyAddresses every
-    pod is `ready`, while `serving` is its readiness and `terminating` its end.
+    As the EndpointSlice controller writes them: without a pod one slice with `null`. With publishNotReadyAddresses
+    every
+    pod is `ready`; `serving` is its readiness, and `terminating` its end.
     """
     return [_slice(pod, service, namespace) for pod in pods] or [_empty(service, namespace)]
 

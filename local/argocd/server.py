@@ -1,4 +1,4 @@
-"""The stand-in for a cluster, with faults on demand: `python -m local.argocd.server STATE MODELS_URI API_PORT PORT`."""
+"""Runs the stand-in for a cluster as a process: `python -m local.argocd.server STATE MODELS_URI API_PORT PORT`."""
 
 import logging
 import signal

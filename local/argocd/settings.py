@@ -1,4 +1,4 @@
-"""What the stand-in is told when it starts."""
+"""The settings of the stand-in."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ Spoil = Callable[[Path, str], None]
 
 
 def leave_alone(_repository: Path, _version: str) -> None:
-    """The default fault: none."""
+    """Inject no fault: the default."""
 
 
 @dataclass(frozen=True)
 class ArgoCDSettings:
     """Names as in `[models.<name>.serving]`; `models_uri` is the folder of versions, `s3://<bucket>/models/<model>`.
 
-    Ports of 0 are chosen once and kept in the state folder, so that they survive a restart. `spoil` damages the
-    downloaded repository of a version, before Triton loads it: faults come from the local system alone.
+    Ports of 0 are chosen once and stored in the state folder, so that they survive a restart. `spoil` may damage a
+    version's downloaded repository before Triton loads it; only the local system injects such faults.
     """
 
     models_uri: str
@@ -31,7 +31,7 @@ class ArgoCDSettings:
     spoil: Spoil = leave_alone
 
     def manifest(self) -> dict[str, Any]:
-        """The Application as a cluster's operator would have created it, pointing at no version yet."""
+        """Return the Application as an operator would create it, without a version."""
         return {
             "apiVersion": "argoproj.io/v1alpha1",
             "kind": "Application",

@@ -1,4 +1,4 @@
-"""Argo CD's application controller for one Application: it runs operations, compares, and reports health."""
+"""Argo CD's application controller for one Application: runs operations, compares, and reports health."""
 
 import threading
 from typing import Any, Protocol
@@ -18,11 +18,11 @@ class Workload(Protocol):
         """Roll out `version` ("": none)."""
 
     def health(self) -> tuple[str, str]:
-        """Argo CD's word for how it is, and a message."""
+        """Return Argo CD's word for the health, and a message."""
 
 
 class Syncer:
-    """Moves the record one step every `PAUSE` seconds. A sync succeeds once it is *applied*; health follows."""
+    """Advances the Application one step every `PAUSE` seconds. A sync succeeds once it is *applied*; health follows."""
 
     def __init__(self, record: ApplicationRecord, workload: Workload) -> None:
         self._record = record
@@ -31,18 +31,18 @@ class Syncer:
         self._thread = threading.Thread(target=self._run, name="argocd-syncer", daemon=True)
 
     def start(self) -> None:
-        """Take up what was synced before a restart, then watch."""
+        """Restore what was synced before a restart, then start the loop."""
         self._workload.want(_synced_version(self._record.get()))
         self._thread.start()
 
     def stop(self) -> None:
-        """End the watching; a running operation goes on after the next start."""
+        """Stop the loop. A running operation continues after the next start."""
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join()
 
     def step(self) -> None:
-        """One look at the Application, and what follows from it."""
+        """Read the Application and do what follows from it."""
         live = self._record.get()
         if "operation" in live:
             self._operate(live)
@@ -84,9 +84,9 @@ class Syncer:
             "initiatedBy": state["operation"].get("initiatedBy", {}),
         }
         limit = live["spec"].get("revisionHistoryLimit", 10)
-        kept = [*history, entry][-limit:]
+        history_now = [*history, entry][-limit:]
         result = {"revision": REVISION, "source": source}
-        self._record.update({"status": {"history": kept, "operationState": {"syncResult": result}}})
+        self._record.update({"status": {"history": history_now, "operationState": {"syncResult": result}}})
         self._finish("Succeeded", "successfully synced (all tasks run)")
 
     def _finish(self, phase: str, message: str) -> None:
@@ -94,13 +94,13 @@ class Syncer:
         self._record.update({"operation": None, "status": {"operationState": done}})
 
     def _reconcile(self, live: Json) -> None:
-        """Compare and assess, when there is news or somebody asked for it, and say when."""
+        """Compare and assess, if something changed or a refresh was requested, and record the time."""
         status, (health, message) = live.get("status", {}), self._workload.health()
         synced = "Synced" if _synced_source(live) == live["spec"]["source"] else "OutOfSync"
-        asked = REFRESH in live["metadata"].get("annotations", {})
+        refresh = REFRESH in live["metadata"].get("annotations", {})
         finished = status.get("operationState", {}).get("finishedAt", "")
         before = (status.get("sync", {}).get("status"), status.get("health", {}).get("status"))
-        if before == (synced, health) and not asked and status.get("reconciledAt", "") >= finished:
+        if before == (synced, health) and not refresh and status.get("reconciledAt", "") >= finished:
             return
         if before[1] != health:
             self._record.update({"status": {"health": {"lastTransitionTime": now()}}})

@@ -1,1 +1,1 @@
-"""The stand-ins for AWS: moto on loopback, Lambda, event sources, schedules."""
+"""The stand-ins for AWS: moto on loopback, Lambda, event sources and schedules."""

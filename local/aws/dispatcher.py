@@ -1,8 +1,8 @@
-"""Everything of AWS that calls a handler, on this machine: `python -m local.aws.dispatcher PORT LOGS TICK_SECONDS`.
+"""Invokes the handlers as AWS would: `python -m local.aws.dispatcher PORT LOGS TICK_SECONDS`.
 
-Routes: S3 objects → arrivals queue → `arrival`; hints queue → `step`, one message at a time, two at once; the table's
-stream → `announce`; a tick each few seconds → `tick`; whatever is invoked over the Invoke API (`nightly`). The
-environment is the handlers' own: AWS_ENDPOINT_URL and the FRAUDLOOP_… variables.
+Routes: S3 objects → arrivals queue → `arrival`. Hints queue → `step`, one message per invocation, two at once. The
+table's stream → `announce`. A timer → `tick`. The Invoke API → any function, such as `nightly`. The environment is
+that of the handlers: AWS_ENDPOINT_URL and the FRAUDLOOP_… variables.
 """
 
 import logging
@@ -13,8 +13,7 @@ import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from local import template
-from local.aws import resources
+from local.aws import resources, template
 from local.aws.invoke_api import RETRY_AFTER, Asynchronous, InvokeApi
 from local.aws.lambda_runtime import Function, Pool
 from local.aws.object_events import ObjectEvents
@@ -24,14 +23,14 @@ from local.aws.schedule import every
 from local.aws.stream_source import StreamSource
 
 PREFIX = "fraudloop-"
-# As many as this machine can run, not what template.yaml allows. Two nights at once meet each other, as on AWS.
+# As many as this machine can run, not as many as template.yaml allows. Nightly invocations can overlap, as on AWS.
 CONCURRENCY = {"step": 2, "nightly": 2}
 
 Loop = Callable[[threading.Event], object]
 
 
 def functions(package: str = "handlers") -> list[Function]:
-    """The five functions, as in template.yaml."""
+    """Returns the five functions with their settings in template.yaml."""
     return [
         Function(PREFIX + n, f"{package}.{n}.handler", template.function(n).timeout, CONCURRENCY.get(n, 1))
         for n in template.NAMES
@@ -39,19 +38,19 @@ def functions(package: str = "handlers") -> list[Function]:
 
 
 class Dispatcher:
-    """The sources and the functions that they feed; runs in threads until it is closed."""
+    """Runs the event sources and the functions in threads until it is closed."""
 
     def __init__(self, url: str, port: int, logs: Path, tick_seconds: float, package: str = "handlers") -> None:
         self._stop = threading.Event()
         self._sqs = resources.client("sqs", url)
         self.pools = {function.name: Pool(function, logs) for function in functions(package)}
         pauses = RETRY_AFTER[: template.function("nightly").retries]
-        self._asynchronous = Asynchronous(self._bury(ASYNC_DLQ), pauses)
+        self._asynchronous = Asynchronous(self._to_dead_letter(ASYNC_DLQ), pauses)
         self._api = InvokeApi(port, {name: pool.invoke for name, pool in self.pools.items()}, self._asynchronous)
         self._threads = [self._thread(loop) for loop in self._loops(url, tick_seconds)]
 
     def close(self) -> None:
-        """Stop polling, let the running invocations end, end the sandboxes."""
+        """Stop polling, wait for the running invocations, and end the sandboxes."""
         self._stop.set()
         self._api.shutdown()
         self._api.server_close()
@@ -67,7 +66,7 @@ class Dispatcher:
         for _ in range(CONCURRENCY["step"]):
             yield self._source(HINTS, "step").run
         yield self._stream(url).run
-        tick = self.pools[PREFIX + "tick"].invoke  # a tick that fails is not repeated: the next one is near
+        tick = self.pools[PREFIX + "tick"].invoke  # a failed tick is not retried, because the next one follows soon
         yield lambda stop: every(tick_seconds, tick, PREFIX + "tick", stop)
 
     def _source(self, queue: str, handler: str) -> QueueSource:
@@ -78,10 +77,10 @@ class Dispatcher:
         table = resources.client("dynamodb", url).describe_table(TableName=resources.TABLE)["Table"]
         invoke = self.pools[PREFIX + "announce"].invoke
         streams = resources.client("dynamodbstreams", url)
-        told = template.source("announce")
-        return StreamSource(streams, table["LatestStreamArn"], invoke, self._bury(ANNOUNCE_DLQ), told)
+        source = template.source("announce")
+        return StreamSource(streams, table["LatestStreamArn"], invoke, self._to_dead_letter(ANNOUNCE_DLQ), source)
 
-    def _bury(self, queue: str) -> Callable[[str], object]:
+    def _to_dead_letter(self, queue: str) -> Callable[[str], object]:
         return lambda body: self._sqs.send_message(QueueUrl=self._queue(queue), MessageBody=body)
 
     def _queue(self, name: str) -> str:
@@ -94,13 +93,13 @@ class Dispatcher:
 
 
 def main(port: int, logs: Path, tick_seconds: float) -> None:
-    """Dispatch until SIGTERM or SIGINT."""
+    """Run until SIGTERM or SIGINT."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    asked_to_stop = threading.Event()
+    stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: asked_to_stop.set())
+        signal.signal(number, lambda *_: stopped.set())
     dispatcher = Dispatcher(os.environ["AWS_ENDPOINT_URL"], port, logs, tick_seconds)
-    asked_to_stop.wait()
+    stopped.wait()
     dispatcher.close()
 
 

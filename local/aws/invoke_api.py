@@ -18,22 +18,22 @@ log = logging.getLogger(__name__)
 
 Invoke = Callable[[Any], InvocationResult]
 PATH = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
-RETRY_AFTER = (1.0, 2.0)  # seconds; Lambda's two retries of an asynchronous invocation come after one and two minutes
+RETRY_AFTER = (1.0, 2.0)  # seconds; Lambda itself waits one and two minutes before its retries
 
 
 class Asynchronous:
-    """Lambda's queue of asynchronous invocations: two more tries, then `bury` takes the event."""
+    """Lambda's queue of asynchronous invocations: two retries, then `to_dead_letter` receives the event."""
 
-    def __init__(self, bury: Callable[[str], object], retry_after: tuple[float, ...] = RETRY_AFTER) -> None:
-        self._bury, self._retry_after = bury, retry_after
+    def __init__(self, to_dead_letter: Callable[[str], object], retry_after: tuple[float, ...] = RETRY_AFTER) -> None:
+        self._to_dead_letter, self._retry_after = to_dead_letter, retry_after
         self._workers = ThreadPoolExecutor(4, thread_name_prefix="asynchronous")
 
     def submit(self, name: str, invoke: Invoke, event: Any) -> None:
-        """Invoke soon; returns at once."""
+        """Queue an invocation and return at once."""
         self._workers.submit(self._deliver, name, invoke, event)
 
     def close(self) -> None:
-        """Drop what waits."""
+        """Discard the queued invocations."""
         self._workers.shutdown(wait=False, cancel_futures=True)
 
     def _deliver(self, name: str, invoke: Invoke, event: Any) -> None:
@@ -43,11 +43,11 @@ class Asynchronous:
                 return
             if pause is not None:
                 time.sleep(pause)
-        self._bury(json.dumps({"function": name, "requestPayload": event, "responsePayload": result.payload}))
+        self._to_dead_letter(json.dumps({"function": name, "requestPayload": event, "responsePayload": result.payload}))
 
 
 class InvokeApi(ThreadingHTTPServer):
-    """`POST /2015-03-31/functions/{name}/invocations`; `X-Amz-Invocation-Type: Event` answers 202 before the work."""
+    """Serves `POST /2015-03-31/functions/{name}/invocations`. `X-Amz-Invocation-Type: Event` gets 202 at once."""
 
     daemon_threads = True
 
@@ -85,7 +85,7 @@ class _InvokeRequest(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Quiet: the handlers' own logs tell more."""
+        """Log nothing: the handlers write their own logs."""
 
 
 _NOT_FOUND = {"X-Amzn-ErrorType": "ResourceNotFoundException"}

@@ -1,8 +1,8 @@
-"""A stand-in for AWS Lambda: handlers run unchanged under AWS's own runtime client, `awslambdaric`, one a sandbox.
+"""A stand-in for AWS Lambda: runs handlers unchanged in sandboxes, under AWS's own runtime client `awslambdaric`.
 
-A sandbox is that process and the Runtime API that it asks for its next invocation. As on Lambda: it is started by
-the first invocation, frozen between two (here it just waits), killed when an invocation outlives its timeout, and
-replaced after it died.
+A sandbox is one process and the Runtime API from which it fetches invocations. As on Lambda, the first invocation
+starts it. Between invocations Lambda freezes it; here it waits. It is killed when an invocation exceeds the timeout,
+and replaced after its process ends.
 """
 
 import json
@@ -26,13 +26,13 @@ from local.process import end, spawn
 log = logging.getLogger(__name__)
 
 API = "/2018-06-01/runtime"
-LOOK = 0.05  # seconds between two looks whether the process still lives
-INIT_SECONDS = 10.0  # Lambda's own limit for importing a handler
+LOOK = 0.05  # seconds between two checks that the process runs
+INIT_SECONDS = 10.0  # Lambda's own limit for the import of a handler
 
 
 @dataclass(frozen=True)
 class InvocationResult:
-    """What an invocation gave: the payload that the handler returned, or the error object that Lambda would return."""
+    """The payload that the handler returned, or the error object that Lambda would return."""
 
     payload: Any
     failed: bool = False
@@ -40,7 +40,7 @@ class InvocationResult:
 
 @dataclass(frozen=True)
 class Function:
-    """A Lambda function: where its code is and what it may use. `timeout` in seconds."""
+    """A Lambda function: its code and its limits. `timeout` in seconds."""
 
     name: str
     handler: str
@@ -52,7 +52,7 @@ class Function:
 
 @dataclass
 class Invocation:
-    """One event on its way through a sandbox; `answer` holds at most one result."""
+    """One event and the result of its invocation; `answer` holds at most one result."""
 
     event: bytes
     deadline: float
@@ -60,13 +60,13 @@ class Invocation:
     answer: "queue.Queue[InvocationResult]" = field(default_factory=lambda: queue.Queue(1))
 
     def settle(self, result: InvocationResult) -> None:
-        """The first result counts: an answer that comes after the timeout is too late."""
+        """Set the result. The first one counts, so a response after the timeout is ignored."""
         with suppress(queue.Full):
             self.answer.put_nowait(result)
 
 
 class RuntimeApi(ThreadingHTTPServer):
-    """The API that a runtime client speaks: next invocation, its response or error, a failed init."""
+    """The Runtime API: next invocation, response or error, failed init."""
 
     daemon_threads = True
     disable_nagle_algorithm = True
@@ -81,7 +81,7 @@ class RuntimeApi(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
 
     def close(self) -> None:
-        """Stop serving; a client that still waits for its next invocation is let go."""
+        """Stop serving, and release a client that waits for its next invocation."""
         self.waiting.put(None)
         self.shutdown()
         self.server_close()
@@ -89,7 +89,7 @@ class RuntimeApi(ThreadingHTTPServer):
 
 class _RuntimeRequest(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # else a warm invocation takes 90 ms, not 1
+    disable_nagle_algorithm = True  # without it a warm invocation takes 90 ms instead of 1
     server: RuntimeApi
 
     def do_GET(self) -> None:
@@ -125,7 +125,7 @@ class _RuntimeRequest(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Quiet: the handlers' own logs tell more."""
+        """Log nothing: the handlers write their own logs."""
 
 
 def _headers(function: Function, invocation: Invocation) -> dict[str, str]:
@@ -138,7 +138,7 @@ def _headers(function: Function, invocation: Invocation) -> dict[str, str]:
 
 
 class Sandbox:
-    """One process of a function and its Runtime API; runs one invocation at a time."""
+    """One process of a function and its Runtime API. It runs one invocation at a time."""
 
     def __init__(self, function: Function, log_file: Path) -> None:
         self.function = function
@@ -148,11 +148,11 @@ class Sandbox:
 
     @property
     def pid(self) -> int | None:
-        """The process's number, for those who want to kill it."""
+        """The process id, for tests that kill the process."""
         return self._process.pid if self._process else None
 
     def invoke(self, event: Any) -> InvocationResult:
-        """Hand `event` to the handler, in a fresh process if the last one has died; wait for what it makes of it."""
+        """Pass `event` to the handler and wait for the result. A process that has ended is replaced first."""
         if self._process is None or self._process.poll() is not None:
             failure = self._start()
             if failure:
@@ -164,7 +164,7 @@ class Sandbox:
         return self._await(invocation)
 
     def close(self) -> None:
-        """End the process and its API; the next invocation starts anew."""
+        """End the process and its API. The next invocation starts both again."""
         if self._process:
             end(self._process, grace=1.0)
         if self._api:
@@ -198,7 +198,9 @@ class Sandbox:
     def _await(self, invocation: Invocation) -> InvocationResult:
         assert self._process
         while True:
-            dead = self._process.poll() is not None  # looked at first: an answer given just before the death counts
+            dead = (
+                self._process.poll() is not None
+            )  # checked first: a response counts that was sent just before the process ended
             with suppress(queue.Empty):
                 return invocation.answer.get(timeout=LOOK)
             if dead:
@@ -224,17 +226,17 @@ class Sandbox:
 
 
 class Pool:
-    """A function's sandboxes, at most `concurrency` of them; an invocation waits for a free one."""
+    """The sandboxes of a function, at most `concurrency`. An invocation waits for a free one."""
 
     def __init__(self, function: Function, logs: Path) -> None:
         self.function = function
         self._sandboxes = [Sandbox(function, logs / f"{function.name}.log") for _ in range(function.concurrency)]
-        self._free: queue.LifoQueue[Sandbox] = queue.LifoQueue()  # the one used last is the warm one
+        self._free: queue.LifoQueue[Sandbox] = queue.LifoQueue()  # the sandbox that was used last is warm
         for sandbox in self._sandboxes:
             self._free.put(sandbox)
 
     def invoke(self, event: Any) -> InvocationResult:
-        """As Lambda's synchronous Invoke."""
+        """Invoke the function synchronously, as Lambda does."""
         with self._sandbox() as sandbox:
             result = sandbox.invoke(event)
         if result.failed:

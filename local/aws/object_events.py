@@ -1,4 +1,4 @@
-"""Gives moto's S3 events what AWS's have and moto's lack: an id of their own and a `sequencer` that grows."""
+"""Gives moto's S3 events what AWS's events have in addition: a unique id and a `sequencer` that increases."""
 
 import itertools
 import json
@@ -15,23 +15,23 @@ WAIT = 2  # seconds of long polling
 
 
 class ObjectEvents:
-    """Takes "Object Created" envelopes from moto's queue and hands them on to the arrivals queue, in order."""
+    """Moves "Object Created" events from moto's queue to the arrivals queue, in order."""
 
     def __init__(self, sqs: Any, source: str, target: str) -> None:
         self._sqs, self._source, self._target = sqs, source, target
         self._sequencer = sequencer()
 
     def run(self, stop: threading.Event) -> None:
-        """Forward until `stop` is set."""
+        """Move events until `stop` is set."""
         while not stop.is_set():
             try:
                 self.once(WAIT)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 — a source outlives whatever one round of it dies of
                 if not stop.wait(1):
                     log.warning("forwarding S3 events: %s", error)
 
     def once(self, wait: int = 0) -> int:
-        """Forward one batch; the number of events in it. At least once, like S3: a crash in between repeats some."""
+        """Move one batch and return its size. Delivery is at least once, as on S3: a crash repeats events."""
         received = self._sqs.receive_message(QueueUrl=self._source, MaxNumberOfMessages=10, WaitTimeSeconds=wait)
         messages = received.get("Messages", [])
         for message in messages:
@@ -42,16 +42,16 @@ class ObjectEvents:
 
 
 def realistic(event: Mapping[str, Any], sequencer: Callable[[], str]) -> dict[str, Any]:
-    """`event` with what moto leaves constant made unique, and with EventBridge's `etag` where moto writes `eTag`."""
-    thing = {("etag" if name == "eTag" else name): value for name, value in event["detail"]["object"].items()}
+    """Return `event` with values made unique that moto leaves constant, and `etag` where moto writes `eTag`."""
+    obj = {("etag" if name == "eTag" else name): value for name, value in event["detail"]["object"].items()}
     detail = event["detail"] | {
-        "object": thing | {"sequencer": sequencer()},
+        "object": obj | {"sequencer": sequencer()},
         "request-id": uuid.uuid4().hex[:16].upper(),
     }
     return {**event, "id": str(uuid.uuid4()), "detail": detail}
 
 
 def sequencer() -> Callable[[], str]:
-    """A source of hexadecimal strings, each greater than the one before, also over restarts."""
+    """Return a source of hexadecimal strings. Each is greater than the one before, also after a restart."""
     numbers = itertools.count(time.time_ns())
     return lambda: f"00{next(numbers):016X}"

@@ -1,4 +1,4 @@
-"""A stand-in for Lambda's SQS event source: receives batches, invokes the handler, deletes what it took."""
+"""A stand-in for Lambda's SQS event source: receives batches, invokes the handler, deletes processed messages."""
 
 import logging
 import threading
@@ -10,42 +10,43 @@ from local.aws.lambda_runtime import InvocationResult
 log = logging.getLogger(__name__)
 
 Invoke = Callable[[Any], InvocationResult]
-SQS_MOST = 10  # messages in one request, SQS's own limit
-WAIT = 2  # seconds of long polling; a stop is noticed within it
+SQS_MOST = 10  # messages per request, SQS's own limit
+WAIT = 2  # seconds of long polling; `stop` is noticed within this time
 
 
 class QueueSource:
     """One poller of one queue.
 
-    A message that is not deleted comes back after the queue's visibility timeout; SQS itself moves it to the
-    dead-letter queue once it was received `maxReceiveCount` times.
+    A message that is not deleted becomes visible again after the queue's visibility timeout. SQS itself moves it to the
+    dead-letter queue after `maxReceiveCount` receives.
     """
 
     def __init__(self, sqs: Any, url: str, arn: str, invoke: Invoke, batch: int = 10) -> None:
         self._sqs, self._url, self._arn, self._invoke, self._batch = sqs, url, arn, invoke, batch
 
     def run(self, stop: threading.Event) -> None:
-        """Poll until `stop` is set; an error of the queue is logged and tried again."""
+        """Poll until `stop` is set. Errors of the queue are logged and retried."""
         while not stop.is_set():
             try:
                 self.once(WAIT)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 — a source outlives whatever one round of it dies of
                 if not stop.wait(1):
                     log.warning("polling %s: %s", self._arn, error)
 
     def once(self, wait: int = 0) -> int:
-        """One batch, if there is one; the number of messages that it held."""
+        """Process one batch, if there is one, and return its size."""
         received = self._receive(wait)
         if received:
             result = self._invoke({"Records": [self._record(message) for message in received]})
-            kept = refused(result, [message["MessageId"] for message in received])
-            self._delete([message for message in received if message["MessageId"] not in kept])
+            refused_messages = refused(result, [message["MessageId"] for message in received])
+            self._delete([message for message in received if message["MessageId"] not in refused_messages])
         return len(received)
 
     def _receive(self, wait: int) -> list[Mapping[str, Any]]:
-        """Up to a batch: what is there now. Lambda's pollers fill theirs likewise, by receiving ten at most at a time.
+        """Receive up to a batch of messages that are visible now, ten at most per request, as Lambda's pollers do.
 
-        They also wait for the rest of a batching window; here that time is cut, like the time between two ticks.
+        Lambda also waits for a batching window. This poller does not, because time between ticks is shortened here,
+        too.
         """
         found: list[Mapping[str, Any]] = []
         while len(found) < self._batch:
@@ -57,7 +58,7 @@ class QueueSource:
                 AttributeNames=["All"],
             ).get("Messages", [])
             found += more
-            if len(more) < most:  # no more is there
+            if len(more) < most:  # the queue has no more messages
                 break
         return found
 
@@ -82,9 +83,10 @@ class QueueSource:
 
 
 def refused(result: InvocationResult, identifiers: Sequence[str]) -> frozenset[str]:
-    """Those of a batch that the handler did not take, by Lambda's rules for `ReportBatchItemFailures`.
+    """Return the messages that the handler did not process, by Lambda's rules for `ReportBatchItemFailures`.
 
-    A failed invocation refuses all; so does an answer that names an unknown item or is none. An empty one takes all.
+    All are refused if the invocation failed, or if the response is malformed or names an unknown item. An empty
+    response accepts all.
     """
     everything = frozenset(identifiers)
     if result.failed:

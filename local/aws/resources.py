@@ -1,4 +1,4 @@
-"""What `sam deploy` makes in an account, made in the local cloud: table, buckets, queues, bus and rules."""
+"""Creates in the local cloud what `sam deploy` creates in an account: table, buckets, queues, bus and rules."""
 
 import json
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 
 import boto3
 
-from local import template
+from local.aws import template
 from statemachine.adapters.dynamodb import SCHEMA
 
 REGION = "us-east-1"
@@ -17,11 +17,11 @@ TABLE = "fraudloop"
 DATA = "fraudloop-data"
 ARTIFACTS = "fraudloop-artifacts"
 BUS = "fraudloop"
-S3_EVENTS = "fraudloop-s3-events"  # only here: moto's own S3 events, before the dispatcher gives them ids
+S3_EVENTS = "fraudloop-s3-events"  # exists only here: moto's own S3 events, before the dispatcher gives them ids
 ARRIVALS = "fraudloop-arrivals"
 HINTS = "fraudloop-hints"
 ASYNC_DLQ = "fraudloop-async-dlq"  # scheduled events that a handler refused three times
-ANNOUNCE_DLQ = "fraudloop-announce-dlq"  # stream records likewise
+ANNOUNCE_DLQ = "fraudloop-announce-dlq"  # stream records that a handler refused
 
 FED_BY_QUEUE = {ARRIVALS: "ArrivalsQueue", HINTS: "HintsQueue"}  # by their name in template.yaml
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_DEFAULT_REGION": REGION}
@@ -29,13 +29,13 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "
 
 @dataclass(frozen=True)
 class Resources:
-    """Where the made things are found: queue URLs by queue name, and the table's stream."""
+    """The created resources: queue URLs by queue name, and the ARN of the table's stream."""
 
     queues: Mapping[str, str]
     stream_arn: str
 
     def environment(self) -> dict[str, str]:
-        """The FRAUDLOOP_… variables of docs/contracts.md that name them."""
+        """The FRAUDLOOP_… variables of docs/contracts.md that name the resources."""
         return {
             "FRAUDLOOP_TABLE": TABLE,
             "FRAUDLOOP_DATA_BUCKET": DATA,
@@ -48,14 +48,18 @@ class Resources:
 
 
 def client(service: str, url: str) -> Any:
-    """A boto3 client of the local cloud at `url`, whatever the environment says."""
+    """Return a boto3 client of the local cloud at `url`, independent of the environment."""
     return boto3.client(
-        service, endpoint_url=url, region_name=REGION, aws_access_key_id="local", aws_secret_access_key="local"
+        service,
+        endpoint_url=url,
+        region_name=REGION,
+        aws_access_key_id="local",
+        aws_secret_access_key="local",  # noqa: S106 — moto asks for any words
     )
 
 
 def create(url: str) -> Resources:
-    """Make everything in the (empty) cloud at `url`."""
+    """Create all resources in the cloud at `url`, which must be empty."""
     queues = _queues(client("sqs", url))
     _buckets(client("s3", url))
     _rules(client("events", url))
@@ -63,7 +67,7 @@ def create(url: str) -> Resources:
 
 
 def find(url: str) -> Resources:
-    """What `create` made in the cloud at `url`."""
+    """Return what `create` created in the cloud at `url`."""
     queues = client("sqs", url).list_queues()["QueueUrls"]
     table = client("dynamodb", url).describe_table(TableName=TABLE)["Table"]
     return Resources({queue.rsplit("/", 1)[-1]: queue for queue in queues}, table["LatestStreamArn"])

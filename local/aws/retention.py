@@ -1,4 +1,4 @@
-"""Keeps moto's tables quick: it copies a whole table for each write of a transaction, and forgets no stream record."""
+"""Keeps moto's tables fast. moto copies a whole table for each write of a transaction and keeps all stream records."""
 
 import copy
 from typing import Any
@@ -7,14 +7,14 @@ from moto.dynamodb.models import dynamodb_backends
 from moto.dynamodb.models.table import StreamShard, Table
 from moto.dynamodbstreams.models import dynamodbstreams_backends
 
-KEPT = 1000  # records a table and iterators; the dispatcher reads twice a second
+KEPT = 1000  # records per table, and iterators; the dispatcher reads twice a second
 
 
 def copy_tables_cheaply() -> None:
-    """Let the copy of a table, made to undo a failed transaction, share its items and its stream's records.
+    """Make copies of a table, which moto needs to undo a failed transaction, share items and stream records.
 
-    Stream records never change, and a Put replaces an item; nobody here updates one in place (`UpdateItem`). moto
-    makes a copy for each write of the transaction before the first one: what equals the last copy is not made again.
+    Stream records never change, and a Put replaces an item; no code here updates an item in place (`UpdateItem`). moto
+    copies the table before each write of the transaction. If nothing has changed, the last copy is returned again.
     """
     last: list[tuple[Table, int, Table]] = []
 
@@ -22,31 +22,31 @@ def copy_tables_cheaply() -> None:
         written = _written(table)
         if last and last[0][:2] == (table, written):
             return last[0][2]
-        twin = memo[id(table)] = copy.copy(table)
-        twin.items = copy.copy(table.items)
-        twin.items.update({key: copy.copy(part) for key, part in table.items.items() if isinstance(part, dict)})
-        twin.stream_shard = copy.deepcopy(table.stream_shard, memo)
-        last[:] = [(table, written, twin)] if written >= 0 else []
-        return twin
+        copied = memo[id(table)] = copy.copy(table)
+        copied.items = copy.copy(table.items)
+        copied.items.update({key: copy.copy(part) for key, part in table.items.items() if isinstance(part, dict)})
+        copied.stream_shard = copy.deepcopy(table.stream_shard, memo)
+        last[:] = [(table, written, copied)] if written >= 0 else []
+        return copied
 
     def sharing_records(shard: StreamShard, memo: dict[int, Any]) -> StreamShard:
-        twin = memo[id(shard)] = copy.copy(shard)
-        twin.table = copy.deepcopy(shard.table, memo)
-        twin.items = list(shard.items)
-        return twin
+        copied = memo[id(shard)] = copy.copy(shard)
+        copied.table = copy.deepcopy(shard.table, memo)
+        copied.items = list(shard.items)
+        return copied
 
     Table.__deepcopy__ = sharing  # type: ignore[attr-defined]
     StreamShard.__deepcopy__ = sharing_records  # type: ignore[attr-defined]
 
 
 def _written(table: Table) -> int:
-    """How many writes the table has seen, by its stream; -1 if it has none."""
+    """Return how many writes the table has had, by its stream; -1 if it has none."""
     shard = table.stream_shard
     return shard.starting_sequence_number + len(shard.items) if shard is not None else -1
 
 
 def forget_old() -> None:
-    """Drop all but the newest stream records and iterators. Call it under the lock."""
+    """Drop all but the newest stream records and iterators. The caller holds the lock."""
     for account in dynamodb_backends.values():
         for backend in account.values():
             for table in backend.tables.values():

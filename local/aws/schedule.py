@@ -1,4 +1,4 @@
-"""A stand-in for EventBridge Scheduler: the event that a schedule sends, and a schedule that repeats."""
+"""A stand-in for EventBridge Scheduler: the event of a schedule, and a schedule that repeats."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ from local.aws.resources import ACCOUNT, REGION
 
 
 def scheduled_event(schedule: str, at: datetime) -> dict[str, Any]:
-    """What Scheduler gives a Lambda target. `at` is the planned time, the same when it fires twice; the id is not."""
+    """Return Scheduler's event for a Lambda target. `at` is the planned time. A repeated event has another id."""
     return {
         "version": "0",
         "id": str(uuid.uuid4()),
@@ -26,7 +26,7 @@ def scheduled_event(schedule: str, at: datetime) -> dict[str, Any]:
 
 
 def every(seconds: float, fire: Callable[[dict[str, Any]], object], schedule: str, stop: threading.Event) -> None:
-    """Fire at once and then each `seconds`, until `stop` is set; a slow `fire` delays the next, never doubles it."""
+    """Fire at once and then every `seconds` until `stop` is set. A slow `fire` delays the next one."""
     planned = time.monotonic()
     while not stop.wait(max(0.0, planned - time.monotonic())):
         fire(scheduled_event(schedule, datetime.now(UTC)))

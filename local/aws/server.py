@@ -1,10 +1,10 @@
 """A stand-in for AWS: moto's server on loopback, one request at a time.
 
-What it holds is in memory and ends with it, unless it is given a folder: `python -m local.aws.server PORT [FOLDER]`.
+Its state is in memory and is lost at its end, unless it has a folder: `python -m local.aws.server PORT [FOLDER]`.
 
-moto checks a write's condition and writes in two steps, so two threads can both find it true. One lock a request
-makes conditional writes and transactions atomic. It may not be held while a consumer waits for a message, so long
-polling happens out here, as short polls.
+moto checks a write's condition and writes in two steps, so two threads could both find the condition true. One lock
+per request makes conditional writes and transactions atomic. No request may hold the lock while it waits for a
+message, so this module turns long polling into short polls.
 """
 
 import io
@@ -24,7 +24,7 @@ from werkzeug.serving import BaseWSGIServer, make_server
 
 from local.aws import resources
 from local.aws.retention import copy_tables_cheaply, forget_old
-from local.cloud_state import CloudState
+from local.aws.state import CloudState
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -33,11 +33,11 @@ Wsgi = Callable[[Environ, StartResponse], Iterable[bytes]]
 RECEIVE = "AmazonSQS.ReceiveMessage"
 SENDS_NOTHING = ("DynamoDB", RECEIVE, "AmazonSQS.DeleteMessage", "AmazonSQS.Get")  # by X-Amz-Target
 GET_RECORDS = "DynamoDBStreams_20120810.GetRecords"
-POLL = 0.5  # seconds between two looks at an empty queue while nobody sends: a message may become visible again
+POLL = 0.5  # seconds between two polls of an empty queue without new messages: a message may become visible again
 
 
 class Answer:
-    """A response that was collected under the lock, to be sent after it."""
+    """A response that was collected under the lock and is sent after it."""
 
     def __init__(self, app: Wsgi, environ: Environ) -> None:
         self.head: tuple[Any, ...] = ()
@@ -48,7 +48,7 @@ class Answer:
 
 
 class OneAtATime:
-    """WSGI middleware: reads a request, takes the lock, lets the application answer, releases the lock, sends."""
+    """WSGI middleware: reads a request, handles it under the lock, and sends the response without the lock."""
 
     def __init__(self, app: Wsgi, state: CloudState | None = None) -> None:
         self._app, self._state = app, state
@@ -71,17 +71,17 @@ class OneAtATime:
         with self._lock:
             answer = Answer(self._app, request)
             if self._state is not None and environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-                _keep(self._state)
+                _record(self._state)
             if environ.get("HTTP_X_AMZ_TARGET") == GET_RECORDS:
                 forget_old()
             return answer
 
     def _receive(self, environ: Environ, body: bytes) -> Answer:
-        asked = json.loads(body)
-        until = time.monotonic() + min(int(asked.get("WaitTimeSeconds") or 0), 20)
-        at_once = json.dumps(asked | {"WaitTimeSeconds": 0}).encode()
+        request = json.loads(body)
+        until = time.monotonic() + min(int(request.get("WaitTimeSeconds") or 0), 20)
+        at_once = json.dumps(request | {"WaitTimeSeconds": 0}).encode()
         while True:
-            with self._news:  # held while looking, so that what is sent meanwhile wakes us
+            with self._news:  # held during the poll, so that a message sent meanwhile wakes us
                 answer = self._answer(environ, at_once)
                 left = until - time.monotonic()
                 if b'"MessageId"' in answer.body or not answer.head[0].startswith("200") or left <= 0:
@@ -90,7 +90,7 @@ class OneAtATime:
 
 
 def _may_send(environ: Environ) -> bool:
-    """The request may have put a message into a queue: itself, or through S3's events and EventBridge's rules."""
+    """Whether the request may send a message: directly, or through S3's events and EventBridge's rules."""
     target = environ.get("HTTP_X_AMZ_TARGET", "")
     return environ["REQUEST_METHOD"] not in ("GET", "HEAD") and not target.startswith(SENDS_NOTHING)
 
@@ -102,31 +102,33 @@ def _read(environ: Environ) -> bytes:
     return bytes(stream.read(int(environ.get("CONTENT_LENGTH") or 0)))
 
 
-def _keep(state: CloudState) -> None:
-    """Write down what a request has changed, or die: nothing may be answered that is not on disk."""
+def _record(state: CloudState) -> None:
+    """Record what a request has changed, or end the process: no response may precede its record."""
     try:
         state.record()
     except Exception:
-        logging.getLogger(__name__).exception("the cloud's state could not be written; it ends")
+        logging.getLogger(__name__).exception("the cloud's state cannot be written; the process ends")
         os._exit(1)
 
 
 def make(port: int = 0, state: CloudState | None = None) -> BaseWSGIServer:
-    """The server, bound to 127.0.0.1 but not yet serving; port 0 takes a free one, and `state` is kept up to date."""
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # else a line for every request
+    """Return the server, bound to 127.0.0.1 but not yet serving. Port 0 selects a free one; `state` records every
+    change.
+    """
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # werkzeug logs every request otherwise
     copy_tables_cheaply()
     app = OneAtATime(DomainDispatcherApplication(create_backend_app), state)
     return make_server("127.0.0.1", port, app, threaded=True, request_handler=MotoRequestHandler)
 
 
 def serving(port: int = 0) -> AbstractContextManager[str]:
-    """The cloud in a thread of this process, for as long as the block lasts; gives its URL."""
+    """Run the cloud in a thread of this process and yield its URL."""
     return served(make(port))
 
 
 @contextmanager
 def served(server: BaseWSGIServer) -> Iterator[str]:
-    """Any WSGI server, in a thread of this process, for as long as the block lasts; gives its URL."""
+    """Run any WSGI server in a thread of this process and yield its URL."""
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
@@ -138,7 +140,7 @@ def served(server: BaseWSGIServer) -> Iterator[str]:
 
 
 def main(port: int, folder: Path | None = None) -> None:
-    """Serve until killed; with a folder, everything that it held before is there when the port first answers."""
+    """Serve until killed. With a folder, its state is loaded before the port answers."""
     if folder is None:
         return make(port).serve_forever()
     state = CloudState(folder)

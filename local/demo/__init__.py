@@ -1,4 +1,4 @@
-"""The demo: the whole loop on this machine, with good and bad data, a useless model, and a deploy that breaks."""
+"""The demo: the whole loop on this machine, with good and bad data, a useless model, and a failing deployment."""
 
 from local.demo.run import run_demo
 

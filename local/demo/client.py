@@ -1,4 +1,4 @@
-"""A client of the served model that never retries: it asks at a steady rate and counts what went wrong."""
+"""A client of the served model that never retries. It sends requests at a constant rate and counts failures."""
 
 import http.client
 import json
@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-TIMEOUT = 60.0  # seconds; no answer within it is a failure
-LATE = 5.0  # seconds; a slower answer is counted as late, which is no failure
+TIMEOUT = 60.0  # seconds; a request without an answer by then has failed
+LATE = 5.0  # seconds; a slower answer counts as late, not as failed
 
 
 @dataclass(frozen=True)
 class Question:
-    """One request in KServe v2 JSON, and the answer that the champion gives: output name → flat values."""
+    """One request in KServe v2 JSON, and the champion's answer: output name → flat values."""
 
     model: str
     body: bytes
@@ -24,21 +24,21 @@ class Question:
 
     @classmethod
     def of_golden(cls, golden: Mapping[str, Any], model: str = "fraud_score") -> "Question":
-        """The smallest golden request of a version to that model."""
-        asked = [exchange for exchange in golden["exchanges"] if exchange["model"] == model] or golden["exchanges"]
-        chosen = min(asked, key=lambda exchange: sum(len(tensor["data"]) for tensor in exchange["inputs"]))
+        """Return the smallest golden request of a version to that model."""
+        exchanges = [exchange for exchange in golden["exchanges"] if exchange["model"] == model] or golden["exchanges"]
+        chosen = min(exchanges, key=lambda exchange: sum(len(tensor["data"]) for tensor in exchange["inputs"]))
         expected = {tensor["name"]: tensor["data"] for tensor in chosen["outputs"]}
         body = json.dumps({"inputs": chosen["inputs"], "outputs": [{"name": name} for name in expected]}).encode()
         return cls(chosen["model"], body, expected, float(golden["tolerance"]))
 
     def wrong(self, status: int, body: bytes) -> str:
-        """What is wrong with an answer; "" if it is the champion's."""
+        """Return how an answer differs from the champion's; "" if it does not."""
         if status != 200:
             return f"status {status}: {body[:200].decode(errors='replace')}"
-        told = {tensor["name"]: tensor["data"] for tensor in json.loads(body)["outputs"]}
+        outputs = {tensor["name"]: tensor["data"] for tensor in json.loads(body)["outputs"]}
         for name, values in self.expected.items():
-            if not _equal(told.get(name), values, self.tolerance):
-                return f"another answer: {name} is {str(told.get(name))[:80]}, not {str(values)[:80]}"
+            if not _equal(outputs.get(name), values, self.tolerance):
+                return f"another answer: {name} is {str(outputs.get(name))[:80]}, not {str(values)[:80]}"
         return ""
 
 
@@ -50,9 +50,9 @@ def _equal(found: Any, expected: list[Any], tolerance: float) -> bool:
 
 
 class Client:
-    """Asks `question` at `url` `rate` times a second until it is closed, over several connections, and never again.
+    """Sends `question` to `url` `rate` times a second over several connections, without retries, until it is closed.
 
-    A question that is late is asked all the same, so slow answers cannot make the rate smaller and hide.
+    A request that is late is sent all the same, so slow answers cannot hide behind a lower rate.
     """
 
     def __init__(self, url: str, question: Question, rate: float = 25.0, connections: int = 4) -> None:
@@ -69,31 +69,31 @@ class Client:
 
     @property
     def failed(self) -> int:
-        """How many requests got no answer, an error or another answer."""
+        """The number of requests with no answer, an error or another answer."""
         return self.failures.total()
 
     @property
     def per_second(self) -> float:
-        """Requests a second, so far."""
+        """Requests per second so far."""
         return self.requests / max(1e-9, time.monotonic() - self._began)
 
     @property
     def late(self) -> int:
-        """How many answers took longer than `LATE`."""
+        """The number of answers that took longer than `LATE`."""
         return sum(seconds > LATE for seconds in list(self.latencies))
 
     def slowest(self, share: float = 0.99) -> float:
-        """The seconds within which this share of the answers came."""
+        """Return the seconds within which this share of the answers arrived."""
         return sorted(self.latencies)[int(share * (len(self.latencies) - 1))] if self.latencies else 0.0
 
     def reach(self, requests: int, seconds: float) -> None:
-        """Wait until so many requests were made, at most `seconds`."""
+        """Wait until this many requests were sent, at most `seconds`."""
         until = time.monotonic() + seconds
         while self.requests < requests and time.monotonic() < until:
             time.sleep(0.1)
 
     def close(self) -> None:
-        """Ask no more."""
+        """Stop sending."""
         self._stop.set()
         for thread in self._threads:
             thread.join(TIMEOUT + 1)
@@ -105,7 +105,7 @@ class Client:
         connection.close()
 
     def _turn(self) -> float:
-        """When the next question is due; each is handed out once."""
+        """Return the time of the next request. Each is returned once."""
         with self._lock:
             self._due += self._pause
             return self._due
@@ -113,15 +113,15 @@ class Client:
     def _ask(self, connection: http.client.HTTPConnection) -> None:
         began = time.monotonic()
         try:
-            trouble = self._question.wrong(*self._exchange(connection))
+            failure = self._question.wrong(*self._exchange(connection))
         except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
-            trouble = f"{type(error).__name__}: {error}"
-            connection.close()  # it opens itself again for the next question
+            failure = f"{type(error).__name__}: {error}"
+            connection.close()  # it reconnects for the next request
         with self._lock:
             self.requests += 1
             self.latencies.append(time.monotonic() - began)
-            if trouble:
-                self.failures[trouble] += 1
+            if failure:
+                self.failures[failure] += 1
 
     def _exchange(self, connection: http.client.HTTPConnection) -> tuple[int, bytes]:
         path = f"/v2/models/{self._question.model}/infer"

@@ -1,4 +1,4 @@
-"""What a scenario works with: the running system, and ways to land files, wait for runs and ask what serves."""
+"""What a scenario uses: the running system, and methods to upload files, wait for runs and read what serves."""
 
 import json
 import threading
@@ -14,6 +14,7 @@ from local.aws.resources import DATA, client
 from local.aws.schedule import scheduled_event
 from local.system import System
 from statemachine.bootstrap import App
+from statemachine.contracts import paths
 from statemachine.contracts.stage import Stage
 from statemachine.core.run import Run, Transition
 from statemachine.core.window import Object, Status
@@ -24,20 +25,20 @@ LOOK = 0.25
 
 
 class Interrupted(Exception):
-    """Somebody pressed Ctrl-C."""
+    """The user pressed Ctrl-C."""
 
 
 class Broken(Exception):
-    """The system cannot go on."""
+    """The system had to end."""
 
 
 class TooSlow(Exception):
-    """What was waited for did not come in time."""
+    """An awaited state was not reached in time."""
 
 
 @dataclass
 class Driver:
-    """The running system as the audience sees it. `say` prints a line; `stopped` ends every wait."""
+    """The running system, for a scenario. `say` prints a line; `stopped` ends every wait."""
 
     system: System
     app: App
@@ -45,23 +46,23 @@ class Driver:
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def land(self, files: Mapping[str, bytes]) -> None:
-        """Put files under the model's prefix, one after another."""
+        """Upload files under the model's prefix, one after another."""
         s3 = client("s3", self.system.endpoints.urls["aws"])
         for name, body in files.items():
             s3.put_object(Bucket=DATA, Key=PREFIX + name, Body=body)
             self.say(f"landed {PREFIX}{name} ({len(body) / 1e6:.1f} MB)")
 
     def await_run(self, run_id: str, seconds: float = 3600) -> Run:
-        """Wait until the run exists and rests, telling each step of it."""
-        told = 0
+        """Wait until the run exists and is terminal, and print each transition."""
+        last_version = 0
         until = time.monotonic() + seconds
         while True:
             run = self.app.store.load(run_id)
             if run is not None:
                 for entry in self.app.store.history(run_id):
-                    if entry.version > told:
-                        told = entry.version
-                        self.say(_told(entry))
+                    if entry.version > last_version:
+                        last_version = entry.version
+                        self.say(_reported(entry))
                 if run.state.terminal:
                     return run
             self.pause(LOOK)
@@ -75,49 +76,50 @@ class Driver:
         if failure := self.system.failure:
             raise Broken(failure)
 
-    def night(self, at: datetime) -> None:
-        """Deliver the nightly event, as Scheduler does: asynchronously."""
+    def nightly(self, at: datetime) -> None:
+        """Send the nightly event asynchronously, as Scheduler does."""
         functions = client("lambda", self.system.endpoints.urls["lambda"])
         event = json.dumps(scheduled_event("fraudloop-nightly", at)).encode()
         functions.invoke(FunctionName="fraudloop-nightly", InvocationType="Event", Payload=event)
 
-    # -- what is on record, and what serves -------------------------------------------------------------------------
+    # -- stored state, and what serves --------------------------------------------------------------------------------
 
     def objects(self, epoch: int) -> dict[str, Object]:
-        """The objects of an epoch, by file name."""
+        """Return the objects of an epoch by file name."""
         return {o.key.removeprefix(PREFIX): o for o in self.app.intake.objects(MODEL) if o.epoch == epoch}
 
     def quarantined(self, epoch: int) -> list[Object]:
-        """Those of an epoch that teach nobody."""
-        return [thing for thing in self.objects(epoch).values() if thing.status is Status.QUARANTINED]
+        """Return the quarantined objects of an epoch."""
+        return [obj for obj in self.objects(epoch).values() if obj.status is Status.QUARANTINED]
 
     def runs(self) -> list[Run]:
-        """All runs of the model, oldest first."""
+        """Return all runs of the model, oldest first."""
         return list(self.app.store.runs(MODEL))[::-1]
 
     def champion(self) -> str:
-        """The version that should serve; "" if none."""
+        """Return the version that should serve; "" if there is none."""
         champion = self.app.store.model(MODEL).champion
         return champion.version if champion else ""
 
     def report(self, run: Run, stage: Stage) -> Mapping[str, Any]:
-        """What the last attempt's adopted launch of a stage reported; empty if nothing."""
+        """Return the report of a stage's last attempt; empty if there is none."""
         policy = self.app.policies[MODEL]
-        prefix = f"runs/{run.id}/{stage.value}/{run.attempts.get(stage.value, 0)}/"
         bucket = self.app.settings.artifacts_bucket
-        keys = [found.key for found in self.app.files.list(bucket, prefix) if found.key.endswith("/report.json")]
+        folder = paths.attempt_folder(policy.root, run.id, stage, run.attempts.get(stage.value, 0))
+        prefix = folder.removeprefix(f"{policy.root}/")
+        keys = [found.key for found in self.app.files.list(bucket, f"{prefix}/") if found.key.endswith("/report.json")]
         body = self.app.files.read(f"{policy.root}/{keys[-1]}", 1_000_000) if keys else None
         return dict(json.loads(body)) if body else {}
 
     def golden(self, version: str) -> Mapping[str, Any]:
         """A version's golden requests."""
-        body = self.app.files.read(f"{self.app.policies[MODEL].root}/models/{MODEL}/{version}/golden.json", 50_000_000)
+        folder = paths.version_folder(self.app.policies[MODEL].root, MODEL, version)
+        body = self.app.files.read(f"{folder}/golden.json", 50_000_000)
         if body is None:
             raise Broken(f"{version} has no golden.json")
         return dict(json.loads(body))
 
 
-def _told(entry: Transition) -> str:
-    words = entry.row.replace("_", " ")
-    reason = f": {escape(' '.join(entry.reason.split()))}" if entry.reason else ""
-    return f"{entry.run_id}  {entry.source or '·'} → [bold]{entry.dest}[/]  [dim]{words}{reason}[/]"
+def _reported(entry: Transition) -> str:
+    message = f": {escape(' '.join(entry.message.split()))}" if entry.message else ""
+    return f"{entry.run_id}  {entry.source or '·'} → [bold]{entry.dest}[/]  [dim]{entry.reason.words}{message}[/]"

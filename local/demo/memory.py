@@ -1,4 +1,4 @@
-"""How much memory the system takes: the proportional set size of a process and all its descendants, sampled."""
+"""Samples how much memory the system uses: the proportional set size of a process and its descendants."""
 
 import os
 import threading
@@ -9,7 +9,7 @@ EVERY = 2.0  # seconds
 
 
 class Peak:
-    """The largest sum seen since it was made, in bytes."""
+    """The largest sample so far, in bytes."""
 
     def __init__(self) -> None:
         self.bytes = 0
@@ -17,7 +17,7 @@ class Peak:
         threading.Thread(target=self._run, daemon=True).start()
 
     def close(self) -> None:
-        """Sample no more."""
+        """Stop sampling."""
         self._stop.set()
 
     def _run(self) -> None:

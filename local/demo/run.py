@@ -1,4 +1,4 @@
-"""Plays the scenarios on a fresh system and says whether all of it held."""
+"""Runs the scenarios on a fresh system and reports whether all assertions held."""
 
 import json
 import threading
@@ -15,13 +15,13 @@ from local.demo.driver import Broken, Driver, Interrupted, TooSlow
 from local.demo.memory import Peak
 from local.demo.scenarios import SCENARIOS, ScenarioResult
 from local.state_dir import StateDir
-from local.system import DEMO_CONFIG, DEMO_TICK, Options, System
+from local.system import DEMO_CONFIG, DEMO_TICK, System, SystemOptions
 from statemachine.bootstrap import bootstrap
 from statemachine.contracts.errors import FraudloopError
 
 CONFIG, TICK = DEMO_CONFIG, DEMO_TICK
 AFTERWARDS = """
-What it made stays in {home} until the next demo. To look at it:
+What it made stays in {state_dir} until the next demo. To look at it:
   fraudloop up --demo --detach   bring it back, with the version that serves
   fraudloop runs                 all runs
   fraudloop show fraud-5         why the last one was rolled back
@@ -29,11 +29,11 @@ What it made stays in {home} until the next demo. To look at it:
 """
 Say = Callable[[str], object]
 SEED = 7
-FRAUD_RATE = 0.006  # five times the real file's, so that the test set holds a few hundred frauds
+FRAUD_RATE = 0.006  # five times the real file's rate, so that the test set has a few hundred frauds
 
 
 def run_demo(
-    home: StateDir,
+    state_dir: StateDir,
     *,
     rows: int,
     console: Console,
@@ -41,11 +41,11 @@ def run_demo(
     keep: bool = False,
     as_json: bool = False,
 ) -> bool:
-    """Play everything; true if all promises held. `keep` leaves the system running until `stopped` is set.
+    """Run all scenarios; true if all assertions held. `keep` leaves the system running until `stopped` is set.
 
-    What the last demo left in `home` is forgotten; what this one makes stays there.
+    The state of the last demo in `state_dir` is deleted; the state of this one stays there.
     """
-    began, peak, scenes = time.monotonic(), Peak(), [ScenarioResult(title) for title, _ in SCENARIOS]
+    began, peak, results = time.monotonic(), Peak(), [ScenarioResult(title) for title, _ in SCENARIOS]
     quiet = Console(stderr=True, highlight=False) if as_json else console
 
     def say(text: str) -> None:
@@ -55,36 +55,36 @@ def run_demo(
 
     say(f"making {rows:,} synthetic transactions, and those that come later")
     making = ThreadPoolExecutor(1).submit(files.make, rows, SEED, FRAUD_RATE)
-    with System(home, Options(CONFIG, TICK, fresh=True), say, stopped) as system:
+    with System(state_dir, SystemOptions(CONFIG, TICK, fresh=True), say, stopped) as system:
         system.endpoints.enter()
-        theatre = Driver(system, bootstrap(), say, stopped)
-        interrupted = _play(theatre, making.result(), scenes, say)
+        driver = Driver(system, bootstrap(), say, stopped)
+        interrupted = _play(driver, making.result(), results, say)
         peak.close()
         facts = _facts(time.monotonic() - began, peak.bytes, making.result())
-        _show(theatre, scenes, facts, console, as_json)
+        _show(driver, results, facts, console, as_json)
         if interrupted:
-            done = sum(bool(scene.promises) for scene in scenes)
-            quiet.print(f"Interrupted; {done} of {len(scenes)} scenarios had been played, to the end or in part.")
+            done = sum(bool(result.assertions) for result in results)
+            quiet.print(f"Interrupted; {done} of {len(results)} scenarios had run, completely or in part.")
         if keep and not stopped.is_set():
             say("kept running: `fraudloop show fraud-5` explains the last run; Ctrl-C ends it")
             stopped.wait()
-    quiet.print(Text(AFTERWARDS.format(home=home.path)), soft_wrap=True)
-    return not interrupted and all(scene.held for scene in scenes)
+    quiet.print(Text(AFTERWARDS.format(state_dir=state_dir.path)), soft_wrap=True)
+    return not interrupted and all(result.held for result in results)
 
 
-def _play(theatre: Driver, made: files.DemoFiles, scenes: Sequence[ScenarioResult], say: Say) -> bool:
-    """Play one scenario after the other, until one cannot be played to its end. True if somebody interrupted it."""
-    for (title, play), scene in zip(SCENARIOS, scenes, strict=True):
+def _play(driver: Driver, made: files.DemoFiles, results: Sequence[ScenarioResult], say: Say) -> bool:
+    """Run the scenarios until one cannot be completed. Return whether the user interrupted them."""
+    for (title, play), result in zip(SCENARIOS, results, strict=True):
         say(f"[bold cyan]{title}[/]: {play.__doc__}")
         try:
-            play(theatre, made, scene)
+            play(driver, made, result)
         except Interrupted:
             return True
-        except (Broken, TooSlow, FraudloopError, KeyError) as trouble:
-            scene.promise("it was played to its end", False, f"{type(trouble).__name__}: {trouble}")
+        except (Broken, TooSlow, FraudloopError, KeyError) as error:
+            result.check("it ran to its end", False, f"{type(error).__name__}: {error}")
             return False
-        say("[green]held[/]" if scene.held else "[bold red]did not hold[/]")
-        if not theatre.champion():  # without one there is nothing to defend
+        say("[green]held[/]" if result.held else "[bold red]did not hold[/]")
+        if not driver.champion():  # without a champion the next scenarios have nothing to compare with
             return False
     return False
 
@@ -98,11 +98,11 @@ def _facts(seconds: float, memory: int, made: files.DemoFiles) -> dict[str, str]
 
 
 def _show(
-    theatre: Driver, scenes: list[ScenarioResult], facts: dict[str, str], console: Console, as_json: bool
+    driver: Driver, results: list[ScenarioResult], facts: dict[str, str], console: Console, as_json: bool
 ) -> None:
-    runs = [run for scene in scenes for run in scene.runs]
-    histories = {run.id: list(theatre.app.store.history(run.id)) for run in runs}
+    runs = [run for result in results for run in result.runs]
+    histories = {run.id: list(driver.app.store.history(run.id)) for run in runs}
     if as_json:
-        print(json.dumps(summary.as_data(scenes, histories, facts), indent=1))
+        print(json.dumps(summary.as_data(results, histories, facts), indent=1))  # noqa: T201 — the result of `fraudloop demo --json`
     else:
-        console.print(summary.render(scenes, histories, facts))
+        console.print(summary.render(results, histories, facts))

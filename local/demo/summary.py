@@ -1,4 +1,4 @@
-"""The demo's last page: what ran, how long each stage took, what the gate saw, and which promises held."""
+"""The demo's last page: the runs, the seconds of each stage, the gate's metrics, and the assertions."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,20 +12,20 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from local.demo.scenarios import Assertion, ScenarioResult
-from local.terminal import Listing
+from local.terminal import CardTable
 from statemachine.contracts.stage import Stage
 from statemachine.core import codec
 from statemachine.core.run import Run, Transition
 from statemachine.core.states import STATE_OF
 
 STAGES = (Stage.PREPROCESS, Stage.TRAIN, Stage.EVALUATE, Stage.EXPORT, Stage.DEPLOY, Stage.RESTORE)
-PROMISE = 26  # characters a line of a promise's text
-LONGEST = 400  # characters of a finding; `fraudloop show` and --json have all of it
+ASSERTION_WIDTH = 26  # characters in a line of an assertion's text
+LONGEST = 400  # characters of what was found; `fraudloop show` and --json print all of it
 Histories = Mapping[str, Sequence[Transition]]
 
 
 def stage_seconds(history: Sequence[Transition]) -> dict[str, float]:
-    """How long a run was in each stage's state, over all attempts."""
+    """Seconds that a run spent in each stage's state, over all attempts."""
     stage_of = {state.value: stage.value for stage, state in STATE_OF.items()}
     spent: dict[str, float] = {}
     for entry, after in pairwise(history):
@@ -34,56 +34,60 @@ def stage_seconds(history: Sequence[Transition]) -> dict[str, float]:
     return spent
 
 
-def render(scenes: Sequence[ScenarioResult], histories: Histories, facts: Mapping[str, str]) -> RenderableType:
-    """Everything for people."""
+def render(results: Sequence[ScenarioResult], histories: Histories, facts: Mapping[str, str]) -> RenderableType:
+    """Returns the page for a terminal."""
     parts: list[RenderableType] = []
     if histories:
-        parts += [_history(scenes, histories), Text(), _runs(scenes, histories), Text()]
-    if any(scene.promises for scene in scenes):
-        parts += [_promises(scenes), Text()]
-    if left := [scene.title for scene in scenes if not scene.promises]:
-        parts += [Text(f"Not played: {', '.join(left)}"), Text()]
+        parts += [_history(results, histories), Text(), _runs(results, histories), Text()]
+    if any(result.assertions for result in results):
+        parts += [_assertions(results), Text()]
+    if left := [result.title for result in results if not result.assertions]:
+        parts += [Text(f"Not run: {', '.join(left)}"), Text()]
     return Group(*parts, *(Text(f"{name:<28} {value}") for name, value in facts.items()))
 
 
-def _history(scenes: Sequence[ScenarioResult], histories: Histories) -> Listing:
-    run = scenes[0].runs[0].id if scenes and scenes[0].runs else ""
-    table = Listing(f"The history of {run} in DynamoDB", ["#", ">after", "from", "to", "because"])
+def _history(results: Sequence[ScenarioResult], histories: Histories) -> CardTable:
+    run = results[0].runs[0].id if results and results[0].runs else ""
+    table = CardTable(f"The history of {run} in DynamoDB", ["#", ">after", "from", "to", "because"])
     entries = histories.get(run, [])
     for entry in entries:
-        because = entry.row.replace("_", " ") + (f": {entry.reason}" if entry.reason else "")
+        because = entry.reason.words + (f": {entry.message}" if entry.message else "")
         after = f"{entry.at - entries[0].at:.1f} s"
         table.add_row(str(entry.version), after, entry.source or "·", entry.dest, Text(because))
     return table
 
 
-def _runs(scenes: Sequence[ScenarioResult], histories: Histories) -> Listing:
+def _runs(results: Sequence[ScenarioResult], histories: Histories) -> CardTable:
     stages = [f">{s.value}" for s in STAGES]
     columns = ["run", "outcome", *stages, ">AUC", ">gate", ">AP", "version"]
-    table = Listing("Runs: seconds a stage, metrics beside the gate", columns)
-    for run in (run for scene in scenes for run in scene.runs):
+    table = CardTable("Runs: seconds a stage, metrics beside the gate", columns)
+    for run in (run for result in results for run in result.runs):
         spent = stage_seconds(histories.get(run.id, []))
         stages = [f"{spent[s.value]:.1f}" if s.value in spent else "" for s in STAGES]
-        auc, precision = (_figure(run.metrics.get(name)) for name in ("auc_roc", "average_precision"))
+        auc, precision = (_number(run.metrics.get(name)) for name in ("auc_roc", "average_precision"))
         table.add_row(run.id, run.state.value, *stages, auc, _floor(run), precision, run.candidate)
     return table
 
 
-def _promises(scenes: Sequence[ScenarioResult]) -> RenderableType:
-    """A line for each promise, under the scenario that made it."""
+def _assertions(results: Sequence[ScenarioResult]) -> RenderableType:
+    """One line per assertion, under its scenario."""
     parts: list[RenderableType] = [Text("What had to hold", style="bold")]
-    for scene in (scene for scene in scenes if scene.promises):
-        lines = Table.grid(Column(no_wrap=True), Column(width=PROMISE), Column(overflow="fold"), padding=(0, 2, 0, 0))
-        for promise in scene.promises:
-            lines.add_row(_mark(promise), Text(promise.text), Text(shorten(promise.found, LONGEST, placeholder=" …")))
-        parts += [Text(scene.title), Padding(lines, (0, 0, 0, 2))]
+    for result in (result for result in results if result.assertions):
+        lines = Table.grid(
+            Column(no_wrap=True), Column(width=ASSERTION_WIDTH), Column(overflow="fold"), padding=(0, 2, 0, 0)
+        )
+        for assertion in result.assertions:
+            lines.add_row(
+                _mark(assertion), Text(assertion.text), Text(shorten(assertion.found, LONGEST, placeholder=" …"))
+            )
+        parts += [Text(result.title), Padding(lines, (0, 0, 0, 2))]
     return Group(*parts)
 
 
-def _mark(promise: Assertion) -> Text:
-    if promise.held:
+def _mark(assertion: Assertion) -> Text:
+    if assertion.held:
         return Text("✓", style="green")
-    return Text("✗", style="bold red") if promise.binding else Text("slow", style="yellow")
+    return Text("✗", style="bold red") if assertion.binding else Text("slow", style="yellow")
 
 
 def _floor(run: Run) -> str:
@@ -91,24 +95,24 @@ def _floor(run: Run) -> str:
     return next((f"≥ {check['limit']:.2f}" for check in checks if check["name"] == "auc_roc"), "")
 
 
-def _figure(value: float | None) -> str:
+def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def as_data(scenes: Sequence[ScenarioResult], histories: Histories, facts: Mapping[str, str]) -> dict[str, Any]:
-    """Everything for programs."""
+def as_data(results: Sequence[ScenarioResult], histories: Histories, facts: Mapping[str, str]) -> dict[str, Any]:
+    """Returns the page as JSON values."""
     return {
-        "scenes": [
+        "scenarios": [
             {
-                "title": scene.title,
-                "held": scene.held,
-                "promises": [vars(promise) for promise in scene.promises],
+                "title": result.title,
+                "held": result.held,
+                "assertions": [vars(assertion) for assertion in result.assertions],
                 "runs": [
                     json.loads(codec.dumps(run)) | {"seconds": stage_seconds(histories.get(run.id, []))}
-                    for run in scene.runs
+                    for run in result.runs
                 ],
             }
-            for scene in scenes
+            for result in results
         ],
         "facts": dict(facts),
     }

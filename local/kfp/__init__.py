@@ -1,4 +1,4 @@
-"""The embedded KFP endpoint, which an unmodified `kfp.Client` or `kfp_server_api` can drive."""
+"""The embedded KFP endpoint. An unmodified `kfp.Client` or `kfp_server_api` can use it."""
 
 from local.kfp.server import EmbeddedKFP
 

@@ -8,17 +8,17 @@ from local.kfp.server import EmbeddedKFP
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(prog="python -m local.kfp", description="The embedded KFP endpoint.")
     parser.add_argument("--state", required=True, help="folder for state, logs and artifacts")
     parser.add_argument("--port", type=int, default=8888, help="0 takes a free one")
-    parser.add_argument("--root", default="", help="pipeline root that runs are said to have")
+    parser.add_argument("--root", default="", help="pipeline root shown in runs")
     parser.add_argument("--parallelism", type=int, default=4, help="runs at once; what is beyond waits its turn")
-    told = parser.parse_args()
+    arguments = parser.parse_args()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    with EmbeddedKFP(told.state, told.port, root=told.root, parallelism=told.parallelism) as server:
+    with EmbeddedKFP(arguments.state, arguments.port, root=arguments.root, parallelism=arguments.parallelism) as server:
         print(f"KFP listens on {server.url}; logs are under {server.state}/runs", flush=True)
         stop.wait()
 

@@ -1,7 +1,7 @@
-"""Cron as KFP reads it: robfig/cron v1.2.0 `Parse`, six fields with seconds first, or a descriptor such as `@daily`.
+"""Cron as KFP parses it: robfig/cron v1.2.0 `Parse`, six fields with seconds first, or a descriptor such as `@daily`.
 
-The last field (day of week) may be left out, so five fields are taken too, and the first is *seconds* all the same:
-`0 2 * * *` is every hour at :02. Read in robfig/cron v1.2.0, parser.go and spec.go.
+The last field (day of week) is optional, so five fields are valid too, and the first is still *seconds*: `0 2 * * *`
+is every hour at :02. Read in robfig/cron v1.2.0, parser.go and spec.go.
 """
 
 import re
@@ -41,10 +41,10 @@ DURATION = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)")
 
 
 class Schedule(Protocol):
-    """When something is due."""
+    """The times at which something is due."""
 
     def next(self, after: datetime) -> datetime | None:
-        """The first moment later than `after`; None if there is none within five years."""
+        """Return the first time later than `after`; None if there is none within five years."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Every:
     delay: timedelta
 
     def next(self, after: datetime) -> datetime | None:
-        """`after` and the delay, on the second."""
+        """Return `after` plus the delay, in whole seconds."""
         return after.replace(microsecond=0) + self.delay
 
 
@@ -66,7 +66,7 @@ class Fields:
     starred: frozenset[int]
 
     def next(self, after: datetime) -> datetime | None:
-        """Later than `after` by a second or more."""
+        """Return the next time, at least one second later than `after`."""
         slot = after.astimezone(UTC).replace(microsecond=0) + timedelta(seconds=1)
         last = slot.year + YEARS
         seconds, minutes, hours, _, months, _ = self.allowed
@@ -94,10 +94,10 @@ class Fields:
 
 
 def parse(expression: str) -> Schedule:
-    """The schedule of a cron expression.
+    """Parse a cron expression.
 
     Raises:
-        ValueError: robfig/cron refuses it; the message is its own.
+        ValueError: robfig/cron refuses it; the message is upstream's.
     """
     if not expression:
         raise ValueError("Empty spec string")
@@ -122,7 +122,7 @@ def _field(text: str, low: int, high: int, names: dict[str, int]) -> tuple[froze
 
 
 def _range(text: str, low: int, high: int, names: dict[str, int]) -> tuple[frozenset[int], bool]:
-    """`5`, `5-9`, `5-9/2`, `5/2` (to the highest), `*`, `?` and `*/2`; a step leaves a star a star."""
+    """Parse `5`, `5-9`, `5-9/2`, `5/2` (to the highest), `*`, `?` or `*/2`; a field with a step stays starred."""
     span, *steps = text.split("/")
     ends = span.split("-")
     star = ends[0] in ("*", "?")

@@ -1,37 +1,37 @@
-"""The routes of pipelines and their versions, and of their uploads."""
+"""The routes of pipelines, their versions and their uploads."""
 
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from local.kfp.errors import ALREADY_EXISTS, INVALID_ARGUMENT, ApiError, doing
 from local.kfp.pipelines import short
-from local.kfp.serving import World, body_of, listed, sent
+from local.kfp.serving import Services, body_of, listed, sent
 from local.kfp.store import Document
 
 
-def pipelines(world: World) -> Blueprint:
+def pipelines(services: Services) -> Blueprint:
     api = Blueprint("pipelines", __name__)
-    registry = world.registry
+    registry = services.registry
 
     def pipeline(key: str, verb: str) -> Document:
         document = registry.get("pipeline", key)
-        world.check(verb, "pipelines", document["namespace"])
+        services.check(verb, "pipelines", document["namespace"])
         return document
 
     @api.post("/pipelines")
     def create() -> ResponseReturnValue:
         body = body_of("V2beta1Pipeline")
-        body["namespace"] = world.access.namespace(body.get("namespace"))
+        body["namespace"] = services.access.namespace(body.get("namespace"))
         with doing("Failed to create a pipeline"):
-            world.check("create", "pipelines", body["namespace"])
+            services.check("create", "pipelines", body["namespace"])
             return sent(registry.create_pipeline(body))
 
     @api.get("/pipelines")
     def every() -> ResponseReturnValue:
-        namespace = world.access.namespace(request.args.get("namespace"))
+        namespace = services.access.namespace(request.args.get("namespace"))
         with doing("Failed to list pipelines"):
-            world.check("list", "pipelines", namespace)
-            return listed(world, "pipeline", "pipelines", namespace if world.access.multi_user else None)
+            services.check("list", "pipelines", namespace)
+            return listed(services, "pipeline", "pipelines", namespace if services.access.multi_user else None)
 
     @api.get("/pipelines/<key>")
     def one(key: str) -> ResponseReturnValue:
@@ -40,9 +40,9 @@ def pipelines(world: World) -> Blueprint:
 
     @api.get("/pipelines/names/<name>")
     def named(name: str) -> ResponseReturnValue:
-        namespace = world.access.namespace(request.args.get("namespace"))
+        namespace = services.access.namespace(request.args.get("namespace"))
         with doing(f"Failed to get a pipeline with name {name} and namespace {namespace}"):
-            world.check("get", "pipelines", namespace)
+            services.check("get", "pipelines", namespace)
             return sent(registry.pipeline_named(name, namespace))
 
     @api.delete("/pipelines/<key>")
@@ -56,7 +56,7 @@ def pipelines(world: World) -> Blueprint:
     def versions(key: str) -> ResponseReturnValue:
         with doing("Failed to list pipeline versions"):
             pipeline(key, "list")
-            return listed(world, "pipeline_version", "pipeline_versions", key)
+            return listed(services, "pipeline_version", "pipeline_versions", key)
 
     @api.get("/pipelines/<key>/versions/<version>")
     def version(key: str, version: str) -> ResponseReturnValue:
@@ -75,16 +75,16 @@ def pipelines(world: World) -> Blueprint:
     return api
 
 
-def uploads(world: World) -> Blueprint:
-    """pipeline_upload_server.go: outside of the gateway, so with errors of another form."""
+def uploads(services: Services) -> Blueprint:
+    """Upload routes (pipeline_upload_server.go). They are outside the gateway, so their errors have another form."""
     api = Blueprint("uploads", __name__)
-    registry = world.registry
+    registry = services.registry
 
     @api.post("/pipelines/upload")
     def upload() -> ResponseReturnValue:
         failed = "Failed to create a pipeline"
         package = _uploaded("Failed to read pipeline from file")
-        namespace = world.access.namespace(request.args.get("namespace"))
+        namespace = services.access.namespace(request.args.get("namespace"))
         name = request.args.get("name") or request.args.get("display_name") or package[0]
         try:
             short("Pipeline", Namespace=(namespace, 63), Name=(name, 128))
@@ -97,11 +97,11 @@ def uploads(world: World) -> Blueprint:
         }
         try:
             if namespace:
-                world.check("create", "pipelines", namespace)
+                services.check("create", "pipelines", namespace)
         except ApiError:
             return _refused(400, failed)
         try:
-            with world.store.lock:
+            with services.store.lock:
                 made = registry.create_pipeline(body | {"namespace": namespace})
                 try:
                     registry.create_version(made["pipeline_id"], name, package[1], body["description"] or "")
@@ -125,7 +125,7 @@ def uploads(world: World) -> Blueprint:
         try:
             namespace = registry.get("pipeline", key)["namespace"]
             if namespace:
-                world.check("create", "pipelines", namespace)
+                services.check("create", "pipelines", namespace)
         except ApiError:
             return _refused(400, failed)
         try:
@@ -139,18 +139,18 @@ def uploads(world: World) -> Blueprint:
 def _uploaded(failed: str) -> tuple[str, bytes]:
     file = request.files.get("uploadfile")
     if file is None:
-        raise Unreadable(failed)
+        raise UnreadableUpload(failed)
     return file.filename or "pipeline", file.read()
 
 
-class Unreadable(ApiError):
-    """An upload without its file."""
+class UnreadableUpload(ApiError):
+    """An upload without a file."""
 
     def __init__(self, message: str) -> None:
         super().__init__(400, INVALID_ARGUMENT, message)
 
     def body(self) -> dict[str, object]:
-        """As the upload server says it."""
+        """Return the body in the upload server's form."""
         return {"error_message": self.message, "error_details": self.message}
 
 

@@ -1,7 +1,8 @@
-"""What the API refuses, as KFP's grpc-gateway v2 says it: a JSON google.rpc.Status with `code`, `message`, `details`.
+"""The API's errors in the form of KFP's grpc-gateway v2: a google.rpc.Status with `code`, `message`, `details`.
 
-Read in upstream 2.17.0: backend/src/common/util/error.go (the message is the internal one, with what was being done
-before it; the external one stands in `details`), and grpc-gateway/v2/runtime/errors.go (the HTTP status of a code).
+Read in upstream 2.17.0: backend/src/common/util/error.go (`message` is the internal one with its prefixes, `details`
+has
+the external one), and grpc-gateway/v2/runtime/errors.go (the HTTP status of a code).
 """
 
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ FAILED_PRECONDITION, ABORTED, INTERNAL, UNAVAILABLE, UNAUTHENTICATED = 9, 10, 13
 
 
 class ApiError(Exception):
-    """A refusal; `code` is gRPC's, `external` what KFP tells the user besides (None: the gateway itself refuses)."""
+    """An error; `code` is gRPC's, `external` is KFP's message for the user (None: the gateway itself refuses)."""
 
     def __init__(self, status: int, code: int, message: str, external: str | None = None) -> None:
         super().__init__(message)
@@ -23,7 +24,7 @@ class ApiError(Exception):
         self.external = external
 
     def body(self) -> dict[str, object]:
-        """The JSON body; the gateway's own errors have no details."""
+        """Return the JSON body. The gateway's own errors have no details."""
         body: dict[str, object] = {"code": self.code, "message": self.message}
         if self.external is not None:
             detail = {"@type": "type.googleapis.com/google.rpc.Status", "code": self.code, "message": self.external}
@@ -32,34 +33,34 @@ class ApiError(Exception):
 
 
 def refusal(code: int, kind: str, message: str) -> ApiError:
-    """A `UserError`: `kind` stands before the internal message only."""
+    """A `UserError`: `kind` precedes only the internal message."""
     return ApiError(HTTP[code], code, f"{kind}: {message}", message)
 
 
 def invalid(message: str) -> ApiError:
-    """The request can never be right as it is (400)."""
+    """400: the request is invalid."""
     return refusal(INVALID_ARGUMENT, "Invalid input error", message)
 
 
 def not_found(kind: str, name: str) -> ApiError:
-    """There is no such thing (404)."""
+    """404: the object does not exist."""
     return refusal(NOT_FOUND, "ResourceNotFoundError", f"{kind} {name} not found")
 
 
 def exists(kind: str, name: str) -> ApiError:
-    """The name is taken (409)."""
-    said = f"Failed to create a new {kind}. The name {name} already exists. Please specify a new name"
-    return refusal(ALREADY_EXISTS, "Already exist error", said)
+    """409: the name is in use."""
+    message = f"Failed to create a new {kind}. The name {name} already exists. Please specify a new name"
+    return refusal(ALREADY_EXISTS, "Already exist error", message)
 
 
 def internal(doing: str, cause: ApiError) -> ApiError:
-    """`NewInternalServerError`: whatever the cause was, it is a 500, and the user is told no more than that."""
+    """`NewInternalServerError`: a 500 for any cause. The user gets no details."""
     return ApiError(500, INTERNAL, f"InternalServerError: {doing}: {cause.message}", "Internal Server Error")
 
 
 @contextmanager
 def doing(what: str) -> Iterator[None]:
-    """`util.Wrap`: say before an error's message what failed; its code stays."""
+    """`util.Wrap`: prefix an error's message with the failed operation. The code stays."""
     try:
         yield
     except ApiError as error:

@@ -1,4 +1,4 @@
-"""One run in its own process: a compiled pipeline, executed by `kfp.local`, each step noted in `tasks.jsonl`."""
+"""Executes one run in its own process: `kfp.local` runs the compiled pipeline, each step is noted in `tasks.jsonl`."""
 
 import json
 import os
@@ -31,13 +31,13 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def run(order: dict[str, Any]) -> int:
-    """Execute the pipeline in `order`'s folder, and return the exit status: 0 only if every step succeeded."""
+    """Execute the pipeline in `order`'s folder. Return the exit status: 0 only if every step succeeded."""
     folder = Path(order["folder"])
     terminated = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: terminated.set())  # the component gets it too, and may end in peace
+    signal.signal(signal.SIGTERM, lambda *_: terminated.set())  # the component's process gets it too, and may clean up
     _own_temporary_folder(folder)
     random.seed()  # kfp.local draws its task ids from it, and every fork inherits the worker's state
-    warnings.simplefilter("ignore")  # that images, resources and nodes mean nothing here
+    warnings.simplefilter("ignore")  # warnings that images, resources and nodes have no effect here
     _note_tasks(folder / TASKS, terminated)
     _take_null()
     _quote_the_interpreter()
@@ -54,7 +54,7 @@ def run(order: dict[str, Any]) -> int:
         _tell_final_status_as_the_driver_does(f"{pipeline.pipeline_info.name}-{folder.name[:5]}")
         # Not `load_component_from_file(…)(…)`: that runs a pipeline as a component if both have the same name.
         pipeline_orchestrator.run_local_pipeline(pipeline, order["arguments"])
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 — whatever ends a run is its error; this process ends next
         traceback.print_exc()
         reason = COLOUR.sub("", f"{type(error).__name__}: {error}")
         (folder / ERROR).write_text(reason, encoding="utf-8")
@@ -73,7 +73,7 @@ def _own_temporary_folder(folder: Path) -> None:
 
 
 def _note_tasks(path: Path, terminated: threading.Event) -> None:
-    """Have kfp.local's one way to execute a step say when each begins and ends; it offers no hook for that."""
+    """Wrap the one function by which kfp.local executes a step, to note start and end; kfp.local has no hook."""
     execute = task_executor.execute_single_task
 
     def noted(task_name: str, *args: Any, **kwargs: Any) -> Any:
@@ -92,7 +92,7 @@ def _note_tasks(path: Path, terminated: threading.Event) -> None:
 
 
 def _take_null() -> None:
-    """Have kfp.local take a null in a parameter, and an optional one that nobody gave, as the real server does."""
+    """Make kfp.local accept null and missing optional parameters, as the real server does."""
     convert, back = pipeline_spec_builder.to_protobuf_value, executor_output_utils.pb2_value_to_python
 
     def converted(value: Any) -> Any:
@@ -106,9 +106,9 @@ def _take_null() -> None:
 
 
 def _hand_over_as_go_does() -> None:
-    """A component gets its input as JSON that Go's protojson wrote: a whole number has no point, at any depth.
+    """Pass a component its input as JSON like Go's protojson: whole numbers without a point, at any depth.
 
-    And the driver leaves out a parameter that is null, so that the component's own default counts.
+    The driver leaves out a null parameter, so the component's own default applies.
     """
     write = executor_input_utils.executor_input_to_dict
 
@@ -120,17 +120,17 @@ def _hand_over_as_go_does() -> None:
                 values[name].CopyFrom(default)
             else:
                 del values[name]
-        told = write(executor_input, component_spec)
-        inputs = told.get("inputs", {})
+        status = write(executor_input, component_spec)
+        inputs = status.get("inputs", {})
         if "parameterValues" in inputs:
             inputs["parameterValues"] = whole(inputs["parameterValues"])
-        return told
+        return status
 
     executor_input_utils.executor_input_to_dict = written
 
 
 def _tell_final_status_as_the_driver_does(workflow: str) -> None:
-    """An exit handler hears COMPLETE or FAILED, and an empty error.
+    """Give an exit handler COMPLETE or FAILED, and an empty error.
 
     Upstream 2.17.0, backend/src/v2/driver/resolve.go: the state is that of an ML Metadata execution, and "TODO:
     Implement fields "Message and "Code" below for Error status"; pipeline_with_input_status_state.py asserts COMPLETE.
@@ -141,10 +141,10 @@ def _tell_final_status_as_the_driver_does(workflow: str) -> None:
         arguments = make(task_inputs_spec=task_inputs_spec, io_store=io_store)
         for name, spec in task_inputs_spec.parameters.items():
             if spec.HasField("task_final_status"):
-                told = arguments[name]
+                status = arguments[name]
                 arguments[name] = {
-                    "state": {"SUCCEEDED": "COMPLETE"}.get(told["state"], told["state"]),
-                    "pipelineTaskName": told["pipeline_task_name"],
+                    "state": {"SUCCEEDED": "COMPLETE"}.get(status["state"], status["state"]),
+                    "pipelineTaskName": status["pipeline_task_name"],
                     "pipelineJobResourceName": workflow,
                     "error": {},
                 }
@@ -154,7 +154,7 @@ def _tell_final_status_as_the_driver_does(workflow: str) -> None:
 
 
 def _quote_the_interpreter() -> None:
-    """Have kfp.local take an interpreter under a path with a space: it writes it into a line of `sh` as it is."""
+    """Quote the interpreter's path, which kfp.local puts into an `sh` command as it is."""
     replace = subprocess_task_handler.replace_python_executable
     subprocess_task_handler.replace_python_executable = lambda command, python: replace(command, shlex.quote(python))
 

@@ -1,4 +1,4 @@
-"""A listing's filter: JSON of a `Filter` message, decoded twice, as SQL.
+"""Translates a list request's filter, the JSON of a `Filter` message that is decoded twice, into SQL.
 
 Read in upstream 2.17.0: backend/src/apiserver/server/list_request_util.go (parseAPIFilter), filter/filter.go
 (checkPredicate, AddToSelect), and the keys in model/{run,experiment,job,pipeline,pipeline_version}.go.
@@ -15,7 +15,7 @@ from local.kfp.errors import invalid
 
 Predicate = tuple[str, str, Any]  # operation, key, value
 
-# The SDK sends an operation as its number, people as its name.
+# The SDK sends an operation as its number; people write its name.
 OPERATIONS = {
     1: "EQUALS",
     2: "NOT_EQUALS",
@@ -46,7 +46,7 @@ def _json(*names: str) -> dict[str, str]:
 
 
 NAMED = {"id": "id", "name": "name", "display_name": "name", "created_at": "created", **_json("description")}
-# API key → SQL, by kind: what upstream's APIToModelFieldMap names.
+# API key → SQL by kind, as in upstream's APIToModelFieldMap.
 FIELDS: Mapping[str, Mapping[str, str]] = {
     "run": {
         **NAMED,
@@ -67,7 +67,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
 
 
 def parse(text: str) -> list[Predicate]:
-    """The predicates of a filter; all must hold.
+    """Parse a filter into predicates, all of which must hold.
 
     Raises:
         ApiError: 400, it is no `Filter`: not JSON, an unknown field or operation, or a wrong value.
@@ -75,16 +75,16 @@ def parse(text: str) -> list[Predicate]:
     if not text:
         return []
     try:
-        # The framework has decoded it once, and the server does it again: "+" and "%" do not survive.
-        told = json.loads(unquote_plus(text))
-        _only(told, {"predicates"})
-        return [_predicate(one) for one in told.get("predicates", [])]
+        # The framework decodes it once, and the server once more: "+" and "%" do not survive.
+        document = json.loads(unquote_plus(text))
+        _only(document, {"predicates"})
+        return [_predicate(one) for one in document.get("predicates", [])]
     except (ValueError, AttributeError, TypeError) as error:
         raise invalid(f'failed to parse valid filter from "{text}": {error}') from error
 
 
 def sql(kind: str, predicate: Predicate) -> tuple[str, list[Any]]:
-    """A predicate as an SQL expression and its values.
+    """Return a predicate as an SQL expression with its values.
 
     Raises:
         ApiError: 400, the kind has no such key.
@@ -95,15 +95,15 @@ def sql(kind: str, predicate: Predicate) -> tuple[str, list[Any]]:
     field = FIELDS[kind][key]
     if key in TIMES:
         value = [_moment(one) for one in value] if isinstance(value, list) else _moment(value)
-    if operation == "IS_SUBSTRING":  # as upstream does, `%` and `_` in it are wildcards, and case does not matter
+    if operation == "IS_SUBSTRING":  # as upstream: `%` and `_` in the value are wildcards, and case is ignored
         return f"{field} LIKE ?", [f"%{value}%"]
     if operation == "IN":
         return f"{field} IN ({', '.join('?' * len(value))})", list(value)
     return f"{field} {COMPARISONS[operation]} ?", [value]
 
 
-def _predicate(told: Mapping[str, Any]) -> Predicate:
-    given = {CAMEL.get(name, name): value for name, value in told.items()}
+def _predicate(document: Mapping[str, Any]) -> Predicate:
+    given = {CAMEL.get(name, name): value for name, value in document.items()}
     _only(given, {"operation", "key", *SCALARS, *LISTS})
     operation = given.get("operation", 0)
     operation = OPERATIONS.get(operation, operation)
@@ -148,6 +148,6 @@ def _moment(value: Any) -> Any:
     return clock.write(datetime.fromtimestamp(value, UTC)) if isinstance(value, int) else value
 
 
-def _only(told: Mapping[str, Any], known: set[str]) -> None:
-    if unknown := sorted(set(told) - known):
+def _only(document: Mapping[str, Any], known: set[str]) -> None:
+    if unknown := sorted(set(document) - known):
         raise ValueError(f'unknown field "{unknown[0]}"')

@@ -1,4 +1,4 @@
-"""Starts runs as processes and says how they ended; the processes belong to a warm worker (`local.kfp.worker`)."""
+"""Starts runs as processes and reports their end. The processes are forked by a warm worker (`local.kfp.worker`)."""
 
 import json
 import logging
@@ -18,25 +18,25 @@ import psutil
 from local import process
 from local.kfp.layout import ERROR
 
-LONGEST_WAIT = 30.0  # seconds before a worker that cannot start is tried again
+LONGEST_WAIT = 30.0  # seconds before a worker that failed to start is started again
 LONGEST_REASON = 500
 LOG = logging.getLogger("local.kfp")
 
 
 class Listener(Protocol):
-    """Who is told what becomes of the runs, from the launcher's own thread."""
+    """Receives the start and end of each run, on the launcher's own thread."""
 
     def started(self, run_id: str, leader: process.Identity) -> None:
-        """The run has a process, which leads a group of its own."""
+        """The run has a process, which leads its own process group."""
 
     def ended(self, run_id: str, code: int) -> None:
-        """The run's process has ended, and so has everything in its group."""
+        """The run's process and all processes in its group have ended."""
 
 
 class Launcher:
-    """At most `parallelism` runs at once, one process each; what is beyond waits its turn.
+    """Executes at most `parallelism` runs at once, one process each. Further runs wait.
 
-    The worker's end of file is our death: whatever happens to this process, the runs end with it.
+    The worker reads orders from a pipe of this process. When this process ends, the pipe closes and all runs end.
     """
 
     def __init__(self, folder: Path, environment: Mapping[str, str], parallelism: int, grace: float) -> None:
@@ -44,27 +44,27 @@ class Launcher:
         self._parallelism, self._grace = parallelism, grace
         self._lock = threading.RLock()
         self._waiting: deque[dict[str, Any]] = deque()
-        self._running: dict[str, int] = {}  # run → process group, 0 until the worker has said which
+        self._running: dict[str, int] = {}  # run → process group, 0 until the worker has reported it
         self._orders: dict[str, dict[str, Any]] = {}
-        self._stillborn = 0  # workers in a row that died before they were warm
+        self._stillborn = 0  # consecutive workers that died before they were ready
         self._doomed: set[str] = set()
         self._worker: subprocess.Popen[bytes] | None = None
         self._stopping = self._warm = False
 
     def open(self, listener: Listener) -> None:
-        """Start the worker; it is warm about a second later, and orders given before wait in its pipe."""
+        """Start the worker. It is ready after about a second; earlier orders wait in its pipe."""
         self._listener = listener
         self._stopping = False
         self._start_worker()
 
     def submit(self, order: dict[str, Any]) -> None:
-        """Have a run executed: `run_id`, `folder`, `spec`, `arguments`, `root` and `log`."""
+        """Execute a run: `run_id`, `folder`, `spec`, `arguments`, `root` and `log`."""
         with self._lock:
             self._waiting.append(order)
             self._feed()
 
     def terminate(self, run_id: str) -> None:
-        """Ask a run's group to end, and kill it after the grace; the listener hears of its end as of any other."""
+        """Ask a run's process group to end, and kill it after the grace period. The listener is called as usual."""
         with self._lock:
             for order in [one for one in self._waiting if one["run_id"] == run_id]:
                 self._waiting.remove(order)
@@ -85,7 +85,9 @@ class Launcher:
         with suppress(BrokenPipeError):
             worker.stdin.close()
         with suppress(subprocess.TimeoutExpired):
-            worker.wait(10 if warm else 0)  # one that still imports has no runs, and would not see the end for seconds
+            worker.wait(
+                10 if warm else 0
+            )  # a worker that still imports has no runs, and would notice the closed pipe only seconds later
         worker.kill()
         self._reader.join(10)
 
@@ -97,7 +99,7 @@ class Launcher:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=self._environment,
-                start_new_session=True,  # Ctrl-C is ours to pass on
+                start_new_session=True,  # Ctrl-C reaches the worker through us
             )
         self._worker, self._warm = worker, False
         self._reader = threading.Thread(target=self._listen, args=(worker,), name="kfp-launcher", daemon=True)
@@ -112,7 +114,7 @@ class Launcher:
                 return
             with suppress(
                 BrokenPipeError, ValueError
-            ):  # then its reader has seen the end, or is about to, and fails the run
+            ):  # then its reader has noticed the end, or will, and fails the run
                 self._worker.stdin.write(json.dumps(order).encode() + b"\n")
                 self._worker.stdin.flush()
 
@@ -150,26 +152,28 @@ class Launcher:
             self._feed()
         if group:
             with suppress(ProcessLookupError):
-                os.killpg(group, signal.SIGKILL)  # a component's process may have outlived its run
+                os.killpg(group, signal.SIGKILL)  # a component's process may outlive its run
         self._listener.ended(run_id, code)
 
     def _worker_is_gone(self, code: int) -> None:
-        """Its runs fail, and another takes its place; one that could not even import says why, and the next waits."""
+        """Fail its runs and start another worker. If it failed to import, record the error and let the next one
+        wait.
+        """
         with self._lock:
-            lost, stopping, warm = dict.fromkeys(self._running), self._stopping, self._warm
-            orders = [self._orders[run_id] for run_id in lost if run_id in self._orders]
+            failed, stopping, warm = dict.fromkeys(self._running), self._stopping, self._warm
+            orders = [self._orders[run_id] for run_id in failed if run_id in self._orders]
         if stopping:
             orders = []
         elif warm:
-            LOG.error("the worker is gone; %d runs with it", len(lost))
+            LOG.error("the worker is gone; %d runs with it", len(failed))
             self._start_unless_stopping()
         else:
-            said = f"the worker cannot start (status {code}): {self._last_words()}"
-            LOG.error("%s", said)
+            message = f"the worker cannot start (status {code}): {self._last_words()}"
+            LOG.error("%s", message)
             for order in orders:
-                (Path(order["folder"]) / ERROR).write_text(said, encoding="utf-8")
+                (Path(order["folder"]) / ERROR).write_text(message, encoding="utf-8")
             self._start_later()
-        for run_id in lost:
+        for run_id in failed:
             self._has_ended(run_id, -signal.SIGKILL)
 
     def _start_unless_stopping(self) -> None:
@@ -188,7 +192,7 @@ class Launcher:
 
     def _last_words(self) -> str:
         lines = (self._folder / "worker.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return lines[-1][:LONGEST_REASON] if lines else "it said nothing"
+        return lines[-1][:LONGEST_REASON] if lines else "it printed nothing"
 
     def _end(self, group: int) -> None:
         with suppress(ProcessLookupError):
@@ -199,7 +203,7 @@ class Launcher:
 
     def _kill(self, group: int) -> None:
         with self._lock:
-            ours = group in self._running.values()  # else the number may already be somebody else's
+            ours = group in self._running.values()  # otherwise the id may already belong to another process
             if ours:
                 with suppress(ProcessLookupError):
                     os.killpg(group, signal.SIGKILL)

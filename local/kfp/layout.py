@@ -1,4 +1,4 @@
-"""The names of what a run leaves in its folder."""
+"""The names of the files in a run's folder."""
 
 TASKS = "tasks.jsonl"
 ERROR = "error.txt"

@@ -1,4 +1,4 @@
-"""How KFP lists: a filter, one sort key, pages by a token that holds both. A page reads its own rows, by an index.
+"""Lists as KFP does: a filter, one sort key, and pages by a token that holds both. A page reads only its own rows.
 
 Read in upstream 2.17.0: backend/src/apiserver/list/list.go and server/list_request_util.go (validatedListOptions).
 """
@@ -22,8 +22,8 @@ MISMATCH = (
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A ListXXX request."""
+class ListRequest:
+    """The parameters of a List… request."""
 
     page_size: int = 0
     page_token: str = ""
@@ -32,8 +32,8 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Options:
-    """What is listed in which order; `after` is the next row's sort value and id."""
+class ListOptions:
+    """Filter and order of a list; `after` is the sort value and the id of the next row."""
 
     key: str
     descending: bool
@@ -43,7 +43,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Page:
-    """`total` counts all that the filter selects; `token` is "" on the last page."""
+    """`total` counts all rows that match the filter; `token` is "" on the last page."""
 
     documents: list[Document]
     total: int
@@ -53,18 +53,18 @@ class Page:
 def page(
     store: DocumentStore,
     kind: str,
-    asked: Asked,
+    request: ListRequest,
     scope: str | None = None,
     hidden: Sequence[str] = (),
     within: str = "",
 ) -> Page:
-    """One page of a kind, of one scope if that is given, without the hidden ids; `within` is a run's namespace.
+    """Return one page of a kind, without the hidden ids. `scope` and the namespace `within` limit it further.
 
     Raises:
-        ApiError: 400, page size, token, sort key or filter are not what KFP takes.
+        ApiError: 400, page size, token, sort key or filter are invalid.
     """
-    size = _size(asked.page_size)
-    options = _options(kind, asked)
+    size = _size(request.page_size)
+    options = _options(kind, request)
     clauses = [("scope = ?", [scope])] if scope is not None else []
     clauses += [filters.sql(kind, one) for one in options.predicates]
     if within:
@@ -86,43 +86,43 @@ def _all_of(clauses: Sequence[tuple[str, list[Any]]]) -> tuple[str, list[Any]]:
     return " AND ".join(sql for sql, _ in clauses) or "1", [value for _, values in clauses for value in values]
 
 
-def _size(asked: int) -> int:
-    if asked < 0:
-        raise invalid(f"The page size should be greater than 0. Got {asked}")
-    return min(asked or DEFAULT_PAGE, LARGEST_PAGE)
+def _size(request: int) -> int:
+    if request < 0:
+        raise invalid(f"The page size should be greater than 0. Got {request}")
+    return min(request or DEFAULT_PAGE, LARGEST_PAGE)
 
 
-def _options(kind: str, asked: Asked) -> Options:
-    if not asked.page_token:
-        return _asked_for(kind, asked)
-    options = _from_token(kind, asked.page_token)
-    if asked.sort_by or asked.filter:
-        wanted = _asked_for(kind, asked)
+def _options(kind: str, request: ListRequest) -> ListOptions:
+    if not request.page_token:
+        return _options_of(kind, request)
+    options = _from_token(kind, request.page_token)
+    if request.sort_by or request.filter:
+        wanted = _options_of(kind, request)
         same = (wanted.key, wanted.descending) == (options.key, options.descending)
         if not same or sorted(map(repr, wanted.predicates)) != sorted(map(repr, options.predicates)):
             raise invalid(MISMATCH)
     return options
 
 
-def _asked_for(kind: str, asked: Asked) -> Options:
-    words = asked.sort_by.lower().split()
+def _options_of(kind: str, request: ListRequest) -> ListOptions:
+    words = request.sort_by.lower().split()
     if len(words) > 2 or words[1:] not in ([], ["asc"], ["desc"]):
         raise invalid(
-            f'Received invalid sort by format "{asked.sort_by}". '
+            f'Received invalid sort by format "{request.sort_by}". '
             'Supported format: "field_name", "field_name desc", or "field_name asc"'
         )
     key = words[0] if words else "created_at"
     if key not in filters.FIELDS[kind]:
         raise invalid(f'Invalid sorting field: "{key}" on listable type {kind}')
-    return Options(key, words[1:] == ["desc"], filters.parse(asked.filter))
+    return ListOptions(key, words[1:] == ["desc"], filters.parse(request.filter))
 
 
-def _token(options: Options, kind: str, following: Document) -> str:
+def _token(options: ListOptions, kind: str, following: Document) -> str:
     key = {"id": f"{kind}_id", "status": "state"}.get(options.key, options.key)
     if key == "name" and kind not in ("pipeline", "pipeline_version"):
         key = "display_name"
     value = following.get(key, "")
-    told = {
+    fields = {
         "ModelName": kind,
         "SortByFieldName": options.key,
         "SortByFieldValue": value,
@@ -130,18 +130,21 @@ def _token(options: Options, kind: str, following: Document) -> str:
         "IsDesc": options.descending,
         "Filter": list(options.predicates),
     }
-    return base64.b64encode(json.dumps(told).encode()).decode()
+    return base64.b64encode(json.dumps(fields).encode()).decode()
 
 
-def _from_token(kind: str, token: str) -> Options:
+def _from_token(kind: str, token: str) -> ListOptions:
     try:
-        told = json.loads(base64.b64decode(token, validate=True))
-        predicates = [(operation, key, value) for operation, key, value in told["Filter"]]
-        options = Options(
-            told["SortByFieldName"], bool(told["IsDesc"]), predicates, (told["SortByFieldValue"], told["KeyFieldValue"])
+        fields = json.loads(base64.b64decode(token, validate=True))
+        predicates = [(operation, key, value) for operation, key, value in fields["Filter"]]
+        options = ListOptions(
+            fields["SortByFieldName"],
+            bool(fields["IsDesc"]),
+            predicates,
+            (fields["SortByFieldValue"], fields["KeyFieldValue"]),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise invalid("Invalid page token") from error
-    if told["ModelName"] != kind or options.key not in filters.FIELDS[kind]:
+    if fields["ModelName"] != kind or options.key not in filters.FIELDS[kind]:
         raise invalid("Invalid page token")
     return options

@@ -1,4 +1,4 @@
-"""A request's body as KFP's gateway reads it: protojson with `DiscardUnknown: false`, so strictly.
+"""Parses a request's body like KFP's gateway: protojson with `DiscardUnknown: false`, so unknown fields are errors.
 
 Read in upstream 2.17.0: backend/src/apiserver/common/utils.go (CustomMarshaler). The fields are those of the generated
 client, `kfp_server_api`. A name may be written in snake_case or lowerCamelCase.
@@ -15,7 +15,7 @@ from local.kfp.store import Document
 
 CAPITAL = re.compile(r"(?<=[a-z0-9])([A-Z])")
 TYPES: dict[str, type] = {"str": str, "bool": bool, "datetime": str}
-INT64 = frozenset({"max_concurrency", "interval_second"})  # the generated client takes protojson's text for them
+INT64 = frozenset({"max_concurrency", "interval_second"})  # the generated client accepts protojson's text for them
 ONE_OF = (
     ("pipeline_version_id", "pipeline_spec", "pipeline_version_reference"),
     ("cron_schedule", "periodic_schedule"),
@@ -23,24 +23,24 @@ ONE_OF = (
 
 
 def read(body: bytes, message: str) -> Document:
-    """The message in a body, its fields in snake_case; an empty body is an empty message.
+    """Parse the message in a body, with fields in snake_case. An empty body is an empty message.
 
     Raises:
-        ApiError: 400, it is not JSON, holds NaN, a field twice, an unknown one, or one of another type.
+        ApiError: 400, it is not JSON, contains NaN, a duplicate or unknown field, or a field of the wrong type.
     """
     try:
-        told = json.loads(body or b"{}", parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_once)
-        if not isinstance(told, dict):
+        document = json.loads(body or b"{}", parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_once)
+        if not isinstance(document, dict):
             raise ValueError("unexpected token")
-        return _fields(told, message)
+        return _fields(document, message)
     except (ValueError, RecursionError) as error:
         raise ApiError(400, INVALID_ARGUMENT, f"proto: {error}") from error
 
 
-def _fields(told: Document, message: str) -> Document:
+def _fields(document: Document, message: str) -> Document:
     model = getattr(kfp_server_api, message)
     found: Document = {}
-    for given, value in told.items():
+    for given, value in document.items():
         name = given if given in model.openapi_types else CAPITAL.sub(r"_\1", given).lower()
         if name not in model.openapi_types:
             raise ValueError(f'unknown field "{given}"')

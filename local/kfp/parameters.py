@@ -1,11 +1,11 @@
-"""A run's parameters: whether a pipeline takes them, and how JSON's numbers reach a component."""
+"""Validates a run's parameters, and converts JSON's numbers for a component."""
 
 from typing import Any
 
 from local.kfp.errors import invalid
 from local.kfp.store import Document
 
-# parameterType → JSON's types, and upstream's words for it.
+# parameterType → JSON's types, and upstream's name for them.
 KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "NUMBER_DOUBLE": ((int, float), "double or integer, but the parameter value is not of number value type"),
     "NUMBER_INTEGER": ((int, float), "double or integer, but the parameter value is not of number value type"),
@@ -14,11 +14,11 @@ KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "LIST": ((list,), "list, but the input parameter is not of list value type"),
     "STRUCT": ((dict,), "struct, but the input parameter is not of struct value type"),
 }
-LARGEST = 1e21  # from here on Go writes a float with an exponent
+LARGEST = 1e21  # from this value on Go writes a float with an exponent
 
 
 def check_arguments(spec: Document, given: dict[str, Any]) -> dict[str, Any]:
-    """The arguments, if the pipeline takes them all, of the right types, and has all that it requires.
+    """Check that the pipeline accepts all arguments, with the right types, and gets all that it requires.
 
     The rules of upstream 2.17.0, backend/src/apiserver/template/v2_template.go, validatePipelineJobInputs.
 
@@ -37,7 +37,7 @@ def check_arguments(spec: Document, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def whole(value: Any) -> Any:
-    """A JSON value whose whole numbers are integers, at any depth: so Go writes a protobuf number, 2.0 as `2`."""
+    """Convert whole floats to ints at any depth, as Go writes a protobuf number: 2.0 as `2`."""
     if isinstance(value, dict):
         return {name: whole(one) for name, one in value.items()}
     if isinstance(value, list):
@@ -50,6 +50,6 @@ def whole(value: Any) -> Any:
 def _typed(name: str, value: Any, kind: str) -> None:
     if kind not in KINDS:
         raise invalid(f"input parameter {name} requires type unknown")
-    types, said = KINDS[kind]
+    types, message = KINDS[kind]
     if not isinstance(value, types) or (isinstance(value, bool) and kind != "BOOLEAN"):
-        raise invalid(f"input parameter {name} requires type {said}")
+        raise invalid(f"input parameter {name} requires type {message}")

@@ -18,7 +18,7 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Registry:
-    """What has been defined, as the API's own JSON objects."""
+    """Experiments, pipelines and versions, as the API's own JSON objects."""
 
     def __init__(self, store: DocumentStore, now: clock.Clock) -> None:
         self._store, self._now = store, now
@@ -27,7 +27,7 @@ class Registry:
                 self.create_experiment({"display_name": DEFAULT})
 
     def create_experiment(self, body: Document) -> Document:
-        """A new experiment; its name must be free in its namespace."""
+        """Create an experiment. Its name must be unique in its namespace."""
         name, namespace = body.get("display_name", ""), body.get("namespace") or ""
         converting = "Failed to convert API experiment to model experiment"
         if not name:
@@ -41,7 +41,7 @@ class Registry:
             return self._put("experiment", {**_texts(body), **states})
 
     def create_pipeline(self, body: Document) -> Document:
-        """A new pipeline without versions; its name must be free in its namespace."""
+        """Create a pipeline without versions. Its name must be unique in its namespace."""
         name, namespace = body.get("name") or body.get("display_name") or "", body.get("namespace") or ""
         if not name:
             raise invalid("name is required")
@@ -53,7 +53,7 @@ class Registry:
             return self._put("pipeline", {**_texts(body), "name": name})
 
     def create_version(self, pipeline_id: str, name: str, package: bytes, description: str = "") -> Document:
-        """A new version of a known pipeline; its name must be free within the pipeline."""
+        """Create a version of a pipeline. Its name must be unique in the pipeline."""
         self.get("pipeline", pipeline_id)
         short("PipelineVersion", Name=(name, 127))
         spec = read_package(package)
@@ -64,11 +64,11 @@ class Registry:
             return self._put("pipeline_version", {**version, "pipeline_spec": spec})
 
     def versions(self, pipeline_id: str) -> list[Document]:
-        """All versions of a pipeline, the oldest first."""
+        """Return all versions of a pipeline, oldest first."""
         return self._store.find("pipeline_version", "scope = ?", (pipeline_id,))
 
     def pipeline_named(self, name: str, namespace: str = "") -> Document:
-        """The newest pipeline of this name, in exactly this namespace if one is given."""
+        """Return the newest pipeline with this name, in exactly this namespace if one is given."""
         everywhere = self._store.find("pipeline", NAMED, (name,))
         found = [one for one in everywhere if not namespace or one["namespace"] == namespace]
         if not found:
@@ -76,23 +76,23 @@ class Registry:
         return found[-1]
 
     def get(self, kind: str, key: str) -> Document:
-        """One experiment, pipeline or pipeline version."""
+        """Return one experiment, pipeline or pipeline version."""
         document = self._store.get(kind, key)
         if document is None:
             raise not_found(TITLES[kind], key)
         return document
 
     def default_experiment(self) -> str:
-        """Where a run goes that names no experiment."""
+        """Return the experiment of runs that name none."""
         (first,) = self._store.find("experiment", "name = ?", (DEFAULT,), "ORDER BY number LIMIT 1")
         return str(first["experiment_id"])
 
     def delete(self, kind: str, key: str, cascade: bool = False) -> None:
-        """Forget a definition; a pipeline that still has versions is kept, unless they are to go with it."""
+        """Delete a definition. A pipeline with versions is only deleted together with them."""
         document = self.get(kind, key)
         if kind == "experiment" and document["display_name"] == DEFAULT and key == self.default_experiment():
-            said = f"Failed to delete experiment {key}. The default experiment cannot be deleted"
-            raise refusal(ABORTED, "BadRequestError", said)
+            message = f"Failed to delete experiment {key}. The default experiment cannot be deleted"
+            raise refusal(ABORTED, "BadRequestError", message)
         versions = self.versions(key) if kind == "pipeline" else []
         if versions and not cascade:
             raise invalid(
@@ -104,7 +104,7 @@ class Registry:
         self._store.delete(kind, key)
 
     def keep_experiment(self, key: str, **changed: str) -> None:
-        """Change an experiment; one that is not there is no error, as an SQL update of no row is none."""
+        """Change an experiment. A missing one is no error, like an SQL update of no row."""
         with self._store.lock:
             if experiment := self._store.get("experiment", key):
                 self._store.put("experiment", key, experiment | changed)
@@ -113,7 +113,7 @@ class Registry:
         return self._store.find(kind, f"scope = ? AND {NAMED}", (scope, name))
 
     def spec_of(self, body: Document) -> Document:
-        """The compiled pipeline that a run or recurring run names or brings along."""
+        """Return the compiled pipeline that a run or recurring run names or contains."""
         if inline := body.get("pipeline_spec"):
             return checked(inline)
         reference = body.get("pipeline_version_reference") or {}
@@ -122,7 +122,7 @@ class Registry:
         if pipeline_id := reference.get("pipeline_id"):
             self.get("pipeline", pipeline_id)
             if versions := self.versions(pipeline_id):
-                return dict(versions[-1]["pipeline_spec"])  # created the latest, and read at the run's creation
+                return dict(versions[-1]["pipeline_spec"])  # the latest version, read when the run is created
             raise not_found("PipelineVersion", f"of pipeline {pipeline_id}")
         raise invalid("Failed to fetch a template with an empty pipeline spec manifest")
 
@@ -134,7 +134,7 @@ class Registry:
 
 
 def read_package(package: bytes) -> Document:
-    """The pipeline spec in a compiled YAML, with its platform spec if there is one."""
+    """Return the pipeline spec in a compiled YAML, with its platform spec if there is one."""
     try:
         documents = [one for one in yaml.load_all(package, Loader=LOADER) if one]
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -146,7 +146,7 @@ def read_package(package: bytes) -> Document:
 
 
 def checked(spec: Any) -> Document:
-    """The spec, if it looks like one."""
+    """Return the spec if it has the required fields."""
     inner = spec.get("pipeline_spec", spec) if isinstance(spec, dict) else {}
     if not {"pipelineInfo", "root", "deploymentSpec"} <= set(inner):
         raise invalid("it is no KFP v2 pipeline spec: pipelineInfo, root or deploymentSpec is missing")
@@ -154,10 +154,10 @@ def checked(spec: Any) -> Document:
 
 
 def short(model: str, **fields: tuple[str, int]) -> None:
-    """Lengths in bytes, as backend/src/apiserver/validation/length.go has them.
+    """Check lengths in bytes, as in backend/src/apiserver/validation/length.go.
 
     Raises:
-        ApiError: 400, one is too long.
+        ApiError: 400, a text is too long.
     """
     for name, (value, most) in fields.items():
         if len(value.encode()) > most:
@@ -166,7 +166,7 @@ def short(model: str, **fields: tuple[str, int]) -> None:
 
 @contextmanager
 def as_internal(doing: str) -> Iterator[None]:
-    """Upstream's converters make a 500 of whatever they find wrong."""
+    """Turn any error into a 500, as upstream's converters do."""
     try:
         yield
     except ApiError as error:

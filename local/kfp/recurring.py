@@ -12,7 +12,7 @@ from local.kfp import clock, cron
 from local.kfp.errors import ApiError, internal, invalid, not_found
 from local.kfp.parameters import check_arguments
 from local.kfp.pipelines import Registry, as_internal
-from local.kfp.runs import ACTIVE, Runs
+from local.kfp.runs import ACTIVE, RunService
 from local.kfp.store import Document, DocumentStore
 
 LOG = logging.getLogger("local.kfp")
@@ -27,18 +27,18 @@ KEPT = (
 
 
 class RecurringRuns:
-    """The recurring runs; `tick` starts what is due by the given clock.
+    """The recurring runs. `tick` starts the runs that are due by the given clock.
 
-    `_last_slot` is the latest slot that was started or let go, `_index` how many runs there have been.
+    `_last_slot` is the latest slot that was started or skipped, `_index` the number of runs so far.
     """
 
-    def __init__(self, store: DocumentStore, registry: Registry, runs: Runs, now: clock.Clock) -> None:
+    def __init__(self, store: DocumentStore, registry: Registry, runs: RunService, now: clock.Clock) -> None:
         self._store, self._registry, self._runs, self._now = store, registry, runs, now
 
     def create(self, body: Document) -> Document:
-        """A new recurring run; its first slot is later than its start time or, without one, than now.
+        """Create a recurring run. Its first slot is later than its start time or, without one, than now.
 
-        It is enabled only if its mode says ENABLE (api_converter.go, toModelJobEnabled: unspecified is disabled).
+        It is enabled only if its mode is ENABLE (api_converter.go, toModelJobEnabled: unspecified is disabled).
         """
         if not body.get("display_name"):
             doing = "Failed to convert a API recurring run to its internal representation"
@@ -47,7 +47,7 @@ class RecurringRuns:
         if not 1 <= most <= 10:
             raise invalid(f"Max concurrency of a recurring run must be at least 1 and at most 10. Received {most}")
         moment = self._now()
-        next(slots(body.get("trigger") or {}, moment), None)  # refuses a trigger that cannot be read
+        next(slots(body.get("trigger") or {}, moment), None)  # refuses an invalid trigger
         experiment = body.get("experiment_id") or self._registry.default_experiment()
         namespace = self._registry.get("experiment", experiment)["namespace"]
         with as_internal("Failed to create a recurring run with an invalid pipeline spec manifest"):
@@ -74,41 +74,41 @@ class RecurringRuns:
         return self._switch(recurring, body.get("mode") == "ENABLE")
 
     def get(self, key: str) -> Document:
-        """One recurring run."""
+        """Return one recurring run."""
         recurring = self._store.get("recurring_run", key)
         if recurring is None:
             raise not_found("RecurringRun", key)
         return recurring
 
     def all(self) -> list[Document]:
-        """All of them, the oldest first."""
+        """Return all recurring runs, oldest first."""
         return self._store.all("recurring_run")
 
     def switch(self, key: str, enabled: bool) -> None:
-        """Enable or disable; what a disabled one missed is caught up later, unless it says `no_catchup`."""
+        """Enable or disable. Slots missed while disabled are caught up later, unless `no_catchup` is set."""
         with self._store.lock:
             self._switch(self.get(key), enabled)
 
     def delete(self, key: str) -> None:
-        """Forget it; its runs stay."""
+        """Delete it. Its runs stay."""
         self.get(key)
         self._store.delete("recurring_run", key)
 
     def tick(self) -> None:
-        """Start whatever is due."""
+        """Start the runs that are due."""
         with self._store.lock:
             for recurring in self._store.all("recurring_run"):
                 if recurring["mode"] == "ENABLE":
                     self._start_due(recurring)
 
     def disable_all_of(self, experiment: str) -> None:
-        """An experiment is archived: nothing of it fires any more."""
+        """Disable all recurring runs of an archived experiment."""
         with self._store.lock:
             for recurring in self._store.find("recurring_run", "scope = ?", (experiment,)):
                 self._switch(recurring, False)
 
     def tick_until(self, stopped: threading.Event, every: float) -> None:
-        """`tick` until told to stop; an error is logged and the next tick comes."""
+        """Call `tick` until the event is set. Errors are logged."""
         while not stopped.wait(every):
             try:
                 self.tick()
@@ -123,31 +123,31 @@ class RecurringRuns:
         due = chain([first], rest)
         free = max(int(recurring["max_concurrency"]) - self._active(recurring["recurring_run_id"]), 0)
         latest = deque(due, maxlen=1) if recurring["no_catchup"] else due
-        for slot in islice(latest, free):  # what finds no room stays due
+        for slot in islice(latest, free):  # a run without capacity stays due
             recurring["_index"] += 1
             recurring["_last_slot"] = clock.write(slot)
             self._store.put("recurring_run", recurring["recurring_run_id"], recurring)
             self._start(recurring, slot)
 
     def _slots(self, recurring: Document) -> Iterator[datetime]:
-        """scheduled_workflow.go: those after the last one; without a trigger, the creation's, once."""
+        """scheduled_workflow.go: the slots after the last one; without a trigger, the creation time, once."""
         if recurring["trigger"]:
             return slots(recurring["trigger"], clock.read(recurring["_last_slot"]))
         return iter(() if recurring["_index"] else (clock.read(recurring["created_at"]),))
 
     def _start(self, recurring: Document, slot: datetime) -> None:
-        told = {name: recurring[name] for name in KEPT if name in recurring}
+        fields = {name: recurring[name] for name in KEPT if name in recurring}
         name = f"{recurring['display_name']}-{recurring['_index']}"
         try:
             self._runs.create(
-                told
+                fields
                 | {
                     "display_name": name,
                     "recurring_run_id": recurring["recurring_run_id"],
                     "scheduled_at": clock.write(slot),
                 }
             )
-        except ApiError as error:  # its pipeline version was deleted, say
+        except ApiError as error:  # for example, its pipeline version was deleted
             LOG.error("recurring run %s cannot start %s: %s", recurring["recurring_run_id"], name, error.message)
 
     def _active(self, key: str) -> int:
@@ -163,16 +163,16 @@ class RecurringRuns:
 
 
 def _start_of(trigger: Document) -> str:
-    """getEffectiveLastJobTime: before the first slot the start time counts, even if it lies in the past."""
+    """getEffectiveLastJobTime: before the first slot the start time counts, even if it is in the past."""
     schedule: Document = trigger.get("cron_schedule") or trigger.get("periodic_schedule") or {}
     return str(schedule.get("start_time") or "")
 
 
 def slots(trigger: Document, after: datetime) -> Iterator[datetime]:
-    """The moments of a trigger that lie after `after`; a trigger that says nothing has none.
+    """Return the slots of a trigger after `after`; none for an empty trigger.
 
     Raises:
-        ApiError: 400, its cron expression or interval cannot be read.
+        ApiError: 400, its cron expression or interval is invalid.
     """
     try:
         if (schedule := trigger.get("cron_schedule")) is not None:
@@ -191,8 +191,8 @@ def _cron(schedule: Document, after: datetime) -> Iterator[datetime]:
     try:
         parsed = cron.parse(schedule.get("cron", ""))
     except ValueError as error:
-        said = "Schedule cron is not a supported format(https://godoc.org/github.com/robfig/cron)."
-        raise invalid(f"{said} Error: {error}") from error
+        message = "Schedule cron is not a supported format(https://godoc.org/github.com/robfig/cron)."
+        raise invalid(f"{message} Error: {error}") from error
     start = clock.read(schedule["start_time"]) if schedule.get("start_time") else after
     return _following(parsed, max(after, start))
 

@@ -1,4 +1,4 @@
-"""A run's life as KFP shows it: PENDING, RUNNING, and at the end SUCCEEDED or FAILED, by way of CANCELING if asked."""
+"""A run's states in KFP: PENDING, RUNNING, at the end SUCCEEDED or FAILED; CANCELING in between if terminated."""
 
 import json
 import shutil
@@ -23,10 +23,10 @@ KEPT = ("pipeline_spec", "pipeline_version_id", "pipeline_version_reference", "r
 TERMINABLE = frozenset({"PENDING", "RUNNING", "PAUSED"})
 
 
-class Runs:
-    """The runs, as the API's own JSON objects; each has a folder with its log, artifacts and steps.
+class RunService:
+    """The runs as the API's own JSON objects. Each has a folder with its log, artifacts and steps.
 
-    `processes` are kept beside them, so that after a crash the next server finds what the last one left.
+    `processes` are stored beside them, so that after a crash the next server can end them.
     """
 
     def __init__(
@@ -34,10 +34,10 @@ class Runs:
     ) -> None:
         self._store, self._registry, self._launcher = store, registry, launcher
         self._folder, self._root, self._now = folder, root, now
-        self.born: deque[tuple[datetime, str]] = deque(maxlen=1000)  # for a listing that lags
+        self.born: deque[tuple[datetime, str]] = deque(maxlen=1000)  # for `listing_lag`
 
     def create(self, body: Document) -> Document:
-        """A new run, which begins at once. Display names need not be unique; a client may set `run_id`."""
+        """Create a run, which starts at once. Display names need not be unique; a client may set `run_id`."""
         converting = "Failed to convert API run to its internal representation"
         if not body.get("display_name"):
             raise internal(converting, invalid("Run name cannot be empty"))
@@ -57,26 +57,27 @@ class Runs:
         return run
 
     def get(self, run_id: str) -> Document:
-        """One run with its steps, archived or not."""
+        """Return one run with its steps, archived or not."""
         run = self._known(run_id)
         steps = task_details(self.folder(run_id), run_id)
         return run | ({"run_details": {"task_details": steps}} if steps else {})
 
     def all(self) -> list[Document]:
-        """All runs, the oldest first."""
+        """Return all runs, oldest first."""
         return self._store.all("run")
 
     def hidden(self, lag: timedelta) -> list[str]:
-        """The runs that are younger than `lag`."""
+        """Return the ids of runs younger than `lag`."""
         since = self._now() - lag
         while self.born and self.born[0][0] <= since:
             self.born.popleft()
         return [run_id for _, run_id in self.born]
 
     def terminate(self, run_id: str) -> None:
-        """Ask a run to end; it is CANCELING until its processes are gone, and FAILED then.
+        """Terminate a run. It is CANCELING until its processes have ended, then FAILED.
 
-        As upstream's TerminateRun does, the state is written before the workflow is patched: if that is gone, the first
+        As in upstream's TerminateRun, the state is written before the workflow is patched. If the workflow is gone, the
+        first
         call is a 500, every later one a 400, and the run stays CANCELING.
         """
         with self._store.lock:
@@ -84,7 +85,7 @@ class Runs:
             if run["state"] not in TERMINABLE:
                 raise invalid(f"Failed to terminate a run {run_id}. Row not found")
             if run.get("_vanished"):
-                run["state"] = "CANCELING"  # not in its history: that is written from what the workflow reports
+                run["state"] = "CANCELING"  # the history is written from the workflow's reports
                 self._store.put("run", run_id, run)
                 gone = not_found("workflows.argoproj.io", run_id)
                 raise internal(f"Failed to terminate run {run_id} due to error terminating its workflow", gone)
@@ -92,13 +93,13 @@ class Runs:
         self._launcher.terminate(run_id)
 
     def vanish(self, run_id: str) -> None:
-        """For tests: the run's workflow is deleted behind KFP's back, so nothing reports on the run any more."""
+        """For tests: delete the run's workflow behind KFP's back, so nothing reports on the run any more."""
         with self._store.lock:
             self._store.put("run", run_id, self._known(run_id) | {"_vanished": True})
         self._launcher.terminate(run_id)
 
     def retry(self, run_id: str) -> None:
-        """Run a failed run again under its own id. (The real server repeats the failed steps only; this one, all.)"""
+        """Execute a failed run again under its id. (The real server repeats only the failed steps, this one all.)"""
         with self._store.lock:
             run = self._known(run_id)
             if run["state"] != "FAILED":
@@ -112,25 +113,25 @@ class Runs:
         self._launch(run, spec)
 
     def archive(self, run_id: str, state: str) -> None:
-        """Move a run to the archive, whatever its state, or out of it, unless its experiment is archived."""
+        """Archive a run in any state, or unarchive it, unless its experiment is archived."""
         with self._store.lock:
             run = self._known(run_id)
             experiment = self._store.get("experiment", run["experiment_id"]) or {}
             if state == "AVAILABLE" and experiment.get("storage_state") == "ARCHIVED":
-                said = (
+                message = (
                     f"Failed to unarchive run {run_id} as experiment {run['experiment_id']} must be un-archived first"
                 )
-                raise refusal(FAILED_PRECONDITION, "FailedPreconditionError", said)
+                raise refusal(FAILED_PRECONDITION, "FailedPreconditionError", message)
             self._store.put("run", run_id, run | {"storage_state": state})
 
     def archive_all_of(self, experiment: str) -> None:
-        """An experiment goes to the archive with all its runs; taken out again, they stay there."""
+        """Archive all runs of an archived experiment. Unarchiving the experiment does not unarchive them."""
         with self._store.lock:
             for run in self._store.find("run", "scope = ?", (experiment,)):
                 self._store.put("run", run["run_id"], run | {"storage_state": "ARCHIVED"})
 
     def delete(self, run_id: str) -> None:
-        """Forget a run; one that is executing is ended first."""
+        """Delete a run. A run that is executing is ended first."""
         with self._store.lock:
             run = self._known(run_id)
             self._store.delete("run", run_id)
@@ -140,11 +141,11 @@ class Runs:
             shutil.rmtree(self.folder(run_id), ignore_errors=True)
 
     def folder(self, run_id: str) -> Path:
-        """Where a run's log, artifacts and notes lie."""
+        """Return the folder of a run's log, artifacts and notes."""
         return self._folder / run_id
 
     def started(self, run_id: str, leader: process.Identity) -> None:
-        """From the launcher: the run has a process."""
+        """Called by the launcher: the run has a process."""
         with self._store.lock:
             self._store.put("process", run_id, {"run_id": run_id, "pid": leader.pid, "started": leader.started})
             run = self._store.get("run", run_id)
@@ -152,7 +153,7 @@ class Runs:
                 self._enter(run, "RUNNING")
 
     def ended(self, run_id: str, code: int) -> None:
-        """From the launcher: the run's processes are gone. A terminated run ends as FAILED, whatever it did."""
+        """Called by the launcher: the run's processes have ended. A terminated run is FAILED in any case."""
         with self._store.lock:
             self._store.delete("process", run_id)
             run = self._store.get("run", run_id)
@@ -167,7 +168,7 @@ class Runs:
                 self._fail(run, _reason(self.folder(run_id), code))
 
     def recover(self) -> None:
-        """After a crash: end what the last server left running, and fail those runs."""
+        """After a crash: end the processes of the last server, and fail their runs."""
         for left in self._store.all("process"):
             process.sweep(process.Identity(left["pid"], left["started"]))
             self._store.delete("process", left["run_id"])
@@ -226,7 +227,9 @@ class Runs:
         return run
 
     def _fail(self, run: Document, reason: str) -> None:
-        """KFP never tells why: `run.error` is for a run that it cannot read. The reason is in the run's log only."""
+        """Fail the run without a reason: KFP sets `run.error` only for an unreadable run. The run's log has the
+        reason.
+        """
         run["finished_at"] = clock.write(self._now())
         folder = self.folder(run["run_id"])
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,39 +1,45 @@
-"""The embedded KFP endpoint: v2beta1 REST on loopback over `kfp.local`, one process a run.
+"""The embedded KFP endpoint: v2beta1 REST on loopback over `kfp.local`, one process per run.
 
 A stand-in for the KFP API server, Argo and Kubernetes on one machine. Images, resources, nodes, service accounts and
-pipeline roots other than a local folder mean nothing here; states, errors, filters and pages are those of KFP 2.17.0.
+remote pipeline roots have no effect. States, errors, filters and pages are those of KFP 2.17.0.
 """
 
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from flask import Flask, request
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from local.kfp import clock
-from local.kfp.access import Access, User
+from local.kfp.access import KfpAccess, User
 from local.kfp.api import create_app
 from local.kfp.errors import ApiError
-from local.kfp.faults import Faults, install
 from local.kfp.launcher import Launcher
 from local.kfp.pipelines import Registry
 from local.kfp.recurring import RecurringRuns
-from local.kfp.runs import Runs
-from local.kfp.serving import World
+from local.kfp.runs import RunService
+from local.kfp.serving import Services
 from local.kfp.store import DocumentStore
+
+CreateRun = Callable[[dict[str, Any]], Any]
+Instrument = Callable[[Flask, CreateRun], None]
 
 
 class EmbeddedKFP:
-    """One endpoint; state, logs (`runs/<id>/log.txt`) and artifacts lie in `state`.
+    """One endpoint. `state` holds its database, logs (`runs/<id>/log.txt`) and artifacts.
 
-    `environment` is what the steps inherit (default: ours at the start). `token`: what a client must bear. The other
-    arguments are for tests: `now` is the clock of times and triggers, `tick` how often those are looked at (0: only
-    when `recurring.tick()` is called), `listing_lag` how many seconds a new run stays out of listings, `users` those of
-    a multi-user KFP by their tokens, `tls` the files of a certificate and its key.
+    `environment` is inherited by the steps (default: ours at the start). `token` is the bearer token that clients need.
+    The
+    other arguments are for tests. `now` is the clock of times and triggers. `tick` is the interval of trigger checks
+    (0:
+    only by `recurring.tick()`). `listing_lag` is how many seconds a new run is missing in lists. `users` are those of a
+    multi-user KFP by token. `tls` names the files of a certificate and its key. `instrument` may add hooks to the
+    server.
     """
 
     def __init__(
@@ -49,7 +55,7 @@ class EmbeddedKFP:
         now: clock.Clock = clock.now,
         tick: float = 0.5,
         listing_lag: float = 0.0,
-        faults: Faults | None = None,
+        instrument: Instrument | None = None,
         users: Mapping[str, User] | None = None,
         tls: tuple[str, str] | None = None,
     ) -> None:
@@ -57,19 +63,19 @@ class EmbeddedKFP:
         self.url = ""
         self._port, self._root, self._environment = port, root, environment
         self._token, self._parallelism, self._grace = token, parallelism, grace
-        self._now, self._tick, self._lag, self._faults = now, tick, listing_lag, faults
-        self.access, self._tls = Access(users), tls
+        self._now, self._tick, self._lag, self._instrument = now, tick, listing_lag, instrument
+        self.access, self._tls = KfpAccess(users), tls
         self._server: BaseWSGIServer | None = None
 
     def start(self) -> "EmbeddedKFP":
-        """Listen, and fail whatever was executing when the last server died."""
+        """Listen, and fail the runs that were executing when the last server died."""
         folder = self.state / "runs"
         folder.mkdir(parents=True, exist_ok=True)
         self._store = DocumentStore(self.state / "kfp.sqlite")
         self.registry = Registry(self._store, self._now)
         environment = os.environ if self._environment is None else self._environment
         self._launcher = Launcher(self.state, environment, self._parallelism, self._grace)
-        self.runs = Runs(self._store, self.registry, self._launcher, folder, self._root, self._now)
+        self.runs = RunService(self._store, self.registry, self._launcher, folder, self._root, self._now)
         self.runs.recover()
         self._launcher.open(self.runs)
         self.recurring = RecurringRuns(self._store, self.registry, self.runs, self._now)
@@ -77,7 +83,7 @@ class EmbeddedKFP:
         return self
 
     def stop(self) -> None:
-        """Stop listening and end every run; those that had not ended are FAILED."""
+        """Stop listening and end every run. Runs that had not ended are FAILED."""
         if self._server is None:
             return
         self._stopped.set()
@@ -91,7 +97,7 @@ class EmbeddedKFP:
         self._store.close()
 
     def log_of(self, run_id: str) -> Path:
-        """The file that holds all that a run has said."""
+        """Return the file with the output of a run."""
         return self.runs.folder(run_id) / "log.txt"
 
     def __enter__(self) -> "EmbeddedKFP":
@@ -101,12 +107,12 @@ class EmbeddedKFP:
         self.stop()
 
     def _serve(self) -> None:
-        world = World(self._store, self.registry, self.runs, self.recurring, self._hidden, self.access)
-        app = create_app(world)
+        services = Services(self._store, self.registry, self.runs, self.recurring, self._hidden, self.access)
+        app = create_app(services)
         if self._token is not None:
             _require(app, self._token)
-        if self._faults is not None:
-            install(app, self._faults, self.runs.create)
+        if self._instrument is not None:
+            self._instrument(app, self.runs.create)
         self._server = make_server(
             "127.0.0.1", self._port, app, threaded=True, request_handler=_Handler, ssl_context=self._tls
         )
@@ -135,7 +141,7 @@ def _require(app: Flask, token: str) -> None:
 
 
 class _Handler(WSGIRequestHandler):
-    """Keeps connections open, as the real server does, and its requests out of the terminal."""
+    """Keeps connections open, as the real server does, and logs requests at debug level."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True

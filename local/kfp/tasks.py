@@ -1,4 +1,4 @@
-"""A run's steps as the API tells them, from the notes that its process keeps."""
+"""Builds a run's steps in the API's form from the notes of its process."""
 
 import json
 from collections.abc import Iterator
@@ -11,10 +11,11 @@ from local.kfp.store import Document
 
 
 def task_details(folder: Path, run_id: str) -> list[Document]:
-    """One object a step: name, state, history, begin and end (absent while it runs), in order of their beginning.
+    """Return one object per step, by start: name, state, history, start and end (absent while it runs).
 
-    Why one failed is not said, as KFP's API never says it: it keeps an Argo node's phase, not its message. (KFP lists
-    Argo's other nodes as well, drivers and groups; this one lists the steps.)
+    A failed step has no reason, as in KFP's API, which stores an Argo node's phase but not its message. (KFP lists
+    Argo's
+    other nodes as well, drivers and groups; this function lists the steps.)
     """
     steps: dict[str, Document] = {}
     for note in _notes(folder / TASKS):

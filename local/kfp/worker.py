@@ -1,8 +1,9 @@
-"""The warm process from which every run is forked: `kfp` is imported once (≈ 0.9 s), a run then starts in milliseconds.
+"""The warm process that forks every run. It imports `kfp` once (≈ 0.9 s), so a run starts in milliseconds.
 
-It reads one JSON order a line from stdin and says on stdout what became of it: `{"ready"}`, `{"started", "pid"}`,
-`{"ended", "code"}`. It has one thread, which makes forking safe. The end of stdin means that the server has died: then
-every run dies with it. A run whose worker has been killed kills its own group, so no orphan is left either way.
+It reads one JSON order per line from stdin and reports on stdout: `{"ready"}`, `{"started", "pid"}`, `{"ended",
+"code"}`.
+It has one thread, which makes forking safe. When stdin closes, the server has died, and every run is ended. A run whose
+worker was killed kills its own process group. So neither case leaves orphans.
 """
 
 import ctypes
@@ -19,14 +20,14 @@ CHUNK = 1 << 16
 
 
 def main() -> None:
-    """Serve orders until stdin ends."""
+    """Execute orders until stdin closes."""
     from local.kfp import execution  # the expensive import, before the first fork
 
     wake, poke = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(poke)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     runs: dict[int, str] = {}
-    _say(ready=True)
+    _report(ready=True)
     pending = b""
     while True:
         readable, _, _ = select.select([0, wake], [], [])
@@ -51,10 +52,10 @@ def _start(order: dict[str, Any], runs: dict[int, str], execution: Any) -> None:
     if pid == 0:
         _become_run(order, worker, grouping, execution)
     os.close(grouping)
-    os.read(grouped, 1)  # returns when the run leads a group of its own, so that it can be ended as one
+    os.read(grouped, 1)  # returns when the run leads its own process group, so that the group can be ended
     os.close(grouped)
     runs[pid] = order["run_id"]
-    _say(started=order["run_id"], pid=pid)
+    _report(started=order["run_id"], pid=pid)
 
 
 def _become_run(order: dict[str, Any], worker: int, grouping: int, execution: Any) -> None:
@@ -64,7 +65,7 @@ def _become_run(order: dict[str, Any], worker: int, grouping: int, execution: An
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
         os.close(grouping)
-        # The death signal ends this process only; a handler ends the whole group, the component's process with it.
+        # The death signal ends only this process; a handler ends the whole group with the component's process.
         signal.signal(signal.SIGUSR1, lambda *_: os.killpg(0, signal.SIGKILL))
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGUSR1)
         if os.getppid() != worker:
@@ -94,10 +95,10 @@ def _reap(runs: dict[int, str]) -> None:
         if pid == 0:
             return
         if pid in runs:
-            _say(ended=runs.pop(pid), pid=pid, code=os.waitstatus_to_exitcode(status))
+            _report(ended=runs.pop(pid), pid=pid, code=os.waitstatus_to_exitcode(status))
 
 
-def _say(**message: Any) -> None:
+def _report(**message: Any) -> None:
     with suppress(BrokenPipeError):
         os.write(1, json.dumps(message).encode() + b"\n")
 

@@ -1,4 +1,4 @@
-"""Cases for `decide`: the ordinary one of each state, and what differs from it.
+"""Snapshots for `decide`: the ordinary one of each state, and variations of it.
 
 Run `fraud-7` wants to replace the champion OLD by NEW; it holds the training slot and, while it deploys, the other one.
 """
@@ -9,6 +9,7 @@ from typing import Any
 
 from simulation.memory.kfp import PIN
 from simulation.memory.stages import Play, honest
+from statemachine.contracts import paths
 from statemachine.contracts.kfp_run import KfpRun, KfpRunState
 from statemachine.contracts.report import Artifact, Report
 from statemachine.contracts.stage import Stage
@@ -31,7 +32,13 @@ OUTPUTS = {
 
 def release(version: str, generation: int = 3) -> Release:
     """A version that serves, or did."""
-    return Release(version, version.rsplit("-", 1)[0], f"s3://artifacts/models/fraud/{version}", generation, NOW - 9e4)
+    return Release(
+        version,
+        version.rsplit("-", 1)[0],
+        paths.version_folder("s3://artifacts", "fraud", version),
+        generation,
+        NOW - 9e4,
+    )
 
 
 def operator_request(kind: RequestKind) -> OperatorRequest:
@@ -97,9 +104,9 @@ def snapshot(
     found = Snapshot(run(state, **(of_run or {})), world, replace(POLICY, **(of_policy or {})), now)
     if play is not None:
         asked = replace(build_request(found), launch_id="L1")
-        said = play(asked)
-        assert isinstance(said, Report)
-        world = replace(world, report=said)
+        played = play(asked)
+        assert isinstance(played, Report)
+        world = replace(world, report=played)
     return replace(found, observed=replace(world, **observed))
 
 

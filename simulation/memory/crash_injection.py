@@ -1,4 +1,4 @@
-"""A process that dies at a chosen call of a port: before it (not made), or after it (made, and the answer lost)."""
+"""A process that crashes at a chosen call of a port: before the call, or after it, so that the response is lost."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ class Crash(BaseException):
 
 @dataclass
 class CrashPoint:
-    """Counts the calls of all ports; at call number `at` the process dies. `at` 0 never comes."""
+    """Counts the calls of all ports; at call number `at` the process crashes. With `at` 0 it never does."""
 
     at: int = 0
     after: bool = False
@@ -19,7 +19,7 @@ class CrashPoint:
     dead: bool = False
 
     def through(self, name: str, call: Callable[[], Any]) -> Any:
-        """Make the call, unless the process dies before it; do not return from it, if the process dies after it."""
+        """Make the call unless the process crashes before it; do not return if it crashes after it."""
         self.calls.append(name)
         fatal = len(self.calls) == self.at
         if fatal and not self.after:

@@ -1,4 +1,4 @@
-"""Drives a world whose process may die once: what was delivered comes again, a tick is just lost."""
+"""Drives a world whose process may crash once. Messages are delivered again; a lost tick is not repeated."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Silence:
-    """`Hints` after a death: none is ever delivered again, so progress is by ticks alone."""
+    """`Hints` after a crash: none is delivered again, so only ticks make progress."""
 
     def look_at(self, run_ids: Iterable[str]) -> None:
         """Lost."""
@@ -24,7 +24,7 @@ class Silence:
 
 @dataclass
 class CrashDriver:
-    """One world, one process at a time, and the death that is its fate."""
+    """One world, one process at a time, and the crash point of that process."""
 
     world: World
     fate: CrashPoint = field(default_factory=CrashPoint)
@@ -51,18 +51,18 @@ class CrashDriver:
 
     def land(self, *names: str) -> list[Object]:
         """Objects land, and their events come."""
-        things = [self.world.object(f"data/fraud/{name}") for name in names]
-        self.world.files.listed += things
-        self.deliver(lambda: self.world.intake.arrive(things))
-        return things
+        objects = [self.world.object(f"data/fraud/{name}") for name in names]
+        self.world.files.listed += objects
+        self.deliver(lambda: self.world.intake.arrive(objects))
+        return objects
 
-    def night(self, slot: str) -> None:
+    def nightly_schedule(self, slot: str) -> None:
         """What `handlers.nightly` does."""
 
-        self.deliver(lambda: self.world.night(slot))
+        self.deliver(lambda: self.world.nightly_schedule(slot))
 
     def minute(self) -> None:
-        """A minute: pods work, the tick ticks, and due runs are looked at. What dies is not repeated."""
+        """One minute: pods work, the tick runs, and the reconciler looks at due runs. A crash repeats nothing."""
         self.world.now += 60
         self.world.stages.run()
         try:
@@ -88,7 +88,7 @@ class CrashDriver:
         self.until(lambda: (run := self.load(run_id)) is not None and (run.state is state or run.state.terminal))
 
     def until_rest(self, run_id: str) -> None:
-        """Until the run rests."""
+        """Until the run is terminal."""
         self.until(lambda: (run := self.load(run_id)) is not None and run.state.terminal)
 
     def load(self, run_id: str) -> Run | None:

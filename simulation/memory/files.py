@@ -41,14 +41,14 @@ class MemoryFiles:
         """
         self._up()
         present: dict[str, Object] = {}
-        for thing in self.listed:
-            known = present.get(thing.key)
-            if thing.bucket == bucket and thing.key.startswith(prefix) and (not known or later(thing, known)):
-                present[thing.key] = thing
+        for obj in self.listed:
+            known = present.get(obj.key)
+            if obj.bucket == bucket and obj.key.startswith(prefix) and (not known or later(obj, known)):
+                present[obj.key] = obj
         for key in sorted(present, key=str.encode):
             if key.encode() > after.encode():
-                thing = present[key]
-                yield replace(thing, version_id="", sequencer="", arrived_at=float(int(thing.arrived_at)))
+                obj = present[key]
+                yield replace(obj, version_id="", sequencer="", arrived_at=float(int(obj.arrived_at)))
 
     def _up(self) -> None:
         if self.down:

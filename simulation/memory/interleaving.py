@@ -93,7 +93,7 @@ class InterleavedWorld(World):
     def nightly(self, slot: str) -> Callable[[], Any]:
         """The nightly handler."""
 
-        return lambda: self.night(slot)
+        return lambda: self.nightly_schedule(slot)
 
     def quiet_minute(self, seconds: float = 60) -> None:
         """A minute in which nobody is overtaken, though those who stand somewhere still stand there."""

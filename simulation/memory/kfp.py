@@ -101,3 +101,16 @@ class MemoryPipelines:
         self.calls[name] = self.calls.get(name, 0) + 1
         if self.down:
             raise Unreachable("KFP does not answer")
+
+
+@dataclass(frozen=True)
+class DenyingPipelines:
+    """KFP that answers each call with the same error."""
+
+    trouble: Exception
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        def refuse(*_: object) -> None:
+            raise self.trouble
+
+        return refuse

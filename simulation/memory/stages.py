@@ -1,4 +1,4 @@
-"""What simulated stages write: honest reports by default, or whatever a test scripts."""
+"""What simulated stages write: correct reports by default, or whatever a test scripts."""
 
 import json
 import zlib
@@ -9,6 +9,7 @@ from typing import Any
 
 from simulation.memory.application import MemoryApplication
 from simulation.memory.kfp import Job, MemoryPipelines
+from statemachine.contracts import paths
 from statemachine.contracts.kfp_run import KfpRunState
 from statemachine.contracts.report import REPORT, STARTED, Artifact, Outcome, Report
 from statemachine.contracts.stage import Stage
@@ -29,7 +30,7 @@ def ok(
 
 
 def refused(order: StageRequest, reason: str, outputs: Mapping[str, str] | None = None) -> Report:
-    """A report whose judgement is no."""
+    """A report with outcome `refused`."""
     artifacts = {name: Artifact(uri) for name, uri in (outputs or {}).items()}
     return _report(order, Outcome.REFUSED, reason=reason, outputs=artifacts)
 
@@ -46,7 +47,7 @@ def _report(order: StageRequest, outcome: Outcome, **more: Any) -> Report:
 
 
 def evaluation(auc: float = 0.97, champion: str = "", anchor: str = "", difference: float = 0.0) -> dict[str, Any]:
-    """What evaluate measures, good enough for the default gate unless told otherwise."""
+    """What evaluate measures; by default it passes the default gate."""
     spread = {"mean": difference, "low": difference - 0.001, "high": difference + 0.001}
     beside = {"metrics": GOOD, "difference": {"auc_roc": spread, "average_precision": spread}}
     return {
@@ -64,10 +65,10 @@ def evaluation(auc: float = 0.97, champion: str = "", anchor: str = "", differen
     }
 
 
-def measured(order: StageRequest, **figures: float) -> dict[str, Any]:
+def measured(order: StageRequest, **changes: float) -> dict[str, Any]:
     """An evaluation against the versions that the order names, as an honest stage makes it."""
     champion, anchor = (order.inputs.get(role, "").rsplit("/", 1)[-1] for role in ("champion", "anchor"))
-    return evaluation(champion=champion, anchor=anchor, **figures)
+    return evaluation(champion=champion, anchor=anchor, **changes)
 
 
 def honest(order: StageRequest) -> Report:
@@ -83,7 +84,7 @@ def honest(order: StageRequest) -> Report:
             return ok(order, {"evaluation": measured(order)}, {"evaluation": f"{here}/evaluation.json"})
         case Stage.EXPORT:
             version = f"{order.run_id}-{zlib.crc32(order.run_id.encode()):08x}"
-            there = f"{order.parameters['models_root']}/{order.model}/{version}"
+            there = paths.version_folder(paths.root_of(here, order.run_id), order.model, version)
             return ok(order, {"version": version}, {"repository": there})
         case Stage.DEPLOY | Stage.RESTORE:
             served = [{"pod": "triton-0", "version": order.parameters["version"]}]
@@ -145,38 +146,38 @@ class Stages:
         """One launch does its work and ends. A play that returns `None` hangs: it started, and goes on for ever."""
         order, scripted = job.order, self.plays.get(job.order.stage.value, [])
         usual = self.release if order.stage in (Stage.DEPLOY, Stage.RESTORE) else honest
-        said = scripted.pop(0)(order) if scripted else self.always.get(order.stage.value, usual)(order)
+        reply = scripted.pop(0)(order) if scripted else self.always.get(order.stage.value, usual)(order)
         started = json.dumps({"started_at": self.clock()}).encode()
         self.files.bodies.setdefault(f"{order.output_uri}/{STARTED}", started)
-        if said is None:
+        if reply is None:
             self.hanging.add(job.kfp_run.kfp_id)
             return
-        if isinstance(said, Report) and order.stage is Stage.PREPROCESS and "objects" in said.outputs:
-            self.files.bodies.setdefault(said.outputs["objects"].uri, self._verdicts(order, said))
-            if "index" in said.outputs:
-                self.files.bodies.setdefault(said.outputs["index"].uri, self._index(order, said))
-        for artifact in said.outputs.values() if isinstance(said, Report) else ():
+        if isinstance(reply, Report) and order.stage is Stage.PREPROCESS and "objects" in reply.outputs:
+            self.files.bodies.setdefault(reply.outputs["objects"].uri, self._verdicts(order, reply))
+            if "index" in reply.outputs:
+                self.files.bodies.setdefault(reply.outputs["index"].uri, self._index(order, reply))
+        for artifact in reply.outputs.values() if isinstance(reply, Report) else ():
             self.files.bodies.setdefault(artifact.uri, MADE)
-        self.files.bodies[f"{order.output_uri}/{REPORT}"] = said.dumps() if isinstance(said, Report) else said
-        ended = isinstance(said, Report) and said.outcome is not Outcome.FAILED
+        self.files.bodies[f"{order.output_uri}/{REPORT}"] = reply.dumps() if isinstance(reply, Report) else reply
+        ended = isinstance(reply, Report) and reply.outcome is not Outcome.FAILED
         self.pipelines.end(job.kfp_run.kfp_id, KfpRunState.SUCCEEDED if ended else KfpRunState.FAILED)
 
     def _verdicts(self, order: StageRequest, report: Report) -> bytes:
-        new = [thing for thing in json.loads(self.files.bodies[order.inputs["manifest"]])["objects"] if thing["new"]]
+        new = [obj for obj in json.loads(self.files.bodies[order.inputs["manifest"]])["objects"] if obj["new"]]
         status = "ACCEPTED" if report.outcome is Outcome.OK else "QUARANTINED"
-        verdicts = [{**{k: thing[k] for k in WRITE}, "status": status, "problems": []} for thing in new]
+        verdicts = [{**{k: obj[k] for k in WRITE}, "status": status, "problems": []} for obj in new]
         return json.dumps(verdicts).encode()
 
     def _index(self, order: StageRequest, report: Report) -> bytes:
         """The former index without what was removed, with what is accepted now: of each key the newest write."""
         manifest = json.loads(self.files.bodies[order.inputs["manifest"]])
         before = json.loads(self.files.bodies[manifest["index"]]) if manifest["index"] else []
-        gone = [tuple(thing[name] for name in WRITE) for thing in manifest["removed"]]
+        gone = [tuple(obj[name] for name in WRITE) for obj in manifest["removed"]]
         try:
-            said = json.loads(self.files.bodies[report.outputs["objects"].uri])
-            bad = [tuple(verdict[name] for name in WRITE) for verdict in said if verdict["status"] != "ACCEPTED"]
+            reply = json.loads(self.files.bodies[report.outputs["objects"].uri])
+            bad = [tuple(verdict[name] for name in WRITE) for verdict in reply if verdict["status"] != "ACCEPTED"]
         except (ValueError, KeyError, TypeError, RecursionError):  # a test had it write nonsense
             return MADE
-        kept = {thing["key"]: thing for thing in before if tuple(thing[name] for name in WRITE) not in {*gone, *bad}}
-        new = {thing["key"]: thing for thing in manifest["objects"] if tuple(thing[n] for n in WRITE) not in bad}
-        return json.dumps([{name: thing[name] for name in WRITE} for thing in (kept | new).values()]).encode()
+        kept = {obj["key"]: obj for obj in before if tuple(obj[name] for name in WRITE) not in {*gone, *bad}}
+        new = {obj["key"]: obj for obj in manifest["objects"] if tuple(obj[n] for n in WRITE) not in bad}
+        return json.dumps([{name: obj[name] for name in WRITE} for obj in (kept | new).values()]).encode()

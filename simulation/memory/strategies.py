@@ -1,4 +1,4 @@
-"""Hypothesis strategies for any case that the world could put before `decide`, lies included."""
+"""Hypothesis strategies for any snapshot that `decide` could meet, false reports included."""
 
 from dataclasses import replace
 from typing import Any
@@ -27,7 +27,7 @@ JSON = st.recursive(
 
 @st.composite
 def details(draw: st.DrawFn) -> dict[str, Any]:
-    """What a report may claim: honest figures, and any JSON at all under the names that we read."""
+    """What a report may contain: correct metrics, and any JSON under the names that we read."""
     served = st.lists(st.fixed_dictionaries({"pod": st.just("p"), "version": VERSIONS}), max_size=3)
     honest = st.builds(
         evaluation, auc=st.floats(0.4, 1), champion=VERSIONS, anchor=VERSIONS, difference=st.floats(-0.1, 0.1)
@@ -45,7 +45,7 @@ def details(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def reports(draw: st.DrawFn, stage: Stage) -> Report:
-    """A report that parses, whatever it says."""
+    """Any report that parses."""
     every = ["dataset", "objects", "model", "evaluation", "repository", "profile"]
     outputs = {
         name: Artifact(f"s3://artifacts/{name}") for name in draw(st.sets(st.sampled_from(every)) | st.just(every))

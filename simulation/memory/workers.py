@@ -33,7 +33,7 @@ class Worker:
     skew: float = 0.0
     late: bool = False  # frozen and thawed: it may go on long after its Lambda should have been killed
     done: bool = False
-    trouble: str = ""
+    failure: str = ""
     before: str = ""  # the call that it is about to make
     thread: Thread = field(init=False)
 
@@ -46,7 +46,7 @@ class Worker:
         try:
             self.job()
         except EXPECTED as error:
-            self.trouble = f"{type(error).__name__}: {error}"
+            self.failure = f"{type(error).__name__}: {error}"
 
     def step(self) -> None:
         """Make the call it stands before, and run to the next one."""
@@ -61,7 +61,7 @@ class Worker:
     def kill(self) -> None:
         """`kill -9` before the call it stands before."""
         self.thread.throw(GreenletExit)
-        self.done, self.trouble = True, "killed"
+        self.done, self.failure = True, "killed"
 
 
 def current() -> Worker | None:

@@ -13,7 +13,7 @@ from statemachine.core.policy import IntakePolicy, Policy
 from statemachine.core.run import Run, Trigger
 from statemachine.core.window import Object
 from statemachine.intake import Intake
-from statemachine.listing import Listing
+from statemachine.listing import PrefixListing
 from statemachine.operations import Operations
 from statemachine.reconciler import Reconciler
 from statemachine.store import Store
@@ -54,7 +54,7 @@ class World:
         """Build the controller on these ports, which a test may have wrapped."""
         self.store = Store(table, self.new_id)
         self.intake = Intake(self.store, self.policies, BUCKET, self.clock, self.new_id, lambda attempt: None, "code")
-        self.listing = Listing(self.intake, files, self.clock)
+        self.listing = PrefixListing(self.intake, files, self.clock)
         self.reconciler = Reconciler(
             self.store, self.intake, pipelines, files, hints, self.policies, self.clock, lambda: 0.5, self.new_id
         )
@@ -73,10 +73,10 @@ class World:
 
     def land(self, *names: str, model: str = "fraud", **more: Any) -> list[Object]:
         """Objects land in S3, and their events are taken in."""
-        things = [self.object(f"{self.policies[model].prefix}{name}", **more) for name in names]
-        self.files.listed += things
-        self.intake.arrive(things)
-        return things
+        objects = [self.object(f"{self.policies[model].prefix}{name}", **more) for name in names]
+        self.files.listed += objects
+        self.intake.arrive(objects)
+        return objects
 
     def object(self, key: str, **more: Any) -> Object:
         """One write of a key."""
@@ -84,11 +84,11 @@ class World:
         given = {"etag": f"etag-{key}", "size": 10, "sequencer": f"{self.ids:x}", "arrived_at": self.now}
         return Object(bucket=BUCKET, key=key, **{**given, **more})
 
-    def night(self, slot: str) -> None:
+    def nightly_schedule(self, slot: str) -> None:
         """What `handlers.nightly` does, in one invocation."""
         for model in self.policies:
             self.listing.go_on(model, slot)
-            if self.intake.ask(model, Trigger("nightly", slot, f"the night of {slot}"), slot=slot):
+            if self.intake.ask(model, Trigger("nightly", slot, f"the nightly run of {slot}"), slot=slot):
                 self.intake.close_due(model)
 
     def tick(self) -> int:
@@ -116,10 +116,10 @@ class World:
         self.deliver()
 
     def until_rest(self, run_id: str, minutes: int = 400) -> Run:
-        """Let time pass until the run rests. Raises `AssertionError` if it never does."""
+        """Let time pass until the run is terminal. Raises `AssertionError` if it never is."""
         for _ in range(minutes):
             run = self.store.load(run_id)
             if run and run.state.terminal:
                 return run
             self.minute()
-        raise AssertionError(f"{run_id} does not rest: {self.store.load(run_id)}")
+        raise AssertionError(f"{run_id} does not end: {self.store.load(run_id)}")

@@ -1,9 +1,10 @@
-"""Stand-ins for what the stages compute, so that a whole run takes seconds: for tests and figures of everything else.
+"""Stand-ins for what the stages compute, so that a whole run takes seconds. Tests and benchmarks use them.
 
 Only the work is a stand-in. The pipelines, the pods' processes, `started.json`, `report.json`, the event at the end and
 (unless it is named too) the deployment are the real ones.
 """
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -17,4 +18,6 @@ def environment(stages: Iterable[str] = LEARNING) -> Mapping[str, str]:
 
     Python runs a `sitecustomize` at the start of every process: ours stands where a component looks for its function.
     """
-    return {"PYTHONPATH": str(Path(__file__).with_name("site")), WHICH: " ".join(stages)}
+    here = Path(__file__).resolve()
+    path = [str(here.with_name("site")), str(here.parents[2])]  # `simulation` is not an installed package
+    return {"PYTHONPATH": os.pathsep.join(path), WHICH: " ".join(stages)}

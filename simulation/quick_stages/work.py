@@ -1,4 +1,4 @@
-"""The quick work of each stage: files of the right kinds in the right places, good figures, and a model for Triton.
+"""The quick work of each stage: files of the right kinds in the right places, good metrics, and a model for Triton.
 
 A stage's parameters `least_seconds` and `longest_seconds` make it wait: the one, and a share of the other that its
 launch's name draws, so that launches end at times that have nothing to do with each other.
@@ -11,6 +11,7 @@ import zlib
 from pathlib import Path
 
 from simulation.memory.stages import GOOD, honest, measured
+from statemachine.contracts import paths
 from statemachine.contracts.stage_request import StageRequest
 from training import storage
 from training.integrity import write_manifest
@@ -37,12 +38,15 @@ def preprocess(order: StageRequest) -> StageResult:
     """Accepts every new object of the manifest."""
     _wait(order)
     manifest = storage.read_json(order.inputs["manifest"])
-    new = [{key: thing[key] for key in ("bucket", "key", "etag")} for thing in manifest["objects"]]
+    new = [{key: obj[key] for key in ("bucket", "key", "etag")} for obj in manifest["objects"]]
     known = storage.read_json(manifest["index"]) if manifest["index"] else []
-    index = {thing["key"]: thing for thing in (*known, *new) if thing not in manifest["removed"]}
-    left = {"objects": [thing | {"status": "ACCEPTED", "problems": []} for thing in new], "index": [*index.values()]}
+    index = {obj["key"]: obj for obj in (*known, *new) if obj not in manifest["removed"]}
+    written = {"objects": [obj | {"status": "ACCEPTED", "problems": []} for obj in new], "index": [*index.values()]}
     return StageResult(
-        {**{name: _left(order, name, value) for name, value in left.items()}, **_nothing(order, "dataset", "profile")}
+        {
+            **{name: _written(order, name, value) for name, value in written.items()},
+            **_nothing(order, "dataset", "profile"),
+        }
     )
 
 
@@ -55,8 +59,8 @@ def train(order: StageRequest) -> StageResult:
 def evaluate(order: StageRequest) -> StageResult:
     """Figures that pass the gate."""
     _wait(order)
-    figures = measured(order)
-    return StageResult({"evaluation": _left(order, "evaluation", figures)}, GOOD, {"evaluation": figures})
+    evaluation = measured(order)
+    return StageResult({"evaluation": _written(order, "evaluation", evaluation)}, GOOD, {"evaluation": evaluation})
 
 
 def export(order: StageRequest) -> StageResult:
@@ -64,8 +68,7 @@ def export(order: StageRequest) -> StageResult:
     _wait(order)
     factor = zlib.crc32(order.run_id.encode())
     version = f"{order.run_id}-{factor:08x}"
-    root = order.output_uri.partition(f"/runs/{order.run_id}/")[0]
-    uri = storage.join(root, "models", order.model, version)
+    uri = paths.version_folder(paths.root_of(order.output_uri, order.run_id), order.model, version)
     with tempfile.TemporaryDirectory(prefix="fraudloop-quick-") as folder:
         _version(Path(folder), version, factor % 1000 + 1)
         storage.upload_folder(folder, uri)
@@ -97,14 +100,14 @@ def _version(folder: Path, version: str, factor: int) -> None:
     write_manifest(folder)
 
 
-def _left(order: StageRequest, name: str, value: object) -> str:
+def _written(order: StageRequest, name: str, value: object) -> str:
     uri = storage.join(order.output_uri, f"{name}.json")
     storage.write_json(uri, value)
     return uri
 
 
 def _nothing(order: StageRequest, *names: str) -> dict[str, str]:
-    return {name: _left(order, name, {}) for name in names}
+    return {name: _written(order, name, {}) for name in names}
 
 
 def _wait(order: StageRequest) -> None:

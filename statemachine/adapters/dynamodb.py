@@ -40,10 +40,10 @@ NEVER = frozenset({"ValidationException", "ValidationError", "ItemCollectionSize
 
 
 def _note_torn(response_dict: Mapping[str, Any], parsed_response: Any, **_: Any) -> None:
-    """Mark an answer that was cut.
+    """Mark a truncated response.
 
-    botocore sees it by the checksum and tries again, but hands out the last try all the same: as an empty answer,
-    which would read as "not there".
+    botocore detects it by the checksum and retries, but returns the last try all the same: as an empty response, which
+    would read as "not found".
     """
     length = (response_dict or {}).get("headers", {}).get("Content-Length")
     if parsed_response is not None and length is not None and len(response_dict["body"]) < int(length):
@@ -58,7 +58,7 @@ class DynamoTable:
     name: str
 
     def __post_init__(self) -> None:
-        """See to it that half an answer is told from a whole one."""
+        """Register the hook that marks truncated responses."""
         self.client.meta.events.register("response-received.dynamodb", _note_torn, unique_id=TORN)
 
     def get(self, key: Key) -> Item | None:
@@ -86,7 +86,7 @@ class DynamoTable:
         )
 
     def due(self, now: float) -> Iterator[str]:
-        """The ids of due runs, from the sparse index: runs at rest are not in it."""
+        """The ids of due runs, from the sparse index: terminal runs are not in it."""
         for shard in range(SHARDS):
             for item in self._pages(
                 IndexName=DUE_INDEX,
@@ -96,7 +96,7 @@ class DynamoTable:
                 yield str(item["run_id"])
 
     def write(self, *puts: Put) -> None:
-        """All of it or nothing. A failed clause over an item with our own token is a lost answer, so success."""
+        """All of it or nothing. A failed clause over an item with our own token means a lost response: success."""
         check_write([(put.key.pk, put.attributes) for put in puts])
         try:
             if len(puts) == 1:
@@ -157,10 +157,10 @@ def _failed(error: ClientError, puts: tuple[Put, ...]) -> list[tuple[Put, Mappin
         return []
     if code in ("TransactionConflictException", "TransactionInProgressException"):
         return []
-    said = f"DynamoDB write: {code}: {error.response['Error'].get('Message', '')}"
+    message = f"DynamoDB write: {code}: {error.response['Error'].get('Message', '')}"
     if code in NEVER or (code == "TransactionCanceledException" and NEVER.intersection(codes)):
-        raise Impossible(said) from error
-    raise Unreachable(said) from error
+        raise Impossible(message) from error
+    raise Unreachable(message) from error
 
 
 def _put(put: Put) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Kubeflow Pipelines through `kfp_server_api`, every call with a timeout.
 
 `kfp.Client` has no timeouts and asks for health in its constructor, hence the generated client. A display name is not
-unique, so runs are listed by name and told apart by the `launch_id` that each CreateRun carries.
+unique, so runs are listed by name and distinguished by the `launch_id` that each CreateRun carries.
 """
 
 import json
@@ -140,8 +140,8 @@ class KfpPipelines:
                 missing.append(f"{name}@{self.definitions.get(name, '?')[:12]}")
             else:
                 found[stage.value] = pin
-        said = f"not published: {', '.join(missing)}; run `fraudloop publish`" if missing else ""
-        return PinnedVersions(found, said)
+        problem = f"not published: {', '.join(missing)}; run `fraudloop publish`" if missing else ""
+        return PinnedVersions(found, problem)
 
     # -- inside -------------------------------------------------------------------------------------------------
 
@@ -175,8 +175,8 @@ class KfpPipelines:
         name = f"fraudloop-{order.stage.value}"
         found = self._pin(name, pin.version_name)
         if found is None:
-            said = f"{name}@{pin.version_name[:12]}, with which {order.run_id} began, is not in KFP any more"
-            raise Misconfigured(f"{said}; run `fraudloop publish` of that release, or cancel the run")
+            problem = f"{name}@{pin.version_name[:12]}, with which {order.run_id} began, is not in KFP any more"
+            raise Misconfigured(f"{problem}; run `fraudloop publish` of that release, or cancel the run")
         return found
 
     def _with_experiment(self, do: Callable[[str], T]) -> T:

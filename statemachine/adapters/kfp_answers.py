@@ -1,6 +1,6 @@
 """What KFP's answers say, and how its filters are written.
 
-Between us and KFP there are proxies: what an HTTP status means is believed only if KFP said it, which is a JSON object
+Between us and KFP there are proxies: an HTTP status counts only if KFP itself sent it, which is a JSON object
 with a gRPC `code` (backend/src/common/util/error.go). An answer about a run names it, or is no answer.
 """
 
@@ -67,12 +67,12 @@ def _why(run: Any) -> str:
         return str(run.error.message)
     tasks = (run.run_details.task_details if run.run_details else None) or ()
     failed = [task for task in tasks if _state(task.state) is KfpRunState.FAILED and task.display_name]
-    said = [f"{task.display_name} failed{_last_error(task)}" for task in failed]
-    return "; ".join(said) or _last_error(run).removeprefix(": ")
+    text = [f"{task.display_name} failed{_last_error(task)}" for task in failed]
+    return "; ".join(text) or _last_error(run).removeprefix(": ")
 
 
-def _last_error(thing: Any) -> str:
-    errors = [status.error.message for status in thing.state_history or () if status.error and status.error.message]
+def _last_error(obj: Any) -> str:
+    errors = [status.error.message for status in obj.state_history or () if status.error and status.error.message]
     return f": {errors[-1]}" if errors else ""
 
 
@@ -96,12 +96,12 @@ def said_of(error: kfp.ApiException) -> tuple[int, str]:
         status = json.loads(error.body)
         code, message = status["code"], str(status["message"])
     except (ValueError, KeyError, TypeError):
-        return 0, f"{error.reason}, not said by KFP itself"
+        return 0, f"{error.reason}, not from KFP itself"
     return (code if isinstance(code, int) else 0), message[:LONGEST_REASON]
 
 
 def refusal_of(operation: str, status: int, code: int, message: str) -> Unreachable | Misconfigured:
-    said = f"KFP {operation}: {status} {message}"
+    text = f"KFP {operation}: {status} {message}"
     if status == 403 or code == PERMISSION_DENIED:
-        return Misconfigured(f"{said}; our token's account needs the rights that docs/install.md names")
-    return Answered(said, status, code)
+        return Misconfigured(f"{text}; our token's account needs the rights that docs/install.md names")
+    return Answered(text, status, code)

@@ -46,8 +46,8 @@ class S3Files:
             self.client.put_object(Bucket=bucket, Key=key, Body=body)
         except ClientError as error:
             code = str(error.response["Error"]["Code"])
-            ours = Misconfigured if _is_denied(code) or code == "NoSuchBucket" else Unreachable
-            raise ours(f"writing {uri}: {error}") from error
+            kind = Misconfigured if _is_denied(code) or code == "NoSuchBucket" else Unreachable
+            raise kind(f"writing {uri}: {error}") from error
         except BotoCoreError as error:
             raise Unreachable(f"writing {uri}: {error}") from error
 
@@ -69,10 +69,10 @@ class S3Files:
 
 
 def _refusal(uri: str, error: ClientError) -> Denied | Malformed | Unreachable:
-    code, said = str(error.response["Error"]["Code"]), f"reading {uri[:300]}: {error}"
+    code, message = str(error.response["Error"]["Code"]), f"reading {uri[:300]}: {error}"
     if _is_denied(code):
-        return Denied(said)
-    return Malformed(said) if code in NO_URI else Unreachable(said)
+        return Denied(message)
+    return Malformed(message) if code in NO_URI else Unreachable(message)
 
 
 def _is_denied(code: str) -> bool:

@@ -20,6 +20,7 @@ from statemachine.contracts.errors import Impossible, Misconfigured, Unreachable
 from statemachine.contracts.kfp_run import KfpRun, KfpRunState, PinnedVersion
 from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import StageRequest
+from statemachine.contracts.tables import read_table
 from statemachine.ports import PinnedVersions, Pipelines
 
 ENTRYPOINT = ("python", "-m", "training.runtime.sagemaker_job")
@@ -50,14 +51,8 @@ class Jobs:
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> "Jobs":
-        """Raises `Misconfigured`: a name is unknown, or role or image are missing."""
-        try:
-            given: dict[str, Any] = {
-                k: tuple(v) if k in ("subnets", "security_groups") else v for k, v in table.items()
-            }
-            return cls(**given)
-        except TypeError as error:
-            raise Misconfigured(f"FRAUDLOOP_SAGEMAKER: {error}; it needs role_arn and image at least") from error
+        """The jobs that `table` describes. Raises `Misconfigured`: a name is unknown, or role or image is missing."""
+        return read_table(cls, table, "FRAUDLOOP_SAGEMAKER")
 
 
 @dataclass(frozen=True)
@@ -87,8 +82,8 @@ class SageMakerTraining:
             code = error.response["Error"]["Code"]
             if code == "ResourceInUse" and (job := self._describe(name)):
                 return _kfp_run(job)
-            ours = REFUSALS.get(code, Unreachable)
-            raise ours(f"SageMaker CreateTrainingJob: {error}") from error
+            kind = REFUSALS.get(code, Unreachable)
+            raise kind(f"SageMaker CreateTrainingJob: {error}") from error
         except BotoCoreError as error:
             raise Unreachable(f"SageMaker CreateTrainingJob: {error}") from error
         return KfpRun(str(arn), order.name, order.launch_id, KfpRunState.PENDING)
@@ -196,11 +191,11 @@ def job_name(order: StageRequest) -> str:
 def hyperparameters(order: StageRequest) -> dict[str, str]:
     """The order as SageMaker's text values. Raises `Misconfigured` where one is longer than SageMaker takes."""
     values = {**order.arguments(), "stage": order.stage.value}
-    told = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
-    for name, value in told.items():
+    parameters = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
+    for name, value in parameters.items():
         if len(value) > LONGEST_VALUE:
             raise Misconfigured(f"{order.name}: {name} has {len(value)} characters, SageMaker takes {LONGEST_VALUE}")
-    return told
+    return parameters
 
 
 def _clean(name: str) -> str:
@@ -208,12 +203,12 @@ def _clean(name: str) -> str:
 
 
 def _kfp_run(job: Mapping[str, Any]) -> KfpRun:
-    told = job.get("HyperParameters", {})
-    name = ".".join(told.get(part, "") for part in ("run_id", "stage", "attempt"))
+    parameters = job.get("HyperParameters", {})
+    name = ".".join(parameters.get(part, "") for part in ("run_id", "stage", "attempt"))
     return KfpRun(
         kfp_id=str(job["TrainingJobArn"]),
         name=name,
-        launch_id=told.get("launch_id", ""),
+        launch_id=parameters.get("launch_id", ""),
         state=STATES.get(str(job["TrainingJobStatus"]), KfpRunState.UNKNOWN),
         created_at=job["CreationTime"].timestamp(),
         error=str(job.get("FailureReason", "")),

@@ -13,7 +13,7 @@ TIMEOUT = 3.0
 
 @dataclass(frozen=True)
 class SlackWebhook:
-    """Where people are told, if somebody configured it (`wanted`). `address` gives the webhook, which is a secret."""
+    """The Slack channel for messages, if one is configured (`wanted`). `address` returns the webhook, a secret."""
 
     address: Callable[[], str]
     wanted: bool = True

@@ -1,16 +1,16 @@
-"""The gate: may this candidate be released? One pure function over evaluate's figures, with the policy as argument.
+"""The gate: may this candidate be released? One pure function of the evaluation and the policy.
 
-The controller asks it, the end-to-end pipeline asks it, and the evaluate stage asks it once more for the page
-that people read. It fails closed: whatever is missing, malformed or could not be scored is a no with a reason.
+The controller, the end-to-end pipeline and the evaluate stage (for its report page) call it. It fails closed: a
+missing, malformed or unscored value fails a check with a reason.
 """
 
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
-from statemachine.contracts.errors import Malformed, Misconfigured
+from statemachine.contracts.errors import Malformed
 from statemachine.contracts.limits import clipped
+from statemachine.contracts.tables import read_table
 
 FORMAT = 1
 LARGEST = 1e300
@@ -21,7 +21,7 @@ class GatePolicy:
     """What a candidate must hold; AUC is ROC AUC at natural prevalence, margins are in points of the same metric.
 
     `margin`: the one-sided 95 % lower bound of (candidate − champion) may lie this much below zero; `anchor_margin` is
-    the same against the fixed anchor version, so that quality cannot ratchet down night by night.
+    the same against the fixed anchor version, so that quality cannot fall a little with every run.
     `margin_average_precision` is off when None: with few frauds average precision swings too much to gate on. A slice
     counts from `min_slice_frauds` on; `slice_floors` replaces `min_slice_auc_roc` by name. `max_drift` is the PSI of
     any feature that is not in `drift_exempt`.
@@ -46,15 +46,12 @@ class GatePolicy:
         Raises:
             Misconfigured: a key is unknown or a value is of the wrong type; the message names it.
         """
-        known = {f.name: f for f in fields(cls)}
-        if unknown := sorted(set(table) - set(known)):
-            raise Misconfigured(f"gate: unknown {', '.join(unknown)}; known are {', '.join(known)}")
-        return cls(**{name: _setting(name, value) for name, value in table.items()})
+        return read_table(cls, table, "gate")
 
 
 @dataclass(frozen=True)
 class GateCheck:
-    """One comparison: `value` against `limit` (None where there is no figure), and what it says in words."""
+    """One comparison: `value` against `limit` (None if there is no value), and a sentence about it."""
 
     name: str
     value: float | None
@@ -141,7 +138,7 @@ def _not_worse(name: str, difference: Mapping[str, Any], metric: str, margin: fl
 
 
 def _drift(drift: Mapping[str, Any], policy: GatePolicy) -> Iterator[GateCheck]:
-    """One check for the worst feature: a row a feature would bury the rest of the table."""
+    """One check for the worst feature: a row per feature would hide the other checks."""
     measured = {name: _number(drift, name) for name in drift if name not in policy.drift_exempt}
     if not measured:
         yield GateCheck("drift", None, policy.max_drift, True, "nothing to compare with")
@@ -198,25 +195,4 @@ def _unit(record: Mapping[str, Any], name: str) -> float:
     value = _number(record, name)
     if not 0 <= value <= 1:
         raise Malformed(f"{name} is {value!r}, not between 0 and 1")
-    return value
-
-
-def _setting(name: str, value: Any) -> Any:
-    """One value of the table, checked against what the field holds (TOML has no tuples)."""
-    if name == "slice_floors":
-        if not isinstance(value, Mapping):
-            raise Misconfigured(f"gate.slice_floors is {value!r}; it takes a table of slice names and floors")
-        return {str(slice_name): _float(f"slice_floors.{slice_name}", floor) for slice_name, floor in value.items()}
-    if name == "drift_exempt":
-        if isinstance(value, str) or not all(isinstance(item, str) for item in value):
-            raise Misconfigured(f"gate.drift_exempt is {value!r}; it takes a list of feature names")
-        return tuple(value)
-    if name == "margin_average_precision" and value is None:
-        return None
-    return _float(name, value)
-
-
-def _float(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise Misconfigured(f"gate.{name} is {value!r}; it takes a finite number")
     return value

@@ -68,13 +68,13 @@ def _dcgm(name: str, unit: str, help: str) -> Metric:
 
 CATALOGUE = (
     # What the controller decides. `stack` and `model` are the dimensions everywhere; `stage` where it says so.
-    _lambda("RunsStarted", "Count", "runs that left QUEUED"),
+    _lambda("RunsStarted", "Count", "runs that started"),
     _lambda("RunsSucceeded", "Count", "runs that ended SUCCEEDED: a better model serves"),
     _lambda("RunsRejected", "Count", "runs that ended REJECTED: the judgement was no"),
     _lambda("RunsFailed", "Count", "runs that ended FAILED: somebody has to look"),
     _lambda("RunsRolledBack", "Count", "runs whose deployment was rolled back to the champion"),
     _lambda("RunsCancelled", "Count", "runs that a person cancelled"),
-    _lambda("RunDuration", "Seconds", "from the closing of the window to rest"),
+    _lambda("RunDuration", "Seconds", "from the closing of the window to the end of the run"),
     _lambda("StageDuration", "Seconds", "from submission to report, successful attempts", "model", "stage"),
     _lambda("StageRetried", "Count", "attempts after the first", "model", "stage"),
     _lambda("StageOverdue", "Count", "attempts stopped at their start or run deadline", "model", "stage"),
@@ -84,7 +84,7 @@ CATALOGUE = (
     _lambda("ModelAucRoc", "None", "AUC-ROC of the version that was deployed"),
     _lambda("ModelAveragePrecision", "None", "average precision of the version that was deployed"),
     _lambda("ModelF1", "None", "F1 of the version that was deployed, at its threshold"),
-    _lambda("ObjectsAccepted", "Count", "data objects that runs learned from"),
+    _lambda("ObjectsAccepted", "Count", "data objects that runs trained on"),
     _lambda("ObjectsQuarantined", "Count", "data objects that were put aside"),
     _lambda("IntakeOldestAge", "Seconds", "age of the oldest object in the open window"),
     _lambda("TickDueRuns", "Count", "runs found due by a tick; silence means that nothing moves", "service"),

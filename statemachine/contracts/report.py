@@ -83,10 +83,10 @@ def parse(body: bytes, *, run_id: str, stage: str, attempt: int, launch_id: str)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise Malformed(f"report.json cannot be read: {type(error).__name__}: {error}") from error
     _bounded(report)
-    said = (report.run_id, report.stage, report.attempt, report.launch_id)
-    meant = (run_id, stage, attempt, launch_id)
-    if said != meant:
-        raise Malformed(f"report.json speaks for {said}, but lies where {meant} should")
+    named = (report.run_id, report.stage, report.attempt, report.launch_id)
+    expected = (run_id, stage, attempt, launch_id)
+    if named != expected:
+        raise Malformed(f"report.json speaks for {named}, but lies where {expected} should")
     return report
 
 

@@ -1,4 +1,4 @@
-"""What one launch of a stage is told: the seven parameters that every stage pipeline takes."""
+"""The request of one launch: the seven parameters that every stage pipeline takes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ class StageRequest:
     """One launch of one stage.
 
     `inputs` are S3 URIs by name, `parameters` plain JSON values. Every launch writes under an `output_uri`
-    of its own (`…/runs/<run>/<stage>/<attempt>/<launch_id>`), so a twin can never overwrite the adopted one.
+    of its own (`…/runs/<run>/<stage>/<attempt>/<launch_id>`), so a duplicate never overwrites the adopted one.
     """
 
     run_id: str

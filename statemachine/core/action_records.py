@@ -23,8 +23,8 @@ def adopted(kfp_run: KfpRun, launched_at: float) -> dict[str, Any]:
     return {"kfp_id": kfp_run.kfp_id, "launch_id": kfp_run.launch_id, "launched_at": launched_at, "reason": ""}
 
 
-def kept_of(
-    trouble: Impossible | Misconfigured | Unreachable, run: Run, policy: Policy, began: float, now: float, pause: float
+def record_of(
+    error: Impossible | Misconfigured | Unreachable, run: Run, policy: Policy, began: float, now: float, pause: float
 ) -> dict[str, Any]:
     """When to try again, or why not. `run` is as it was before the claim, which `began` then; `pause` is in seconds."""
     found: dict[str, Any] = {
@@ -32,17 +32,15 @@ def kept_of(
         "unreachable_count": run.unreachable_count + 1,
         "denied_since": 0.0,
     }
-    found["reason"] = clipped(f"unreachable: {trouble}")
-    match trouble:
+    found["reason"] = clipped(f"unreachable: {error}")
+    match error:
         case Unanswered():  # the launch may run, so its id stays on record
             return found | {"create_uncertain_until": now + policy.grace}
         case Misconfigured() | Denied():
             found["denied_since"] = since = run.denied_since or began
             if began >= since + policy.denied_deadline:
-                found["report_error"] = clipped(
-                    f"for {policy.denied_deadline / 3600:.3g} h nobody mended it: {trouble}"
-                )
+                found["report_error"] = clipped(f"for {policy.denied_deadline / 3600:.3g} h nobody mended it: {error}")
         case Impossible():
-            found |= {"due_at": began, "report_error": clipped(str(trouble))}
-            found["reason"] = clipped(f"impossible: {trouble}")
+            found |= {"due_at": began, "report_error": clipped(str(error))}
+            found["reason"] = clipped(f"impossible: {error}")
     return found | {"create_uncertain_until": run.create_uncertain_until, "launch_ids": run.launch_ids}

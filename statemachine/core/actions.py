@@ -27,7 +27,7 @@ class MarkObjects:
 
 @dataclass(frozen=True)
 class EnsureRun:
-    """See to it that exactly one launch of this order is adopted: adopt the oldest, stop the twins, else create."""
+    """Ensure that one launch of this request is adopted: adopt the oldest, stop the duplicates, or create one."""
 
     order: StageRequest
 

@@ -1,4 +1,4 @@
-"""`decide`: what to do about a run, given what was seen. A pass moves or acts, never both."""
+"""`decide`: what to do about a run, given an observation. A pass moves or acts, never both."""
 
 import logging
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ class Move:
 
 @dataclass(frozen=True)
 class Act:
-    """Claim the run, then do this to the world."""
+    """Claim the run, then perform this action."""
 
     action: Action
 
@@ -45,7 +45,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Wait:
-    """Nothing to do before `until`; `found` is what the record should keep of it."""
+    """Nothing to do before `until`; `found` holds the run's fields to store."""
 
     until: float
     reason: str = ""
@@ -75,7 +75,7 @@ def decide(run: Run, observed: Observation, policy: Policy, now: float, roll: fl
 
 
 def fire(snapshot: Snapshot) -> Row | None:
-    """The first row of the table that the case fires, by `transitions`; `None` if the run stays as it is."""
+    """The first row of the table whose guard holds, by `transitions`; `None` if the run stays as it is."""
     model, rows = _Pass(snapshot), [row for row in TABLE if row.source is snapshot.run.state]
     machine = Machine(
         model=model,
@@ -113,9 +113,9 @@ def _note(row: Row, event: EventData) -> None:
 
 
 def drained(snapshot: Snapshot) -> bool:
-    """No launch of this run is working any more, and none can still appear.
+    """No launch of this run is active, and none can still appear.
 
-    The adopted launch that left its report has done its last act, so it need not be seen to end.
+    A launch that has written its report has no more side effects, so we do not wait for KFP to mark it finished.
     """
     run = snapshot.run
     if not run.attempts or (run.deployment and not run.launch_ids):
@@ -170,23 +170,23 @@ def _move(snapshot: Snapshot, row: Row) -> Move:
         at=snapshot.now,
         source=row.source.value,
         dest=row.dest.value,
-        row=row.name,
-        reason=clipped((run.stop or run.reason) + given_up),
+        reason=row.reason,
+        message=clipped((run.stop or run.reason) + given_up),
         attempt=snapshot.run.attempt,
         who=operator_request.who if operator_request else "",
         kfp_id=snapshot.run.kfp_id,
-        details=_told(snapshot, stuck),
+        details=_details(snapshot, stuck),
     )
     return Move(run, model, entry)
 
 
-def _told(snapshot: Snapshot, stuck: list[str]) -> dict[str, Any]:
+def _details(snapshot: Snapshot, stuck: list[str]) -> dict[str, Any]:
     metrics = {"metrics": dict(snapshot.observed.report.metrics)} if snapshot.observed.report else {}
     return metrics | ({"stuck": stuck} if stuck else {})
 
 
 def _until(snapshot: Snapshot) -> float:
-    """The next moment at which something could be due without anybody telling us."""
+    """The next time at which something may be due without an event."""
     moments = [snapshot.now + snapshot.policy.poll]
     if snapshot.run.retry_at > snapshot.now:
         moments.append(snapshot.run.retry_at)

@@ -13,7 +13,8 @@ HEAD = """# The state machine
 
 Generated from `statemachine/core/table.py` by `python -m statemachine.core.diagram > docs/state-machine.md`; a test
 fails when it is stale.
-Rows of one state are tried from top to bottom. *Settles*: the move waits until every launch of the run is seen over.
+Rows of one state are tried from top to bottom. *Drain first*: the move waits until no launch of the run is active.
+*Reason* is what the transition records.
 """
 
 
@@ -54,22 +55,23 @@ def states() -> str:
     """Each state and what it works on."""
     works = {state: stage.value for state, stage in STAGE_OF.items()}
     lines = [f"| {s.value} | {works.get(s, '')} | {'yes' if s.terminal else ''} |" for s in State]
-    return "\n".join(["| state | stage | rests |", "|---|---|---|", *lines])
+    return "\n".join(["| state | stage | terminal |", "|---|---|---|", *lines])
 
 
 def rows() -> str:
     """The table."""
     lines = [
-        f"| {row.source.value} | {row.dest.value} | {row.name} | {_said(row.guard)} | {row.effect.__name__} "
-        f"| {'yes' if row.requires_drain else ''} |"
+        f"| {row.source.value} | {row.dest.value} | {row.name} | {_summary(row.guard)} | {row.effect.__name__} "
+        f"| {row.reason.value} | {'yes' if row.requires_drain else ''} |"
         for row in TABLE
     ]
-    return "\n".join(["| from | to | when | which means | then | settles |", "|---|---|---|---|---|---|", *lines])
+    head = "| from | to | when | which means | then | reason | drain first |"
+    return "\n".join([head, "|---" * 7 + "|", *lines])
 
 
-def _said(guard: Callable[..., bool]) -> str:
+def _summary(guard: Callable[..., bool]) -> str:
     return " ".join((guard.__doc__ or "").split())
 
 
 if __name__ == "__main__":
-    print(page(), end="")
+    print(page(), end="")  # noqa: T201 — the page is the command's result

@@ -1,10 +1,11 @@
-"""What a move changes beside the state: pure functions from a case to the new run and model."""
+"""What a move changes besides the state: pure functions from a snapshot to the new run and model."""
 
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
+from statemachine.contracts import paths
 from statemachine.contracts.gate import GateCheck, Verdict
 from statemachine.contracts.limits import VERDICT_BYTES, clipped
 from statemachine.contracts.stage import Stage
@@ -25,7 +26,7 @@ Effect = Callable[[Snapshot, State], tuple[Run, Model]]
 
 
 def enter(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
-    """Begin the next state with a clean attempt, whose number was never used before."""
+    """Enter the next state with a new attempt, whose number was never used before."""
     stage, run = dest.stage, snapshot.run
     fresh = replace(
         run,
@@ -42,10 +43,10 @@ def enter(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
 
 
 def _attempt(snapshot: Snapshot, run: Run, stage: Stage) -> Run:
-    """A name never used before; an evaluation notes which champion it will be measured against."""
+    """A new attempt number. An evaluation records which champion it compares with."""
     number = run.attempts.get(stage.value, 0) + 1
-    rival = champion(snapshot) if stage is Stage.EVALUATE else run.champion
-    return replace(_no_launch(run), attempt=number, attempts={**run.attempts, stage.value: number}, champion=rival)
+    compared = champion(snapshot) if stage is Stage.EVALUATE else run.champion
+    return replace(_no_launch(run), attempt=number, attempts={**run.attempts, stage.value: number}, champion=compared)
 
 
 def _no_launch(run: Run) -> Run:
@@ -67,7 +68,7 @@ def _no_launch(run: Run) -> Run:
 
 
 def carry(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
-    """Keep what the stage reported, and begin the next one."""
+    """Store what the stage reported, and enter the next state."""
     run, model = enter(snapshot, dest)
     return _with_report(snapshot, run), model
 
@@ -84,13 +85,13 @@ def _with_report(snapshot: Snapshot, run: Run) -> Run:
 
 
 def judge(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
-    """Keep the verdict."""
+    """Store the verdict, and enter the next state."""
     run, model = carry(snapshot, dest)
     return replace(run, verdict=_on_record(verdict(snapshot))), model
 
 
 def _on_record(judged: Verdict) -> Mapping[str, Any]:
-    """The verdict as the record can hold it: texts are cut, and what failed comes first if there is too much."""
+    """The verdict cut to the size of a record: texts are clipped, and failed checks come first."""
     checks = [_short(check) for check in judged.checks]
     kept = {"passed": judged.passed, "checks": checks, "reason": clipped(judged.reason)}
     if len(json.dumps(kept)) > VERDICT_BYTES:
@@ -99,7 +100,7 @@ def _on_record(judged: Verdict) -> Mapping[str, Any]:
 
 
 def _worst(checks: list[dict[str, Any]], room: int) -> list[dict[str, Any]]:
-    """As many checks as there is room for, those that failed first."""
+    """As many checks as fit, failed ones first."""
     kept = []
     for check in sorted(checks, key=lambda one: bool(one["passed"])):
         room -= len(json.dumps(check))
@@ -114,7 +115,7 @@ def _short(check: GateCheck) -> dict[str, Any]:
 
 
 def take_slot(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
-    """Take the deploying slot under a new generation, which fences whoever still deploys under an older one."""
+    """Take the deploying slot under a new generation, which fences deploys under older ones."""
     run, model = carry(snapshot, dest)
     generation = model.generation + 1
     version = snapshot.observed.report.details.get("version", "") if snapshot.observed.report else ""
@@ -126,16 +127,16 @@ def take_slot(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
 
 def start_rollback(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
     """Deploy the last good version, above the generation of the deploy that failed."""
-    trouble = failure(snapshot)
+    cause = failure(snapshot)
     operator_request = snapshot.run.operator_request
     reason = (
-        trouble.reason
-        if trouble
+        cause.reason
+        if cause
         else f"cancelled by {operator_request.who}: {operator_request.why}"
         if operator_request
         else ""
     )
-    live = trouble.live_generation if trouble else 0
+    live = cause.live_generation if cause else 0
     run, model = enter(snapshot, dest)
     generation = max(model.generation, live) + 1
     return (
@@ -145,7 +146,7 @@ def start_rollback(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
             target=champion(snapshot),
             reason=reason,
             fault=reason,
-            condemned=trouble is not None and trouble.candidate,
+            condemned=cause is not None and cause.candidate,
         ),
         model.deployed_by(run.id, generation),
     )
@@ -155,24 +156,24 @@ def start_rollback(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
 
 
 def retry(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
-    """A new attempt under a new name, after a while; above the live generation if the last one was fenced."""
-    run, model, trouble = snapshot.run, snapshot.observed.model, failure(snapshot)
+    """A new attempt after a backoff; above the live generation if the last one was fenced."""
+    run, model, cause = snapshot.run, snapshot.observed.model, failure(snapshot)
     assert run.stage is not None
     failures = run.failures + 1
     retry_at = snapshot.now + backoff(
         failures, snapshot.roll, snapshot.policy.backoff_base, snapshot.policy.backoff_cap
     )
-    reason = trouble.reason if trouble else ""
+    reason = cause.reason if cause else ""
     fresh = _attempt(snapshot, run, run.stage)
     again = replace(fresh, failures=failures, retry_at=retry_at, due_at=retry_at, reason=reason)
-    if trouble and trouble.live_generation:
-        generation = max(model.generation, trouble.live_generation) + 1
+    if cause and cause.live_generation:
+        generation = max(model.generation, cause.live_generation) + 1
         return replace(again, generation=generation), model.deployed_by(run.id, generation)
     return again, model
 
 
 def stop(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
-    """Put on record that this attempt is to be stopped, and why; KFP will only say FAILED."""
+    """Record why this attempt is being stopped, because KFP will only report FAILED."""
     phase = "start" if snapshot.observed.started is None else "finish"
     late = f"it did not {phase} by its deadline ({snapshot.now - deadline(snapshot):.0f} s ago)"
     return replace(snapshot.run, stop=late, due_at=snapshot.now), snapshot.observed.model
@@ -181,7 +182,7 @@ def stop(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
 # -- the end ---------------------------------------------------------------------------------------------------
 
 
-def _rest(snapshot: Snapshot, dest: State, reason: str = "") -> tuple[Run, Model]:
+def _end(snapshot: Snapshot, dest: State, reason: str = "") -> tuple[Run, Model]:
     run = _with_report(
         snapshot, replace(snapshot.run, state=dest, entered_at=snapshot.now, due_at=0.0, reason=reason, claim=None)
     )
@@ -194,60 +195,60 @@ def _rest(snapshot: Snapshot, dest: State, reason: str = "") -> tuple[Run, Model
 
 
 def finish(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
-    """End because a person asked, and give back the slots."""
+    """End because an operator cancelled, and free the slots."""
     operator_request = snapshot.run.operator_request
-    return _rest(
+    return _end(
         snapshot, dest, f"cancelled by {operator_request.who}: {operator_request.why}" if operator_request else ""
     )
 
 
 def reject(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
-    """End because the stage judged no."""
-    return _rest(snapshot, dest, snapshot.observed.report.reason if snapshot.observed.report else "")
+    """End because the stage refused."""
+    return _end(snapshot, dest, snapshot.observed.report.reason if snapshot.observed.report else "")
 
 
 def reject_by_gate(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
-    """End because the gate said no, with every figure and limit on record."""
-    run, model = _rest(snapshot, dest, verdict(snapshot).reason)
+    """End because the gate failed, with every value and limit on record."""
+    run, model = _end(snapshot, dest, verdict(snapshot).reason)
     return replace(run, verdict=_on_record(verdict(snapshot))), model
 
 
 def disapprove(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
-    """End because a person said no, or nobody said yes in time."""
+    """End because an operator rejected the candidate, or nobody approved it in time."""
     operator_request = snapshot.run.operator_request
-    said = (
+    reason = (
         f"rejected by {operator_request.who}: {operator_request.why}"
         if operator_request
         else "nobody approved it before the deadline"
     )
-    return _rest(snapshot, dest, said)
+    return _end(snapshot, dest, reason)
 
 
 def reject_blocked(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
-    """End because this very content was rolled back before."""
+    """End because this content was rolled back before."""
     version = snapshot.observed.report.details.get("version") if snapshot.observed.report else ""
-    return _rest(snapshot, dest, f"{version} has the content of a version that was rolled back")
+    return _end(snapshot, dest, f"{version} has the content of a version that was rolled back")
 
 
 def fail(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
-    """End because the stage failed for good."""
-    trouble = failure(snapshot)
-    reason = trouble.reason if trouble else ""
+    """End because the stage failed permanently."""
+    cause = failure(snapshot)
+    reason = cause.reason if cause else ""
     attempt = f", attempt {snapshot.run.attempt}" if snapshot.run.attempt else ""
-    run, model = _rest(snapshot, dest, f"{snapshot.run.state.value.lower()}{attempt}: {reason}")
-    # The data was not learned from, so the next night has something to do even if nothing new comes.
+    run, model = _end(snapshot, dest, f"{snapshot.run.state.value.lower()}{attempt}: {reason}")
+    # No model was trained, so the next nightly run must not be skipped even if no new object arrives.
     return run, replace(model, fingerprint="")
 
 
 def hold(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
-    """End with nothing known to serve: put the model on hold, so that nothing makes it worse. The loudest alarm."""
+    """End without a verified version: put the model on hold. RestoreFailedAlarm fires."""
     run, model = fail(snapshot, dest)
     return run, replace(model, hold=Hold(OURSELVES, f"{run.id}: {run.reason}", snapshot.now))
 
 
 def refuse_version(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
-    """End with the last good version serving; a candidate that was seen to fail is not promoted again by itself."""
-    run, model = _rest(snapshot, dest, snapshot.run.fault)
+    """End with the last good version serving. A candidate that failed itself is blocked from automatic promotion."""
+    run, model = _end(snapshot, dest, snapshot.run.fault)
     return run, _refuse(model, run.candidate) if snapshot.run.condemned else model
 
 
@@ -256,32 +257,32 @@ def _refuse(model: Model, version: str) -> Model:
 
 
 def promote(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
-    """After the proof, and only then: the version becomes the champion, in the same transaction."""
-    run, model = _rest(snapshot, dest)
+    """Make the verified version the champion, in the transaction that ends the run."""
+    run, model = _end(snapshot, dest)
     version = wanted_version(snapshot)
     known = model.release_of(version)
     release = Release(
         version=version,
         run_id=known.run_id if known else run.id,
-        uri=known.uri if known else f"{snapshot.policy.root}/models/{run.model}/{version}",
+        uri=known.uri if known else paths.version_folder(snapshot.policy.root, run.model, version),
         generation=run.generation,
         at=snapshot.now,
         metrics=known.metrics if known else dict(run.metrics),
     )
     former = tuple(old for old in (model.champion, *model.predecessors) if old and old.version != version)
-    crowned = replace(
+    promoted = replace(
         model,
         champion=release,
         predecessors=former[: snapshot.policy.keep_versions],
         anchor=model.anchor or release,
         refused=tuple(bad for bad in model.refused if bad != content_hash(version)),
     )
-    return run, _undo(crowned, model.champion) if run.kind is RunKind.RESTORE else crowned
+    return run, _undo(promoted, model.champion) if run.kind is RunKind.RESTORE else promoted
 
 
-def _undo(crowned: Model, left: Release | None) -> Model:
-    """A person went back: what they left is not promoted again by itself, and our own hold has done its work."""
-    ours = crowned.hold is not None and crowned.hold.who == OURSELVES
-    freed = replace(crowned, hold=None) if ours else crowned
-    turned = left is not None and crowned.champion is not None and left.version != crowned.champion.version
-    return _refuse(freed, left.version) if left and turned else freed
+def _undo(promoted: Model, replaced: Release | None) -> Model:
+    """After an operator's rollback: block automatic promotion of the replaced version, end the controller's hold."""
+    own_hold = promoted.hold is not None and promoted.hold.who == OURSELVES
+    released = replace(promoted, hold=None) if own_hold else promoted
+    changed = replaced is not None and promoted.champion is not None and replaced.version != promoted.champion.version
+    return _refuse(released, replaced.version) if replaced and changed else released

@@ -1,4 +1,4 @@
-"""What arrives from outside, parsed once: object events, hints, the night's slot."""
+"""Parses what arrives from outside: object events, hints, the nightly slot."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from statemachine.core.window import Object
 
 LONGEST_RUN = 200  # characters; a longer one is no key of our table
 LONGEST_KEY = 1024  # bytes; S3 takes no longer one, and neither would our record
-SLOT_AHEAD = 900.0  # seconds that the clock of whoever planned a night may be ahead of ours
+SLOT_AHEAD = 900.0  # seconds that the scheduler's clock may be ahead of ours
 PROBE = "fraudloop.doctor"  # the `source` of an event by which the doctor asks the step function whether KFP answers
 
 
@@ -27,17 +27,17 @@ def object_created(body: str) -> Object:
     if envelope.get("detail-type") != "Object Created":
         raise Malformed(f"an event of type {envelope.get('detail-type')!r}, not 'Object Created'")
     try:
-        bucket, thing = envelope["detail"]["bucket"]["name"], envelope["detail"]["object"]
-        _short("key", str(thing["key"]))  # also: a lone surrogate is no key
+        bucket, obj = envelope["detail"]["bucket"]["name"], envelope["detail"]["object"]
+        _short("key", str(obj["key"]))  # also: a lone surrogate is no key
         for name in ("etag", "version-id", "sequencer"):
-            _short(name, str(thing.get(name, "")))
+            _short(name, str(obj.get(name, "")))
         return Object(
             bucket=str(bucket),
-            key=str(thing["key"]),
-            etag=str(thing["etag"]).strip('"'),
-            version_id=str(thing.get("version-id", "")),
-            size=int(thing.get("size", 0)),
-            sequencer=str(thing.get("sequencer", "")),
+            key=str(obj["key"]),
+            etag=str(obj["etag"]).strip('"'),
+            version_id=str(obj.get("version-id", "")),
+            size=int(obj.get("size", 0)),
+            sequencer=str(obj.get("sequencer", "")),
             arrived_at=datetime.fromisoformat(envelope["time"]).timestamp(),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -55,7 +55,7 @@ def hinted_run(body: str) -> str:
 
 
 def slot(event: Mapping[str, Any], now: float) -> str:
-    """The scheduled time of a night, by which it counts once: Scheduler's input, or a scheduled rule's `time`.
+    """The scheduled time of a nightly event, by which it counts once: Scheduler's input, or a scheduled rule's `time`.
 
     In UTC and to the second, so that slots compare as times do. Raises `Malformed`: it is no time, or lies ahead.
     """
@@ -64,14 +64,14 @@ def slot(event: Mapping[str, Any], now: float) -> str:
         raise Malformed("a nightly event with neither 'slot' nor 'time'")
     at = _time(found)
     if at is None:
-        raise Malformed(f"a night at {clipped(found, 100)!r}, which is no time as in 2026-11-24T02:00:00Z")
+        raise Malformed(f"a nightly slot {clipped(found, 100)!r}, which is not a time like 2026-11-24T02:00:00Z")
     if at.timestamp() > now + SLOT_AHEAD:
-        raise Malformed(f"a night at {found!r}, which lies ahead: all nights before it would count as done")
+        raise Malformed(f"a nightly slot {found!r}, which lies ahead: all slots before it would count as done")
     return at.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 def counted(last_slot: str, now: float) -> str:
-    """The last night that was counted; "" for a marker that is no time or lies ahead: it must not stop the nights."""
+    """The last slot that was counted; "" for a stored slot that is no time or lies ahead, so that it blocks none."""
     at = _time(last_slot)
     return last_slot if at is not None and at.timestamp() <= now + SLOT_AHEAD else ""
 

@@ -13,7 +13,7 @@ from statemachine.core.snapshot import Snapshot
 MAY_REFUSE = frozenset({Stage.PREPROCESS, Stage.TRAIN, Stage.EVALUATE})
 MUST_PROVE = frozenset({Stage.DEPLOY, Stage.RESTORE})
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,120}")
-MUST_NAME: Mapping[Stage, tuple[str, ...]] = {  # what later stages, and the controller, read
+MUST_NAME: Mapping[Stage, tuple[str, ...]] = {  # what later stages and the controller read
     Stage.PREPROCESS: ("dataset", "objects"),
     Stage.TRAIN: ("model",),
     Stage.EVALUATE: ("evaluation",),
@@ -23,9 +23,9 @@ MUST_NAME: Mapping[Stage, tuple[str, ...]] = {  # what later stages, and the con
 
 @dataclass(frozen=True)
 class Failure:
-    """Why the present attempt has failed, and whether trying again could help.
+    """Why the current attempt failed, and whether a retry could help.
 
-    `candidate`: the stage looked at the candidate and says that it is bad; nothing else was in the way.
+    `candidate`: the stage tested the candidate, and the candidate itself failed.
     """
 
     reason: str
@@ -35,7 +35,7 @@ class Failure:
 
 
 def failure(snapshot: Snapshot) -> Failure | None:
-    """Why the present attempt has failed; `None` while it may yet succeed, or has."""
+    """Why the current attempt failed; `None` if it succeeded or may still succeed."""
     found = _failure(snapshot)
     return replace(found, reason=clipped(found.reason)) if found else None
 
@@ -46,7 +46,7 @@ def _failure(snapshot: Snapshot) -> Failure | None:
         return Failure(observed.report_error or run.report_error, permanent=True)
     if (deaths := died(snapshot)) >= snapshot.policy.max_lapsed:
         doing = run.stage.value if run.stage else run.state.value.lower()
-        return Failure(f"whoever worked on {doing} died {deaths} times in succession without a word", permanent=True)
+        return Failure(f"the worker died {deaths} times in succession at {doing}", permanent=True)
     if run.stage is None:
         return None
     if observed.report is not None:
@@ -59,12 +59,12 @@ def _failure(snapshot: Snapshot) -> Failure | None:
         return Failure(f"its KFP run {run.kfp_id} is gone: archived runs stay, so somebody deleted it")
     if observed.kfp_run.state.over:
         detail = f": {observed.kfp_run.error}" if observed.kfp_run.error else ""
-        return Failure(f"its KFP run ended {observed.kfp_run.state.value} and left no report{detail}")
+        return Failure(f"its KFP run ended {observed.kfp_run.state.value} without a report{detail}")
     return None
 
 
 def died(snapshot: Snapshot) -> int:
-    """Claims in succession that ran out: a holder that lives gives its claim back."""
+    """Successive claims that expired; a live holder releases its claim."""
     return snapshot.run.lapsed + (snapshot.run.claim is not None and snapshot.run.claim.until <= snapshot.now)
 
 

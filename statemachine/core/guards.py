@@ -1,4 +1,4 @@
-"""The guards of the table: each a typed function of the case, true or false, no side effects."""
+"""The guards of the table: typed predicates of the snapshot, without side effects."""
 
 from statemachine.contracts.gate import Verdict, gate
 from statemachine.contracts.report import Outcome
@@ -35,12 +35,12 @@ def from_evaluate(snapshot: Snapshot) -> bool:
 
 
 def from_export(snapshot: Snapshot) -> bool:
-    """A redrive that keeps the evaluation, and so exports (again) what it judged."""
+    """A redrive that keeps the evaluation, and exports its candidate again."""
     return prepared(snapshot) and snapshot.run.start_at in (Stage.EXPORT, Stage.DEPLOY)
 
 
 def to_restore(snapshot: Snapshot) -> bool:
-    """A rollback asked by a person: it needs the deploying slot only, and works on a model on hold."""
+    """A rollback that an operator requested: it needs only the deploying slot, and works while the model is on hold."""
     return prepared(snapshot) and snapshot.run.kind is RunKind.RESTORE and slot_free(snapshot)
 
 
@@ -48,7 +48,7 @@ def to_restore(snapshot: Snapshot) -> bool:
 
 
 def reported(snapshot: Snapshot) -> bool:
-    """The adopted launch left a valid report that says `ok`, and names what the next stages need."""
+    """The adopted launch wrote a valid report with outcome `ok`, and the report names what later stages need."""
     return (
         snapshot.observed.report is not None
         and snapshot.observed.report.outcome is Outcome.OK
@@ -57,39 +57,39 @@ def reported(snapshot: Snapshot) -> bool:
 
 
 def preprocessed(snapshot: Snapshot) -> bool:
-    """The data set is there, and each object's acceptance is on record."""
+    """The data set exists, and the acceptance of each object is on record."""
     return reported(snapshot) and snapshot.run.marked
 
 
 def refused(snapshot: Snapshot) -> bool:
-    """The stage judged that the answer is no."""
+    """The stage reported `refused`."""
     return snapshot.observed.report is not None and snapshot.observed.report.outcome is Outcome.REFUSED
 
 
 def refused_data(snapshot: Snapshot) -> bool:
-    """Nothing new was accepted, and each object's quarantine is on record."""
+    """No new object was accepted, and the quarantine of each is on record."""
     return refused(snapshot) and snapshot.run.marked
 
 
 def verdict(snapshot: Snapshot) -> Verdict:
-    """The gate's judgement of what `evaluate` measured, which must be against the versions that it was told."""
+    """The gate's verdict on the evaluation, which must compare with the versions that the request named."""
     evaluation = snapshot.observed.report.details.get("evaluation") if snapshot.observed.report else None
-    rivals = {"champion": snapshot.run.champion or None, "anchor": anchor(snapshot) or None}
-    return gate(evaluation if isinstance(evaluation, dict) else {}, snapshot.policy.gate, **rivals)
+    expected = {"champion": snapshot.run.champion or None, "anchor": anchor(snapshot) or None}
+    return gate(evaluation if isinstance(evaluation, dict) else {}, snapshot.policy.gate, **expected)
 
 
 def passed(snapshot: Snapshot) -> bool:
-    """The gate says yes to the candidate, measured against the champion of today."""
+    """The candidate passes the gate against the current champion."""
     return reported(snapshot) and verdict(snapshot).passed
 
 
 def passed_for_approval(snapshot: Snapshot) -> bool:
-    """The gate says yes, and a person must too."""
+    """The candidate passes the gate, and the policy requires an approval."""
     return snapshot.policy.require_approval and passed(snapshot)
 
 
 def failed_gate(snapshot: Snapshot) -> bool:
-    """The gate says no. Never retried."""
+    """The candidate fails the gate. Never retried."""
     return reported(snapshot) and not verdict(snapshot).passed
 
 
@@ -102,22 +102,22 @@ def outdated(snapshot: Snapshot) -> bool:
 
 
 def cancelled(snapshot: Snapshot) -> bool:
-    """A person asked for an end."""
+    """An operator cancelled the run."""
     return snapshot.run.asks(RequestKind.CANCEL)
 
 
 def approved(snapshot: Snapshot) -> bool:
-    """A person said yes."""
+    """An operator approved the candidate."""
     return snapshot.run.asks(RequestKind.APPROVE)
 
 
 def approved_anew(snapshot: Snapshot) -> bool:
-    """A person said yes to a candidate that was measured against a former champion."""
+    """An operator approved a candidate that was compared with a former champion."""
     return approved(snapshot) and champion_changed(snapshot)
 
 
 def disapproved(snapshot: Snapshot) -> bool:
-    """A person said no, or nobody said anything in time."""
+    """An operator rejected the candidate, or nobody answered before the deadline."""
     return (
         snapshot.run.asks(RequestKind.REJECT)
         or snapshot.now >= snapshot.run.entered_at + snapshot.policy.approval_deadline
@@ -128,50 +128,50 @@ def disapproved(snapshot: Snapshot) -> bool:
 
 
 def has_champion(snapshot: Snapshot) -> bool:
-    """There is something to return to."""
+    """There is a champion to return to."""
     return bool(champion(snapshot))
 
 
 def champion_changed(snapshot: Snapshot) -> bool:
-    """The champion is not the one that the candidate was, or is being, measured against."""
+    """The champion is not the version that the candidate was, or is being, compared with."""
     return snapshot.run.champion != champion(snapshot)
 
 
 def slot_free(snapshot: Snapshot) -> bool:
-    """Nobody deploys this model, or it is us."""
+    """No other run holds the model's deploying slot."""
     holder = snapshot.observed.model.deploying
     return holder is None or holder.run_id == snapshot.run.id
 
 
 def exported(snapshot: Snapshot) -> bool:
-    """The version is in the bucket, and it may be deployed now."""
+    """The version is exported, and it may be deployed now."""
     return reported(snapshot) and slot_free(snapshot) and snapshot.observed.model.hold is None
 
 
 def exported_outdated(snapshot: Snapshot) -> bool:
-    """The version is in the bucket, but the champion changed meanwhile."""
+    """The version is exported, but the champion changed meanwhile."""
     return reported(snapshot) and champion_changed(snapshot)
 
 
 def exported_refused(snapshot: Snapshot) -> bool:
-    """The content is that of a version which was rolled back: no night promotes it again, only a person's redrive."""
+    """The content equals that of a version that was rolled back: only an operator's redrive promotes it again."""
     if not reported(snapshot) or snapshot.observed.report is None or snapshot.run.trigger.kind == "redrive":
         return False
     return content_hash(str(snapshot.observed.report.details.get("version", ""))) in snapshot.observed.model.refused
 
 
 def restored(snapshot: Snapshot) -> bool:
-    """The last good version serves again, after a deploy that failed."""
+    """The last good version serves again after a failed deploy."""
     return proven(snapshot) and snapshot.run.kind is RunKind.TRAINING
 
 
 def restored_for_cancel(snapshot: Snapshot) -> bool:
-    """The last good version serves again, after a person cancelled the deploy."""
+    """The last good version serves again after an operator cancelled the deploy."""
     return restored(snapshot) and cancelled(snapshot)
 
 
 def restored_on_demand(snapshot: Snapshot) -> bool:
-    """The version that a person asked for serves."""
+    """The version that the operator requested serves."""
     return proven(snapshot) and snapshot.run.kind is RunKind.RESTORE
 
 
@@ -179,23 +179,23 @@ def restored_on_demand(snapshot: Snapshot) -> bool:
 
 
 def failed(snapshot: Snapshot) -> bool:
-    """The attempt failed for good: permanently, or once too often."""
-    trouble = failure(snapshot)
-    return trouble is not None and (trouble.permanent or snapshot.run.failures + 1 >= snapshot.policy.max_attempts)
+    """The attempt failed permanently, or too often."""
+    cause = failure(snapshot)
+    return cause is not None and (cause.permanent or snapshot.run.failures + 1 >= snapshot.policy.max_attempts)
 
 
 def retryable_failure(snapshot: Snapshot) -> bool:
-    """The attempt failed in a way that another one may not."""
+    """The attempt failed, and another one may succeed."""
     return failure(snapshot) is not None and not failed(snapshot)
 
 
 def failed_with_champion(snapshot: Snapshot) -> bool:
-    """The deploy failed, or was cancelled, and there is a last good version to roll forward to."""
+    """The deploy failed or was cancelled, and there is a last good version to deploy again."""
     return (failed(snapshot) or cancelled(snapshot)) and has_champion(snapshot)
 
 
 def overdue(snapshot: Snapshot) -> bool:
-    """The launch did not start, or not finish, in its time, and nobody has asked it to stop yet."""
+    """The launch missed its start or run deadline, and was not asked to stop yet."""
     run, observed = snapshot.run, snapshot.observed
     if run.stage is None or run.stop or not run.kfp_id or observed.report is not None or observed.report_error:
         return False
@@ -203,7 +203,7 @@ def overdue(snapshot: Snapshot) -> bool:
 
 
 def deadline(snapshot: Snapshot) -> float:
-    """When the present launch is overdue, given whether it has started."""
+    """When the current launch is overdue, depending on whether it has started."""
     if snapshot.run.stage is None:
         return float("inf")
     limits = snapshot.policy.of(snapshot.run.stage)

@@ -34,47 +34,47 @@ class Head:
     version: int = 0
 
 
-def joined(head: Head, thing: Object, epoch: int, listed_at: float = 0.0) -> tuple[Head, Object] | None:
-    """The head and the object as they stand once `thing` is in `epoch`; `None` if that write is known."""
+def joined(head: Head, obj: Object, epoch: int, listed_at: float = 0.0) -> tuple[Head, Object] | None:
+    """The head and the object as they stand once `obj` is in `epoch`; `None` if that write is known."""
     if not head.writes:
-        return _inserted(head, thing, 0, epoch)
-    if _known(head, thing):
+        return _inserted(head, obj, 0, epoch)
+    if _known(head, obj):
         return None
     if listed_at:
         fresh = head.writes[0].arrived_at < listed_at - SKEW
-        return _inserted(head, thing, 0, epoch) if fresh else None
-    older = [at for at, write in enumerate(head.writes) if later(thing, _as_object(thing.key, write))]
+        return _inserted(head, obj, 0, epoch) if fresh else None
+    older = [at for at, write in enumerate(head.writes) if later(obj, _as_object(obj.key, write))]
     at = older[0] if older else len(head.writes)
-    return _inserted(head, thing, at, epoch) if at < RECENT else None
+    return _inserted(head, obj, at, epoch) if at < RECENT else None
 
 
-def advanced(head: Head, thing: Object) -> Head | None:
+def advanced(head: Head, obj: Object) -> Head | None:
     """The head once its newest content was written again, later: what lies between the two is older. Else `None`."""
     newest = head.writes[0] if head.writes else None
-    if newest is None or not thing.sequencer or (newest.bucket, newest.etag) != (thing.bucket, thing.etag):
+    if newest is None or not obj.sequencer or (newest.bucket, newest.etag) != (obj.bucket, obj.etag):
         return None
-    if newest.sequencer and not later(thing, _as_object(thing.key, newest)):
+    if newest.sequencer and not later(obj, _as_object(obj.key, newest)):
         return None
-    again = replace(newest, sequencer=thing.sequencer, arrived_at=max(newest.arrived_at, thing.arrived_at))
+    again = replace(newest, sequencer=obj.sequencer, arrived_at=max(newest.arrived_at, obj.arrived_at))
     return replace(head, writes=(again, *head.writes[1:]), version=head.version + 1)
 
 
-def _known(head: Head, thing: Object) -> bool:
+def _known(head: Head, obj: Object) -> bool:
     newest = head.writes[0]
-    if (newest.bucket, newest.etag) == (thing.bucket, thing.etag):
+    if (newest.bucket, newest.etag) == (obj.bucket, obj.etag):
         return True
-    same = [write for write in head.writes if (write.bucket, write.etag) == (thing.bucket, thing.etag)]
-    again = any(thing.sequencer and write.sequencer == thing.sequencer for write in same)
-    behind = bool(thing.sequencer) and not later(thing, _as_object(thing.key, newest))
+    same = [write for write in head.writes if (write.bucket, write.etag) == (obj.bucket, obj.etag)]
+    again = any(obj.sequencer and write.sequencer == obj.sequencer for write in same)
+    behind = bool(obj.sequencer) and not later(obj, _as_object(obj.key, newest))
     return again or (behind and bool(same))
 
 
-def _inserted(head: Head, thing: Object, at: int, epoch: int) -> tuple[Head, Object]:
+def _inserted(head: Head, obj: Object, at: int, epoch: int) -> tuple[Head, Object]:
     newer, older = head.writes[at - 1] if at else None, head.writes[at] if at < len(head.writes) else None
-    whole = head.made < RECENT and all(write.etag != thing.etag for write in head.writes)
+    whole = head.made < RECENT and all(write.etag != obj.etag for write in head.writes)
     above = newer.order if newer else (older.order if older else 0.0) + 2.0
     there = replace(
-        thing,
+        obj,
         epoch=epoch,
         version=1,
         write=1 if whole else head.made + 1,
@@ -87,9 +87,9 @@ def _inserted(head: Head, thing: Object, at: int, epoch: int) -> tuple[Head, Obj
     return replace(head, writes=writes, made=head.made + 1, version=head.version + 1), there
 
 
-def moved(head: Head, before: str, thing: Object) -> Head:
-    """The head after the object at `before` moved to where `thing` says."""
-    writes = tuple(replace(w, place=thing.place) if w.place == before else w for w in head.writes)
+def moved(head: Head, before: str, obj: Object) -> Head:
+    """The head after the object at `before` moved to `obj.place`."""
+    writes = tuple(replace(w, place=obj.place) if w.place == before else w for w in head.writes)
     return replace(head, writes=writes, version=head.version + 1)
 
 

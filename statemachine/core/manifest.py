@@ -1,4 +1,4 @@
-"""`manifest.json`: what one run learns from: the index of all that was learned so far, and what is new since."""
+"""`manifest.json`: what one run trains on: the index of all objects so far, and the changes since."""
 
 import json
 from collections.abc import Iterable
@@ -25,20 +25,20 @@ def manifest(
         "epoch": run.epoch,
         "index": index.uri if index else None,
         "index_sha256": index.sha256 if index else "",
-        "objects": [_entry(thing) for thing in objects],
+        "objects": [_entry(obj) for obj in objects],
         "removed": [{"bucket": t.bucket, "key": t.key, "etag": t.etag} for t in removed],
     }
     return json.dumps(body, indent=1, ensure_ascii=False).encode()
 
 
-def _entry(thing: Object) -> dict[str, Any]:
+def _entry(obj: Object) -> dict[str, Any]:
     return {
-        "bucket": thing.bucket,
-        "key": thing.key,
-        "etag": thing.etag,
-        "version_id": thing.version_id,
-        "size": thing.size,
-        "new": thing.status is Status.PENDING,
-        "epoch": thing.epoch,
-        "arrived_at": thing.arrived_at,
+        "bucket": obj.bucket,
+        "key": obj.key,
+        "etag": obj.etag,
+        "version_id": obj.version_id,
+        "size": obj.size,
+        "new": obj.status is Status.PENDING,
+        "epoch": obj.epoch,
+        "arrived_at": obj.arrived_at,
     }

@@ -1,4 +1,4 @@
-"""The model item: one truth about what serves, who trains, who deploys, and who may not."""
+"""The model item: which version serves, which run trains and deploys, and whether the model is on hold."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -9,7 +9,7 @@ from statemachine.contracts.report import Artifact
 
 @dataclass(frozen=True)
 class Release:
-    """A version that was proven by a request, and where it lies."""
+    """A version that was verified by requests, and its folder."""
 
     version: str
     run_id: str
@@ -21,7 +21,7 @@ class Release:
 
 @dataclass(frozen=True)
 class Deploying:
-    """Who holds the deploying slot. `generation` grows with every taker and fences the late ones."""
+    """The run that holds the deploying slot. `generation` grows with every holder and fences earlier ones."""
 
     run_id: str
     generation: int
@@ -40,7 +40,7 @@ class Hold:
 class Model:
     """One model. `refused` holds the content hashes of versions that were rolled back.
 
-    `index` lists all objects that were learned from, `indexed` is the last epoch that it covers (−1: none yet).
+    `index` lists all objects that were trained on, `indexed` is the last epoch that it covers (−1: none yet).
     """
 
     name: str

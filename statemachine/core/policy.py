@@ -2,15 +2,16 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any
 
 from statemachine.contracts.errors import Misconfigured
 from statemachine.contracts.gate import GatePolicy
 from statemachine.contracts.stage import Stage
+from statemachine.contracts.tables import read_table
 
-T = TypeVar("T")
+TABLES = ("policy", "intake", "gate", "serving", "stages", "parameters")
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 
 
@@ -104,29 +105,35 @@ def _policy(name: str, table: Mapping[str, Any], root: str) -> Policy:
     where = f"models.{name}"
     if not NAME.fullmatch(name) or name.endswith("-rollback"):
         raise Misconfigured(f"{where}: a model's name matches {NAME.pattern} and does not end in -rollback")
+    _must_be_tables(where, table)
     if not table.get("prefix"):
         raise Misconfigured(f"{where}.prefix is missing: the S3 prefix whose objects belong to this model")
-    try:
-        gate = GatePolicy.from_dict(table.get("gate", {}))
-    except (ValueError, TypeError) as error:
-        raise Misconfigured(f"{where}.gate: {error}") from error
     stages = {
-        _stage(where, key): _build(StagePolicy, value, f"{where}.stages.{key}")
+        _stage(where, key): read_table(StagePolicy, value, f"{where}.stages.{key}")
         for key, value in table.get("stages", {}).items()
     }
     top = {key: table[key] for key in ("prefix", "engine", "strict") if key in table}
-    return _build(
+    return read_table(
         Policy,
         {**top, **table.get("policy", {})},
         f"{where}.policy",
         model=name,
         root=root,
-        intake=_build(IntakePolicy, table.get("intake", {}), f"{where}.intake"),
-        gate=gate,
-        serving=_build(Serving, table.get("serving", {}), f"{where}.serving"),
+        intake=read_table(IntakePolicy, table.get("intake", {}), f"{where}.intake"),
+        gate=read_table(GatePolicy, table.get("gate", {}), f"{where}.gate"),
+        serving=read_table(Serving, table.get("serving", {}), f"{where}.serving"),
         stages=stages,
         parameters=_parameters(where, table),
     )
+
+
+def _must_be_tables(where: str, table: Any) -> None:
+    parts = {where: table}
+    if isinstance(table, Mapping):
+        parts |= {f"{where}.{name}": table.get(name, {}) for name in TABLES}
+    for name, part in parts.items():
+        if not isinstance(part, Mapping):
+            raise Misconfigured(f"{name} is {part!r}; it takes a table, [{name}]")
 
 
 def _parameters(where: str, table: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,18 +154,3 @@ def _stage(where: str, key: str) -> Stage:
         return Stage(key)
     except ValueError:
         raise Misconfigured(f"{where}.stages.{key}: stages are {', '.join(s.value for s in Stage)}") from None
-
-
-def _build(kind: type[T], table: Mapping[str, Any], where: str, **given: Any) -> T:
-    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
-    for key, value in table.items():
-        if key not in known:
-            raise Misconfigured(f"{where}.{key}: unknown; known are {', '.join(sorted(known))}")
-        default = known[key].default
-        if isinstance(default, (int, float)) and (type(value) is bool) is not (type(default) is bool):
-            raise Misconfigured(f"{where}.{key} = {value!r}: expected a {type(default).__name__}")
-        if isinstance(default, (int, float)) and not isinstance(value, (int, float)):
-            raise Misconfigured(f"{where}.{key} = {value!r}: expected a {type(default).__name__}")
-        if isinstance(default, str) and not isinstance(value, str):
-            raise Misconfigured(f"{where}.{key} = {value!r}: expected a string")
-    return kind(**table, **given)

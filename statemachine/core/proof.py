@@ -1,4 +1,4 @@
-"""What counts as proof that a version serves: every pod said so, under the generation that we hold."""
+"""What counts as proof that a version serves: every pod reported it, under the generation that the run holds."""
 
 from statemachine.contracts.report import Outcome
 from statemachine.contracts.stage import Stage

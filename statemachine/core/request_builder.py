@@ -1,18 +1,18 @@
-"""What each stage is told: which earlier outputs it reads, and its settings."""
+"""Builds a stage's request: which earlier outputs it reads, and its settings."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from statemachine.contracts import paths
 from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import StageRequest
 from statemachine.core.proof import anchor, wanted_version
-from statemachine.core.run_paths import attempt_folder
 from statemachine.core.snapshot import Snapshot
 
 
 def build_request(snapshot: Snapshot) -> StageRequest:
-    """The order for the present attempt, without a launch id: that is drawn anew for every CreateRun."""
+    """The request of the current attempt, without a launch id: each CreateRun draws a new one."""
     run, stage = snapshot.run, snapshot.run.stage
     assert stage is not None
     inputs = {name: uri for name, uri in INPUTS[stage](snapshot).items() if uri}
@@ -22,7 +22,7 @@ def build_request(snapshot: Snapshot) -> StageRequest:
         stage=stage,
         attempt=run.attempt,
         launch_id="",
-        output_uri=attempt_folder(snapshot.policy.root, run, stage),
+        output_uri=paths.attempt_folder(snapshot.policy.root, run.id, stage, run.attempt),
         inputs=inputs,
         parameters={**run.parameters.get(stage.value, {}), **PARAMETERS[stage](snapshot)},
     )
@@ -35,10 +35,10 @@ def _champion(snapshot: Snapshot) -> str:
 
 def _version_uri(snapshot: Snapshot, version: str) -> str:
     release = snapshot.observed.model.release_of(version)
-    return release.uri if release else f"{snapshot.policy.root}/models/{snapshot.run.model}/{version}"
+    return release.uri if release else paths.version_folder(snapshot.policy.root, snapshot.run.model, version)
 
 
-def _rival(snapshot: Snapshot, version: str) -> str:
+def _compared_version(snapshot: Snapshot, version: str) -> str:
     return _version_uri(snapshot, version) if version else ""
 
 
@@ -54,8 +54,8 @@ def _evaluate(snapshot: Snapshot) -> dict[str, str]:
     return {
         "dataset": snapshot.run.output(Stage.PREPROCESS, "dataset"),
         "model": snapshot.run.output(Stage.TRAIN, "model"),
-        "champion": _rival(snapshot, snapshot.run.champion),
-        "anchor": _rival(snapshot, anchor(snapshot)),
+        "champion": _compared_version(snapshot, snapshot.run.champion),
+        "anchor": _compared_version(snapshot, anchor(snapshot)),
     }
 
 
@@ -90,10 +90,6 @@ def _judging(snapshot: Snapshot) -> dict[str, Any]:
     return {"gate": {name: value for name, value in asdict(snapshot.policy.gate).items() if value is not None}}
 
 
-def _exporting(snapshot: Snapshot) -> dict[str, Any]:
-    return {"models_root": f"{snapshot.policy.root}/models"}
-
-
 def _releasing(snapshot: Snapshot) -> dict[str, Any]:
     serving = snapshot.policy.serving
     return {
@@ -111,7 +107,7 @@ PARAMETERS: Mapping[Stage, Callable[[Snapshot], dict[str, Any]]] = {
     Stage.PREPROCESS: _data,
     Stage.TRAIN: lambda snapshot: {},
     Stage.EVALUATE: _judging,
-    Stage.EXPORT: _exporting,
+    Stage.EXPORT: lambda snapshot: {},
     Stage.DEPLOY: _releasing,
     Stage.RESTORE: _releasing,
 }

@@ -1,4 +1,4 @@
-"""The case before `decide`: the run, what was seen of the world, the policy, and the moment."""
+"""The input of `decide`: the run, the observation, the policy and the time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,12 +12,11 @@ from statemachine.core.run import Run
 
 @dataclass(frozen=True)
 class Observation:
-    """What a pass saw. `None` means *looked, and it is not there*; failing to look raises and ends the pass.
+    """What a pass observed. `None` means "not found"; a failed read raises and ends the pass.
 
-    `launch` is the adopted launch (GetRun, asked *before* the report is read, or a report written in between would
-    be missed). `misreport` says why the report that is there cannot be trusted. `siblings` are all launches of
-    the run by name, or `None` while nobody has listed them in this pass. `missing` names pipelines that were not
-    published yet.
+    `kfp_run` is the adopted launch. GetRun is called before the report is read, or a report written in between would
+    be missed. `report_error` says why the existing report is invalid. `duplicates` are all launches of the run by name,
+    or `None` if this pass has not listed them. `missing` names pipelines that are not published yet.
     """
 
     model: Model

@@ -1,19 +1,22 @@
 """The state machine, on one screen.
 
-A row reads: from `source`, to `dest`, when `guard`; `effect` says what changes beside the state. Rows of one source are
-tried from top to bottom. A row that `settles` must first see every launch of the run over (an outage must not breed
-GPU twins), so nothing ends or is tried again while an earlier attempt may still be working.
+A row reads: from `source` to `dest`, when `guard` holds; `effect` changes the rest of the run. Rows of one source are
+tried from top to bottom. A row with DRAIN waits until every launch of the run is over. So no run ends, and no attempt
+is retried, while an earlier attempt may still be working (two of them could share a GPU).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from statemachine.core import effects as then
 from statemachine.core import guards as when
 from statemachine.core.effects import Effect
 from statemachine.core.proof import proven
+from statemachine.core.reason import TransitionReason
 from statemachine.core.snapshot import Snapshot
 from statemachine.core.states import WORKING, State
+
+Guard = Callable[[Snapshot], bool]
 
 
 @dataclass(frozen=True)
@@ -22,14 +25,19 @@ class Row:
 
     source: State
     dest: State
-    guard: Callable[[Snapshot], bool]
+    guard: Guard
     effect: Effect
     requires_drain: bool = False
 
     @property
     def name(self) -> str:
-        """The guard's name, which is also what the history says."""
+        """The guard's name, for the diagram."""
         return self.guard.__name__
+
+    @property
+    def reason(self) -> TransitionReason:
+        """What the transition records; a guard can be renamed without changing it."""
+        return REASON_OF[self.guard]
 
 
 DRAIN = True
@@ -87,3 +95,34 @@ TABLE = (
     )),
 )
 # fmt: on
+
+REASON_OF: Mapping[Guard, TransitionReason] = {
+    when.cancelled: TransitionReason.CANCELLED,
+    when.failed: TransitionReason.FAILED,
+    when.to_restore: TransitionReason.TO_RESTORE,
+    when.from_preprocess: TransitionReason.FROM_PREPROCESS,
+    when.from_train: TransitionReason.FROM_TRAIN,
+    when.from_evaluate: TransitionReason.FROM_EVALUATE,
+    when.from_export: TransitionReason.FROM_EXPORT,
+    when.preprocessed: TransitionReason.PREPROCESSED,
+    when.refused_data: TransitionReason.REFUSED_DATA,
+    when.reported: TransitionReason.REPORTED,
+    when.refused: TransitionReason.REFUSED,
+    when.outdated: TransitionReason.OUTDATED,
+    when.failed_gate: TransitionReason.FAILED_GATE,
+    when.passed_for_approval: TransitionReason.PASSED_FOR_APPROVAL,
+    when.passed: TransitionReason.PASSED,
+    when.disapproved: TransitionReason.DISAPPROVED,
+    when.approved_anew: TransitionReason.APPROVED_ANEW,
+    when.approved: TransitionReason.APPROVED,
+    when.exported_refused: TransitionReason.EXPORTED_REFUSED,
+    when.exported_outdated: TransitionReason.EXPORTED_OUTDATED,
+    when.exported: TransitionReason.EXPORTED,
+    when.failed_with_champion: TransitionReason.FAILED_WITH_CHAMPION,
+    when.restored_for_cancel: TransitionReason.RESTORED_FOR_CANCEL,
+    when.restored: TransitionReason.RESTORED,
+    when.restored_on_demand: TransitionReason.RESTORED_ON_DEMAND,
+    when.retryable_failure: TransitionReason.RETRYABLE_FAILURE,
+    when.overdue: TransitionReason.OVERDUE,
+    proven: TransitionReason.PROVEN,
+}

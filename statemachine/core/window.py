@@ -1,4 +1,4 @@
-"""Intake windows: when one closes, and which objects a run learns from.
+"""Intake windows: when one closes, and which objects a run trains on.
 
 The window is a counter. An arrival joins epoch n only while the header still says n; closing makes n into n + 1 in the
 transaction that makes run `<model>-<n>`. So an object is in exactly one epoch, and an epoch is exactly one run.
@@ -15,9 +15,9 @@ from statemachine.core.run import Trigger
 
 
 class Status(Enum):
-    """PENDING until a run has checked it; QUARANTINED and SUPERSEDED (overwritten) teach no more.
+    """PENDING until a run has checked it; QUARANTINED and SUPERSEDED (overwritten) are excluded.
 
-    MARKER and IGNORED (another program's side file) never did.
+    MARKER and IGNORED (another program's side file) are never data.
     """
 
     PENDING = "PENDING"
@@ -28,8 +28,8 @@ class Status(Enum):
     IGNORED = "IGNORED"
 
     @property
-    def teaches(self) -> bool:
-        """A run may learn from it."""
+    def usable(self) -> bool:
+        """A run may train on it."""
         return self in (Status.PENDING, Status.ACCEPTED)
 
 
@@ -81,7 +81,7 @@ def _digest(*parts: str) -> str:
 
 @dataclass(frozen=True)
 class Window:
-    """The open window of a model, which is epoch `epoch`. `asked` is a wish to close it now.
+    """The open window of a model, which is epoch `epoch`. `asked` requests that it closes now.
 
     `old_layout`: objects of an earlier release may be on record, which kept them all in one partition.
     """
@@ -114,9 +114,9 @@ def closing(window: Window, policy: IntakePolicy, now: float) -> Trigger | None:
 
 @dataclass(frozen=True)
 class Admission:
-    """What becomes of an arriving object: the model whose window it joins, or the reason why it is set aside.
+    """Where an arriving object goes: the model whose window it joins, or the reason why it is quarantined.
 
-    `ignored` if it was never meant to be data: then nobody is alarmed.
+    `ignored`: the file was never meant to be data, so no alarm fires.
     """
 
     model: str
@@ -125,66 +125,66 @@ class Admission:
     ignored: bool = False
 
 
-def admit(thing: Object, bucket: str, policies: Mapping[str, Policy]) -> Admission:
-    """Which model an object belongs to, and whether it may teach it."""
-    if thing.bucket != bucket:
-        return Admission("", f"bucket {thing.bucket} is not the data bucket {bucket}")
-    policy = next((p for p in policies.values() if thing.key.startswith(p.prefix)), None)
+def admit(obj: Object, bucket: str, policies: Mapping[str, Policy]) -> Admission:
+    """Which model an object belongs to, and whether it may join the window."""
+    if obj.bucket != bucket:
+        return Admission("", f"bucket {obj.bucket} is not the data bucket {bucket}")
+    policy = next((p for p in policies.values() if obj.key.startswith(p.prefix)), None)
     if policy is None:
-        return Admission("", f"no model has a prefix of {thing.key!r}")
-    if ".." in thing.key.split("/"):
+        return Admission("", f"no model has a prefix of {obj.key!r}")
+    if ".." in obj.key.split("/"):
         return Admission(policy.model, "the key has a '..' segment")
-    hidden = side_file(thing.key, policy.prefix, policy.intake.success_marker)
+    hidden = side_file(obj.key, policy.prefix, policy.intake.success_marker)
     if hidden:
-        said = f"{hidden!r} in the key: a side file of Spark, Hive, Databricks or the like, never data"
-        return Admission(policy.model, said, ignored=True)
-    if thing.key.rsplit("/", 1)[-1] == policy.intake.success_marker:
+        reason = f"{hidden!r} in the key: a side file of Spark, Hive, Databricks or the like, never data"
+        return Admission(policy.model, reason, ignored=True)
+    if obj.key.rsplit("/", 1)[-1] == policy.intake.success_marker:
         return Admission(policy.model, marker=True)
-    if thing.key.endswith("/"):
+    if obj.key.endswith("/"):
         return Admission(policy.model, "a folder, not a file")
-    if thing.size == 0:
+    if obj.size == 0:
         return Admission(policy.model, "the file is empty")
-    if thing.size > policy.intake.max_object_bytes:
+    if obj.size > policy.intake.max_object_bytes:
         return Admission(
-            policy.model, f"{thing.size} bytes, more than max_object_bytes = {policy.intake.max_object_bytes}"
+            policy.model, f"{obj.size} bytes, more than max_object_bytes = {policy.intake.max_object_bytes}"
         )
     return Admission(policy.model)
 
 
 def data_set(objects: Iterable[Object], epoch: int) -> tuple[Object, ...]:
-    """What the run of `epoch` learns from: all objects so far that are not set aside, the newest write of each key."""
+    """What the run of `epoch` trains on: the newest write of each key among all usable objects so far."""
     newest: dict[tuple[str, str], Object] = {}
-    for thing in objects:
-        if thing.epoch > epoch or not thing.status.teaches:
+    for obj in objects:
+        if obj.epoch > epoch or not obj.status.usable:
             continue
-        known = newest.get((thing.bucket, thing.key))
-        if known is None or later(thing, known):
-            newest[(thing.bucket, thing.key)] = thing
-    return tuple(sorted(newest.values(), key=lambda thing: (thing.bucket, thing.key)))
+        known = newest.get((obj.bucket, obj.key))
+        if known is None or later(obj, known):
+            newest[(obj.bucket, obj.key)] = obj
+    return tuple(sorted(newest.values(), key=lambda obj: (obj.bucket, obj.key)))
 
 
 def judged(objects: Iterable[Object], verdicts: Mapping[str, Object], run_id: str, epoch: int) -> Iterator[Object]:
     """The objects that change by a stage's `verdicts` (by content), and the writes that an accepted one supersedes."""
-    before = [thing for thing in objects if thing.epoch <= epoch and thing.status.teaches]
-    learned = {thing.identity for thing in data_set(before, epoch)}
-    after = [_verdict(t, verdicts.get(t.content)) if t.identity in learned else t for t in before]
-    chosen = {(thing.bucket, thing.key): thing for thing in data_set(after, epoch)}
+    before = [obj for obj in objects if obj.epoch <= epoch and obj.status.usable]
+    trained_on = {obj.identity for obj in data_set(before, epoch)}
+    after = [_verdict(t, verdicts.get(t.content)) if t.identity in trained_on else t for t in before]
+    chosen = {(obj.bucket, obj.key): obj for obj in data_set(after, epoch)}
     for old, new in zip(before, after, strict=True):
         newest = chosen.get((new.bucket, new.key), new)
-        if new.status.teaches and newest is not new and newest.status is Status.ACCEPTED:
+        if new.status.usable and newest is not new and newest.status is Status.ACCEPTED:
             yield superseded(new, newest, run_id)
         elif new != old:
             yield new
 
 
-def superseded(thing: Object, newer: Object, run_id: str) -> Object:
-    """It teaches no more, and says which write came after it."""
-    said = f"overwritten by the write with etag {newer.etag}, which {run_id} learned from"
-    return replace(thing, status=Status.SUPERSEDED, reason=said)
+def superseded(obj: Object, newer: Object, run_id: str) -> Object:
+    """The object as superseded; the reason names the newer write."""
+    reason = f"overwritten by the write with etag {newer.etag}, which {run_id} trained on"
+    return replace(obj, status=Status.SUPERSEDED, reason=reason)
 
 
-def _verdict(thing: Object, verdict: Object | None) -> Object:
-    return replace(thing, status=verdict.status, reason=verdict.reason) if verdict else thing
+def _verdict(obj: Object, verdict: Object | None) -> Object:
+    return replace(obj, status=verdict.status, reason=verdict.reason) if verdict else obj
 
 
 def later(one: Object, other: Object) -> bool:

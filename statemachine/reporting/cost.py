@@ -133,9 +133,9 @@ def control_lines(use: ControlUse, prices: Prices) -> tuple[Line, ...]:
 
 
 def sagemaker_dollars(stages: Iterable[StageUse], prices: Prices) -> float | None:
-    """The same seconds as SageMaker jobs: each on the `ml.` twin of the node that its pod would land on.
+    """The same seconds as SageMaker jobs: each on the `ml.` instance type of the node that its pod would land on.
 
-    An instance is billed whole there, however little of it a job needs. None if a twin has no price.
+    An instance is billed whole there, however little of it a job needs. None if that type has no price.
     """
     total = 0.0
     for use in stages:

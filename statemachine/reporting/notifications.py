@@ -1,6 +1,6 @@
-"""What a line of history says to people, and which figures it is worth: pure functions from the record.
+"""Messages and metrics of a history entry, as pure functions of the record.
 
-Messages go to a chat that many can read, so whatever looks like a credential is masked, and a reason is cut short.
+Many people can read the chat, so anything that looks like a credential is masked, and long reasons are cut.
 """
 
 import re
@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from statemachine.core.characters import UNSAFE
 from statemachine.core.model import Model
+from statemachine.core.reason import TransitionReason
 from statemachine.core.run import Run, RunKind, Transition
 from statemachine.core.states import State
 from statemachine.reporting.cost import run_cost
@@ -48,7 +49,7 @@ class MetricSample:
 def metric_samples(
     entry: Transition, run: Run, history: Iterable[Transition] = (), prices: Prices = LIST_PRICES
 ) -> Iterator[MetricSample]:
-    """What this line of history adds to the metrics; `history` is only read for a run that ends with it."""
+    """The metrics of this history entry; `history` is read only for an entry that ends the run."""
     source, dest = _state(entry.source), State(entry.dest)
     model = {"model": run.model}
     if source is State.QUEUED and not dest.terminal:
@@ -74,31 +75,31 @@ def _of_stage(entry: Transition, dimensions: Mapping[str, str]) -> Iterator[Metr
     for key, name in (("objects_accepted", "ObjectsAccepted"), ("objects_quarantined", "ObjectsQuarantined")):
         if key in reported:
             yield MetricSample(name, reported[key], {"model": dimensions["model"]})
-    if entry.row == "retryable_failure":
+    if entry.reason is TransitionReason.RETRYABLE_FAILURE:
         yield MetricSample("StageRetried", 1, dimensions)
-    if entry.row == "overdue":
+    if entry.reason is TransitionReason.OVERDUE:
         yield MetricSample("StageOverdue", 1, dimensions)
     if stuck := entry.details.get("stuck"):
         yield MetricSample("LaunchesStuck", len(stuck), dimensions)
 
 
 def _spent(run: Run, history: Iterable[Transition], prices: Prices) -> float:
-    """What the run added to the bill, as `fraudloop cost` says it."""
+    """The run's marginal cost, as `fraudloop cost` shows it."""
     entries = tuple(history)
     return run_cost(stage_uses(entries), control_use(run, entries), prices, 1.0).marginal if entries else 0.0
 
 
 def message(entry: Transition, run: Run, model: Model, kfp_ui: str = "") -> str:
-    """What people are told, in Slack's markup; "" for a step that is not worth a message."""
+    """The message for Slack, in its markup; "" for an entry that needs none."""
     source, dest = _state(entry.source), State(entry.dest)
-    said = _said(entry, run, model, source, dest)
-    if not said:
+    text = _text(entry, run, model, source, dest)
+    if not text:
         return ""
-    return said + (_link(entry, kfp_ui) if dest in (State.FAILED, State.ROLLED_BACK) else "")
+    return text + (_link(entry, kfp_ui) if dest in (State.FAILED, State.ROLLED_BACK) else "")
 
 
-def _said(entry: Transition, run: Run, model: Model, source: State | None, dest: State) -> str:
-    reason = _data(entry.reason) or "no reason is on record"
+def _text(entry: Transition, run: Run, model: Model, source: State | None, dest: State) -> str:
+    reason = _data(entry.message) or "no reason is on record"
     serving = f"{_data(model.champion.version)} serves." if model.champion else "Nothing serves yet."
     run_id, name, candidate = _data(run.id), _data(run.model), _data(run.candidate)
     match dest:
@@ -159,12 +160,12 @@ def _data(text: str) -> str:
 
 
 def redacted(text: str) -> str:
-    """The text without what looks like a credential, and not longer than a message should be."""
+    """The text with credentials masked, cut to the length of a message."""
     clean = SECRET.sub("[masked]", text)
     return clean if len(clean) <= LONGEST_REASON else clean[: LONGEST_REASON - 1] + "…"
 
 
 def escaped(text: str) -> str:
-    """The text on one line, without what Slack would read in it: a mention, a link, code, another line, a control."""
+    """The text on one line, with everything escaped that Slack would interpret: mentions, links, code, line breaks."""
     line = " ".join(UNSAFE.sub(" ", text).split())
     return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("`", "'")

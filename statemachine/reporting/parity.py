@@ -1,7 +1,7 @@
 """Parity: is a run of ours as good as the training job that it replaces? One-sided where better is better.
 
-A baseline is a file with provenance. Runs on other data or with another seed are not compared at all: a figure that
-looks right would be worth less than no figure.
+A baseline is a file with provenance. Runs on other data or with another seed are not compared at all: a number that
+only looks comparable is worth less than none.
 """
 
 import json
@@ -28,7 +28,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Baseline:
-    """A measured training, where it ran, and where the figures are from (`source`: kind, arn, who, when)."""
+    """A measured training, where it ran, and where the numbers are from (`source`: kind, arn, who, when)."""
 
     measured: Measured
     source: Mapping[str, Any]

@@ -1,14 +1,15 @@
 """What things cost: AWS list prices, us-east-1, on demand, in dollars.
 
 A table to be replaced, not trusted: `[prices]` in fraudloop.toml overrides any field, since discounts, spot and
-regions differ. Each block says where its figures stand.
+regions differ. Each block names the page that its prices come from.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from statemachine.contracts.errors import Misconfigured
+from statemachine.contracts.tables import read_table
 
 MONTH_HOURS = 730.0
 
@@ -91,14 +92,8 @@ class Prices:
         Raises:
             Misconfigured: a key is unknown, or names an instance type that has no price.
         """
-        if unknown := sorted(set(table) - {each.name for each in fields(cls)}):
-            raise Misconfigured(
-                f"prices: unknown {', '.join(unknown)}; known are {', '.join(f.name for f in fields(cls))}"
-            )
-        given = dict(table)
-        given["nodes"] = NODES | {name: Node(**node) for name, node in table.get("nodes", {}).items()}
-        given["sagemaker"] = SAGEMAKER | dict(table.get("sagemaker", {}))
-        prices = cls(**given)
+        read = read_table(cls, table, "prices")
+        prices = replace(read, nodes={**NODES, **read.nodes}, sagemaker={**SAGEMAKER, **read.sagemaker})
         for role in ("cpu_node", "gpu_node", "system_node"):
             if getattr(prices, role) not in prices.nodes:
                 raise Misconfigured(f"prices.{role} is {getattr(prices, role)!r}, which has no price in prices.nodes")

@@ -24,7 +24,7 @@ class RunRecord:
 
     @property
     def ended_at(self) -> float:
-        """When it came to rest."""
+        """When it ended."""
         return self.history[-1].at if self.history else self.run.entered_at
 
 
@@ -93,15 +93,15 @@ def success_rate(records: Sequence[RunRecord]) -> float | None:
 
 def training_seconds(records: Sequence[RunRecord]) -> float | None:
     """The median of what successful trainings took, by their own reports."""
-    told = [told for record in records if (told := record.run.metrics.get("pod_seconds.train")) is not None]
-    return statistics.median(told) if told else None
+    values = [values for record in records if (values := record.run.metrics.get("pod_seconds.train")) is not None]
+    return statistics.median(values) if values else None
 
 
 def lowest_auc(records: Sequence[RunRecord]) -> float | None:
     """The worst of the versions that were deployed."""
     deployed = [r.run for r in records if r.run.state is State.SUCCEEDED and r.run.kind is RunKind.TRAINING]
-    told = [run.metrics["auc_roc"] for run in deployed if "auc_roc" in run.metrics]
-    return min(told) if told else None
+    values = [run.metrics["auc_roc"] for run in deployed if "auc_roc" in run.metrics]
+    return min(values) if values else None
 
 
 def deployment_seconds(records: Sequence[RunRecord]) -> float | None:

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from statemachine.contracts.pod_requests import SECONDS, PodRequests
 from statemachine.contracts.stage import Stage
+from statemachine.core.reason import TransitionReason
 from statemachine.core.run import Run, Transition
 from statemachine.core.states import State
 from statemachine.reporting.cost import ControlUse, StageUse
 
-STEP_CHANGES = "overdue"  # the row that only asks an attempt to stop: the attempt goes on until it is seen to end
+STOP_REQUESTED = TransitionReason.OVERDUE  # the attempt goes on until it is seen to end
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,13 @@ def stage_uses(
     """Every attempt that was launched, in order, also those that failed.
 
     An attempt's seconds are those that its report names; without a report they are the time from its beginning to the
-    next line of history, which is an upper bound. `requests` price the attempts whose report does not say what their
+    next history entry, which is an upper bound. `requests` price the attempts whose report does not say what their
     pod was given. `instances`: stages that ran on SageMaker, and on what.
     """
     uses: list[StageUse] = []
     begun: tuple[Stage, float] | None = None
     for entry in history:
-        if entry.row == STEP_CHANGES:
+        if entry.reason is STOP_REQUESTED:
             continue
         if begun and entry.kfp_id:
             stage, at = begun
@@ -84,5 +85,5 @@ def _requests(entry: Transition, stage: Stage, known: Mapping[str, PodRequests])
 
 
 def _seconds(entry: Transition, stage: Stage, begun: float) -> float:
-    told = (entry.details.get("metrics") or {}).get(f"{SECONDS}.{stage.value}")
-    return float(told) if told is not None else max(entry.at - begun, 0.0)
+    reported = (entry.details.get("metrics") or {}).get(f"{SECONDS}.{stage.value}")
+    return float(reported) if reported is not None else max(entry.at - begun, 0.0)

@@ -92,7 +92,7 @@ def test_a_listing_goes_on_after_a_key(files, name):
             files.write(uri(name, files, key), b"x")
 
     def listed(after=""):
-        return [thing.key.removeprefix("data/") for thing in files.list(name, "data/", after)]
+        return [obj.key.removeprefix("data/") for obj in files.list(name, "data/", after)]
 
     assert listed() == ["B.csv", "a.csv", "b.csv", "ü.csv"]
     assert listed("data/a.csv") == ["b.csv", "ü.csv"]

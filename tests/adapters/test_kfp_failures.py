@@ -4,6 +4,7 @@ import json
 import threading
 from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -24,13 +25,13 @@ DROP, HANG = "drop", "hang"
 PROXY = (404, b"<html><h1>404 Not Found</h1><hr>nginx</html>")
 
 
-def said(status, code, message="cannot"):
+def kfp_error(status, code, message="cannot"):
     """An error as grpc-gateway writes KFP's: upstream backend/src/common/util/error.go, ToGRPCError."""
     return status, {"error": message, "code": code, "message": message, "details": []}
 
 
-NOT_FOUND = said(404, 5, "Run k1 not found")
-INTERNAL = said(500, 13, "Failed to create a run due to error fetching manifest")
+NOT_FOUND = kfp_error(404, 5, "Run k1 not found")
+INTERNAL = kfp_error(500, 13, "Failed to create a run due to error fetching manifest")
 
 
 def run(kfp_id="k1", name="fraud-1.train.1", launch_id="abc", state="RUNNING", **more):
@@ -45,10 +46,11 @@ def run(kfp_id="k1", name="fraud-1.train.1", launch_id="abc", state="RUNNING", *
 
 
 class Script:
-    """A server that says what it is told, one answer a request, and remembers what it was asked."""
+    """A server that plays scripted responses, one per request, and records the requests."""
 
     def __init__(self):
-        self.answers, self.asked = deque(), []
+        self.answers: deque[Any] = deque()
+        self.asked: list[Any] = []
         script = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -56,14 +58,14 @@ class Script:
                 length = int(self.headers.get("Content-Length") or 0)
                 body = json.loads(self.rfile.read(length)) if length else None
                 script.asked.append((self.command, self.path, body, self.headers.get("Authorization")))
-                said = script.answers.popleft()
-                if said == HANG:
+                kfp_error = script.answers.popleft()
+                if kfp_error == HANG:
                     script.hung.wait(5)
                     return
-                if said == DROP:
+                if kfp_error == DROP:
                     self.connection.close()
                     return
-                status, payload = said
+                status, payload = kfp_error
                 raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
@@ -141,7 +143,7 @@ def test_failing_to_look_is_not_an_absence(script, kfp, answer):
         kfp.get("k1")
 
 
-@pytest.mark.parametrize("answer", [(403, b"<html>Forbidden</html>"), said(403, 7, "User is not authorized")])
+@pytest.mark.parametrize("answer", [(403, b"<html>Forbidden</html>"), kfp_error(403, 7, "User is not authorized")])
 def test_a_refusal_names_what_is_missing(script, kfp, answer):
     """Rights can be given: neither an absence nor an outage."""
     script.answers.append(answer)
@@ -184,7 +186,7 @@ def test_listing_takes_every_page_and_only_true_prefixes(script, kfp):
     assert all("experiment_id=e1" in path for _, path, _, _ in script.asked)
 
 
-@pytest.mark.parametrize("answer", [NOT_FOUND, said(400, 3, "Failed to terminate a run k1. Row not found")])
+@pytest.mark.parametrize("answer", [NOT_FOUND, kfp_error(400, 3, "Failed to terminate a run k1. Row not found")])
 def test_stopping_what_is_over_or_gone_is_no_error(script, kfp, answer):
     """Terminating a CANCELING or ended run is InvalidArgument in KFP (run_store.go, TerminateRun), and none for us."""
     script.answers.append(answer)
@@ -208,7 +210,7 @@ VERSIONS = (200, {"pipeline_versions": [{"pipeline_version_id": "v2", "display_n
 
 def test_an_order_that_kfp_calls_invalid_is_impossible(script, kfp):
     """It stays invalid however often it is sent, and nothing was launched."""
-    script.answers.extend([said(400, 3, "Unrecognized input parameter: x"), VERSION])
+    script.answers.extend([kfp_error(400, 3, "Unrecognized input parameter: x"), VERSION])
     with pytest.raises(Impossible, match="Unrecognized input parameter"):
         kfp.create(ORDER, PIN)
 
@@ -224,7 +226,7 @@ def test_a_create_of_which_nothing_is_known_is_unreachable(script, kfp, answers)
         kfp.create(ORDER, PIN)
 
 
-@pytest.mark.parametrize("answer", [(403, b"<html>"), said(403, 7, "not authorized")])
+@pytest.mark.parametrize("answer", [(403, b"<html>"), kfp_error(403, 7, "not authorized")])
 def test_a_create_that_is_not_allowed_is_misconfigured(script, kfp, answer):
     """Somebody can give the right."""
     script.answers.append(answer)
@@ -234,14 +236,14 @@ def test_a_create_that_is_not_allowed_is_misconfigured(script, kfp, answer):
 
 def test_a_version_that_was_deleted_and_published_anew_is_found_by_its_content(script, kfp):
     """KFP says 500 of a pinned version that is gone (resource_manager.go, CreateRun); the content has new ids."""
-    script.answers.extend([INTERNAL, said(404, 5), PIPELINE, VERSIONS, (200, run())])
+    script.answers.extend([INTERNAL, kfp_error(404, 5), PIPELINE, VERSIONS, (200, run())])
     assert kfp.create(ORDER, PIN).kfp_id == "k1"
     assert script.asked[-1][2]["pipeline_version_reference"] == {"pipeline_id": "p2", "pipeline_version_id": "v2"}
 
 
 def test_a_version_that_was_deleted_and_is_gone_is_a_clear_reason(script, kfp):
     """Which one, and what to do."""
-    script.answers.extend([INTERNAL, said(404, 5), said(404, 5)])
+    script.answers.extend([INTERNAL, kfp_error(404, 5), kfp_error(404, 5)])
     with pytest.raises(Misconfigured, match=r"fraudloop-train@hash.*fraudloop publish"):
         kfp.create(ORDER, PIN)
 
@@ -249,7 +251,7 @@ def test_a_version_that_was_deleted_and_is_gone_is_a_clear_reason(script, kfp):
 def test_a_deleted_experiment_is_noticed_by_whoever_kept_its_id(script, kfp):
     """A Lambda lives for hours; the experiment was deleted and is made again under the same name."""
     found = (200, {"experiments": [{"experiment_id": "e2", "display_name": "fraudloop"}]})
-    script.answers.extend([said(404, 5, "Experiment e1 not found"), found, (200, run())])
+    script.answers.extend([kfp_error(404, 5, "Experiment e1 not found"), found, (200, run())])
     kfp.create(ORDER, PIN)
     assert script.asked[-1][2]["experiment_id"] == "e2"
     script.answers.append((200, {}))
@@ -291,7 +293,7 @@ def test_why_a_run_failed_is_said_by_its_tasks_or_states(script, kfp, answer, wh
 
 def test_an_unpublished_version_is_a_clear_reason(script, kfp):
     """Which version is missing, and what to do."""
-    script.answers.append(said(404, 5))
+    script.answers.append(kfp_error(404, 5))
     pins = kfp.pins([Stage.TRAIN, Stage.EXPORT])
     assert "fraudloop-train@hash" in pins.missing
     assert "fraudloop-export@?" in pins.missing

@@ -34,7 +34,7 @@ def test_values_come_back_as_they_went(table):
 
 
 def test_absent_holds_once(table):
-    """The second writer of a new item is told by name which clause did not hold."""
+    """The second writer of a new item gets the name of the clause that failed."""
     table.write(put())
     with pytest.raises(Conflict, match="it is new"):
         table.write(put(writer="w2"))

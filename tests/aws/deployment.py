@@ -16,7 +16,7 @@ TOOLS = ROOT / ".venv-aws/bin"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 STACK = "fraudloop-test"
 FUNCTIONS = ("arrival", "nightly", "tick", "step", "announce")
-# What the Lambda runtime brings; a built artifact sees nothing else of this environment.
+# What the Lambda runtime provides. A built artifact sees no other package of this environment.
 BROUGHT = ("boto3", "botocore", "s3transfer", "jmespath", "urllib3", "dateutil", "six.py")
 
 

@@ -12,7 +12,9 @@ ACCOUNT = "123456789012"
 
 @dataclass(frozen=True)
 class Call:
-    """What IAM is asked for one call: an action on a resource, with the condition keys that our policies use."""
+    """The request that IAM authorizes for one call: an action on a resource, with the condition keys that our
+    policies use.
+    """
 
     action: str
     resource: str

@@ -27,9 +27,8 @@ if __name__ == "__main__":
     sys.path[:0] = [os.getcwd(), sys.argv[1]]
     module, name = sys.argv[2].rsplit(".", 1)
     answer = getattr(importlib.import_module(module), name)(json.load(sys.stdin), Context())
-    ours = [
-        m.__file__ for m in list(sys.modules.values()) if getattr(m, "__file__", None) and "site-packages" in m.__file__
-    ]
+    files = [getattr(module, "__file__", None) or "" for module in list(sys.modules.values())]
+    ours = [file for file in files if "site-packages" in file]
     stray = [
         file
         for file in ours

@@ -15,7 +15,8 @@ from moto.cloudformation import parsing
 from moto.cloudformation.models import ChangeSet
 from moto.cloudwatch.models import MetricDataQuery, cloudwatch_backends
 from moto.core.common_models import CloudFormationModel
-from moto.dynamodb.models import Table, dynamodb_backends
+from moto.dynamodb.models import dynamodb_backends
+from moto.dynamodb.models.table import Table
 from moto.events.models import EventBus
 from moto.s3.models import FakeBucket, s3_backends
 from moto.scheduler.models import scheduler_backends
@@ -62,8 +63,10 @@ class Wired:
         return True
 
     @classmethod
-    def create_from_cloudformation_json(cls, name: str, body: Any, account: str, region: str, **_: Any) -> "Wired":
-        return cls.put(name, body.get("Properties", {}), account, region)
+    def create_from_cloudformation_json(
+        cls, resource_name: str, cloudformation_json: Any, account_id: str, region_name: str, **_: Any
+    ) -> "Wired":
+        return cls.put(resource_name, cloudformation_json.get("Properties", {}), account_id, region_name)
 
     @classmethod
     def update_from_cloudformation_json(
@@ -75,8 +78,10 @@ class Wired:
         )
 
     @classmethod
-    def delete_from_cloudformation_json(cls, name: str, body: Any, account: str, region: str) -> None:
-        cls.drop(name, body.get("Properties", {}), account, region)
+    def delete_from_cloudformation_json(
+        cls, resource_name: str, cloudformation_json: Any, account_id: str, region_name: str
+    ) -> None:
+        cls.drop(resource_name, cloudformation_json.get("Properties", {}), account_id, region_name)
 
     @classmethod
     def put(cls, name: str, properties: Properties, account: str, region: str) -> "Wired":
@@ -97,7 +102,8 @@ class Alarm(Wired, CloudFormationModel):
             MetricDataQuery(m["Id"], m.get("Label"), m.get("Period"), m.get("ReturnData"), m.get("Expression"))
             for m in properties.get("Metrics", ())
         ]
-        alarm = cloudwatch_backends[account][region].put_metric_alarm(
+        backend: Any = cloudwatch_backends[account][region]
+        alarm = backend.put_metric_alarm(
             name=name,
             namespace=properties.get("Namespace"),
             metric_name=properties.get("MetricName"),
@@ -166,7 +172,7 @@ class QueuePolicy(Wired, CloudFormationModel):
 
 
 class BucketPolicy(Wired, CloudFormationModel):
-    """Only remembered: moto applies a denial without reading its condition, and would refuse every request."""
+    """Stored only: moto applies a denial without its condition, and would refuse every request."""
 
     TYPE = "AWS::S3::BucketPolicy"
 
@@ -250,11 +256,13 @@ def wire() -> None:
     """Make moto's CloudFormation in this process know all of the above."""
     for cached in (parsing.get_model_list, parsing.get_model_map, parsing.get_name_type_map):
         cached.cache_clear()
-    EventBus.physical_resource_id = property(lambda bus: bus.name)  # else `Ref` gives the object itself
+    buses: Any = EventBus
+    buses.physical_resource_id = property(lambda bus: bus.name)  # else `Ref` gives the object itself
     _after(FakeBucket, _bucket)
     _after(Table, _table)
     parsing.generate_resource_name = _cut(parsing.generate_resource_name)
-    parsing.ResourceMap.delete = _keeping(parsing.ResourceMap.delete)
+    resource_maps: Any = parsing.ResourceMap
+    resource_maps.delete = _keeping(resource_maps.delete)
     parsing.clean_json = _without_nothing(parsing.clean_json)
     _mend()
 
@@ -281,7 +289,7 @@ def _without_nothing(clean: Any) -> Any:
 
 
 def _keeping(delete: Any) -> Any:
-    """`RetainExceptOnCreate` is `Retain` to whoever deletes a stack; moto knows the latter alone."""
+    """`RetainExceptOnCreate` means `Retain` when a stack is deleted; moto knows only the latter."""
 
     def deleted(resources: Any) -> None:
         for resource in resources._resource_json_map.values():
@@ -324,6 +332,7 @@ def _mend() -> None:
     def mapping(backend: Any, spec: Any) -> Any:
         made = mapped(backend, spec)
         where = backend.account_id, backend.region_name
+        source: Any
         for source in (
             *sqs_backends[where[0]][where[1]].queues.values(),
             *dynamodb_backends[where[0]][where[1]].tables.values(),
@@ -331,9 +340,11 @@ def _mend() -> None:
             source.lambda_event_source_mappings.clear()
         return made
 
-    ChangeSet.apply, parsing.parse_and_update_resource = applied, updated
-    LambdaBackend.create_event_source_mapping = mapping
-    ChangeSet.wired = True
+    change_sets: Any = ChangeSet
+    functions: Any = LambdaBackend
+    change_sets.apply, parsing.parse_and_update_resource = applied, updated
+    functions.create_event_source_mapping = mapping
+    change_sets.wired = True
 
 
 def _after(model: Any, also: Any) -> None:
@@ -342,12 +353,12 @@ def _after(model: Any, also: Any) -> None:
         return
     create, update = model.create_from_cloudformation_json, model.update_from_cloudformation_json
 
-    def created(cls: Any, name: str, body: Any, account: str, region: str, **rest: Any) -> Any:
+    def created(cls: Any, /, name: str, body: Any, account: str, region: str, **rest: Any) -> Any:
         made = create(name, body, account, region, **rest)
         also(made, body["Properties"], account, region)
         return made
 
-    def updated(cls: Any, **arguments: Any) -> Any:
+    def updated(cls: Any, /, **arguments: Any) -> Any:
         made = update(**arguments)
         also(made, arguments["cloudformation_json"]["Properties"], arguments["account_id"], arguments["region_name"])
         return made

@@ -1,4 +1,4 @@
-"""template.yaml as it is written: YAML with CloudFormation's short forms, which need no translation to be asked."""
+"""Reads template.yaml as text: YAML with CloudFormation's short forms, without translation."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +25,7 @@ Loader.add_multi_constructor("!", _short)
 
 @dataclass(frozen=True)
 class Template:
-    """One text, and what it says; a test may hand over a broken one."""
+    """One template's text and its parsed contents; a test may pass a broken one."""
 
     text: str
 

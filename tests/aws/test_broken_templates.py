@@ -84,10 +84,10 @@ BROKEN = {
     checks.test_outputs_are_the_settings_of_the_same_name: [
         ("an output that nobody reads", "  FraudloopHintsQueueUrl:", "  FraudloopHintUrl:"),
     ],
-    checks.test_functions_are_told_what_the_settings_read: [
+    checks.test_functions_have_the_variables_that_the_settings_read: [
         ("a setting that the functions lack", "        FRAUDLOOP_KFP_URL: !Ref KfpUrl\n", ""),
     ],
-    checks.test_the_stream_filter_lets_through_what_is_told: [
+    checks.test_the_stream_filter_passes_what_is_announced: [
         ("a filter that hides what is told", '["entry", "skipped"]', '["entries"]'),
     ],
     checks.test_samconfig_sets_only_parameters_that_there_are: [
@@ -115,6 +115,6 @@ def test_a_break_is_noticed(check, old, new):
 
 
 def test_each_check_of_the_template_is_seen_to_fail():
-    """No check that cannot: each that takes a template stands in the table."""
+    """Every check that takes a template is in the table."""
     named = {name: check for name, check in vars(checks).items() if name.startswith("test_")}
     assert {check for check in named.values() if "template" in check.__code__.co_varnames[:1]} == BROKEN.keys()

@@ -179,7 +179,7 @@ def secret(stack, physical, properties):
 def security_group(stack, physical, properties):
     (found,) = stack.client("ec2").describe_security_groups(GroupIds=[physical])["SecurityGroups"]
     assert found["IpPermissions"] == [], "nobody comes in"
-    # moto hands no egress rules on, so their text is asked.
+    # moto returns no egress rules, so their text is checked.
     assert [rule["FromPort"] for rule in properties["SecurityGroupEgress"]] == [443, {"Ref": "KfpPort"}]
 
 
@@ -233,7 +233,7 @@ def arn(stack: Deployment, queue_name: str) -> str:
 
 
 def test_every_resource_of_the_template_is_there_as_it_says(deployed):
-    """Stock moto skips what it does not know and reports success, so each resource is asked for at its own service."""
+    """Stock moto skips unknown resources and reports success, so each resource is read from its own service."""
     physical, asserted = deployed.physical(), 0
     for name, resource in deployed.expected("MakeTable", "MakeDataBucket", "MakeArtifactsBucket"):
         assert name in physical, f"{name} ({resource['Type']}) was not made"
@@ -244,7 +244,7 @@ def test_every_resource_of_the_template_is_there_as_it_says(deployed):
 
 
 def test_every_optional_resource_is_there_when_a_parameter_asks_for_it(deployed):
-    """Slack, mail, multi-user Kubeflow, SageMaker, a VPC: nothing conditional stays unasked."""
+    """Slack, mail, multi-user Kubeflow, SageMaker, a VPC: every condition is tested."""
     ec2 = deployed.client("ec2")
     vpc = ec2.create_vpc(CidrBlock="10.7.0.0/16")["Vpc"]["VpcId"]
     subnets = [ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.7.{n}.0/24")["Subnet"]["SubnetId"] for n in (1, 2)]
@@ -267,9 +267,9 @@ def test_every_optional_resource_is_there_when_a_parameter_asks_for_it(deployed)
     step = stack.client("lambda").get_function_configuration(FunctionName=physical["StepFunction"])
     assert step["VpcConfig"]["SubnetIds"] == subnets
     assert step["VpcConfig"]["SecurityGroupIds"] == [physical["StepSecurityGroup"]]
-    told = step["Environment"]["Variables"]
-    assert told["FRAUDLOOP_KFP_TOKEN_SECRET"] == physical["KfpTokenSecret"]
-    assert json.loads(told["FRAUDLOOP_SAGEMAKER"])["role_arn"].endswith("role/sagemaker")
+    variables = step["Environment"]["Variables"]
+    assert variables["FRAUDLOOP_KFP_TOKEN_SECRET"] == physical["KfpTokenSecret"]
+    assert json.loads(variables["FRAUDLOOP_SAGEMAKER"])["role_arn"].endswith("role/sagemaker")
     print(f"{len(optional)} optional resources asserted: {', '.join(sorted(optional))}")
 
 
@@ -281,18 +281,18 @@ def test_outputs_name_what_the_command_line_needs(deployed):
 
 
 def test_the_command_line_finds_everything_by_the_stacks_name(deployed):
-    """FRAUDLOOP_STACK alone says where the table is, and which function and schedule keep the night."""
+    """From FRAUDLOOP_STACK alone it finds the table, the function and the nightly schedule."""
     program = (
-        "import os; from cli.connection import application as a; a().ledger.model('fraud'); print(dict(os.environ))"
+        "import os; from cli.connection import application as a; a().store.model('fraud'); print(dict(os.environ))"
     )
     environment = {**CREDENTIALS, "AWS_ENDPOINT_URL": deployed.url, "FRAUDLOOP_STACK": deployed.stack}
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
-    told = ast.literal_eval(done.stdout)
-    nightly = deployed.client("lambda").get_function(FunctionName=told["FRAUDLOOP_NIGHTLY_FUNCTION"])
+    variables = ast.literal_eval(done.stdout)
+    nightly = deployed.client("lambda").get_function(FunctionName=variables["FRAUDLOOP_NIGHTLY_FUNCTION"])
     assert nightly["Configuration"]["Handler"] == "handlers.nightly.handler"
-    assert deployed.client("scheduler").get_schedule(Name=told["FRAUDLOOP_NIGHTLY_SCHEDULE"])
+    assert deployed.client("scheduler").get_schedule(Name=variables["FRAUDLOOP_NIGHTLY_SCHEDULE"])
 
 
 def test_an_object_begins_a_run_with_the_built_code(deployed):
@@ -309,9 +309,9 @@ def test_an_object_begins_a_run_with_the_built_code(deployed):
     )
     real = sequencer()
     records = [{**m, "body": json.dumps(realistic(json.loads(m["body"]), real))} for m in arrived]
-    said = deployed.invoke("arrival", {"Records": records})
-    assert said["answer"] == {"batchItemFailures": []}
-    assert said["stray"] == [], "the artifact imported something that it does not hold"
+    answer = deployed.invoke("arrival", {"Records": records})
+    assert answer["answer"] == {"batchItemFailures": []}
+    assert answer["stray"] == [], "the artifact imported something that it does not hold"
 
     now = {"time": "2026-11-24T02:00:00Z", "detail-type": "Scheduled Event", "source": "aws.scheduler", "detail": {}}
     deployed.invoke("tick", now)  # closes the window
@@ -328,21 +328,26 @@ def test_an_object_begins_a_run_with_the_built_code(deployed):
 
 
 def test_the_step_function_says_whether_it_reaches_kfp(deployed):
-    """`fraudloop doctor` asks the built function, for it alone stands in its subnets. Here nothing listens."""
-    said = deployed.invoke("step", {"source": "fraudloop.doctor"})["answer"]
-    assert "KFP" in said["kfp"]
+    """`fraudloop doctor` invokes the built function, the only one in its subnets. No KFP listens here."""
+    answer = deployed.invoke("step", {"source": "fraudloop.doctor"})["answer"]
+    assert "KFP" in answer["kfp"]
 
 
-def test_the_night_begins_a_run_by_itself(deployed):
-    """The built nightly function lists the deployed bucket, and counts a slot once."""
-    night = {"time": "2026-11-25T02:00:00Z", "detail-type": "Scheduled Event", "source": "aws.scheduler", "detail": {}}
-    assert deployed.invoke("nightly", night)["answer"]["slot"]
-    assert deployed.invoke("nightly", night)["answer"]["began"] == {"fraud": ""}
+def test_the_nightly_schedule_starts_a_run(deployed):
+    """The built nightly function lists the deployed bucket, and processes a slot once."""
+    nightly = {
+        "time": "2026-11-25T02:00:00Z",
+        "detail-type": "Scheduled Event",
+        "source": "aws.scheduler",
+        "detail": {},
+    }
+    assert deployed.invoke("nightly", nightly)["answer"]["slot"]
+    assert deployed.invoke("nightly", nightly)["answer"]["began"] == {"fraud": ""}
 
 
 def test_every_built_function_imports_in_the_runtime_with_nothing_but_its_artifact(deployed):
     """What a function needs is in its folder or brought by the runtime; and it stays under 30 MB."""
-    empty = {"Records": []}
+    empty: dict[str, Any] = {"Records": []}
     for name in FUNCTIONS:
         if name not in ("tick", "nightly"):
             assert deployed.invoke(name, empty)["stray"] == []

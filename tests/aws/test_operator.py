@@ -77,9 +77,9 @@ def checks_and_undo(folder, patch, stack):
             check(world)
     installation._counted(world, "WorldUnreachable")
     production._confirmed(world, os.environ["ALARM_TOPIC_ARN"])
-    night = EventBridge(world.aws("scheduler"), os.environ["FRAUDLOOP_NIGHTLY_SCHEDULE"])
+    nightly = EventBridge(world.aws("scheduler"), os.environ["FRAUDLOOP_NIGHTLY_SCHEDULE"])
     for on in (False, True):
-        night.switch(on)
+        nightly.switch(on)
     undo._no_roles(world, undo.UndoRequest("who", "why"))
     undo._delete_roles(world, undo.UndoRequest("who", "why"))
 
@@ -89,6 +89,14 @@ DAY = [
     ["start", "fraud", "--why", "a test"],
     ["runs"],
     ["show", "fraud-1"],
+    ["status"],
+    ["why", "fraud-1"],
+    ["diff", "fraud-1", "fraud-1"],
+    ["compare", "fraud-1", "fraud-1"],
+    ["open", "fraud-1", "--print"],
+    ["audit", "fraud"],
+    ["approve", "fraud-1", "--why", "a test"],
+    ["redrive", "fraud-1", "--why", "a test", "--yes"],
     ["cancel", "fraud-1", "--why", "a test"],
     ["hold", "fraud", "--why", "a test"],
     ["release", "fraud", "--why", "a test"],

@@ -12,7 +12,9 @@ from training.pipelines.definitions import content_hash
 sys.path.insert(0, str(ROOT / "deploy/tools"))
 
 import lambda_package
-from closure import closure, distributions, foreign, imported
+from distributions import distributions, foreign
+
+from training.serving.closure import closure, imports
 
 
 @pytest.fixture(scope="module")
@@ -25,16 +27,18 @@ def step(tmp_path_factory):
 def test_each_handler_takes_its_own_module_and_no_other_handler():
     """The closure follows imports, also those inside of functions."""
     for name in FUNCTIONS:
-        files = {path.relative_to(ROOT).as_posix() for path in closure([f"handlers.{name}"], lambda_package.OURS)}
+        files = {
+            path.relative_to(ROOT).as_posix() for path in closure(f"handlers.{name}", ours=lambda_package.OURS).values()
+        }
         assert f"handlers/{name}.py" in files
         assert not {f"handlers/{other}.py" for other in FUNCTIONS if other != name} & files
         assert "statemachine/adapters/kfp.py" in files, "imported inside of a function"
 
 
 def test_no_lambda_carries_what_belongs_to_training():
-    """Neither torch nor kfp nor kubernetes, by any path; boto3 comes with the runtime."""
+    """Neither torch nor kfp nor kubernetes, by any path. The runtime provides boto3."""
     for name in FUNCTIONS:
-        files = closure([f"handlers.{name}"], lambda_package.OURS)
+        files = closure(f"handlers.{name}", ours=lambda_package.OURS).values()
         shipped = distributions(foreign(files, lambda_package.OURS), lambda_package.BROUGHT)
         assert not shipped & {
             "kfp",
@@ -50,7 +54,7 @@ def test_no_lambda_carries_what_belongs_to_training():
 
 
 def test_the_package_is_under_the_bar_and_brings_its_settings(step):
-    """< 30 MB unzipped; the model registry and the compiled pipelines with their hashes go along."""
+    """< 30 MB unzipped, with the model registry and the compiled pipelines with their hashes."""
     folder, names = step
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     assert size < 30_000_000
@@ -81,8 +85,8 @@ def test_a_relative_import_is_refused(tmp_path):
     """It would be followed wrongly, and a module would be missing on Lambda."""
     module = tmp_path / "m.py"
     module.write_text("from . import other\n")
-    with pytest.raises(SystemExit, match="relative import"):
-        list(imported(module))
+    with pytest.raises(ValueError, match="relative import"):
+        list(imports(module))
 
 
 def test_a_missing_definitions_file_says_what_to_do(tmp_path, monkeypatch):

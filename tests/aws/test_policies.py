@@ -48,8 +48,8 @@ class Recorder:
     def __call__(self, params, model, **_):
         if not self.function:
             return
-        asked = iam.calls(model.service_model.endpoint_prefix, model.name, params)
-        self.calls.setdefault(self.function, set()).update(asked)
+        requested = iam.calls(model.service_model.endpoint_prefix, model.name, params)
+        self.calls.setdefault(self.function, set()).update(requested)
 
     def run(self, handler, event):
         self.function = handler.__module__.rsplit(".", 1)[-1]
@@ -90,7 +90,7 @@ class Bodies:
 
 @pytest.fixture(scope="module")
 def recorded(deployed):
-    """The calls of whole runs, function by function: a night, arrivals good and bad, a success, a failure, a cancel."""
+    """The calls of whole runs, by function: a nightly event, good and bad arrivals, a success, a failure, a cancel."""
     from deployment import CREDENTIALS, Deployment
 
     patch = pytest.MonkeyPatch()
@@ -151,19 +151,19 @@ def live(recorder, stack, stages):
     pass_over("fraud-3", 10)
     table = stack.outputs()["FraudloopTable"]
     items = stack.client("dynamodb").scan(TableName=table)["Items"]
-    told = [i for i in items if i["sk"]["S"].startswith("HISTORY#")]
+    entries = [i for i in items if i["sk"]["S"].startswith("HISTORY#")]
     ends = {i["pk"]["S"]: (i["state"]["S"], i["reason"]["S"]) for i in items if i["sk"]["S"] == "RUN"}
     assert "SUCCEEDED" in {state for state, _ in ends.values()}, f"no run came through: {ends}"
     records = [
         {"eventName": "INSERT", "eventID": str(n), "dynamodb": {"NewImage": i, "SequenceNumber": str(n)}}
-        for n, i in enumerate(told)
+        for n, i in enumerate(entries)
     ]
     recorder.run(announce.handler, {"Records": records})
 
 
 def created(bucket, key, sequencer):
-    thing = {"key": key, "size": 1, "etag": key[-8:], "version-id": "v", "sequencer": sequencer}
-    detail = {"version": "0", "bucket": {"name": bucket}, "object": thing, "reason": "PutObject"}
+    obj = {"key": key, "size": 1, "etag": key[-8:], "version-id": "v", "sequencer": sequencer}
+    detail = {"version": "0", "bucket": {"name": bucket}, "object": obj, "reason": "PutObject"}
     return {"detail-type": "Object Created", "source": "aws.s3", "time": "2026-11-24T01:00:00Z", "detail": detail}
 
 
@@ -236,14 +236,14 @@ def without(mine, action, resource):
 
 
 def test_a_right_too_many_is_noticed(recorded):
-    """Broken on purpose: an action that nobody calls, and a table that is not ours."""
+    """Broken on purpose: an unused action, and a foreign table."""
     stack, calls = recorded
     mine = statements(stack, "TickRole")
     extra = {"Effect": "Allow", "Action": "dynamodb:DeleteItem", "Resource": "arn:aws:dynamodb:us-east-1:1:table/t"}
     assert unused([*mine, extra], calls["tick"], set()) != unused(mine, calls["tick"], set())
 
 
-def test_the_evaluator_says_no(recorded):
+def test_the_policy_evaluator_denies(recorded):
     """A call that no statement speaks of is denied; so is one under another prefix, or that a denial names."""
     allow = {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::b"}
     narrow = {**allow, "Condition": {"StringLike": {"s3:prefix": "data/*"}}}

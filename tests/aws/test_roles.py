@@ -1,4 +1,4 @@
-"""The pods' roles, deployed into moto and asked: what they may, what they may not, and who may take them on."""
+"""The pods' roles, deployed into moto: what they may do, what they may not, and who may assume them."""
 
 import ast
 import json
@@ -44,9 +44,13 @@ def made(moto_url):
 
     client("iam").create_policy(PolicyName="boundary", PolicyDocument=json.dumps(BOUNDARY))
     without = {name: value for name, value in PARAMETERS.items() if name not in OPTIONAL}
-    for name, file, told in (("roles", "roles", PARAMETERS), ("bare", "roles", without), ("registry", "registry", {})):
+    for name, file, parameters in (
+        ("roles", "roles", PARAMETERS),
+        ("bare", "roles", without),
+        ("registry", "registry", {}),
+    ):
         body = json.dumps(plain(yaml.load((ROOT / f"deploy/aws/{file}.yaml").read_text(), Loader)))
-        values = [{"ParameterKey": k, "ParameterValue": v} for k, v in told.items()]
+        values = [{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()]
         client("cloudformation").create_stack(StackName=f"r-{name}", TemplateBody=body, Parameters=values)
     return client, by_name(client, "r-roles")
 
@@ -144,7 +148,7 @@ MAY_NOT = [
 
 @pytest.mark.parametrize(("who", "call"), MAY, ids=str)
 def test_a_pod_may_do_its_work(made, who, call):
-    """What docs/security.md says that it may."""
+    """As docs/security.md lists it."""
     assert allows(made[1][who][1], call)
 
 
@@ -155,7 +159,7 @@ def test_a_pod_may_do_nothing_else(made, who, call):
 
 
 def test_every_pod_s_role_is_bounded_where_the_account_demands_it(made):
-    """And carries neither boundary nor a key's right where nobody names one."""
+    """Without the parameters there is neither a boundary nor a right on a key."""
     client, roles = made
     bounds = [client("iam").get_role(RoleName=role)["Role"].get("PermissionsBoundary") for role, _ in roles.values()]
     assert {bound["PermissionsBoundaryArn"] for bound in bounds} == {PARAMETERS["PermissionsBoundary"]}
@@ -190,10 +194,10 @@ def test_the_sagemaker_engine_may_do_all_that_it_does(monkeypatch):
     """Tags on a job need AddTags: without it the first training of every model there is denied."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
-    asked, role = [], "arn:aws:iam::123456789012:role/training"
+    requested, role = [], "arn:aws:iam::123456789012:role/training"
     with mock_aws():
         client = boto3.client("sagemaker", "us-east-1")
-        record = lambda params, model, **_: asked.extend(calls("sagemaker", model.name, params))  # noqa: E731
+        record = lambda params, model, **_: requested.extend(calls("sagemaker", model.name, params))  # noqa: E731
         client.meta.events.register("provide-client-params.sagemaker", record)
         engine = SageMakerTraining(client, Jobs(role, "image"))
         order = StageRequest(
@@ -207,8 +211,8 @@ def test_the_sagemaker_engine_may_do_all_that_it_does(monkeypatch):
     known = {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId": "123456789012"}
     policy = resolved(OURS.resources["SageMakerPolicy"], known | {"SageMakerRoleArn": role})
     policy = policy["Properties"]["PolicyDocument"]["Statement"]
-    assert {call.action for call in asked} == {action for s in policy for action in listed(s["Action"])}
-    assert [call for call in asked if not allows(policy, call)] == []
+    assert {call.action for call in requested} == {action for s in policy for action in listed(s["Action"])}
+    assert [call for call in requested if not allows(policy, call)] == []
 
 
 def resolved(node, known):

@@ -1,9 +1,10 @@
-"""What template.yaml promises, read from its text; and that the checks notice when it is broken on purpose."""
+"""Properties of template.yaml, read from its text; the checks fail on broken templates."""
 
 import os
 import re
 import subprocess
 import tomllib
+from typing import Any
 
 import pytest
 import yaml
@@ -45,9 +46,7 @@ def test_every_asynchronous_hop_has_a_dead_letter_queue_and_an_alarm(template):
     for name, function in template.of_type("AWS::Serverless::Function").items():
         for event in function["Properties"]["Events"].values():
             own = event["Properties"]
-            if (
-                name == "TickFunction"
-            ):  # what a lost tick asked for, the next one asks again: alarms count, nothing is kept
+            if name == "TickFunction":  # the next tick repeats a lost one: alarms count failures, no event is stored
                 assert own["RetryPolicy"]["MaximumRetryAttempts"] == 0
                 assert function["Properties"]["EventInvokeConfig"] == {
                     "MaximumRetryAttempts": 0,
@@ -154,7 +153,7 @@ def test_what_is_kept_is_retained_when_the_stack_goes(template):
 
 
 def test_the_lifecycle_takes_what_is_tagged_as_intermediate_and_nothing_else(template):
-    """Whatever the size of a manifest, a report or an index: nobody tags them (tests/training/test_storage.py)."""
+    """Manifests, reports and indexes of any size have no tag (tests/training/test_storage.py)."""
     from training.storage import INTERMEDIATE
 
     rules = template.resources["ArtifactsBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
@@ -165,14 +164,18 @@ def test_the_lifecycle_takes_what_is_tagged_as_intermediate_and_nothing_else(tem
 
 
 def test_who_reads_or_writes_under_a_customer_key_may_use_the_key_and_nobody_else(template):
-    """Decrypt to read, GenerateDataKey to write, through the service alone; the table's readers and writers Decrypt."""
+    """Decrypt to read, GenerateDataKey to write, only through the service. The table's readers and writers may
+    Decrypt.
+    """
     roles = {name for name in template.resources if re.fullmatch("(Arrival|Nightly|Tick|Step|Announce)Role", name)}
     artifacts = {name for name in roles if re.search("'Action': .*?s3:[GP]", str(template.resources[name]))}
     table = {name for name in roles if "dynamodb:GetItem" in str(template.resources[name])}
     region = "${AWS::Region}.${AWS::URLSuffix}"
-    asked = {"ArtifactsKeyPolicy": (artifacts, "ArtifactsKeyArn", "s3", ["kms:Decrypt", "kms:GenerateDataKey"])}
-    asked["TableKeyPolicy"] = (table, "TableKeyArn", "dynamodb", "kms:Decrypt")
-    for policy, (who, key, service, actions) in asked.items():
+    processes: dict[str, tuple[set[str], str, str, Any]] = {
+        "ArtifactsKeyPolicy": (artifacts, "ArtifactsKeyArn", "s3", ["kms:Decrypt", "kms:GenerateDataKey"]),
+        "TableKeyPolicy": (table, "TableKeyArn", "dynamodb", "kms:Decrypt"),
+    }
+    for policy, (who, key, service, actions) in processes.items():
         properties = template.resources[policy]["Properties"]
         (statement,) = properties["PolicyDocument"]["Statement"]
         assert {role["!Ref"] for role in properties["Roles"]} == who
@@ -182,14 +185,14 @@ def test_who_reads_or_writes_under_a_customer_key_may_use_the_key_and_nobody_els
     operator = template.resources["OperatorPolicy"]["Properties"]["PolicyDocument"]["Statement"]
     keys = {s["!If"][0]: s["!If"][1]["Action"] for s in operator if "!If" in s}
     assert keys == {
-        "DataKey": asked["ArtifactsKeyPolicy"][3],
-        "ArtifactsKey": asked["ArtifactsKeyPolicy"][3],
+        "DataKey": processes["ArtifactsKeyPolicy"][3],
+        "ArtifactsKey": processes["ArtifactsKeyPolicy"][3],
         "TableKey": "kms:Decrypt",
     }
 
 
 def test_each_alarm_names_its_heading_in_the_runbook(template):
-    """Whoever is called in the night reads the link in the alarm's description."""
+    """The alarm's description has the link for the person on call."""
     headings = re.findall(r"^### (\w+)$", (ROOT / "docs/runbook.md").read_text(), re.MULTILINE)
     for name, alarm in template.of_type("AWS::CloudWatch::Alarm").items():
         assert alarm["Properties"]["AlarmDescription"].endswith(f"Runbook docs/runbook.md#{name.lower()}")
@@ -245,8 +248,8 @@ def test_no_action_is_a_pattern(template):
 
 def test_alarms_and_dashboard_speak_of_metrics_that_are_emitted(template):
     """Each metric in a query is a Lambda's in the catalogue."""
-    said = {metric.name for metric in emitted_by(Emitter.LAMBDA)}
-    assert set(re.findall(r"(?:SUM|MAX|AVG)\((\w+)\)", template.text)) <= said
+    results = {metric.name for metric in emitted_by(Emitter.LAMBDA)}
+    assert set(re.findall(r"(?:SUM|MAX|AVG)\((\w+)\)", template.text)) <= results
 
 
 def test_outputs_are_the_settings_of_the_same_name(template):
@@ -259,26 +262,26 @@ def test_outputs_are_the_settings_of_the_same_name(template):
             assert variable(name) in read, name
 
 
-def test_functions_are_told_what_the_settings_read(template):
+def test_functions_have_the_variables_that_the_settings_read(template):
     """No variable of docs/contracts.md is forgotten (a token or a webhook in the clear is for this machine only)."""
-    told = set(template.tree["Globals"]["Function"]["Environment"]["Variables"])
+    variables = set(template.tree["Globals"]["Function"]["Environment"]["Variables"])
     read = set(re.findall(r'"(FRAUDLOOP_\w+)"', (ROOT / "statemachine/settings.py").read_text()))
-    assert read - told <= {"FRAUDLOOP_KFP_TOKEN", "FRAUDLOOP_SLACK_WEBHOOK"}
+    assert read - variables <= {"FRAUDLOOP_KFP_TOKEN", "FRAUDLOOP_SLACK_WEBHOOK"}
 
 
-def test_the_stream_filter_lets_through_what_is_told(template):
+def test_the_stream_filter_passes_what_is_announced(template):
     """Every record that `announce` makes a step of passes the mapping's filter, and a claim does not."""
     from moto.events.models import EventPattern
 
     events = template.resources["AnnounceFunction"]["Properties"]["Events"]["Outbox"]["Properties"]
-    pattern = EventPattern.load(events["FilterCriteria"]["Filters"][0]["Pattern"])
+    pattern: Any = EventPattern.load(events["FilterCriteria"]["Filters"][0]["Pattern"])
     entry = {"eventName": "INSERT", "dynamodb": {"NewImage": {"type": {"S": "entry"}}}}
     assert pattern.matches_event(entry)
     assert not pattern.matches_event({"eventName": "MODIFY", "dynamodb": {"NewImage": {"type": {"S": "run"}}}})
 
 
 def test_samconfig_sets_only_parameters_that_there_are(template):
-    """For dev and prod; each has the one that has no default."""
+    """For dev and prod. Each sets the one parameter without a default."""
     config = tomllib.loads((ROOT / "samconfig.toml").read_text())
     for environment in ("default", "prod"):
         overrides = config[environment]["deploy"]["parameters"]["parameter_overrides"]
@@ -307,12 +310,12 @@ def test_a_template_that_is_broken_on_purpose_does_not_pass(tmp_path):
     """`sam validate --lint` notices each of them, and has nothing to say to the template as it is."""
     if not (TOOLS / "sam").exists():
         pytest.skip("no .venv-aws: `make aws-tools` installs sam")
-    asked = {"as it is": linting(tmp_path / "whole", OURS.text)}
+    processes = {"as it is": linting(tmp_path / "whole", OURS.text)}
     for n, (what, old, new) in enumerate(BROKEN):
-        asked[what] = linting(tmp_path / str(n), OURS.but(old, new).text)
-    said = {what: (process.communicate(timeout=550)[0], process.returncode) for what, process in asked.items()}
-    assert said.pop("as it is")[1] == 0
-    assert [what for what, (_, status) in said.items() if status == 0] == []
+        processes[what] = linting(tmp_path / str(n), OURS.but(old, new).text)
+    results = {what: (process.communicate(timeout=550)[0], process.returncode) for what, process in processes.items()}
+    assert results.pop("as it is")[1] == 0
+    assert [what for what, (_, status) in results.items() if status == 0] == []
 
 
 def linting(folder, text):

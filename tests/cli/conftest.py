@@ -5,27 +5,10 @@ from played_runs import HAPPY, played
 from typer.testing import CliRunner
 
 from cli.main import app as commands
-from local.aws import resources, server
-from statemachine.bootstrap import bootstrap
 from statemachine.core.model import Release
 from statemachine.core.window import Object
 
 NOW = 1_790_000_000.0
-
-
-@pytest.fixture
-def system(monkeypatch, tmp_path):
-    """An empty deployment in a local cloud, named by the environment as one on AWS would be."""
-    from moto.moto_api._internal.models import moto_api_backend
-
-    monkeypatch.setenv("FRAUDLOOP_HOME", str(tmp_path / "none"))
-    with server.serving() as url:
-        made = resources.create(url)
-        environment = resources.CREDENTIALS | made.environment() | {"AWS_ENDPOINT_URL": url}
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        yield bootstrap()
-    moto_api_backend.reset()
 
 
 @pytest.fixture

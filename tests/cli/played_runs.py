@@ -4,6 +4,7 @@ import json
 import time
 from dataclasses import replace
 
+from statemachine.core.reason import TransitionReason
 from statemachine.core.run import Run, Transition, Trigger
 from statemachine.core.states import State
 
@@ -34,13 +35,13 @@ def played(system, *, path, run_id="fraud-1", **fields):
 
 
 HAPPY = [
-    ("QUEUED", 0, "arrival", "3 objects, then quiet for 300 s"),
-    ("PREPROCESSING", 1, "from_preprocess", ""),
-    ("TRAINING", 11, "learned", ""),
-    ("EVALUATING", 101, "reported", ""),
-    ("EXPORTING", 111, "passed", ""),
-    ("DEPLOYING", 114, "exported", ""),
-    ("SUCCEEDED", 122, "proven", ""),
+    ("QUEUED", 0, TransitionReason.ARRIVAL, "3 objects, then quiet for 300 s"),
+    ("PREPROCESSING", 1, TransitionReason.FROM_PREPROCESS, ""),
+    ("TRAINING", 11, TransitionReason.PREPROCESSED, ""),
+    ("EVALUATING", 101, TransitionReason.REPORTED, ""),
+    ("EXPORTING", 111, TransitionReason.PASSED, ""),
+    ("DEPLOYING", 114, TransitionReason.EXPORTED, ""),
+    ("SUCCEEDED", 122, TransitionReason.PROVEN, ""),
 ]
 
 

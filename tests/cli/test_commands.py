@@ -2,6 +2,7 @@ import json
 import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from played_runs import HAPPY, played, read
@@ -9,11 +10,13 @@ from typer.main import get_command
 
 from cli.main import app
 from local.system import ROOT
+from statemachine.core.reason import TransitionReason
 
 
 def test_every_command_teaches(fraudloop):
     """`--help` of each command says what it does and names its options."""
-    names = sorted(get_command(app).commands)
+    group: Any = get_command(app)
+    names = sorted(group.commands)
     assert {"demo", "up", "down", "land", "start", "runs", "show", "watch", "publish", "night", "train"} <= set(names)
     for name in names:
         result = fraudloop(name, "--help")
@@ -60,7 +63,7 @@ def test_show_explains_a_run(fraudloop):
     """What happened, how long it took, why, the metrics beside the gate, the objects, who is next, where to look."""
     shown = fraudloop("show", "fraud-1").stdout
     assert "fraud-1-aabbccdd was proven by requests to Triton and became the champion; it serves." in shown
-    assert re.search(r"1 min 30 s +TRAINING +1 +reported", shown)
+    assert re.search(r"1 min 30 s +TRAINING +1 +stage succeeded", shown)
     assert re.search(r"auc_roc +0\.9710 +0\.9000 +✓", shown)
     assert re.search(r"Next Nobody: the next data, or the night, begin a new run", shown)
     assert "s3://fraudloop-artifacts/runs/fraud-1/manifest.json" in shown
@@ -141,7 +144,7 @@ def test_watch_of_a_run_at_rest_ends_at_once(fraudloop):
 
 def test_watch_of_a_run_that_did_not_succeed_has_status_1(system, fraudloop):
     """So that a script can wait for a run."""
-    played(system, path=[*HAPPY[:2], ("REJECTED", 9, "refused_data", "nothing new was accepted")])
+    played(system, path=[*HAPPY[:2], ("REJECTED", 9, TransitionReason.REFUSED_DATA, "nothing new was accepted")])
     result = fraudloop("watch", "fraud-1")
     assert result.exit_code == 1
     assert "Nothing was released: nothing new was accepted. Nothing serves yet." in result.stdout

@@ -14,6 +14,7 @@ from played_runs import HAPPY, played
 from cli import output
 from cli.output import Markup, Terminal, colored, quoted, table
 from statemachine.core.characters import UNSAFE, clean
+from statemachine.core.reason import TransitionReason
 from statemachine.core.states import State
 from statemachine.core.window import Object
 
@@ -41,6 +42,7 @@ def drawn(*objects, color=True, width=500):
         file=io.StringIO(), force_terminal=color, width=width, color_system="truecolor" if color else None
     )
     screen.print(*objects)
+    assert isinstance(screen.file, io.StringIO)
     return screen.file.getvalue()
 
 
@@ -139,7 +141,7 @@ QUOTED_BEFORE = {
 def test_a_hostile_run_changes_nothing_of_what_a_person_sees(system, fraudloop, monkeypatch, text):
     """A reason, a version, an object's key and its reason: through `runs`, `show`, `quarantine list` and `dlq list`."""
     text = text.replace("\ud800", "")  # DynamoDB takes none
-    path = [*HAPPY[:3], ("FAILED", 20, "failed_for_good", text)]
+    path = [*HAPPY[:3], ("FAILED", 20, TransitionReason.FAILED, text)]
     run = played(system, path=path, candidate=text, metrics={"auc_roc": 0.9})
     assert run.state is State.FAILED
     key = f"data/fraud/{text}.csv"

@@ -1,5 +1,6 @@
 import json
 import os
+from typing import Any
 
 import pytest
 from played_runs import HAPPY, played, read
@@ -46,7 +47,7 @@ def test_hold_and_release(system, fraudloop):
     assert read(fraudloop("hold", "fraud", "--why", "audit", "--json"))["hold"]["why"] == "audit"
     refused = fraudloop("start", "fraud")
     assert refused.exit_code == 1
-    assert "said: audit; `fraudloop release fraud` first" in refused.stderr
+    assert ": audit; `fraudloop release fraud` first" in refused.stderr
     assert read(fraudloop("release", "fraud", "--why", "audited", "--json"))["hold"] is None
     assert fraudloop("start", "fraud").exit_code == 0
 
@@ -123,7 +124,7 @@ def test_every_dead_letter_queue_is_shown_with_its_reasons(system, fraudloop, mo
 
 def test_a_night_is_put_back_by_invoking_it_with_what_it_was_given(system, fraudloop, monkeypatch):
     """Lambda's destination wraps the event; what is refused again stays in the queue."""
-    sqs, given = system.client("sqs"), []
+    sqs, given = system.client("sqs"), list[Any]()
     night = os.environ["FRAUDLOOP_NIGHTLY_DLQ_URL"]
     sqs.send_message(QueueUrl=night, MessageBody=json.dumps(LAMBDA_SAID))
     monkeypatch.setattr("cli.commands.dlq.invoke_with", given.append)
@@ -136,4 +137,4 @@ def test_a_night_that_is_no_time_or_lies_ahead_is_refused_by_the_command(system,
     """Before anything is invoked."""
     result = fraudloop("night", "--slot", slot)
     assert result.exit_code == 1
-    assert "a night at" in result.stderr
+    assert "a nightly slot" in result.stderr

@@ -9,6 +9,7 @@ from cli.commands.show import render
 from statemachine.contracts.stage import Stage
 from statemachine.core.model import Hold, Model, Release
 from statemachine.core.policy import Policy, StagePolicy
+from statemachine.core.reason import TransitionReason
 from statemachine.core.run import OperatorRequest, RequestKind, Run, Transition, Trigger
 from statemachine.core.states import ACTIVE, State
 from statemachine.core.window import Object
@@ -85,10 +86,29 @@ def test_a_success_that_was_replaced_says_so():
 def test_history_becomes_stays():
     """Each entry ends one stay and begins the next; the last lasts until now, or not at all if the run rests."""
     entries = [
-        Transition("fraud-2", 1, 100.0, "", "QUEUED", "arrival"),
-        Transition("fraud-2", 2, 103.0, "QUEUED", "PREPROCESSING", "from_preprocess"),
-        Transition("fraud-2", 3, 110.0, "PREPROCESSING", "PREPROCESSING", "retryable_failure", "evicted", attempt=1),
-        Transition("fraud-2", 4, 120.0, "PREPROCESSING", "CANCELLED", "cancelled", "by ann", attempt=2, who="ann"),
+        Transition("fraud-2", 1, 100.0, "", "QUEUED", TransitionReason.ARRIVAL),
+        Transition("fraud-2", 2, 103.0, "QUEUED", "PREPROCESSING", TransitionReason.FROM_PREPROCESS),
+        Transition(
+            "fraud-2",
+            3,
+            110.0,
+            "PREPROCESSING",
+            "PREPROCESSING",
+            TransitionReason.RETRYABLE_FAILURE,
+            "evicted",
+            attempt=1,
+        ),
+        Transition(
+            "fraud-2",
+            4,
+            120.0,
+            "PREPROCESSING",
+            "CANCELLED",
+            TransitionReason.CANCELLED,
+            "by ann",
+            attempt=2,
+            who="ann",
+        ),
     ]
     stays = visits(entries[:3], 150.0)
     assert [(stay.state, stay.seconds) for stay in stays] == [

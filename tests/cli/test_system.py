@@ -14,6 +14,7 @@ from cli.commands.system import _announce
 from cli.output import console
 from local.state_dir import Endpoints, StateDir
 from local.system import ROOT
+from statemachine.core.reason import TransitionReason
 from statemachine.core.run import Transition
 from statemachine.core.states import State
 
@@ -100,7 +101,7 @@ def test_watch_into_a_pipe_streams_a_line_a_step(system):
 def finish(system, run, model):
     """The run is cancelled now."""
     at = time.time()
-    entry = Transition(run.id, run.version + 1, at, run.state.value, "CANCELLED", "cancelled", "enough")
+    entry = Transition(run.id, run.version + 1, at, run.state.value, "CANCELLED", TransitionReason.CANCELLED, "enough")
     done = replace(run, state=State.CANCELLED, version=run.version + 1, entered_at=at, reason="enough")
     system.store.move(done, replace(model, training=""), model, entry)
 

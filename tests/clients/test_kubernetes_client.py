@@ -7,7 +7,7 @@ import pytest
 from flask import Flask, Response, jsonify, request
 from werkzeug.serving import make_server
 
-from clients.kubernetes import Applications, Denied, Right, allowed, connect, host_port, pods_of
+from clients.kubernetes import ApiDenied, Applications, Right, allowed, connect, host_port, pods_of
 from local.aws.server import served
 from statemachine.contracts.errors import Conflict, Misconfigured, OperationRefused, Unreachable
 
@@ -69,9 +69,9 @@ def test_an_ipv6_pod_is_asked_by_an_address_that_a_url_can_hold():
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (401, Denied),
-        (403, Denied),
-        (404, Denied),
+        (401, ApiDenied),
+        (403, ApiDenied),
+        (404, ApiDenied),
         (409, Conflict),
         (400, OperationRefused),
         (413, OperationRefused),
@@ -88,16 +88,16 @@ def test_an_answer_is_told_by_what_it_says_about_trying_again(status, kind):
     with answering(APPLICATION, lambda: Response(body, status, mimetype="application/json")) as api:
         application = Applications(api, "argocd", "triton-fraud")
         for ask in (application.read, lambda: application.patch({"spec": {}})):
-            with pytest.raises(kind, match=str(status)) as told:
+            with pytest.raises(kind, match=str(status)) as raised:
                 ask()
-            assert type(told.value) is kind
+            assert type(raised.value) is kind
 
 
 def test_a_refused_connection_says_nothing_about_the_world():
     """Unreachable, and neither denied nor refused."""
-    with pytest.raises(Unreachable, match="unreachable") as told:
+    with pytest.raises(Unreachable, match="unreachable") as raised:
         Applications(connect("http://127.0.0.1:9"), "argocd", "triton-fraud").read()
-    assert type(told.value) is Unreachable
+    assert type(raised.value) is Unreachable
 
 
 def test_without_a_service_account_a_pod_says_what_is_missing():

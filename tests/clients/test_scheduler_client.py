@@ -1,4 +1,4 @@
-"""A schedule that is switched keeps everything else: UpdateSchedule resets what it is not told."""
+"""A schedule that is switched keeps everything else: UpdateSchedule resets every field that it is not given."""
 
 from datetime import UTC, datetime
 
@@ -30,7 +30,7 @@ WHOLE = {
 
 
 class Fake:
-    """UpdateSchedule's rule (API reference): the schedule becomes what it is told, and no more."""
+    """UpdateSchedule's rule (API reference): the schedule gets exactly the fields of the request."""
 
     def __init__(self):
         self.schedule = {**WHOLE, "State": "ENABLED", "Arn": "arn:…", "ResponseMetadata": {}}
@@ -39,8 +39,8 @@ class Fake:
         assert (Name, GroupName) == ("prod-night", "fraud")
         return self.schedule
 
-    def update_schedule(self, **told):
-        self.schedule = told
+    def update_schedule(self, **fields):
+        self.schedule = fields
 
 
 def test_every_field_of_a_schedule_survives_being_switched():

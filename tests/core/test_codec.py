@@ -12,6 +12,7 @@ from simulation.memory.strategies import models, runs
 from statemachine.contracts.errors import Malformed
 from statemachine.core import codec
 from statemachine.core.model import Model
+from statemachine.core.reason import TransitionReason
 from statemachine.core.run import Run, Transition
 from statemachine.core.states import State
 from statemachine.core.window import Object, Status, Window
@@ -19,7 +20,7 @@ from statemachine.core.window import Object, Status, Window
 
 @given(st.sampled_from(State).flatmap(runs), models())
 @settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-def test_what_was_written_is_read(run: Run, model: Model) -> None:
+def test_a_written_record_is_read_back(run: Run, model: Model) -> None:
     """Nested records, enums, mappings, tuples and `None` survive."""
     assert codec.loads(Run, codec.dumps(run)) == run
     assert codec.loads(Model, codec.dumps(model)) == model
@@ -67,18 +68,18 @@ def test_an_unknown_state_is_a_clear_error() -> None:
 def test_not_a_number_is_never_written() -> None:
     """NaN is not JSON, and DynamoDB would not take it."""
     with pytest.raises(ValueError, match="Out of range"):
-        codec.dumps(Transition("r", 1, float("nan"), "", "", ""))
+        codec.dumps(Transition("r", 1, float("nan"), "", "", TransitionReason.FAILED))
 
 
 @dataclass(frozen=True)
 class Nested:
     """A record of records."""
 
-    things: tuple[Object, ...] = ()
+    objects: tuple[Object, ...] = ()
     perhaps: Window | None = None
 
 
-def test_records_within_records() -> None:
+def test_nested_and_optional_records_are_read() -> None:
     """Tuples of records and optional ones."""
     nested = Nested((Object("b", "k", "e", status=Status.ACCEPTED),), Window("fraud"))
     assert codec.loads(Nested, codec.dumps(nested)) == nested

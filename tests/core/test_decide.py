@@ -23,7 +23,7 @@ from statemachine.core.table import TABLE
 
 S = State
 STATES = st.sampled_from(State)
-ROWS = {(row.source, row.dest, row.name) for row in TABLE}
+ROWS = {(row.source, row.dest, row.reason) for row in TABLE}
 
 
 def decided(about: Snapshot) -> Decision:
@@ -41,7 +41,7 @@ def test_it_is_total_and_pure(about: Snapshot) -> None:
 @given(cases(st.sampled_from(sorted(TERMINAL, key=lambda state: state.value))))
 @settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 def test_terminal_is_final(about: Snapshot) -> None:
-    """No wish, report or deadline moves a run that rests."""
+    """No request, report or deadline moves a terminal run."""
     assert decided(about) == Rest()
 
 
@@ -51,14 +51,14 @@ def test_what_any_move_holds_to(about: Snapshot) -> None:
     """Each rule below, for each move that any case at all leads to."""
     move = decided(about)
     if isinstance(move, Move):
-        for rule in (it_goes_by_the_table, it_ends_nothing_that_works, it_crowns_by_proof, it_keeps_slots):
+        for rule in (it_goes_by_the_table, it_ends_nothing_that_works, it_promotes_by_proof, it_keeps_slots):
             rule(about, move)
 
 
 def it_goes_by_the_table(about: Snapshot, move: Move) -> None:
     """A row of the table; the version grows; it can be written to the table and read again."""
     before, after = about.run, move.run
-    assert (before.state, after.state, move.entry.row) in ROWS
+    assert (before.state, after.state, move.entry.reason) in ROWS
     assert (after.version, after.claim, after.id) == (before.version + 1, None, before.id)
     assert codec.loads(type(after), codec.dumps(after)) == after
     assert all(after.attempts[stage] >= number for stage, number in before.attempts.items())
@@ -80,7 +80,7 @@ def it_ends_nothing_that_works(about: Snapshot, move: Move) -> None:
         assert all(s.state.over or s.launch_id == reporter or s.state in given_up for s in about.observed.duplicates)
 
 
-def it_crowns_by_proof(about: Snapshot, move: Move) -> None:
+def it_promotes_by_proof(about: Snapshot, move: Move) -> None:
     """A new champion means: every pod answered with that version, under our generation."""
     if move.model.champion != about.observed.model.champion:
         report = about.observed.report
@@ -93,7 +93,7 @@ def it_crowns_by_proof(about: Snapshot, move: Move) -> None:
 
 
 def it_keeps_slots(about: Snapshot, move: Move) -> None:
-    """A run that rests holds no slot; whoever else holds one keeps it."""
+    """A terminal run holds no slot; other holders keep theirs."""
     before, after = about.observed.model, move.model
     if move.run.state.terminal:
         assert after.training != move.run.id
@@ -104,7 +104,7 @@ def it_keeps_slots(about: Snapshot, move: Move) -> None:
 
 @pytest.mark.parametrize("state", ACTIVE, ids=lambda state: state.value)
 def test_a_run_that_nobody_answers_ends_by_deadlines_alone(state: State) -> None:
-    """KFP says RUNNING for ever and ends only what it is told to; time passes: the run rests all the same."""
+    """KFP reports RUNNING forever and ends only what it is asked to stop; the run ends all the same."""
     about = snapshot(state, started=None, of_run={"target": OLD})
     for _ in range(400):
         decision = decided(about)
@@ -200,11 +200,11 @@ def test_before_rest_launches_are_looked_for_then_stopped_then_awaited() -> None
 
 
 def test_the_launch_that_reported_need_not_be_seen_to_end() -> None:
-    """Its report was its last act; its twin must be stopped."""
+    """A launch that reported needs no stop; its duplicate does."""
     about = done(S.DEPLOYING, duplicates=(kfp_run(),))
     assert isinstance(decided(about), Move)
-    twin = done(S.DEPLOYING, duplicates=(kfp_run(), kfp_run(KfpRunState.RUNNING, "kfp-2", "L2")))
-    assert decided(twin) == Act(StopRuns(("kfp-2",)))
+    duplicated = done(S.DEPLOYING, duplicates=(kfp_run(), kfp_run(KfpRunState.RUNNING, "kfp-2", "L2")))
+    assert decided(duplicated) == Act(StopRuns(("kfp-2",)))
 
 
 def test_waiting_wakes_at_the_next_thing_that_time_alone_brings() -> None:

@@ -1,4 +1,4 @@
-"""The gate is closed unless every figure is there and holds."""
+"""The gate is closed unless every metric is present and holds."""
 
 from typing import Any
 
@@ -147,7 +147,7 @@ def test_the_rival_must_be_the_one_the_caller_holds(observed: dict[str, Any] | N
 
 def test_every_setting_of_the_policy_changes_some_verdict() -> None:
     """No field is there for show: the cases above turn each one."""
-    turned = {
+    turned: dict[str, tuple[Any, dict[str, Any]]] = {
         "min_auc_roc": (0.98, {}),
         "min_average_precision": (0.7, {}),
         "min_frauds": (51, {}),
@@ -168,7 +168,7 @@ def test_every_setting_of_the_policy_changes_some_verdict() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "said"),
+    ("table", "message"),
     [
         ({"min_auc": 0.9}, "unknown min_auc"),
         ({"min_auc_roc": "high"}, "min_auc_roc"),
@@ -179,9 +179,9 @@ def test_every_setting_of_the_policy_changes_some_verdict() -> None:
         ({"slice_floors": {"s": None}}, "slice_floors.s"),
     ],
 )
-def test_a_wrong_setting_is_named(table: dict[str, Any], said: str) -> None:
+def test_a_wrong_setting_is_named(table: dict[str, Any], message: str) -> None:
     """A typo in fraudloop.toml must not silently leave a limit at its default."""
-    with pytest.raises(Misconfigured, match=said):
+    with pytest.raises(Misconfigured, match=message):
         GatePolicy.from_dict(table)
 
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from statemachine.contracts.side_files import side_file
 from statemachine.core.policy import IntakePolicy, Policy
 from statemachine.core.run import Trigger
 from statemachine.core.window import (
@@ -17,7 +18,6 @@ from statemachine.core.window import (
     data_set,
     judged,
     later,
-    side_file,
 )
 
 POLICY = IntakePolicy(quiet_period=300, max_wait=1800, max_objects=5, max_object_bytes=100)
@@ -28,7 +28,7 @@ POLICIES = {
 WINDOW = Window("fraud", 3, opened_at=1000, newest_at=1100, count=2)
 
 
-def thing(key: str = "data/fraud/a.csv", etag: str = "e1", **more: object) -> Object:
+def obj(key: str = "data/fraud/a.csv", etag: str = "e1", **more: object) -> Object:
     return Object("data", key, etag, size=10, **more)  # type: ignore[arg-type]
 
 
@@ -134,8 +134,8 @@ def test_only_what_lies_below_the_prefix_can_be_hidden() -> None:
 
 def test_an_object_is_its_bucket_key_and_etag() -> None:
     """Neither the event's id nor the version id: a listing has none. The parts cannot run into one another."""
-    assert thing(version_id="1", sequencer="A").identity == thing().identity
-    assert thing(etag="e2").identity != thing().identity
+    assert obj(version_id="1", sequencer="A").identity == obj().identity
+    assert obj(etag="e2").identity != obj().identity
     assert Object("ab", "c", "d").identity != Object("a", "bc", "d").identity
 
 
@@ -145,7 +145,7 @@ def test_an_object_is_its_bucket_key_and_etag() -> None:
 )
 def test_the_greater_sequencer_is_the_later_write(one: str, other: str) -> None:
     """Hex of any length, compared after padding, whatever order the events come in."""
-    a, b = thing(etag="a", sequencer=one, arrived_at=0), thing(etag="b", sequencer=other, arrived_at=9)
+    a, b = obj(etag="a", sequencer=one, arrived_at=0), obj(etag="b", sequencer=other, arrived_at=9)
     assert later(a, b)
     assert not later(b, a)
 
@@ -154,18 +154,18 @@ def test_the_greater_sequencer_is_the_later_write(one: str, other: str) -> None:
 @settings(max_examples=200, deadline=None, derandomize=True)
 def test_of_two_writes_at_most_one_is_later(pair: list[tuple[int, float]]) -> None:
     """A strict order, so the newest write does not depend on the order in which they are read."""
-    a, b = (thing(sequencer=f"{n:x}", arrived_at=at) for n, at in pair)
+    a, b = (obj(sequencer=f"{n:x}", arrived_at=at) for n, at in pair)
     assert not (later(a, b) and later(b, a))
     assert not later(a, a)
 
 
 def test_a_run_learns_from_all_so_far_the_newest_write_of_each_key() -> None:
     """Not from later epochs, nor from what was set aside."""
-    old, new = thing(etag="old", epoch=1, sequencer="1"), thing(etag="new", epoch=3, sequencer="2")
-    other = thing("data/fraud/b.csv", epoch=2, status=Status.ACCEPTED)
-    not_yet = thing("data/fraud/c.csv", epoch=4)
-    bad = thing("data/fraud/d.csv", epoch=2, status=Status.QUARANTINED)
-    marker = thing("data/fraud/_SUCCESS", epoch=2, status=Status.MARKER)
+    old, new = obj(etag="old", epoch=1, sequencer="1"), obj(etag="new", epoch=3, sequencer="2")
+    other = obj("data/fraud/b.csv", epoch=2, status=Status.ACCEPTED)
+    not_yet = obj("data/fraud/c.csv", epoch=4)
+    bad = obj("data/fraud/d.csv", epoch=2, status=Status.QUARANTINED)
+    marker = obj("data/fraud/_SUCCESS", epoch=2, status=Status.MARKER)
     objects = [new, old, other, not_yet, bad, marker]
     assert data_set(objects, 3) == (new, other)
     assert data_set(reversed(objects), 3) == (new, other)
@@ -177,10 +177,10 @@ def verdict(about: Object, status: Status, reason: str = "") -> dict[str, Object
 
 
 def test_an_accepted_write_supersedes_the_earlier_ones() -> None:
-    """It was overwritten, unread or not: that is handled, and said."""
+    """It was overwritten, unread or not: it becomes SUPERSEDED with a reason."""
     old, new = (
-        thing(etag="old", epoch=1, sequencer="1", status=Status.ACCEPTED),
-        thing(etag="new", epoch=2, sequencer="2"),
+        obj(etag="old", epoch=1, sequencer="1", status=Status.ACCEPTED),
+        obj(etag="new", epoch=2, sequencer="2"),
     )
     changed = {t.etag: t for t in judged([old, new], verdict(new, Status.ACCEPTED), "fraud-2", 2)}
     assert changed["new"].status is Status.ACCEPTED
@@ -190,8 +190,8 @@ def test_an_accepted_write_supersedes_the_earlier_ones() -> None:
 def test_a_bad_write_does_not_cost_the_good_one_before_it() -> None:
     """The newer one is quarantined, so the older one goes on teaching."""
     old, new = (
-        thing(etag="old", epoch=1, sequencer="1", status=Status.ACCEPTED),
-        thing(etag="new", epoch=2, sequencer="2"),
+        obj(etag="old", epoch=1, sequencer="1", status=Status.ACCEPTED),
+        obj(etag="new", epoch=2, sequencer="2"),
     )
     changed = list(judged([old, new], verdict(new, Status.QUARANTINED, "row 3"), "fraud-2", 2))
     assert changed == [replace(new, status=Status.QUARANTINED, reason="row 3")]
@@ -200,10 +200,10 @@ def test_a_bad_write_does_not_cost_the_good_one_before_it() -> None:
 
 def test_a_verdict_touches_nothing_that_came_later_or_was_set_aside() -> None:
     """Judging again changes nothing more."""
-    late = thing(epoch=5)
-    aside = thing("data/fraud/b.csv", epoch=1, status=Status.QUARANTINED)
+    late = obj(epoch=5)
+    aside = obj("data/fraud/b.csv", epoch=1, status=Status.QUARANTINED)
     both = {**verdict(late, Status.ACCEPTED), **verdict(aside, Status.ACCEPTED)}
     assert list(judged([late, aside], both, "fraud-2", 2)) == []
-    new = thing(epoch=2)
+    new = obj(epoch=2)
     (once,) = judged([new], verdict(new, Status.ACCEPTED), "fraud-2", 2)
     assert list(judged([once], verdict(new, Status.ACCEPTED), "fraud-2", 2)) == []

@@ -30,14 +30,14 @@ def created(**changes: Any) -> str:
 
 def test_an_object_created_event_is_read() -> None:
     """Keys come plain in EventBridge: a space is a space, and `+` is a plus."""
-    thing = object_created(json.dumps(recorded("object_created")))
-    assert (thing.bucket, thing.key, thing.etag) == (
+    obj = object_created(json.dumps(recorded("object_created")))
+    assert (obj.bucket, obj.key, obj.etag) == (
         "fraudloop-data",
         "data/fraud/a b+c.csv",
         "b1946ac92492d2347c6235b4d2611184",
     )
-    assert (thing.size, thing.sequencer, thing.arrived_at) == (5312, "0062E99A88DC407460", 1795482787.0)
-    assert thing.version_id
+    assert (obj.size, obj.sequencer, obj.arrived_at) == (5312, "0062E99A88DC407460", 1795482787.0)
+    assert obj.version_id
 
 
 def test_a_unicode_key_is_read() -> None:
@@ -134,17 +134,17 @@ def test_a_night_is_its_scheduled_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("event", "said"),
+    ("event", "message"),
     [
-        ({"slot": "test"}, "no time"),  # cases/events/night_slot_not_a_time.json
+        ({"slot": "test"}, "not a time"),  # cases/events/night_slot_not_a_time.json
         ({"time": "2027-11-27T02:00:00Z"}, "lies ahead"),  # cases/events/night_slot_a_year_ahead.json
-        ({"slot": "9999-12-31T23:59:59-23:59"}, "no time"),
+        ({"slot": "9999-12-31T23:59:59-23:59"}, "not a time"),
         ({"slot": "2026-11-24T02:15:01Z"}, "lies ahead"),
     ],
 )
-def test_a_slot_that_is_no_time_or_lies_ahead_is_malformed(event: dict[str, str], said: str) -> None:
+def test_a_slot_that_is_no_time_or_lies_ahead_is_malformed(event: dict[str, str], message: str) -> None:
     """It would become the marker behind which all nights count as done."""
-    with pytest.raises(Malformed, match=said):
+    with pytest.raises(Malformed, match=message):
         slot(event, NOW)
 
 
@@ -155,7 +155,7 @@ def test_a_slot_may_be_as_far_ahead_as_clocks_differ() -> None:
 
 @pytest.mark.parametrize("marker", ["", "test", "2027-11-27T02:00:00Z", "zzz"])
 def test_a_poisoned_marker_counts_nothing(marker: str) -> None:
-    """It was written before slots were checked: the next night heals it."""
+    """It was written before slots were checked; the next slot replaces it."""
     assert counted(marker, NOW) == ""
     assert counted("2026-11-23T02:00:00Z", NOW) == "2026-11-23T02:00:00Z"
 
@@ -170,7 +170,7 @@ def test_an_object_that_no_record_could_hold_is_malformed(name: str) -> None:
 
 
 def test_a_stream_record_is_a_line_of_history_or_nothing() -> None:
-    """Only inserted entries are told; everything else in the stream is passed over."""
-    told = [history_record(record) for record in recorded("stream")["Records"]]
-    assert any(told)
-    assert all(one is None or one.entry.run_id for one in told)
+    """Only inserted history entries are announced; all other stream records are skipped."""
+    records = [history_record(record) for record in recorded("stream")["Records"]]
+    assert any(records)
+    assert all(one is None or one.entry.run_id for one in records)

@@ -1,4 +1,4 @@
-"""What each stage is told: docs/contracts.md, row by row."""
+"""The request of each stage: docs/contracts.md, row by row."""
 
 from dataclasses import replace
 
@@ -29,14 +29,14 @@ INPUTS = {
 }
 
 
-def told(state: State, **more: object) -> StageRequest:
+def requested(state: State, **more: object) -> StageRequest:
     return build_request(snapshot(state, **more))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("state", INPUTS, ids=lambda state: state.value)
 def test_the_inputs_of_each_stage(state: State) -> None:
     """Names and URIs as in the contract."""
-    assert told(state).inputs == INPUTS[state]
+    assert requested(state).inputs == INPUTS[state]
 
 
 def test_every_stage_has_inputs_here() -> None:
@@ -48,26 +48,26 @@ def test_a_first_run_has_no_champion_to_compare_with() -> None:
     """An input that is not there is not named."""
     first = snapshot(State.EVALUATING, of_run={"champion": ""}, of_model={"champion": None, "anchor": None})
     assert set(build_request(first).inputs) == {"dataset", "model"}
-    assert set(told(State.PREPROCESSING, of_model={"champion": None}).inputs) == {"manifest"}
+    assert set(requested(State.PREPROCESSING, of_model={"champion": None}).inputs) == {"manifest"}
 
 
 def test_the_rival_is_the_one_noted_when_evaluation_began() -> None:
     """Should the champion change before the launch, the order is still about the noted one."""
-    given = told(State.EVALUATING, of_run={"champion": OTHER})
+    given = requested(State.EVALUATING, of_run={"champion": OTHER})
     assert given.inputs["champion"] == f"{MODELS}/{OTHER}"
 
 
 def test_the_anchor_is_named_once_it_is_not_the_champion() -> None:
-    """So that quality cannot ratchet down night by night."""
-    given = told(State.EVALUATING, of_model={"anchor": release(OTHER)})
+    """So that quality cannot fall a little with every run."""
+    given = requested(State.EVALUATING, of_model={"anchor": release(OTHER)})
     assert given.inputs["anchor"] == f"{MODELS}/{OTHER}"
-    assert "anchor" not in told(State.EVALUATING).inputs
+    assert "anchor" not in requested(State.EVALUATING).inputs
 
 
 def test_a_release_is_told_where_under_which_generation_and_which_version() -> None:
     """The parameters of deploy and restore."""
     serving = Serving("triton-fraud", "argocd", "triton", "pods", 300)
-    given = told(State.DEPLOYING, of_policy={"serving": serving})
+    given = requested(State.DEPLOYING, of_policy={"serving": serving})
     assert given.parameters == {
         "version": NEW,
         "generation": 4,
@@ -77,21 +77,21 @@ def test_a_release_is_told_where_under_which_generation_and_which_version() -> N
         "service": "pods",
         "timeout_seconds": 300,
     }
-    back = told(State.ROLLING_BACK, of_run={"target": OTHER})
+    back = requested(State.ROLLING_BACK, of_run={"target": OTHER})
     assert (back.parameters["version"], back.inputs["repository"]) == (OTHER, f"{MODELS}/{OTHER}")
 
 
 def test_configured_parameters_reach_the_stage_but_cannot_replace_ours() -> None:
     """What the run began with; the gate and the version are not the configuration's to say."""
     run = {"parameters": {"train": {"hidden_dim": 64}, "deploy": {"version": "mine", "extra": 1}}}
-    assert told(State.TRAINING, of_run=run).parameters["hidden_dim"] == 64
-    deploy = told(State.DEPLOYING, of_run=run).parameters
+    assert requested(State.TRAINING, of_run=run).parameters["hidden_dim"] == 64
+    deploy = requested(State.DEPLOYING, of_run=run).parameters
     assert (deploy["version"], deploy["extra"]) == (NEW, 1)
 
 
 def test_names_and_places() -> None:
     """The KFP name is known beforehand; outputs go under the attempt, and under the launch once it is drawn."""
-    given = told(State.TRAINING, of_run={"attempt": 2})
+    given = requested(State.TRAINING, of_run={"attempt": 2})
     assert (given.name, given.output_uri) == ("fraud-7.train.2", f"{A}/runs/fraud-7/train/2")
     assert set(given.arguments()) == {
         "run_id", "model", "attempt", "launch_id", "output_uri", "inputs", "parameters",

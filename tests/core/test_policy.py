@@ -26,7 +26,7 @@ def test_the_file_in_the_repository_parses() -> None:
 
 
 def test_a_second_model_is_configuration() -> None:
-    """Two tables, two models; what is not said has its default."""
+    """Two tables, two models; a missing key has its default."""
     tables = {"models": {"fraud": {"prefix": "data/fraud/"}, "risk": {"prefix": "data/risk/", "strict": True}}}
     policies = parse(tables, "s3://artifacts")
     assert (policies["risk"].strict, policies["fraud"].strict) == (True, False)
@@ -36,16 +36,16 @@ def test_a_second_model_is_configuration() -> None:
 @pytest.mark.parametrize(
     ("table", "named"),
     [
-        ({"policy": {"max_attemps": 3}}, "models.fraud.policy.max_attemps"),
+        ({"policy": {"max_attemps": 3}}, "models.fraud.policy: unknown max_attemps"),
         ({"policy": {"max_attempts": "three"}}, "models.fraud.policy.max_attempts"),
         ({"policy": {"require_approval": 1}}, "models.fraud.policy.require_approval"),
         ({"policy": {"poll": True}}, "models.fraud.policy.poll"),
-        ({"intake": {"quiet": 3}}, "models.fraud.intake.quiet"),
+        ({"intake": {"quiet": 3}}, "models.fraud.intake: unknown quiet"),
         ({"intake": {"success_marker": 3}}, "models.fraud.intake.success_marker"),
         ({"stages": {"trian": {}}}, "models.fraud.stages.trian"),
-        ({"stages": {"train": {"deadline": 3}}}, "models.fraud.stages.train.deadline"),
-        ({"serving": {"applicaton": "x"}}, "models.fraud.serving.applicaton"),
-        ({"gate": {"min_auc": 0.9}}, "min_auc"),
+        ({"stages": {"train": {"deadline": 3}}}, "models.fraud.stages.train: unknown deadline"),
+        ({"serving": {"applicaton": "x"}}, "models.fraud.serving: unknown applicaton"),
+        ({"gate": {"models.fraud.gate: unknown min_auc": 0.9}}, "models.fraud.gate: unknown min_auc"),
         ({"prefix": ""}, "models.fraud.prefix"),
     ],
 )

@@ -94,7 +94,7 @@ def test_any_bytes_are_a_report_or_malformed(body: bytes) -> None:
 
 
 def test_a_long_reason_is_cut_and_can_be_encoded() -> None:
-    """It is kept in the run's item and told to people."""
+    """It is stored in the run's item and sent to people."""
     report = read(changed(reason="\ud800" + "x" * 5000))
     assert len(report.reason) == MAX_TEXT
     report.reason.encode()

@@ -14,6 +14,7 @@ from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import StageRequest
 from statemachine.core.decide import Move, decide, fire
 from statemachine.core.model import Deploying, Hold, Model, Release
+from statemachine.core.reason import TransitionReason
 from statemachine.core.run import RequestKind, Run, RunKind, Trigger
 from statemachine.core.snapshot import Snapshot
 from statemachine.core.states import ACTIVE, TERMINAL, WORKING, State
@@ -31,7 +32,7 @@ def evicted(order: StageRequest) -> Report:
     return failed(order, "evicted")
 
 
-def said_no(order: StageRequest) -> Report:
+def refusal(order: StageRequest) -> Report:
     return refused(order, "nothing new was accepted")
 
 
@@ -59,14 +60,14 @@ CASES: dict[tuple[State, State, str], Snapshot] = {
     (S.QUEUED, S.EXPORTING, "from_export"): begun(at=Stage.EXPORT),
     (S.PREPROCESSING, S.CANCELLED, "cancelled"): snapshot(S.PREPROCESSING, of_run=CANCEL),
     (S.PREPROCESSING, S.TRAINING, "preprocessed"): done(S.PREPROCESSING),
-    (S.PREPROCESSING, S.REJECTED, "refused_data"): snapshot(S.PREPROCESSING, said_no),
+    (S.PREPROCESSING, S.REJECTED, "refused_data"): snapshot(S.PREPROCESSING, refusal),
     (S.TRAINING, S.CANCELLED, "cancelled"): snapshot(S.TRAINING, of_run=CANCEL),
     (S.TRAINING, S.EVALUATING, "reported"): done(S.TRAINING),
-    (S.TRAINING, S.REJECTED, "refused"): snapshot(S.TRAINING, said_no),
+    (S.TRAINING, S.REJECTED, "refused"): snapshot(S.TRAINING, refusal),
     (S.EVALUATING, S.CANCELLED, "cancelled"): snapshot(S.EVALUATING, of_run=CANCEL),
     (S.EVALUATING, S.EVALUATING, "outdated"): elsewhere(S.EVALUATING, too_weak),
     (S.EVALUATING, S.REJECTED, "failed_gate"): snapshot(S.EVALUATING, too_weak),
-    (S.EVALUATING, S.REJECTED, "refused"): snapshot(S.EVALUATING, said_no),
+    (S.EVALUATING, S.REJECTED, "refused"): snapshot(S.EVALUATING, refusal),
     (S.EVALUATING, S.AWAITING_APPROVAL, "passed_for_approval"): done(
         S.EVALUATING, of_policy={"require_approval": True}
     ),
@@ -149,8 +150,9 @@ def test_a_fired_row_becomes_one_move(wanted: tuple[State, State, str]) -> None:
     move = decide(given.run, given.observed, given.policy, given.now)
     assert isinstance(move, Move)
     assert (move.run.state, move.run.version, move.run.claim) == (wanted[1], given.run.version + 1, None)
-    told = (move.entry.source, move.entry.dest, move.entry.row, move.entry.version)
-    assert told == (wanted[0].value, wanted[1].value, wanted[2], move.run.version)
+    written = (move.entry.source, move.entry.dest, move.entry.reason, move.entry.version)
+    reason = TransitionReason[wanted[2].upper()]
+    assert written == (wanted[0].value, wanted[1].value, reason, move.run.version)
 
 
 @pytest.mark.parametrize(
@@ -161,8 +163,8 @@ def test_a_fired_row_becomes_one_move(wanted: tuple[State, State, str]) -> None:
 def test_a_row_that_settles_waits_for_every_launch(wanted: tuple[State, State, str]) -> None:
     """Nothing ends or is tried again while an earlier attempt may still be working."""
     given = CASES[wanted]
-    twin = kfp_run(KfpRunState.CANCELING, "kfp-9", "L9")
-    for observed in (replace(given.observed, duplicates=None), replace(given.observed, duplicates=(twin,))):
+    duplicate = kfp_run(KfpRunState.CANCELING, "kfp-9", "L9")
+    for observed in (replace(given.observed, duplicates=None), replace(given.observed, duplicates=(duplicate,))):
         assert not isinstance(decide(given.run, observed, given.policy, given.now), Move)
     create_uncertain = replace(given.run, create_uncertain_until=given.now + 1)
     assert not isinstance(decide(create_uncertain, given.observed, given.policy, given.now), Move)
@@ -176,7 +178,7 @@ def test_no_row_leads_out_of_a_state_of_rest(state: State) -> None:
 
 @pytest.mark.parametrize("state", ACTIVE, ids=lambda state: state.value)
 def test_every_active_state_can_end(state: State) -> None:
-    """From each active state some path leads to rest, and a person can always cancel or it is already going back."""
+    """From each active state some path leads to an end, and an operator can cancel unless it is rolling back."""
     reached, edge = {state}, {state}
     while edge:
         edge = {row.dest for row in TABLE if row.source in edge} - reached
@@ -202,13 +204,13 @@ def test_a_stage_begins_clean_under_a_number_never_used() -> None:
 
 
 def test_evaluation_notes_its_rival_when_it_begins() -> None:
-    """The champion of the moment is on record, and is what the evaluation is told to compare with."""
+    """The champion of the moment is on record, and is what the evaluation must compare with."""
     after, _ = moved(done(S.TRAINING, of_run={"champion": ""}))
     assert after.champion == OLD
 
 
 def test_an_evaluation_against_another_version_fails_the_gate() -> None:
-    """A report that compares with anything but the champion it was told is a no, not a yes and not a loop."""
+    """A report that compares with anything but the requested champion fails the gate, and does not loop."""
 
     def lies(order: StageRequest) -> Report:
         evaluation = {**measured(order), "champion": None}
@@ -264,7 +266,7 @@ def test_rolling_back_takes_a_higher_generation_and_keeps_the_reason() -> None:
 
 
 def test_a_content_that_was_rolled_back_is_refused_from_then_on() -> None:
-    """The next night must not promote it again; a person who redrives it may."""
+    """The next nightly run must not promote it again; an operator's redrive may."""
     _, item = moved(done(S.ROLLING_BACK, of_run={"target": OLD, "condemned": True}))
     assert item.refused == ("00000007",)
     again = CASES[S.EXPORTING, S.REJECTED, "exported_refused"]
@@ -273,7 +275,7 @@ def test_a_content_that_was_rolled_back_is_refused_from_then_on() -> None:
 
 
 def test_an_outage_condemns_no_candidate() -> None:
-    """Nobody looked at the candidate: the deploy was evicted, or Argo CD did not answer. The next night may try it."""
+    """The candidate was not tested: the deploy was evicted, or Argo CD did not answer. The next run may deploy it."""
     observed = {"condition": "CrashLoopBackOff"}
     bad = snapshot(S.DEPLOYING, lambda o: failed(o, "it does not load", permanent=True, details=observed))
     unreachable_count = snapshot(S.DEPLOYING, lambda o: failed(o, "no service account", permanent=True))
@@ -284,7 +286,7 @@ def test_an_outage_condemns_no_candidate() -> None:
 
 
 def test_what_a_person_left_is_refused_and_what_they_chose_is_not() -> None:
-    """`rollback --to` keeps the night from going forward again to what was left."""
+    """`rollback --to` keeps the next run from promoting the replaced version again."""
     given = done(
         S.ROLLING_BACK,
         of_run={"kind": RunKind.RESTORE, "target": OTHER},
@@ -345,7 +347,7 @@ def test_attempts_run_out() -> None:
 
 
 def test_a_run_that_failed_leaves_the_night_something_to_do() -> None:
-    """The fingerprint of what was learned is cleared, since nothing was."""
+    """The fingerprint is cleared, because no model was trained."""
     _, item = moved(snapshot(S.TRAINING, gone_wrong, of_model={"fingerprint": "0123"}))
     assert item.fingerprint == ""
 
@@ -366,7 +368,7 @@ def test_a_stop_says_whether_it_was_late_to_start_or_to_finish() -> None:
 
 
 def test_the_gate_of_the_model_is_the_gate_that_judges() -> None:
-    """The floor comes from the policy, and the refusal names figure and limit."""
+    """The floor comes from the policy, and the rejection names value and limit."""
     after, _ = moved(done(S.EVALUATING, of_policy={"gate": GatePolicy(min_auc_roc=0.99)}))
     assert after.state is S.REJECTED
     assert "0.97" in after.reason

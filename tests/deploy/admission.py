@@ -6,6 +6,7 @@ an expression that errs denies (failurePolicy Fail). Not imitated: cost limits, 
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from cel_expr_python import cel
 
@@ -40,7 +41,7 @@ class Admission:
         return [o for o in self.objects if o["kind"] == "ValidatingAdmissionPolicy" and o["metadata"]["name"] in bound]
 
     def denied(self, old, new, user):
-        """What an update by `user` is denied for, each as the policy says it; none: it is admitted."""
+        """Returns why the policies deny an update by `user`, in their own words; empty if it is admitted."""
         data = {"object": new, "oldObject": old, "request": {"userInfo": {"username": user}}, "variables": {}}
         found = []
         for policy in self.policies():
@@ -63,7 +64,7 @@ class Admission:
 
 
 def _violations(spec, data):
-    variables = {}
+    variables: dict[str, Any] = {}
     for variable in spec.get("variables", ()):
         variables[variable["name"]] = evaluated(variable["expression"], {**data, "variables": variables})
     for rule in spec["validations"]:

@@ -1,6 +1,7 @@
 """What a stage's account may write into the Application, judged by the cluster's own admission rules (CEL)."""
 
 import copy
+from typing import Any
 
 import pytest
 from admission import Admission
@@ -85,8 +86,8 @@ FENCE = [
 @pytest.mark.parametrize("user", [STAGE, PERSON, ARGO])
 @pytest.mark.parametrize(("patch", "words"), FENCE)
 def test_nobody_lowers_the_fence_or_passes_it_by(policy, live, patch, words, user):
-    """Also no person with a manifest of last year, and no parent Application."""
-    assert any(words in said for said in policy.denied(live, merge_patch(live, patch), user))
+    """Neither a user with an old manifest nor a parent Application can lower the generation."""
+    assert any(words in message for message in policy.denied(live, merge_patch(live, patch), user))
 
 
 REPO = {"repoURL": "https://evil.example/x.git", "path": "."}
@@ -123,13 +124,13 @@ STAGES = [
 
 @pytest.mark.parametrize(("patch", "words"), STAGES)
 def test_a_stage_changes_nothing_else_and_a_person_may(policy, live, patch, words):
-    """`patch` on the Application would hand over the cluster; the rule says why not. The person's RBAC is their own."""
+    """`patch` on the Application alone would give the whole cluster away. The user's RBAC is their own."""
     new = merge_patch(live, patch)
-    assert any(words in said for said in policy.denied(live, new, STAGE))
+    assert any(words in message for message in policy.denied(live, new, STAGE))
     assert policy.denied(live, new, PERSON) == [] or "version" in words or patch["spec"]["source"] is None
 
 
-SYNCS = [
+SYNCS: list[tuple[dict[str, Any], str]] = [
     ({"source": REPO}, "plain sync only"),
     ({"sources": [REPO]}, "plain sync only"),
     ({"manifests": ["kind: ClusterRoleBinding"]}, "plain sync only"),
@@ -147,11 +148,11 @@ SYNCS = [
 @pytest.mark.parametrize(("sync", "words"), SYNCS)
 def test_a_stage_asks_for_a_plain_sync_of_what_is_there(policy, live, sync, words):
     """An operation may carry a source and manifests of its own, which would pass by spec altogether."""
-    assert any(words in said for said in policy.denied(live, merge_patch(live, operation(live, **sync)), STAGE))
+    assert any(words in message for message in policy.denied(live, merge_patch(live, operation(live, **sync)), STAGE))
 
 
 def test_a_stage_syncs_in_nobody_elses_name(policy, live):
-    """`initiatedBy` is what Argo CD's history shows."""
+    """Argo CD's history shows `initiatedBy`."""
     for by in ({"username": "jane"}, {"username": "fraudloop", "automated": True}, None):
         patch = merge_patch(Application(live).syncing("x"), {"operation": {"initiatedBy": by}})
         assert policy.denied(live, merge_patch(live, patch), STAGE)
@@ -177,15 +178,16 @@ def test_every_other_service_account_is_bound_and_other_applications_are_not(pol
 
 def test_the_server_answers_422_and_keeps_nothing(policy, live, tmp_path):
     """The rules stand in the stand-in's way as they do in kube-apiserver's: after the schema, before the write."""
-    from local.argocd.record import ApplicationRecord, Asked, StatusError
+    from local.argocd.errors import StatusError
+    from local.argocd.record import ApplicationRecord, WriteOptions
 
     record = ApplicationRecord(tmp_path / "application.json", live, policy)
     before = record.get()
     with pytest.raises(StatusError, match="nothing of spec but the pointer") as refused:
-        record.patch({"spec": {"project": "default"}}, Asked(user=STAGE))
+        record.patch({"spec": {"project": "default"}}, WriteOptions(user=STAGE))
     assert (refused.value.code, refused.value.reason) == (422, "Invalid")
     assert record.get() == before
-    record.patch(Application(before).pointing(VERSION, 7), Asked(user=STAGE))
+    record.patch(Application(before).pointing(VERSION, 7), WriteOptions(user=STAGE))
     assert Application(record.get()).generation == 7
 
 

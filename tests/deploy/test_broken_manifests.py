@@ -14,8 +14,8 @@ CLOSED = checks.test_pods_run_without_root_and_without_a_writable_root
 RIGHTS = checks.test_the_stage_pods_may_move_one_application_and_read_no_secret
 
 
-def container(thing):
-    return thing["spec"]["template"]["spec"]["containers"][0]
+def container(obj):
+    return obj["spec"]["template"]["spec"]["containers"][0]
 
 
 def deployer(rendered):
@@ -144,7 +144,7 @@ def test_a_break_is_noticed(rendered, check, broken):
 
 
 def test_a_pointer_that_the_pods_do_not_read_is_noticed(rendered, tmp_path):
-    """Renamed in the downward API alone: it would be patched, and nobody would look."""
+    """Renamed only in the downward API, the pointer would be patched without effect."""
     copied_with(tmp_path, "base/deployment.yaml")
     with pytest.raises(AssertionError):
         checks.pointed_at(rendered, tmp_path, tmp_path)
@@ -177,7 +177,7 @@ def test_an_application_that_is_patched_elsewhere_is_noticed(rendered, tmp_path)
 
 
 def test_an_autoscaler_that_asks_for_what_nobody_serves_is_noticed(rendered, tmp_path):
-    """The default install of last year."""
+    """The metrics of an earlier default install."""
     copied = copy.deepcopy(rendered)
     a_metric_that_nobody_serves(copied)
     with pytest.raises(AssertionError):

@@ -1,4 +1,4 @@
-"""How `make check-images` builds the images and runs them: what is deployed is what its pods are told.
+"""How `make check-images` builds images and runs them: pods get what is deployed.
 
 The images themselves are built and run by that command, which is a part of CI.
 """
@@ -32,13 +32,13 @@ POD = yaml.safe_load((ROOT / "deploy/triton/base/deployment.yaml").read_text())[
 
 @pytest.fixture
 def compiled(tmp_path, monkeypatch):
-    """The pipelines, compiled into a folder that stands for the repository."""
+    """The pipelines, compiled into a folder that replaces the repository."""
     build(tmp_path / "build/pipelines", read_settings({}, ROOT))
     monkeypatch.setattr(image_tasks, "ROOT", tmp_path)
 
 
 def test_every_dockerfile_is_built():
-    """An image that nobody builds could be broken for months."""
+    """An image that is never built could be broken for months."""
     assert {image.name for image in image_build.IMAGES} == {
         file.name.removesuffix(".Dockerfile") for file in (ROOT / "docker").glob("*.Dockerfile")
     }
@@ -48,12 +48,12 @@ def test_every_dockerfile_is_built():
 
 @pytest.mark.parametrize("tool", sorted(image_build.TOOLS))
 def test_a_missing_tool_is_named_with_its_package(monkeypatch, tool):
-    """Nothing is said to be checked that was not: the reason, and what to install."""
+    """The reason, and what to install. Nothing unchecked is reported as checked."""
     monkeypatch.setattr(shutil, "which", lambda command: None if command == tool else f"/usr/bin/{command}")
     assert image_build.missing() == f"{tool} is not installed (Debian: apt-get install {tool})"
 
 
-def test_who_is_not_root_and_has_a_full_disk_is_told_so(monkeypatch, tmp_path):
+def test_a_user_without_root_and_disk_gets_both_reasons(monkeypatch, tmp_path):
     """mmdebstrap and the chroot need root; all layers together need some gigabytes."""
     monkeypatch.setattr(shutil, "which", lambda command: f"/usr/bin/{command}")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
@@ -77,7 +77,7 @@ def test_without_the_tools_the_imports_are_what_is_checked(monkeypatch, capsys):
 
 
 def test_the_machines_own_index_is_used_and_mounted_read_only(tmp_path):
-    """An index in a folder is mounted with what lies beside it, a constraint as a file; a URL is not a path."""
+    """An index in a folder is mounted with its neighbours, a constraint as a file. A URL is not a path."""
     for folder in ("wheels", "index/simple"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "constraints.txt").touch()
@@ -95,7 +95,7 @@ def test_the_machines_own_index_is_used_and_mounted_read_only(tmp_path):
 
 
 def test_pips_settings_are_read_from_variables_and_files(monkeypatch):
-    """A variable wins over a file, as pip has it; both are told by `pip config list`."""
+    """A variable overrides a file, as in pip. `pip config list` lists both."""
     monkeypatch.setenv("PIP_FIND_LINKS", "/somewhere/wheels")
     assert image_build.pip_settings()["find-links"] == "/somewhere/wheels"
 
@@ -126,7 +126,7 @@ def test_the_init_container_fetches_the_version_that_the_pod_is_for():
 
 
 def test_a_stages_pod_runs_the_compiled_pipelines_own_command(compiled):
-    """The executor's input stands where KFP's launcher puts it; every output has a place; the limits are the pod's."""
+    """The executor's input replaces KFP's placeholder, every output has a path, and the limits are the pod's."""
     train = image_tasks.executors("fraudloop-train")["train"]
     command = image_tasks.command(train, {"run_id": "fraud-1"})
     assert "{{$}}" not in command

@@ -1,4 +1,4 @@
-"""The images: what is in them suffices, and they are built as one should."""
+"""The images contain what they need, and are built by good practice."""
 
 import os
 import re
@@ -10,9 +10,10 @@ from manifests import ROOT, TOOLS
 
 sys.path.insert(0, str(ROOT / "deploy/tools"))
 
-from closure import closure
 from image_imports import entry_points
 from lock_hashes import blocks
+
+from training.serving.closure import closure
 
 DOCKERFILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
 
@@ -35,7 +36,7 @@ def test_every_package_of_ours_that_an_entry_point_needs_is_copied(image):
     """Here they all lie side by side; in the image only what its Dockerfile copies."""
     ours = ("handlers", "statemachine", "training", "clients", "local", "cli", "monitoring")
     roots = entry_points("stage" if image == "training" else image)
-    needed = {file.relative_to(ROOT).parts[0] for file in closure([r for r in roots if r.split(".")[0] in ours], ours)}
+    needed = {name.partition(".")[0] for name in closure(*roots, ours=ours)}
     copied = set(re.findall(r"^COPY (\w+) /app/\1$", (ROOT / f"docker/{image}.Dockerfile").read_text(), re.MULTILINE))
     assert needed <= copied
     assert "clients" in needed or image == "operator"
@@ -53,7 +54,7 @@ def test_a_package_that_the_lock_lacks_is_noticed(tmp_path):
 
 
 def test_hadolint_has_nothing_to_say():
-    """Every ignore stands beside its line."""
+    """hadolint reports nothing. Every ignore is beside its line."""
     if not (TOOLS / "hadolint").exists():
         pytest.skip("no .venv-aws: `make aws-tools` installs hadolint")
     done = subprocess.run([str(TOOLS / "hadolint"), *map(str, DOCKERFILES)], capture_output=True, text=True, timeout=60)
@@ -107,17 +108,16 @@ def test_every_pin_of_a_lock_carries_its_hashes(lock):
 
 
 def test_whatever_installs_a_lock_demands_the_hashes():
-    """Makefile, deploy/aws.mk and the Dockerfiles: no `pip install -r` without --require-hashes but torch's."""
+    """Makefile, deploy/aws.mk and the Dockerfiles: nothing installs `-r` without --require-hashes but torch's."""
     files = [ROOT / "Makefile", ROOT / "deploy/aws.mk", *DOCKERFILES]
-    installs = [
-        line for file in files for line in file.read_text().splitlines() if re.search(r"pip install .* -r ", line)
-    ]
-    assert len(installs) >= 8
+    lines = [line for file in files for line in file.read_text().splitlines()]
+    installs = [line for line in lines if re.search(r"(pip install|\$\(INSTALL\)) .* -r ", line)]
+    assert len(installs) >= 8, installs
     assert [line for line in installs if "--require-hashes" not in line and "torch.lock" not in line] == []
 
 
 def test_a_base_without_a_digest_is_not_pushed_and_digests_writes_it(tmp_path):
-    """images.sh refuses a tag alone; docker/digests puts behind it what the registry says, also a second time."""
+    """images.sh refuses a tag without digest. docker/digests adds the registry's digest, also a second time."""
     repository, _ = committed(tmp_path, {"docker/triton.Dockerfile": "ARG TRITON_IMAGE=r.io/t.s:1-py3\nFROM x\n"})
     refused = subprocess.run(["bash", "docker/images.sh", "r", "1"], cwd=repository, capture_output=True, text=True)
     assert refused.returncode == 1
@@ -138,7 +138,7 @@ def test_a_base_without_a_digest_is_not_pushed_and_digests_writes_it(tmp_path):
 
 
 def test_bases_are_pinned_by_digest():
-    """All but Triton's, which nobody could look up here: docker/images.sh refuses to push until it is written."""
+    """All but Triton's, which could not be looked up here: docker/images.sh refuses to push until it is written."""
     bases = [line for file in DOCKERFILES for line in re.findall(r"^ARG \w*IMAGE=.+$", file.read_text(), re.MULTILINE)]
     assert len(bases) == 4
     assert [line for line in bases if not re.search("@sha256:[0-9a-f]{64}$", line)] == [
@@ -160,7 +160,7 @@ def committed(folder, files):
 
 
 def test_a_tree_with_changes_is_not_pushed(tmp_path):
-    """docker/images.sh: a tag names a commit, so what is not committed has no image."""
+    """docker/images.sh: a tag names a commit, so uncommitted changes have no image."""
     repository = tmp_path / "r"
     (repository / "docker").mkdir(parents=True)
     (repository / "training").mkdir()

@@ -8,11 +8,27 @@ from manifests import ROOT, render
 
 TEXT = (ROOT / "docs/install.md").read_text()
 INSTALL, REMOVAL = TEXT.split("## How to remove it all")
-# What the page says you need beforehand: namespaces, and the groups whose CRDs are there.
+# What the page requires beforehand: namespaces, and API groups with their CRDs.
 BEFORE = {"default", "kube-system", "argocd"}
-GROUPS = {"", "apps", "batch", "policy", "autoscaling", "networking.k8s.io", "rbac.authorization.k8s.io"}
+GROUPS = {
+    "",
+    "apps",
+    "batch",
+    "policy",
+    "autoscaling",
+    "networking.k8s.io",
+    "rbac.authorization.k8s.io",
+    "storage.k8s.io",
+}
 GROUPS |= {"admissionregistration.k8s.io", "argoproj.io", "karpenter.sh", "karpenter.k8s.aws"}
-CLUSTER = {"Namespace", "NodePool", "EC2NodeClass", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+CLUSTER = {
+    "Namespace",
+    "StorageClass",
+    "NodePool",
+    "EC2NodeClass",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+}
 # Remote bases cannot be rendered offline: the namespaces that they need and make, as their manifests say.
 REMOTE = {"deploy/kfp/upstream": {"kubeflow"}, "deploy/katib/upstream": {"kubeflow"}}
 
@@ -82,7 +98,7 @@ def test_an_overlay_before_its_namespace_is_noticed():
 
 
 def test_what_was_applied_is_removed():
-    """Each folder, and a namespace after what lies in it; Triton's own folder was applied by Argo CD."""
+    """Each folder, and a namespace after its contents. Argo CD had applied Triton's own folder."""
     removed = [folders(words)[0] for words in commands(REMOVAL) if "delete" in words]
     assert set(removed) == {*installed().applied, "deploy/triton/overlays/prod"}
     assert removed.index("deploy/kfp/overlays/prod") < removed.index("deploy/triton/namespace")
@@ -90,7 +106,7 @@ def test_what_was_applied_is_removed():
 
 
 def test_every_folder_of_deploy_is_installed_or_said_to_be_optional():
-    """A folder that no command and no sentence names is one that nobody installs."""
+    """Every folder is in a command or a sentence of the page."""
     every = {str(file.parent.relative_to(ROOT)) for file in (ROOT / "deploy").rglob("kustomization.yaml")}
     every = {folder for folder in every if "node_modules" not in folder}
     parts = {folder for folder in every if re.search(r"/base$|/overlays/dev$|/components/gpu$", folder)}

@@ -53,18 +53,18 @@ def test_the_stages_have_an_account_of_their_own(overlay):
 
 
 def test_the_load_balancer_reaches_its_targets(overlay):
-    """With a security group of one's own the controller adds no rule to the nodes' group unless it is told to."""
-    told = of_kind(overlay, "Service", "fraudloop-kfp")["metadata"]["annotations"]
+    """With a custom security group, the controller adds no rule to the nodes' group unless an annotation says so."""
+    annotations = of_kind(overlay, "Service", "fraudloop-kfp")["metadata"]["annotations"]
     prefix = "service.beta.kubernetes.io/aws-load-balancer-"
-    assert told[f"{prefix}security-groups"].startswith("sg-")
-    assert told[f"{prefix}manage-backend-security-group-rules"] == "true"
+    assert annotations[f"{prefix}security-groups"].startswith("sg-")
+    assert annotations[f"{prefix}manage-backend-security-group-rules"] == "true"
 
 
 def test_every_fact_of_the_account_stands_in_the_overlay(overlay):
-    """Bucket, region, range, group and role: the base holds none that could be somebody's."""
+    """Bucket, region, range, group and role: the base contains none of them."""
     base = "".join(path.read_text() for path in sorted((KFP / "base").glob("*.yaml")))
     assert re.search(r"region: set-by-the-overlay", base)
-    assert "192.0.2.0/24" in base  # RFC 5737: a range that nobody has
+    assert "192.0.2.0/24" in base  # RFC 5737: a documentation range
     assert not re.search(r"\b(eu|us|ap)-[a-z]+-\d\b|\b10\.\d+\.\d+\.\d+", base)
     text = yaml.safe_dump_all(overlay)
     assert "set-by-the-overlay" not in text
@@ -84,7 +84,7 @@ def test_the_default_storage_class_is_one_that_ebs_can_make(tmp_path):
 
 
 def test_multi_user_rights_are_in_the_profile_and_bind_the_accounts_that_get_tokens(tmp_path):
-    """The token's account stands in KFP's own namespace, where deploy/kfp/token-rotation makes the token."""
+    """The token's account is in KFP's own namespace, where deploy/kfp/token-rotation creates the token."""
     objects = render(KFP / "multi-user")
     rotation = render(KFP / "token-rotation")
     token = of_kind(rotation, "ServiceAccount")["metadata"]
@@ -112,5 +112,6 @@ def test_the_page_names_what_must_be_there_first():
     order = ["aws-ebs-csi-driver", "deploy/kfp/storage", "enableNetworkPolicy", "deploy/kfp/overlays/prod", "deploy/kfp/upstream"]  # fmt: skip  # noqa: E501
     places = [step.index(word) for word in order]
     assert places == sorted(places)
-    pinned = re.search(r"\?ref=([\d.]+)", (KFP / "upstream/kustomization.yaml").read_text())[1]
-    assert f"KFP {pinned}" in step
+    pinned = re.search(r"\?ref=([\d.]+)", (KFP / "upstream/kustomization.yaml").read_text())
+    assert pinned is not None
+    assert f"KFP {pinned[1]}" in step

@@ -1,4 +1,4 @@
-"""Every object that we would apply is one that the API server takes, and says what the design asks."""
+"""The API server accepts every object that we would apply, and each has what the design requires."""
 
 import copy
 import subprocess
@@ -20,6 +20,7 @@ BUILT_IN = {
     "autoscaling/v2",
     "networking.k8s.io/v1",
     "rbac.authorization.k8s.io/v1",
+    "storage.k8s.io/v1",
     "admissionregistration.k8s.io/v1",
 }
 
@@ -98,7 +99,7 @@ def test_another_version_makes_other_pods_and_leaves_the_selectors(rendered):
 
 
 def test_names_are_those_that_the_model_registry_tells_the_deploy_stage(rendered):
-    """[models.fraud.serving] and the manifests speak of the same Application, namespace and Service."""
+    """[models.fraud.serving] and the manifests name the same Application, namespace and Service."""
     serving = tomllib.loads((ROOT / "fraudloop.toml").read_text())["models"]["fraud"]["serving"]
     application = of_kind(rendered["argocd"], "Application", serving["application"])
     assert application["metadata"]["namespace"] == serving["application_namespace"]
@@ -118,7 +119,7 @@ def test_the_loops_application_is_synced_by_the_loop_alone(rendered):
 
 
 def test_pointer_and_generation_stand_in_no_applied_manifest(rendered):
-    """What is applied again would be reset; the loop writes both, and tests/deploy/test_reapply.py applies again."""
+    """Applying again would reset them. The loop writes both, and tests/deploy/test_reapply.py applies again."""
     for folder in FOLDERS:
         for o in rendered[folder]:
             if o["kind"] == "Application":
@@ -127,7 +128,9 @@ def test_pointer_and_generation_stand_in_no_applied_manifest(rendered):
 
 
 def test_the_autoscaler_asks_for_no_metric_that_a_default_install_does_not_serve(rendered, tmp_path):
-    """metrics-server serves `resource` alone; with a metric that nobody serves it never scales down and is Degraded."""
+    """metrics-server serves only `resource`. With an unknown metric the autoscaler never scales down and is
+    Degraded.
+    """
     for folder in ("triton/overlays/dev", "triton/overlays/prod"):
         scaler = of_kind(rendered[folder], "HorizontalPodAutoscaler")
         assert [metric["type"] for metric in scaler["spec"]["metrics"]] == ["Resource"]

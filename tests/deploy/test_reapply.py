@@ -12,7 +12,7 @@ from werkzeug.serving import make_server
 
 from local.argocd.api import application
 from local.argocd.fields import merge_patch
-from local.argocd.record import ApplicationRecord, Asked
+from local.argocd.record import ApplicationRecord, WriteOptions
 from local.argocd.settings import ArgoCDSettings
 from local.aws.server import served
 from training.deployment.argocd import GENERATION, POINTER, Application
@@ -54,12 +54,12 @@ def cluster(rendered, tmp_path):
 
 def deployed(record, version, generation):
     """The deploy stage has moved the pointer, under its own field manager."""
-    record.patch(Application(record.get()).pointing(version, generation), Asked("fraudloop", STAGE))
+    record.patch(Application(record.get()).pointing(version, generation), WriteOptions("fraudloop", STAGE))
 
 
 @pytest.mark.parametrize("way", [(), ("--server-side", "--force-conflicts")])
 def test_applying_again_leaves_pointer_and_generation_alone(rendered, cluster, way):
-    """As often as one likes, with a changed manifest, too: what is not in it is not kubectl's."""
+    """Any number of times, also with a changed manifest: kubectl does not own fields outside it."""
     manifest = of_kind(rendered["argocd"], "Application", "triton-fraud")
     record, run = cluster(manifest)
     for generation in (1, 2):
@@ -92,7 +92,7 @@ def test_an_old_manifest_is_refused_when_it_would_reset_them(rendered, cluster):
 
 
 def test_the_move_to_a_manifest_without_them_is_as_install_says(rendered, cluster):
-    """What kubectl once applied and does not find any more it deletes; so it has to forget what it applied."""
+    """kubectl deletes fields that it applied before and no longer finds, so it must first forget them."""
     record, run = cluster(old(rendered))
     deployed(record, "fraud-1-0a1b2c3d", 1)
     new = json.dumps(of_kind(rendered["argocd"], "Application", "triton-fraud"))

@@ -23,18 +23,18 @@ ORDER = (
 
 
 def test_the_workflow_tests_builds_publishes_asks_and_deploys_in_this_order():
-    """The question whether every hash is in KFP comes after publishing and before the deployment, in one job."""
+    """The check that KFP has every hash runs after publishing and before the deployment, in one job."""
     assert JOBS["release"]["needs"] == "test"
     assert "make test" in str(JOBS["test"])
-    said = "\n".join(step.get("run", "") for step in JOBS["release"]["steps"])
-    places = [said.find(part) for part in ORDER]
+    script = "\n".join(step.get("run", "") for step in JOBS["release"]["steps"])
+    places = [script.find(part) for part in ORDER]
     assert -1 not in places, ORDER[places.index(-1)]
     assert places == sorted(places)
     assert not any(step.get("continue-on-error") for step in JOBS["release"]["steps"])
 
 
 def test_the_question_that_stands_before_the_deployment_exists():
-    """`--only` must name a check, or nothing would be asked; of no check it is status 1."""
+    """`--only` must name a check; without a match the status is 1."""
     from cli.migration.phases.installation import CHECKS
 
     assert [check.needs for check in CHECKS if "pipelines are published" in check.name] == [""]

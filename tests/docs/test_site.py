@@ -76,6 +76,32 @@ def test_the_make_targets_in_the_pages_exist():
     assert ran.returncode == 0, ran.stderr
 
 
+def test_the_tests_that_the_pages_name_are_there():
+    """Files of tests, and tests by their names: a page that gives one as its proof must not be old."""
+    pages = {page: page.read_text() for page in [*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "CHANGELOG.md"]}
+    code = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    named = {(page.name, name) for page, text in pages.items() for name in re.findall(r"`(test_\w{12,})`", text)}
+    paths = {(page.name, name) for page, text in pages.items() for name in re.findall(r"`(tests/[\w/.]+)`", text)}
+    assert len(named) > 20
+    assert len(paths) > 20
+    assert [one for one in sorted(named) if f"def {one[1]}" not in code and f"class {one[1]}" not in code] == []
+    assert [one for one in sorted(paths) if not (ROOT / one[1].rstrip(".")).exists()] == []
+
+
+def test_each_decision_has_a_number_of_its_own_and_is_listed():
+    """Two pages once were number 8; the index names every page by its number and title."""
+    pages = {page.name: page.read_text() for page in (DOCS / "decisions").glob("[0-9]*.md")}
+    numbers = [name[:4] for name in pages]
+    assert len(numbers) == len(set(numbers))
+    index = (DOCS / "decisions/index.md").read_text()
+    listed = re.findall(r"^\| (\d+) \| \[[^\]]+\]\(([^)]+)\)", index, re.MULTILINE)
+    assert {name: int(name[:4]) for name in pages} == {name: int(number) for number, name in listed}
+    for name, text in pages.items():
+        assert text.startswith(f"# {int(name[:4])}. "), name
+        assert all(f"**{part}" in text for part in ("Context", "Choice")), name
+        assert re.search(r"\*\*(What it costs?|Cost)", text), name
+
+
 def alarms():
     """Prometheus' alerts and CloudWatch's alarms."""
     rules = yaml.safe_load((ROOT / "monitoring/rules/alerts.yml").read_text())["groups"]

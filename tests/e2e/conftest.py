@@ -10,7 +10,7 @@ import pytest
 from local.demo.driver import Driver
 from local.demo.run import CONFIG, TICK
 from local.state_dir import StateDir
-from local.system import PIPELINES, Options, System
+from local.system import PIPELINES, System, SystemOptions
 from local.triton import missing_system_library
 from statemachine.bootstrap import bootstrap
 
@@ -38,7 +38,7 @@ class Command:
     """`fraudloop …` as its own process, in a state folder of its own."""
 
     def __init__(self, folder, *arguments):
-        self.home = StateDir(folder)
+        self.state_dir = StateDir(folder)
         self.log = folder.with_name(f"{folder.name}.log")
         environment = os.environ | {"FRAUDLOOP_HOME": str(folder)}
         environment.pop("FRAUDLOOP_TABLE", None)
@@ -49,7 +49,7 @@ class Command:
     def ready(self, seconds=90):
         """Its endpoints, once it has some."""
         until = time.monotonic() + seconds
-        while (endpoints := self.home.endpoints()) is None:
+        while (endpoints := self.state_dir.endpoints()) is None:
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < until, self.log.read_text()
             time.sleep(0.1)
@@ -62,10 +62,13 @@ class Command:
 
 
 @pytest.fixture(scope="module")
-def theatre(tmp_path_factory):
+def driver(tmp_path_factory):
     """A running system with the demo's settings, for the tests of one module, which follow each other in it."""
     folder = tmp_path_factory.mktemp("theatre")
-    with pytest.MonkeyPatch.context() as patch, System(StateDir(folder / "home"), Options(CONFIG, TICK)) as system:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        System(StateDir(folder / "home"), SystemOptions(CONFIG, TICK)) as system,
+    ):
         for name, value in system.endpoints.environment.items():
             patch.setenv(name, value)
         yield Driver(system, bootstrap(), print, threading.Event())

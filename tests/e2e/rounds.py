@@ -4,6 +4,7 @@ import json
 import time
 import urllib.request
 from dataclasses import dataclass, field
+from typing import Any
 
 from killing import ATTEMPTS, KFP, LAMBDA, STAGE, TRITON, WIRE
 
@@ -27,20 +28,22 @@ class Round:
 
     number: int
     seed: int
-    plan: object
+    plan: Any
     expected: str
     state: str = ""
     reason: str = ""
     launches: int = 0
-    twins: int = 0
+    duplicates: int = 0
     seconds: float = 0.0
     wrong: list = field(default_factory=list)
 
     def __str__(self):
-        outcome = f"{self.state}, {self.launches} launches" + (f", {self.twins} of them twins" if self.twins else "")
-        told = f"{self.number:>5}  {self.seed:>4}  {self.plan!s:<40}{self.plan.when:<20}{outcome:<42}"
+        outcome = f"{self.state}, {self.launches} launches" + (
+            f", {self.duplicates} of them twins" if self.duplicates else ""
+        )
+        line = f"{self.number:>5}  {self.seed:>4}  {self.plan!s:<40}{self.plan.when:<20}{outcome:<42}"
         verdict = "; ".join(self.wrong) or "right" if self.state else "did not come to its end"
-        return f"{told}{self.seconds:6.1f} s  {verdict}"
+        return f"{line}{self.seconds:6.1f} s  {verdict}"
 
 
 HEADER = f"{'round':>5}  {'seed':>4}  {'victim':<40}{'moment':<20}{'outcome':<42}{'took':>8}  "
@@ -64,7 +67,7 @@ class Ring:
         run = self._rested(f"fraud-{number}")
         here.seconds, here.state, here.reason = time.monotonic() - begun, run.state.value, run.reason
         names = [launch["display_name"] for launch in self._launches(run)]
-        here.launches, here.twins = len(names), len(names) - len(set(names))
+        here.launches, here.duplicates = len(names), len(names) - len(set(names))
         if plan.victim == ATTEMPTS and self._reported(run, State(plan.which).stage):
             here.expected = "SUCCEEDED"  # on a busy machine one of them was done before it died
         here.wrong = self._wrong(here, run)
@@ -85,7 +88,7 @@ class Ring:
     def _disturb(self, run_id, plan):
         if plan.victim == ATTEMPTS:
             return self._kill_every_attempt(run_id, plan)
-        write = plan.moment.write  # a run that rests before is found out afterwards: nobody waits for it
+        write = plan.moment.write  # a run that ends earlier is noticed afterwards: no one waits for it
         self._until(lambda run: write == 0 or (run and (run.version >= write or run.state.terminal)), run_id)
         time.sleep(plan.moment.seconds)
         return self.killer.kill(plan)
@@ -131,23 +134,23 @@ class Ring:
     def _explained(self, here):
         if here.plan.victim == ATTEMPTS:
             return here.state != "SUCCEEDED" or here.launches > STAGES
-        return here.launches - here.twins <= STAGES + EXPLAINED[here.plan.victim]
+        return here.launches - here.duplicates <= STAGES + EXPLAINED[here.plan.victim]
 
     def _reported(self, run, stage):
         found = self.app.files.list(self.app.settings.artifacts_bucket, f"runs/{run.id}/{stage.value}/")
-        return any(thing.key.endswith(REPORT) for thing in found)
+        return any(obj.key.endswith(REPORT) for obj in found)
 
     def _once_each(self):
         objects, runs = list(self.app.intake.objects(MODEL)), list(self.app.store.runs(MODEL, limit=1000))
         played = range(1, len(self.rounds) + 1)
-        landed = sorted((thing.epoch, thing.key) for thing in objects)
+        landed = sorted((obj.epoch, obj.key) for obj in objects)
         epochs = sorted((run.epoch, run.id) for run in runs)
         return landed == [(n, f"data/fraud/{n}.csv") for n in played] and epochs == [(n, f"fraud-{n}") for n in played]
 
     def _one_launch_each(self, run):
         """Each attempt adopted one launch, and all that was read of its stage lies in that launch's folder."""
         launches = {launch["run_id"]: launch for launch in self._launches(run)}
-        adopted = {}
+        adopted: dict[tuple[str, int], set[str]] = {}
         for entry in self.app.store.history(run.id):
             if entry.kfp_id:
                 adopted.setdefault((entry.source, entry.attempt), set()).add(entry.kfp_id)

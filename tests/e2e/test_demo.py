@@ -17,19 +17,19 @@ def made():
 
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(("title", "play"), SCENARIOS, ids=[play.__name__ for _, play in SCENARIOS])
-def test_what_the_demo_promises_holds_on_small_data(theatre, made, title, play):
-    """Each scenario of `make demo`, on a tenth of its data: every promise is kept."""
-    scene = ScenarioResult(title)
-    play(theatre, made, scene)
-    assert scene.promises
-    assert [promise for promise in scene.promises if not promise.held] == []
+def test_each_demo_scenario_holds_on_small_data(driver, made, title, play):
+    """Each scenario of `make demo`, on a tenth of its data: every assertion holds."""
+    result = ScenarioResult(title)
+    play(driver, made, result)
+    assert result.assertions
+    assert [check for check in result.assertions if not check.held] == []
 
 
 @pytest.mark.timeout(300)
-def test_an_interrupted_demo_says_what_was_done_and_keeps_it(fraudloop):
-    """Ctrl-C: no promise is said to be broken, the status is a shell's for SIGINT, and its state can be looked at."""
+def test_an_interrupted_demo_reports_and_keeps_its_state(fraudloop):
+    """Ctrl-C: no assertion is reported as failed, the exit status is that of SIGINT, and the state stays."""
     demo = fraudloop("demo", "--rows", "3000")
-    home = StateDir(demo.home.path.with_name(f"{demo.home.path.name}-demo"))
+    state_dir = StateDir(demo.state_dir.path.with_name(f"{demo.state_dir.path.name}-demo"))
     until = time.monotonic() + 200
     while "landed" not in demo.log.read_text():
         assert demo.process.poll() is None, demo.log.read_text()
@@ -37,11 +37,11 @@ def test_an_interrupted_demo_says_what_was_done_and_keeps_it(fraudloop):
         time.sleep(0.2)
     demo.process.send_signal(signal.SIGINT)
     assert demo.process.wait(90) == 130
-    told = demo.log.read_text()
-    assert "Interrupted; 0 of 5 scenarios had been played" in told
-    assert "Not played: three files in a burst, a good and a bad file" in told
-    assert "✗" not in told
-    assert "Traceback" not in told
-    assert "fraudloop up --demo" in told
-    assert home.exists()
-    assert not home.running()
+    output = demo.log.read_text()
+    assert "Interrupted; 0 of 5 scenarios had run" in output
+    assert "Not run: three files in a burst, a good and a bad file" in output
+    assert "✗" not in output
+    assert "Traceback" not in output
+    assert "fraudloop up --demo" in output
+    assert state_dir.exists()
+    assert not state_dir.running()

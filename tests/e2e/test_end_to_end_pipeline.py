@@ -16,13 +16,13 @@ ELSEWHERE = "elsewhere/"  # no model's prefix: the controller takes no notice
 
 
 @pytest.fixture(scope="module")
-def kfp(theatre):
+def kfp(driver):
     """The client that everybody has."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from kfp import Client
 
-        return Client(host=theatre.system.endpoints.urls["kfp"])
+        return Client(host=driver.system.endpoints.urls["kfp"])
 
 
 def arguments(policy):
@@ -36,15 +36,14 @@ def arguments(policy):
         "preprocess_parameters": dict(policy.parameters["preprocess"]),
         "train_parameters": dict(policy.parameters["train"]),
         "evaluate_parameters": dict(policy.parameters["evaluate"]),
-        "export_parameters": {"models_root": f"{policy.root}/models"},
         "deploy_parameters": serving,
     }
 
 
 @pytest.mark.timeout(900)
-def test_from_files_in_s3_to_an_answer_of_triton(theatre, kfp):
+def test_from_files_in_s3_to_an_answer_of_triton(driver, kfp):
     """Every stage is the real one, handed on by KFP's artifacts; the version that was exported answers in the end."""
-    policy, s3 = theatre.app.policies["fraud"], client("s3", theatre.system.endpoints.urls["aws"])
+    policy, s3 = driver.app.policies["fraud"], client("s3", driver.system.endpoints.urls["aws"])
     for name, body in files.make(20_000, 7, 0.02).first.items():
         s3.put_object(Bucket=DATA, Key=ELSEWHERE + name, Body=body)
     disown(policy.serving)
@@ -55,13 +54,13 @@ def test_from_files_in_s3_to_an_answer_of_triton(theatre, kfp):
     assert ended.state == "SUCCEEDED", steps
     assert [name for name, state in steps.items() if state != "SUCCEEDED"] == []
     (version,) = versions(s3, policy)
-    question = Question.of_golden(theatre.golden(version))
-    asking = Client(theatre.system.endpoints.urls["triton"], question)
+    question = Question.of_golden(driver.golden(version))
+    asking = Client(driver.system.endpoints.urls["triton"], question)
     asking.reach(20, 20)
     asking.close()
     assert asking.requests >= 20
     assert not asking.failures
-    assert theatre.runs() == [], "the controller began nothing"
+    assert driver.runs() == [], "the controller began nothing"
 
 
 def disown(serving):

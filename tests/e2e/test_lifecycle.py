@@ -5,6 +5,7 @@ import psutil
 import pytest
 
 from local.aws.resources import DATA, client
+from local.system import PROGRAMS
 
 
 def survivors(family, seconds=20.0):
@@ -23,29 +24,29 @@ def test_however_it_ends_no_process_is_left(fraudloop, number):
     up.process.send_signal(number)
     up.process.wait(30)
     assert survivors(family) == []
-    assert not up.home.running()
-    assert up.home.endpoints() is None
+    assert not up.state_dir.running()
+    assert up.state_dir.endpoints() is None
 
 
 def part_of(up, name):
-    return next(process for process in up.family() if f"local.{name}" in process.cmdline())
+    return next(process for process in up.family() if PROGRAMS[name] in process.cmdline())
 
 
 def test_a_part_that_dies_again_and_again_ends_the_system_with_the_reason(fraudloop):
-    """Each death is said and the part started again; at last the command ends, names the part, its log and why."""
+    """Each death is printed and the part restarted. Then the command ends with the part, its log and the reason."""
     up = fraudloop("up")
     up.ready()
     family = up.family()
-    (up.home.path / "cloud" / "cloud.sqlite").write_bytes(b"no database")
+    (up.state_dir.path / "cloud" / "cloud.sqlite").write_bytes(b"no database")
     for left in ("cloud.sqlite-wal", "cloud.sqlite-shm"):
-        (up.home.path / "cloud" / left).unlink(missing_ok=True)
+        (up.state_dir.path / "cloud" / left).unlink(missing_ok=True)
     part_of(up, "cloud").send_signal(signal.SIGKILL)
     assert up.process.wait(120) == 1
     assert survivors(family) == []
-    told = " ".join(up.log.read_text().split())
-    assert "cloud has ended (killed by SIGKILL); it is started again" in told
-    assert "cloud ended 6 times within 120 s; the last time: exit status 1" in told
-    assert "file is not a database" in told
+    output = " ".join(up.log.read_text().split())
+    assert "cloud has ended (killed by SIGKILL); it is started again" in output
+    assert "cloud ended 6 times within 120 s; the last time: exit status 1" in output
+    assert "file is not a database" in output
 
 
 def test_after_kill_9_of_the_supervisor_up_goes_on(fraudloop):
@@ -63,11 +64,11 @@ def test_after_kill_9_of_the_supervisor_up_goes_on(fraudloop):
     assert fraudloop("reset", "--yes").process.wait(60) == 1
     assert fraudloop("down").process.wait(60) == 0
     assert fraudloop("reset", "--yes").process.wait(60) == 0
-    assert not again.home.path.exists()
+    assert not again.state_dir.path.exists()
 
 
 def test_up_down_and_a_second_up(fraudloop):
-    """A second `up` is refused while the first runs; `down` stops it; then it may start again."""
+    """A second `up` is refused while the first runs. `down` stops it, and `up` works again."""
     first = fraudloop("up")
     urls = first.ready().urls
     second = fraudloop("up")
@@ -79,18 +80,18 @@ def test_up_down_and_a_second_up(fraudloop):
     assert survivors(family) == []
     third = fraudloop("up", "--detach")
     assert third.process.wait(90) == 0
-    assert third.home.endpoints().urls != urls
-    supervisor = third.home.supervisor().process()
+    assert third.state_dir.endpoints().urls != urls
+    supervisor = third.state_dir.supervisor().process()
     family = [supervisor, *supervisor.children(recursive=True)]
     assert fraudloop("down").process.wait(60) == 0
     assert survivors(family) == []
 
 
 def test_a_start_that_fails_leaves_nothing(fraudloop, tmp_path):
-    """A mistake in the registry is said at once, and the parts that ran by then are ended."""
+    """An error in the registry is printed at once, and the started parts are ended."""
     broken = tmp_path / "fraudloop.toml"
     broken.write_text("[models.fraud]\n")
     up = fraudloop("up", "--config", str(broken))
     assert up.process.wait(60) == 1
     assert "models.fraud.prefix is missing" in up.log.read_text().replace("\n", " ")
-    assert subprocess.run(["pgrep", "-f", str(up.home.path)], capture_output=True, check=False).stdout == b""
+    assert subprocess.run(["pgrep", "-f", str(up.state_dir.path)], capture_output=True, check=False).stdout == b""

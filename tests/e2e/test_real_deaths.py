@@ -16,7 +16,7 @@ from rounds import HEADER, Ring
 
 from local.aws.resources import FED_BY_QUEUE, client
 from local.state_dir import StateDir
-from local.system import Options, System
+from local.system import System, SystemOptions
 from simulation import quick_stages
 from statemachine.bootstrap import bootstrap
 
@@ -37,7 +37,7 @@ def ring(tmp_path_factory):
         return relays[0].url
 
     registry = Path(__file__).with_name("deaths.toml")
-    options = Options(registry, tick_seconds=2.0, environment=quick_stages.environment(), wire=wire)
+    options = SystemOptions(registry, tick_seconds=2.0, environment=quick_stages.environment(), wire=wire)
     with pytest.MonkeyPatch.context() as patch, System(StateDir(folder / "home"), options) as system:
         for name, value in system.endpoints.environment.items():
             patch.setenv(name, value)
@@ -50,7 +50,7 @@ def ring(tmp_path_factory):
 
 
 def sooner(url):
-    """What a killed function held comes back after 90 s, not 365: time is short here, the tick's as well."""
+    """Messages of a killed function become visible after 90 s instead of 365, because the tick is short here, too."""
     sqs = client("sqs", url)
     for name in FED_BY_QUEUE:
         where = sqs.get_queue_url(QueueName=name)["QueueUrl"]

@@ -1,16 +1,17 @@
-"""The local system goes on with what it held: after a stop, after a crash of any part, and after its own."""
+"""The local system continues with its state after a stop, after the crash of any part, and after its own crash."""
 
 import signal
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from local.aws.resources import DATA, client
 from local.state_dir import StateDir
-from local.system import Options, System
+from local.system import System, SystemOptions
 from simulation import quick_stages
 from statemachine.bootstrap import bootstrap
 from training.deployment.cluster import ClusterUnreachable
@@ -24,7 +25,7 @@ REGISTRY = Path(__file__).with_name("deaths.toml")
 @contextmanager
 def running(folder, say=print, registry=REGISTRY):
     """A system in that folder with the stages' work played, and its application."""
-    options = Options(registry, tick_seconds=2.0, environment=quick_stages.environment())
+    options = SystemOptions(registry, tick_seconds=2.0, environment=quick_stages.environment())
     with pytest.MonkeyPatch.context() as patch, System(StateDir(folder), options, say) as system:
         for name, value in system.endpoints.environment.items():
             patch.setenv(name, value)
@@ -48,7 +49,7 @@ def rested(app, run_id):
 
 
 def serves(system):
-    """Which version Triton says that it serves; "" while it does not answer."""
+    """Returns the version in Triton's configuration; "" while it does not answer."""
     try:
         return served_version(system.endpoints.urls["triton"].removeprefix("http://"), "fraud_score")
     except ClusterUnreachable:
@@ -92,7 +93,7 @@ def test_a_stop_forgets_nothing(folder):
 
 @pytest.mark.timeout(600)
 def test_a_run_that_was_interrupted_ends_as_it_should(folder, tmp_path):
-    """Stopped while a stage works, as onboarding says: KFP has lost that launch, and another attempt is made."""
+    """Stopped while a stage runs: KFP loses that launch, and the controller makes another attempt."""
     long = tmp_path / "fraudloop.toml"
     long.write_text(REGISTRY.read_text().replace("train = { least_seconds = 1", "train = { least_seconds = 60"))
     with running(folder, registry=long) as (system, app):
@@ -108,9 +109,9 @@ def test_a_run_that_was_interrupted_ends_as_it_should(folder, tmp_path):
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("part", ["cloud", "kfp", "cluster", "dispatcher"])
 def test_a_part_that_is_killed_comes_back(folder, part):
-    """`kill -9`: it is started again on its ports, that is said and kept, and a run that was under way succeeds."""
-    said = []
-    with running(folder, said.append) as (system, app):
+    """`kill -9`: it restarts on its ports, the restart is printed and recorded, and an active run succeeds."""
+    messages: list[Any] = []
+    with running(folder, messages.append) as (system, app):
         number = len(list(app.store.runs(MODEL))) + 1
         champion = app.store.model(MODEL).champion.version
         wait(lambda: serves(system) == champion, "the champion serves")
@@ -118,13 +119,13 @@ def test_a_part_that_is_killed_comes_back(folder, part):
         wait(lambda: app.store.load(f"fraud-{number}"), "the run begins")
         before = system.pid(part)
         psutil.Process(before).send_signal(signal.SIGKILL)
-        wait(lambda: f"{part} runs again" in said, "it is started again")
+        wait(lambda: f"{part} runs again" in messages, "it is started again")
         run = rested(app, f"fraud-{number}")
         assert run.state.value == "SUCCEEDED", run.reason
         wait(lambda: serves(system) == run.candidate, "the new version serves")
-        assert f"{part} has ended (killed by SIGKILL); it is started again" in said
-        told = system.home.parts()[part]
-        assert (told["deaths"], told["last_death"]["how"]) == (1, "killed by SIGKILL")
-        assert told["pid"] == system.pid(part) != before
-        assert f"{part} runs again" in (system.home.logs / "system.log").read_text()
+        assert f"{part} has ended (killed by SIGKILL); it is started again" in messages
+        status = system.state_dir.parts()[part]
+        assert (status["deaths"], status["last_death"]["how"]) == (1, "killed by SIGKILL")
+        assert status["pid"] == system.pid(part) != before
+        assert f"{part} runs again" in (system.state_dir.logs / "system.log").read_text()
         assert system.failure == ""

@@ -4,6 +4,7 @@ import importlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -58,8 +59,9 @@ def invoke(own_cloud, monkeypatch, request):
         given = json.loads((EVENTS / f"{event}.json").read_text()) if isinstance(event, str) else event
         return importlib.import_module(f"handlers.{handler}").handler(given, Context())
 
-    call.app, call.queue = edge.app, queue
-    yield call
+    invoked: Any = call
+    invoked.app, invoked.queue = edge.app, queue
+    yield invoked
     edge.app.cache_clear()
 
 

@@ -1,16 +1,18 @@
 """Arrivals: each object once, the malformed alone, the strange set aside."""
 
+from itertools import chain
+
 import pytest
 
 from statemachine.core.window import Status
 
 
 def test_a_batch_joins_the_open_window(invoke):
-    """Two objects, one of them told twice under another event id; keys arrive plain, `+` and blanks included."""
+    """Two objects, one of them delivered twice under another event id; keys arrive plain, `+` and blanks included."""
     invoke("arrival", "arrival_batch")
-    objects = {thing.key: thing for thing in invoke.app().intake.objects("fraud")}
+    objects = {obj.key: obj for obj in invoke.app().intake.objects("fraud")}
     assert set(objects) == {"data/fraud/a b+c.csv", "data/fraud/überweisungen/2026-11-23.csv"}
-    assert all(thing.epoch == 1 and thing.status is Status.PENDING for thing in objects.values())
+    assert all(obj.epoch == 1 and obj.status is Status.PENDING for obj in objects.values())
     assert invoke.app().intake.window("fraud").count == 2
 
 
@@ -42,9 +44,9 @@ def test_what_cannot_teach_is_set_aside_with_the_reason(invoke, one_message, cha
     message = one_message("object_created", change)
     assert invoke("arrival", {"Records": [message]}) == {"batchItemFailures": []}
     intake = invoke.app().intake
-    (thing,) = [*intake.objects("fraud"), *intake.objects("-")]
-    assert thing.status is Status.QUARANTINED
-    assert reason in thing.reason
+    (obj,) = chain(intake.objects("fraud"), intake.objects("-"))
+    assert obj.status is Status.QUARANTINED
+    assert reason in obj.reason
     assert intake.window("fraud").count == 0
 
 

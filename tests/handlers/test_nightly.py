@@ -1,4 +1,4 @@
-"""The night: once a slot, with whatever lies in the bucket."""
+"""The nightly function: once per slot, with all objects in the bucket."""
 
 from dataclasses import replace
 
@@ -27,8 +27,8 @@ def test_the_night_takes_in_what_was_never_announced(invoke, landed, event):
     """The listing finds it, and the run begins."""
     came = {"slot": "2026-11-24T02:00:00Z", "began": {"fraud": "fraud-1"}, "unfinished": []}
     assert invoke("nightly", event) == came
-    (thing,) = invoke.app().intake.objects("fraud")
-    assert (thing.key, thing.epoch) == ("data/fraud/silent.csv", 1)
+    (obj,) = invoke.app().intake.objects("fraud")
+    assert (obj.key, obj.epoch) == ("data/fraud/silent.csv", 1)
 
 
 def test_the_same_night_twice_is_one_run(invoke, landed):
@@ -53,8 +53,8 @@ def test_a_night_without_a_time_is_malformed(invoke):
 
 @pytest.mark.parametrize("event", [{"slot": "test"}, {"time": "2099-11-27T02:00:00Z"}])
 def test_a_night_that_is_no_time_or_lies_ahead_moves_no_marker(invoke, landed, event):
-    """It is refused, so Lambda puts it into the night's dead-letter queue; the real night counts all the same."""
-    with pytest.raises(Malformed, match="a night at"):
+    """It is rejected, so Lambda sends it to the dead-letter queue; the real slot counts all the same."""
+    with pytest.raises(Malformed, match="a nightly slot"):
         invoke("nightly", event)
     assert invoke.app().intake.window("fraud").last_slot == ""
     assert invoke("nightly", "nightly_scheduler")["began"] == {"fraud": "fraud-1"}
@@ -81,14 +81,14 @@ def two_models(invoke, monkeypatch, tmp_path):
 
 
 def test_a_model_whose_record_cannot_be_read_spoils_nobody_elses_night(invoke, two_models, landed):
-    """Poison on one model's item is said and counted, is not tried again, and the next model's run begins."""
+    """A malformed model item is logged, counted and not retried, and the next model's run starts."""
     put = put_model(Model("early", 1), "poison")
     invoke.app().store.table.write(replace(put, item={**put.item, "format": 99}, clause=Clause("it is new")))
     assert invoke("nightly", "nightly_scheduler")["began"] == {"fraud": "fraud-1"}
 
 
 def test_an_outage_of_one_model_is_tried_again_after_the_others(invoke, two_models, landed):
-    """Lambda repeats an event that raised: whoever has had the night does not have it twice."""
+    """Lambda repeats an event that raised; a model already processed for the slot is skipped."""
     files = invoke.app().files
     invoke.app().__dict__["files"] = Unlisted(files, "data/early/")
     with pytest.raises(Unreachable, match="data/early/"):

@@ -70,7 +70,7 @@ def test_a_model_whose_record_cannot_be_read_holds_up_nobody(invoke, hints):
     assert hints() == ["fraud-1"]
 
 
-def said(capsys, name):
+def emitted(capsys, name):
     """The values of a metric in what was printed (EMF)."""
     import json
 
@@ -83,15 +83,15 @@ def test_the_tick_says_each_minute_which_runs_are_not_answered(invoke, kfp, hint
     begun(invoke)
     hints()
     invoke("tick", "tick")
-    assert said(capsys, "UnreachableRuns") == [0]
+    assert emitted(capsys, "UnreachableRuns") == [0]
     kfp.down = True
     invoke("step", {"Records": [{"messageId": "m", "body": '{"run_id": "fraud-1"}'}] * 2})
     assert invoke("tick", "tick") == {"due": 0}
-    assert said(capsys, "UnreachableRuns") == [1]
+    assert emitted(capsys, "UnreachableRuns") == [1]
 
 
 def test_hints_come_before_models_and_no_model_takes_the_others_time(invoke, hints, monkeypatch, capsys):
-    """With no time left the runs in flight are hinted at all the same, and it is said how many models were left out."""
+    """With no time left, hints for runs in flight are still sent, and the number of skipped models is emitted."""
     from handlers import tick
 
     begun(invoke)
@@ -99,7 +99,7 @@ def test_hints_come_before_models_and_no_model_takes_the_others_time(invoke, hin
     monkeypatch.setattr(tick, "RESERVE", 1e9)
     assert invoke("tick", "tick") == {"due": 1}
     assert hints() == ["fraud-1"]
-    assert said(capsys, "ModelsNotTended") == [1]
+    assert emitted(capsys, "ModelsNotTended") == [1]
 
 
 def test_each_minute_begins_with_another_model():

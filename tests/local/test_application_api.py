@@ -10,11 +10,13 @@ import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from werkzeug.serving import make_server
 
-from local.argocd.access import Access
+from local.argocd.access import KubernetesAccess
 from local.argocd.api import application
 from local.argocd.record import ApplicationRecord
 from local.argocd.rollout import TritonPod, endpoint_slices
@@ -27,22 +29,26 @@ PATH = f"{NAMESPACE}/triton-fraud"
 MERGE, JSON_PATCH = "application/merge-patch+json", "application/json-patch+json"
 APPLY = "application/apply-patch+yaml"
 STAGE = "system:serviceaccount:kubeflow:stages"
-HEAD = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Application", "metadata": {"name": "triton-fraud"}}
+HEAD: dict[str, Any] = {
+    "apiVersion": "argoproj.io/v1alpha1",
+    "kind": "Application",
+    "metadata": {"name": "triton-fraud"},
+}
 
 
 class Server:
-    """The API over HTTP, and the record behind it."""
+    """The API over HTTP, and its record."""
 
     def __init__(self, url, record, access):
         self.url, self.record, self.access = url, record, access
 
     def ask(self, method, path=PATH, body=None, kind=MERGE, token=""):
-        """Code, answer and warnings."""
+        """Returns code, response and warnings."""
         raw = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         headers = {"Content-Type": kind, **({"Authorization": f"Bearer {token}"} if token else {})}
-        asked = urllib.request.Request(self.url + path, raw, headers, method=method)
+        options = urllib.request.Request(self.url + path, raw, headers, method=method)
         try:
-            with urllib.request.urlopen(asked, timeout=10) as answer:
+            with urllib.request.urlopen(options, timeout=10) as answer:
                 return answer.status, json.load(answer), answer.headers.get_all("Warning") or []
         except urllib.error.HTTPError as error:
             with error:
@@ -61,7 +67,7 @@ def clock():
 def api(tmp_path, clock):
     settings = ArgoCDSettings("s3://artifacts/models/fraud")
     record = ApplicationRecord(tmp_path / "application.json", settings.manifest())
-    access = Access({"t": (STAGE, frozenset({("get", "applications")}))}, clock=lambda: clock[0])
+    access = KubernetesAccess({"t": (STAGE, frozenset({("get", "applications")}))}, clock=lambda: clock[0])
     app = application(settings, record, list, access)
     with served(make_server("127.0.0.1", 0, app, threaded=True)) as url:
         yield Server(url, record, access)
@@ -120,7 +126,7 @@ REASONS = {400: "BadRequest", 409: "Conflict", 413: "RequestEntityTooLarge", 422
 
 @pytest.mark.parametrize(("body", "query", "code", "words"), REFUSED, ids=[str(n) for n in range(len(REFUSED))])
 def test_a_merge_patch_that_a_real_server_refuses_is_refused_in_its_words(api, body, query, code, words):
-    """And nothing of it is kept. The answer is a Status, whose code is the answer's."""
+    """Nothing of the patch is stored. The response is a Status with the same code."""
     before = api.record.get()
     answered, status, _ = api.patch(body, query)
     assert (answered, status["code"]) == (code, code)
@@ -132,7 +138,7 @@ def test_a_merge_patch_that_a_real_server_refuses_is_refused_in_its_words(api, b
 
 
 def test_a_status_names_the_object_and_the_causes(api):
-    """`details`, from which kubectl and client libraries read."""
+    """kubectl and client libraries read `details`."""
     _, status, _ = api.patch({"spec": {"project": None, "destination": None}})
     assert {name: status["details"][name] for name in ("name", "group", "kind")} == {
         "name": "triton-fraud",
@@ -157,7 +163,7 @@ def test_unknown_fields_are_dropped_and_warned_of_unless_one_says_ignore(api):
 
 
 def test_several_sources_and_all_else_that_upstream_has_is_kept(api):
-    """The schema is upstream's CRD, not a selection of it."""
+    """The schema is upstream's complete CRD."""
     sources = [
         {"repoURL": "https://a", "chart": "c", "helm": {"parameters": [{"name": "a", "value": "b"}]}, "ref": "x"}
     ]
@@ -168,7 +174,7 @@ def test_several_sources_and_all_else_that_upstream_has_is_kept(api):
 
 
 def test_a_dry_run_is_judged_and_changes_nothing(api):
-    """`dryRun=All`, for every kind of write; what would be refused is refused."""
+    """`dryRun=All` for every kind of write: an invalid write is refused, a valid one changes nothing."""
     before = api.record.get()
     code, answer, _ = api.patch({"spec": {"project": "other"}}, "?dryRun=All")
     assert (code, answer["spec"]["project"]) == (200, "other")
@@ -208,7 +214,7 @@ def test_a_json_patch_is_applied_as_a_whole_or_not_at_all(api):
 
 
 def test_a_put_replaces_and_needs_the_version(api):
-    """What it does not say is gone; strict errors of an object are 400 (update.go), another uid is 409."""
+    """Omitted fields are removed. Strict errors of an object are 400 (update.go), another uid is 409."""
     body = api.record.get()
     body["spec"].pop("syncPolicy")
     without = {**body, "metadata": {name: v for name, v in body["metadata"].items() if name != "resourceVersion"}}
@@ -224,7 +230,7 @@ def test_a_put_replaces_and_needs_the_version(api):
 
 
 def test_a_server_side_apply_owns_what_it_names_and_conflicts_with_others(api):
-    """409 names the other manager and the field; force takes it over; what is named no more goes, if nobody has it."""
+    """409 names the other manager and the field. Force takes the field over. A field without owners is removed."""
     api.patch({"metadata": {"annotations": {"fraudloop.io/generation": "4"}}}, "?fieldManager=fraudloop")
     mine = {**HEAD, "metadata": {**HEAD["metadata"], "annotations": {"fraudloop.io/generation": "0", "a": "b"}}}
     assert api.patch(mine, kind=APPLY)[0] == 422, "an apply names its manager"
@@ -259,7 +265,7 @@ def test_a_server_side_apply_owns_what_it_names_and_conflicts_with_others(api):
 
 
 def test_what_is_not_there_to_be_made_is_said(api):
-    """One Application, which exists."""
+    """Create answers 409, because the one Application exists."""
     code, status, _ = api.ask("POST", NAMESPACE, {**HEAD}, "application/json")
     assert (code, status["reason"]) == (409, "AlreadyExists")
     code, status, _ = api.ask("DELETE")
@@ -269,7 +275,7 @@ def test_what_is_not_there_to_be_made_is_said(api):
 
 
 def test_a_service_account_may_what_its_role_says(api):
-    """401 for a token that nobody has, 403 in RBAC's words."""
+    """401 for an unknown token, 403 in RBAC's words."""
     assert api.ask("GET", token="t")[0] == 200
     code, status, _ = api.ask("PATCH", body={}, token="t")
     assert (code, status["reason"]) == (403, "Forbidden")
@@ -283,7 +289,7 @@ def test_a_service_account_may_what_its_role_says(api):
 
 
 def test_after_a_restart_it_is_unavailable_then_forbids_then_answers(api, clock):
-    """503, then 403 while the RBAC caches fill; nothing is lost."""
+    """503, then 403 while the RBAC caches fill. Nothing is lost."""
     api.access.restarted(unavailable=5, forbidden=60)
     seen = []
     for at in (1001, 1006, 1064, 1066):
@@ -293,17 +299,16 @@ def test_after_a_restart_it_is_unavailable_then_forbids_then_answers(api, clock)
 
 
 def test_slices_say_null_while_empty_and_ready_of_every_pod():
-    """As a headless Service with publishNotReadyAddresses has them: `serving` and `terminating` tell the truth."""
+    """As for a headless Service with publishNotReadyAddresses: `serving` and `terminating` show the pod's state."""
     (empty,) = endpoint_slices([], "pods", "triton")
     assert (empty["endpoints"], empty["ports"]) == (None, None)
 
-    class Alive:
-        http_port, alive = 8000, True
+    server: Any = SimpleNamespace(http_port=8000, alive=True)
 
     pods = [
-        TritonPod("a", "v1", Alive(), ready=True),
-        TritonPod("b", "v1", Alive()),
-        TritonPod("c", "v1", Alive(), terminating=True),
+        TritonPod("a", "v1", server, ready=True),
+        TritonPod("b", "v1", server),
+        TritonPod("c", "v1", server, terminating=True),
     ]
     found = [entry["endpoints"][0]["conditions"] for entry in endpoint_slices(pods, "pods", "triton")]
     assert [condition["ready"] for condition in found] == [True, True, True]
@@ -327,7 +332,7 @@ def kubectl(api, tmp_path):
 
 
 def test_kubectl_reads_and_changes_the_application(api, kubectl):
-    """A person's own commands: get, annotate, patch of three kinds, dry runs, apply and replace."""
+    """kubectl get, annotate, patch of three kinds, dry runs, apply and replace."""
     got = kubectl("get", "applications", "triton-fraud", "-o", "json")
     assert got.returncode == 0, got.stderr
     assert json.loads(got.stdout)["metadata"]["name"] == "triton-fraud"

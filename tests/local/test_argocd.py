@@ -1,4 +1,4 @@
-"""The stand-in for Argo CD keeps the API's rules, and a switch of versions fails no request."""
+"""The stand-in for Argo CD follows the API's rules, and no request fails while versions switch."""
 
 import http.client
 import json
@@ -27,7 +27,7 @@ POINTER = "fraudloop.io/model-version"
 
 
 class FakePod:
-    """Answers every request with its version; one that begins with `broken` never becomes ready."""
+    """Answers every request with its version. A version that starts with `broken` never becomes ready."""
 
     def __init__(self, version: str, killed: bool = False) -> None:
         self.version, self.killed = version, killed
@@ -95,7 +95,7 @@ def call(argocd: ArgoCD, path: str, patch: Any = None, kind: str = "application/
 
 
 def point(argocd: ArgoCD, version: str) -> dict[str, Any]:
-    """Move the pointer and ask for a sync; returns the Application once the operation is gone."""
+    """Move the pointer and request a sync. Returns the Application once the operation is done."""
     patch = {
         "spec": {"source": {"kustomize": {"commonAnnotations": {POINTER: version}}}},
         "operation": {"info": [{"name": "correlationId", "value": version}], "sync": {"revision": "HEAD"}},
@@ -106,7 +106,7 @@ def point(argocd: ArgoCD, version: str) -> dict[str, Any]:
 
 
 def reconciled(live: dict[str, Any]) -> bool:
-    """The operation is over, and its effects were looked at since."""
+    """The operation has ended, and the status was refreshed since."""
     status = live["status"]
     return "operation" not in live and status.get("reconciledAt", "") >= status["operationState"]["finishedAt"]
 
@@ -132,7 +132,7 @@ def ask(argocd: ArgoCD) -> bytes:
 
 
 def test_a_stale_resource_version_is_a_conflict(argocd: ArgoCD) -> None:
-    """Of two writers with the same reading one gets 409, and nothing of its patch is kept."""
+    """Of two writers with the same reading one gets 409, and nothing of its patch is stored."""
     read = call(argocd, APPLICATION)[1]["metadata"]["resourceVersion"]
     patch = {"metadata": {"resourceVersion": read, "annotations": {"fraudloop.io/generation": "1"}}}
     assert call(argocd, APPLICATION, patch)[0] == 200
@@ -142,7 +142,7 @@ def test_a_stale_resource_version_is_a_conflict(argocd: ArgoCD) -> None:
 
 
 def test_a_change_of_nothing_keeps_the_resource_version(argocd: ArgoCD) -> None:
-    """Only a real change makes a new version of the object."""
+    """Only a real change gives the object a new version."""
     first = until(argocd, lambda live: "reconciledAt" in live.get("status", {}))["metadata"]
     call(argocd, APPLICATION, {"metadata": {"annotations": {"fraudloop.io/owner": "controller"}}})
     assert call(argocd, APPLICATION)[1]["metadata"] == first
@@ -152,7 +152,7 @@ def test_a_change_of_nothing_keeps_the_resource_version(argocd: ArgoCD) -> None:
 
 def test_unknown_fields_are_pruned_or_refused(argocd: ArgoCD) -> None:
     """An API server drops what the CRD does not know, and answers 422 to a patch under fieldValidation=Strict."""
-    patch = {"spec": {"sourec": {}, "source": {"kustomise": {}}}}
+    patch: dict[str, Any] = {"spec": {"sourec": {}, "source": {"kustomise": {}}}}
     assert call(argocd, APPLICATION, patch)[0] == 200
     assert "sourec" not in call(argocd, APPLICATION)[1]["spec"]
     code, answer = call(argocd, f"{APPLICATION}?fieldValidation=Strict", patch)
@@ -162,7 +162,7 @@ def test_unknown_fields_are_pruned_or_refused(argocd: ArgoCD) -> None:
 
 
 def test_a_wrong_type_is_invalid(argocd: ArgoCD) -> None:
-    """Annotations are strings; a number is 422, and says where."""
+    """Annotations are strings: a number gets 422 with the field."""
     code, answer = call(argocd, APPLICATION, {"metadata": {"annotations": {"fraudloop.io/generation": 3}}})
     assert code == 422
     assert "metadata.annotations.fraudloop.io/generation" in answer["message"]
@@ -176,7 +176,7 @@ def test_what_is_not_there_and_what_is_not_a_merge_patch(argocd: ArgoCD) -> None
 
 
 def test_a_sync_rolls_the_version_out(argocd: ArgoCD) -> None:
-    """The operation is consumed and told with our correlation id; then the service serves the version."""
+    """The operation is consumed and reported with our correlation id; then the service serves the version."""
     live = point(argocd, "v1")
     state = live["status"]["operationState"]
     assert (state["phase"], state["operation"]["info"][0]["value"]) == ("Succeeded", "v1")
@@ -193,7 +193,9 @@ def test_a_sync_rolls_the_version_out(argocd: ArgoCD) -> None:
 
 @pytest.mark.parametrize("version", ["broken-1", "absent-1"])
 def test_a_broken_candidate_leaves_the_old_one_serving(argocd: ArgoCD, version: str) -> None:
-    """Health says Degraded and why; traffic never left the old version, and going back is healthy at once."""
+    """Health is Degraded with the reason. The old version serves throughout, and going back to it is healthy at
+    once.
+    """
     point(argocd, "v1")
     until(argocd, lambda live: health(live) == "Healthy")
     live = until(argocd, lambda live: health(live) == "Degraded") if point(argocd, version) else {}
@@ -205,7 +207,7 @@ def test_a_broken_candidate_leaves_the_old_one_serving(argocd: ArgoCD, version: 
 
 
 def test_a_pod_that_dies_is_started_again(argocd: ArgoCD) -> None:
-    """As a kubelet does: the dead one is no endpoint any more, and another serves the same version."""
+    """As with a kubelet: the dead pod is no endpoint any more, and another one serves the same version."""
     point(argocd, "v1")
     until(argocd, lambda live: health(live) == "Healthy")
     (dead,) = argocd.rollout.pods()
@@ -217,7 +219,7 @@ def test_a_pod_that_dies_is_started_again(argocd: ArgoCD) -> None:
 
 
 def test_a_pod_that_is_killed_while_it_starts_is_started_again(argocd: ArgoCD) -> None:
-    """Somebody killed it, so it says nothing about the candidate: the rollout goes on, and is never Degraded."""
+    """A killed pod says nothing about the candidate: the rollout continues, and is never Degraded."""
     point(argocd, "killed-1")
     until(argocd, lambda live: health(live) == "Healthy")
     assert ask(argocd) == b"killed-1"
@@ -225,7 +227,7 @@ def test_a_pod_that_is_killed_while_it_starts_is_started_again(argocd: ArgoCD) -
 
 
 def test_a_rollout_can_be_given_up(argocd: ArgoCD) -> None:
-    """A newer wish ends the start of a version that nobody waits for any more."""
+    """A newer version cancels the start of an older one."""
     point(argocd, "v1")
     until(argocd, lambda live: health(live) == "Healthy")
     point(argocd, "slow-1")
@@ -251,7 +253,7 @@ def test_a_change_without_a_sync_is_out_of_sync(argocd: ArgoCD) -> None:
 
 
 def test_no_request_fails_while_versions_are_switched(argocd: ArgoCD) -> None:
-    """A client that asks all the time, without retries, on one connection or on many, sees no failure."""
+    """A client that sends requests throughout, without retries, on one or many connections, sees no failure."""
     point(argocd, "v0")
     until(argocd, lambda live: health(live) == "Healthy")
     stopped, seen, failures = threading.Event(), [], []
@@ -284,14 +286,14 @@ def test_no_request_fails_while_versions_are_switched(argocd: ArgoCD) -> None:
 
 
 def test_the_service_answers_503_before_the_first_version(argocd: ArgoCD) -> None:
-    """Nothing is pretended: without a pod there is no answer."""
+    """Without a pod there is no prediction."""
     with pytest.raises(urllib.error.HTTPError, match="503") as refused:
         ask(argocd)
     refused.value.close()
 
 
 def test_state_and_ports_survive_a_restart(tmp_path: Path) -> None:
-    """After a restart the same Application is at the same address, and what was served is served again."""
+    """After a restart the Application has the same address, and the same version is served again."""
     settings = ArgoCDSettings("s3://artifacts/models/fraud")
     with ArgoCD(tmp_path, settings, fake_pod) as first:
         point(first, "v1")

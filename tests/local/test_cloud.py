@@ -11,7 +11,7 @@ KEY = {"pk": {"S": "run#1"}, "sk": {"S": "run"}}
 
 
 def bump(dynamodb, transactional):
-    """An optimistic increment: read, then write on condition that nobody wrote in between; repeat until it holds."""
+    """An optimistic increment: read, then write on the condition that nobody wrote in between, and repeat."""
     while True:
         seen = dynamodb.get_item(TableName=TABLE, Key=KEY, ConsistentRead=True)["Item"]["version"]["N"]
         change = {
@@ -34,7 +34,7 @@ def bump(dynamodb, transactional):
 @pytest.mark.usefixtures("made")
 @pytest.mark.parametrize("transactional", [False, True])
 def test_no_conditional_write_is_lost_between_threads(url, transactional):
-    """Eight writers that increment on condition of what they read: each increment counts."""
+    """Eight writers increment on the condition of their reading: each increment counts."""
     dynamodb = client("dynamodb", url)
     dynamodb.put_item(TableName=TABLE, Item=KEY | {"version": {"N": "0"}})
     with ThreadPoolExecutor(8) as writers:
@@ -44,7 +44,7 @@ def test_no_conditional_write_is_lost_between_threads(url, transactional):
 
 @pytest.mark.usefixtures("made")
 def test_a_transaction_that_fails_leaves_nothing(url):
-    """All or nothing, in the table, in its index and in its stream, though a copy of the table is cheap."""
+    """All or nothing in the table, its index and its stream, although copies of the table share items."""
     dynamodb = client("dynamodb", url)
     first, second = (KEY | {"pk": {"S": f"run#{n}"}, "version": {"N": "1"}} for n in (1, 2))
     dynamodb.put_item(TableName=TABLE, Item=first)
@@ -62,7 +62,7 @@ def test_a_transaction_that_fails_leaves_nothing(url):
 
 
 def test_a_consumer_that_waits_for_a_message_holds_up_nobody(url, made):
-    """Long polling does not keep the lock: others write, and the message that one of them sends ends the wait."""
+    """Long polling does not hold the lock: others write, and a message of theirs ends the wait."""
     queue = made.queues[resources.HINTS]
     with ThreadPoolExecutor(1) as consumer:
         began = time.monotonic()

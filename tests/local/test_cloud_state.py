@@ -1,4 +1,4 @@
-"""The local cloud with a folder, as a process of its own that is killed and started again."""
+"""The local cloud with a folder, as a process that is killed and restarted."""
 
 import signal
 import subprocess
@@ -49,11 +49,11 @@ def cloud(tmp_path):
 
 
 def versions(s3, bucket):
-    """Everything of a bucket, with what S3 says of each version."""
+    """All versions in a bucket, as S3 lists them."""
     listed = s3.list_object_versions(Bucket=bucket)
-    told = ("Key", "VersionId", "ETag", "Size", "IsLatest", "LastModified")
+    fields = ("Key", "VersionId", "ETag", "Size", "IsLatest", "LastModified")
     return [
-        sorted(tuple(str(one.get(name)) for name in told) for one in listed.get(kind, []))
+        sorted(tuple(str(one.get(name)) for name in fields) for one in listed.get(kind, []))
         for kind in ("Versions", "DeleteMarkers")
     ]
 
@@ -121,7 +121,7 @@ def test_items_come_back_in_the_table_and_its_index(cloud):
 
 
 def test_the_stream_goes_on_under_its_name(cloud):
-    """Who had read up to a record finds the next one after a restart, by the same ARN and a higher number."""
+    """A reader finds the next record after a restart, by the same ARN and a higher sequence number."""
     dynamodb, streams = client("dynamodb", cloud.url), client("dynamodbstreams", cloud.url)
     dynamodb.put_item(TableName=TABLE, Item={"pk": {"S": "a"}, "sk": {"S": "a"}})
     arn = resources.find(cloud.url).stream_arn
@@ -141,13 +141,13 @@ def test_the_stream_goes_on_under_its_name(cloud):
 
 
 def test_messages_come_back_and_deleted_ones_do_not(cloud):
-    """Those that wait, that lie in a dead-letter queue, or that somebody was working on: in their order."""
+    """Waiting messages, dead letters and messages in flight, in their order."""
     sqs = client("sqs", cloud.url)
     queue = resources.find(cloud.url).queues[resources.HINTS]
     for n in range(4):
         sqs.send_message(QueueUrl=queue, MessageBody=f"m{n}")
-    taken = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=2)["Messages"]
-    sqs.delete_message(QueueUrl=queue, ReceiptHandle=taken[0]["ReceiptHandle"])
+    recorded = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=2)["Messages"]
+    sqs.delete_message(QueueUrl=queue, ReceiptHandle=recorded[0]["ReceiptHandle"])
     cloud.restart()
     left = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
     assert [message["Body"] for message in left] == ["m1", "m2", "m3"]
@@ -158,7 +158,7 @@ def test_messages_come_back_and_deleted_ones_do_not(cloud):
 
 
 def test_an_object_and_its_event_are_one(cloud):
-    """The event that an object makes is on disk with it; the rules still work after a restart."""
+    """The event of an object is stored with it; the rules work after a restart."""
     s3, sqs = client("s3", cloud.url), client("sqs", cloud.url)
     queue = resources.find(cloud.url).queues[resources.S3_EVENTS]
     s3.put_object(Bucket=DATA, Key="one", Body=b"1")
@@ -169,7 +169,9 @@ def test_an_object_and_its_event_are_one(cloud):
 
 
 def test_nothing_that_was_acknowledged_is_lost(cloud):
-    """Killed five times at any moment under four writers: what a writer was told is there, object before its item."""
+    """Killed five times at random moments under four writers: every acknowledged write is there, objects before
+    items.
+    """
     acknowledged, stop = [], threading.Event()
 
     def write(writer):
@@ -206,7 +208,7 @@ def test_nothing_that_was_acknowledged_is_lost(cloud):
 
 
 def test_a_cloud_that_cannot_write_answers_nothing(cloud):
-    """A full disk ends it before it acknowledges; after the restart it holds what it had acknowledged."""
+    """A full disk ends it before it acknowledges. After the restart it has what it had acknowledged."""
     s3 = client("s3", cloud.url)
     s3.put_object(Bucket=DATA, Key="kept", Body=b"1")
     objects = cloud.folder / "objects"

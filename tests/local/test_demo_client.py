@@ -2,6 +2,7 @@ import json
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 
@@ -26,14 +27,14 @@ RIGHT = [{"name": "decision", "data": [False]}, {"name": "probability", "data": 
 
 @pytest.fixture
 def triton():
-    """A server that gives the answers it is told, the last one for ever."""
+    """A server that gives these answers in turn, and the last one forever."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self):
             self.rfile.read(int(self.headers["Content-Length"]))
-            answers = self.server.answers
+            answers = server.answers
             status, outputs = answers.pop(0) if len(answers) > 1 else answers[0]
             if status == 0:
                 self.close_connection = True
@@ -47,7 +48,7 @@ def triton():
         def log_message(self, *_):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     server.answers = [(200, RIGHT)]
     server.handle_error = lambda *_: None

@@ -3,6 +3,7 @@ import threading
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ LAMBDAS = Path(__file__).parent / "lambdas"
 
 @pytest.fixture
 def recorded(tmp_path, monkeypatch):
-    """Reads what the recording handlers saw; waits for `count` events of one."""
+    """Read what the recording handlers got; wait for `count` events of one."""
     monkeypatch.setenv("RECORDED", str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(LAMBDAS))
 
@@ -35,7 +36,7 @@ def recorded(tmp_path, monkeypatch):
 @pytest.fixture
 def dispatcher(url, made, recorded, tmp_path):
     port = free_port()
-    running = Dispatcher(url, port, tmp_path, tick_seconds=0.5, package="recording")
+    running: Any = Dispatcher(url, port, tmp_path, tick_seconds=0.5, package="recording")
     running.url = f"http://127.0.0.1:{port}"
     yield running
     running.close()
@@ -47,7 +48,7 @@ def records(events):
 
 @pytest.mark.usefixtures("dispatcher")
 def test_an_object_becomes_an_object_created_event_of_its_own(url, recorded):
-    """Keys come plain, ids are unique, sequencers grow; objects of the artifacts bucket say nothing."""
+    """Keys are not encoded, ids are unique, sequencers increase; the artifacts bucket sends no events."""
     s3 = client("s3", url)
     s3.put_object(Bucket=ARTIFACTS, Key="runs/x", Body=b"x")
     keys = ["data/fraud/a b+c.csv", "data/fraud/ü.csv", "data/fraud/a b+c.csv"]
@@ -112,7 +113,7 @@ def test_the_tables_changes_reach_announce_in_order(url, recorded):
 
 @pytest.mark.usefixtures("dispatcher")
 def test_the_tick_comes_by_itself(recorded):
-    """Again and again, as an event of EventBridge Scheduler."""
+    """Repeatedly, as an event of EventBridge Scheduler."""
     ticks = recorded("tick", 3)
     assert {tick["source"] for tick in ticks} == {"aws.scheduler"}
     assert len({tick["id"] for tick in ticks}) == len(ticks)
@@ -135,7 +136,7 @@ def test_boto3_invokes_a_function_as_on_aws(dispatcher, recorded):
 
 
 def test_every_never_doubles_a_slow_tick():
-    """A tick that takes longer than the interval delays the next one; none are made up for."""
+    """A tick that takes longer than the interval delays the next one. Missed ticks are not made up."""
     from local.aws.schedule import every
 
     stop, fired = threading.Event(), []

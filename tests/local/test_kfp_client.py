@@ -1,4 +1,4 @@
-"""An unmodified `kfp.Client` drives the embedded endpoint, as it drives a real one."""
+"""An unmodified `kfp.Client` uses the embedded endpoint as it uses a real one."""
 
 import json
 import warnings
@@ -115,7 +115,7 @@ def test_upload_run_and_wait(server, client, package):
 
 
 def test_a_step_that_fails_fails_the_run(server, client, package):
-    """The run is FAILED, says which step it was, and the traceback is in its log."""
+    """The run is FAILED, names the step, and the traceback is in its log."""
     run = client.create_run_from_pipeline_package(package(one_step), arguments={"word": "fail"}, run_name="fails")
     done = wait(client, run.run_id)
     assert done.state == "FAILED"
@@ -128,7 +128,7 @@ def test_a_step_that_fails_fails_the_run(server, client, package):
 
 @pytest.mark.parametrize(("text", "inside"), [("open", True), ("shut", False)])
 def test_artifacts_conditions_and_exit_handlers(server, client, package, text, inside):
-    """An artifact goes from step to step, `dsl.If` decides on an output, the exit handler sees the end."""
+    """An artifact is passed between steps, `dsl.If` decides on an output, the exit handler runs at the end."""
     run = client.create_run_from_pipeline_package(package(steps), arguments={"text": text}, run_name="graph")
     done = wait(client, run.run_id)
     assert done.state == "SUCCEEDED"
@@ -142,11 +142,11 @@ def test_what_does_not_exist_is_404_and_what_is_wrong_is_400(client, package):
     with pytest.raises(kfp_server_api.ApiException) as missing:
         client.get_run("nothing")
     assert missing.value.status == 404
-    for arguments, said in (({"text": "x", "wrod": "x"}, "wrod"), ({}, "text")):
+    for arguments, message in (({"text": "x", "wrod": "x"}, "wrod"), ({}, "text")):
         with pytest.raises(kfp_server_api.ApiException) as wrong:
             client.create_run_from_pipeline_package(package(steps), arguments=arguments)
         assert wrong.value.status == 400
-        assert said in json.loads(wrong.value.body)["message"]
+        assert message in json.loads(wrong.value.body)["message"]
 
 
 def test_names_of_pipelines_and_versions_are_unique(client, package):
@@ -221,8 +221,8 @@ def test_pipelines_as_the_client_means_them(client, package):
 def test_runs_as_the_client_means_them(client, package):
     """A filter as client.py's docstring has it, terminate, and health."""
     run = client.create_run_from_pipeline_package(package(one_step), arguments={"seconds": 60}, run_name="to terminate")
-    told = {"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": "to terminate"}]}
-    assert [one.run_id for one in client.list_runs(filter=json.dumps(told)).runs] == [run.run_id]
+    predicates = {"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": "to terminate"}]}
+    assert [one.run_id for one in client.list_runs(filter=json.dumps(predicates)).runs] == [run.run_id]
     client.terminate_run(run.run_id)
     assert wait(client, run.run_id).state == "FAILED"
     assert client.get_kfp_healthz().multi_user is False

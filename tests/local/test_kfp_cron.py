@@ -10,7 +10,7 @@ NOON = datetime(2026, 11, 24, 12, 0, 30, tzinfo=UTC)  # a Tuesday
 
 
 def at(*parts):
-    return datetime(*parts, tzinfo=UTC)
+    return datetime(*parts).replace(tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,9 @@ def test_day_of_month_and_day_of_week(expression, days):
     """spec.go, dayMatches: `if s.Dom&starBit > 0 || s.Dow&starBit > 0 { return domMatch && dowMatch }`."""
     schedule, slot, found = parse(expression), NOON, []
     for _ in days:
-        slot = schedule.next(slot)
+        following = schedule.next(slot)
+        assert following is not None
+        slot = following
         found.append(slot.day)
     assert found == days
 
@@ -77,7 +79,7 @@ def test_slots_follow_each_other_without_a_repeat():
 
 
 @pytest.mark.parametrize(
-    ("expression", "said"),
+    ("expression", "message"),
     [
         ("", "Empty spec string"),
         ("0 2 * *", "Expected 5 to 6 fields, found 4"),
@@ -97,9 +99,9 @@ def test_slots_follow_each_other_without_a_repeat():
         ("@every 1h 30m", "Failed to parse duration"),
     ],
 )
-def test_what_robfig_refuses_is_refused(expression, said):
+def test_what_robfig_refuses_is_refused(expression, message):
     """With its own words."""
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         parse(expression)
 
 

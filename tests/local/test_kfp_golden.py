@@ -52,10 +52,10 @@ def add(x: int, y: int) -> int:
 
 
 @component
-def pair() -> NamedTuple("outputs", [("first", str), ("second", str)]):
+def pair() -> NamedTuple("outputs", [("first", str), ("second", str)]):  # type: ignore[valid-type]  # KFP's own spelling
     from collections import namedtuple
 
-    return namedtuple("outputs", ["first", "second"])("foo", "bar")
+    return namedtuple("outputs", ["first", "second"])("foo", "bar")  # type: ignore[call-arg]  # as above
 
 
 @component
@@ -81,8 +81,8 @@ def flaky(path: str) -> str:
 
 @component
 def ended(status: dsl.PipelineTaskFinalStatus):
-    told = (status.state, status.pipeline_task_name, status.error_code, status.error_message)
-    print("shown", told, status.pipeline_job_resource_name)
+    fields = (status.state, status.pipeline_task_name, status.error_code, status.error_message)
+    print("shown", fields, status.pipeline_job_resource_name)
 
 
 @dsl.pipeline(name="component-with-optional-inputs")
@@ -93,7 +93,7 @@ def optional_inputs(text: Optional[str] = None, number: Optional[int] = None, ta
 
 
 @dsl.pipeline(name="inner")
-def inner(text: str = None, number: int = None) -> str:  # noqa: RUF013 — KFP's own spelling of an optional input
+def inner(text: str = None, number: int = None) -> str:  # type: ignore[assignment]  # noqa: RUF013 — KFP's own spelling of an optional input
     return optional(text=text, number=number).output
 
 
@@ -179,7 +179,7 @@ def execute(server, tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("pipeline", "arguments", "shown"),
+    ("pipeline", "arguments", "printed"),
     [
         (
             optional_inputs,
@@ -206,20 +206,20 @@ def execute(server, tmp_path_factory):
     ],
     ids=lambda value: value.name if hasattr(value, "name") else json.dumps(value)[:40],
 )
-def test_a_pipeline_of_this_shape_succeeds(execute, pipeline, arguments, shown):
+def test_a_pipeline_of_this_shape_succeeds(execute, pipeline, arguments, printed):
     """And each component got what a real KFP would hand it: integers stay so in lists and dicts, null is left out."""
     done, found, log = execute(pipeline, **arguments)
     assert done.state == "SUCCEEDED", log
-    assert sorted(found) == sorted(shown)
+    assert sorted(found) == sorted(printed)
 
 
 @pytest.mark.parametrize(("broken", "state"), [(False, "COMPLETE"), (True, "FAILED")])
-def test_an_exit_handler_hears_what_ml_metadata_says(execute, broken, state):
+def test_an_exit_handler_gets_the_state_of_ml_metadata(execute, broken, state):
     """critical/pipeline_with_input_status_state.py, driver/resolve.go: COMPLETE, its group, and no error."""
     done, found, log = execute(status_state, broken=broken)
     assert done.state == ("FAILED" if broken else "SUCCEEDED"), log
-    told, name = found[-1].rsplit(" ", 1)
-    assert told == f"('{state}', 'exit-handler-1', None, None)"
+    fields, name = found[-1].rsplit(" ", 1)
+    assert fields == f"('{state}', 'exit-handler-1', None, None)"
     assert name.startswith("status-state-pipeline-")
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from local.kfp import filters, listing
 from local.kfp.errors import ApiError
-from local.kfp.listing import Asked
+from local.kfp.listing import ListRequest
 from local.kfp.store import DocumentStore
 
 RUNS = [
@@ -38,7 +38,7 @@ def store(tmp_path_factory):
 @pytest.fixture
 def matching(store):
     def go(*predicates):
-        asked = Asked(filter=json.dumps({"predicates": list(predicates)}))
+        asked = ListRequest(filter=json.dumps({"predicates": list(predicates)}))
         return [one["run_id"] for one in listing.page(store, "run", asked).documents]
 
     return go
@@ -80,14 +80,14 @@ def test_a_filter_is_decoded_once_more_than_the_framework_does():
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("no json", "failed to parse valid filter"),
         (json.dumps([1]), "failed to parse valid filter"),
         (json.dumps({"predicate": []}), 'unknown field "predicate"'),
         *[
-            (json.dumps({"predicates": [predicate]}), said)
-            for predicate, said in [
+            (json.dumps({"predicates": [predicate]}), message)
+            for predicate, message in [
                 ({"operation": "LIKE", "key": "state", "stringValue": "x"}, "Operation"),
                 ({"key": "state", "stringValue": "x"}, "Operation"),  # OPERATION_UNSPECIFIED
                 ({"operation": "EQUALS", "key": "colour", "stringValue": "x"}, "unrecognized field"),
@@ -103,10 +103,10 @@ def test_a_filter_is_decoded_once_more_than_the_framework_does():
         ],
     ],
 )
-def test_a_filter_that_cannot_be_understood_is_refused(store, text, said):
+def test_a_filter_that_cannot_be_understood_is_refused(store, text, message):
     """It never silently means "everything"."""
-    with pytest.raises(ApiError, match=said) as refused:
-        listing.page(store, "run", Asked(filter=text))
+    with pytest.raises(ApiError, match=message) as refused:
+        listing.page(store, "run", ListRequest(filter=text))
     assert (refused.value.status, refused.value.code) == (400, 3)
 
 
@@ -133,10 +133,10 @@ def test_the_keys_are_upstreams(kind, keys):
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
 def test_pages_hold_everything_once_and_in_order(store, sort_by, size):
     """Whatever the page size, the pages put together are the sorted list; a later page needs the token only."""
-    whole = listing.page(store, "run", Asked(100, sort_by=sort_by)).documents
+    whole = listing.page(store, "run", ListRequest(100, sort_by=sort_by)).documents
     seen, token = [], ""
     while True:
-        found = listing.page(store, "run", Asked(size, token, sort_by if token == "" else ""))
+        found = listing.page(store, "run", ListRequest(size, token, sort_by if token == "" else ""))
         assert 0 < len(found.documents) <= size
         assert found.total == len(RUNS)
         seen += found.documents
@@ -153,25 +153,25 @@ def test_page_sizes_have_a_default_and_a_most(tmp_path):
     for number in range(300):
         store.put("run", f"{number:04d}", {"run_id": f"{number:04d}", "created_at": "2026-11-24T09:00:00Z"})
     for asked, given in ((0, 20), (150, 150), (1000, 200)):
-        assert len(listing.page(store, "run", Asked(asked)).documents) == given
+        assert len(listing.page(store, "run", ListRequest(asked)).documents) == given
     store.close()
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
-        (Asked(-1), "page size should be greater"),
-        (Asked(page_token="?"), "Invalid page token"),
-        (Asked(page_token="e30="), "Invalid page token"),
-        (Asked(sort_by="colour"), "Invalid sorting field"),
-        (Asked(sort_by="state up"), "invalid sort by format"),
-        (Asked(sort_by="state asc desc"), "invalid sort by format"),
+        (ListRequest(-1), "page size should be greater"),
+        (ListRequest(page_token="?"), "Invalid page token"),
+        (ListRequest(page_token="e30="), "Invalid page token"),
+        (ListRequest(sort_by="colour"), "Invalid sorting field"),
+        (ListRequest(sort_by="state up"), "invalid sort by format"),
+        (ListRequest(sort_by="state asc desc"), "invalid sort by format"),
     ],
     ids=str,
 )
-def test_a_wrong_request_for_a_page_is_refused(store, wrong, said):
+def test_a_wrong_request_for_a_page_is_refused(store, wrong, message):
     """A negative size, an unknown token, an unknown field or direction."""
-    with pytest.raises(ApiError, match=said) as refused:
+    with pytest.raises(ApiError, match=message) as refused:
         listing.page(store, "run", wrong)
     assert refused.value.status == 400
 
@@ -179,20 +179,20 @@ def test_a_wrong_request_for_a_page_is_refused(store, wrong, said):
 def test_a_page_token_is_bound_to_its_filter_and_sort_key(store):
     """validatedListOptions: the same or none; and what the token holds still selects on later pages."""
     failed = json.dumps({"predicates": [{"operation": "EQUALS", "key": "state", "stringValue": "FAILED"}]})
-    first = listing.page(store, "run", Asked(2, sort_by="name desc", filter=failed))
-    rest = listing.page(store, "run", Asked(2, first.token))
+    first = listing.page(store, "run", ListRequest(2, sort_by="name desc", filter=failed))
+    rest = listing.page(store, "run", ListRequest(2, first.token))
     assert [one["run_id"] for one in first.documents + rest.documents] == ["id-5", "id-1", "id-3"]
-    assert listing.page(store, "run", Asked(2, first.token, "name desc", failed)) == rest
+    assert listing.page(store, "run", ListRequest(2, first.token, "name desc", failed)) == rest
     for sort_by, text in (("name", failed), ("name desc", failed.replace("FAILED", "RUNNING")), ("name desc", "")):
         with pytest.raises(ApiError, match="page token does not match"):
-            listing.page(store, "run", Asked(2, first.token, sort_by, text))
+            listing.page(store, "run", ListRequest(2, first.token, sort_by, text))
     with pytest.raises(ApiError, match="Invalid page token"):
-        listing.page(store, "experiment", Asked(2, first.token))
+        listing.page(store, "experiment", ListRequest(2, first.token))
 
 
 def test_a_scope_is_an_experiment_and_hidden_runs_do_not_show(store):
     """Nor are they counted."""
-    found = listing.page(store, "run", Asked(), scope="even", hidden=["id-2"])
+    found = listing.page(store, "run", ListRequest(), scope="even", hidden=["id-2"])
     assert ([one["run_id"] for one in found.documents], found.total) == (["id-0", "id-4", "id-6"], 3)
 
 
@@ -202,12 +202,17 @@ def test_no_page_scans_or_sorts_all_runs(store, monkeypatch, scope, descending):
     """The index gives a page's order and finds a name, so the cost of a page does not grow with the history."""
     asked = []
     find = store.find
-    monkeypatch.setattr(store, "find", lambda *given: asked.append(given) or find(*given))
+
+    def finding(*given):
+        asked.append(given)
+        return find(*given)
+
+    monkeypatch.setattr(store, "find", finding)
     sort_by = "created_at desc" if descending else ""
-    token = listing.page(store, "run", Asked(2, sort_by=sort_by), scope).token
-    listing.page(store, "run", Asked(2, token), scope)
+    token = listing.page(store, "run", ListRequest(2, sort_by=sort_by), scope).token
+    listing.page(store, "run", ListRequest(2, token), scope)
     text = json.dumps({"predicates": [{"operation": 9, "key": "display_name", "stringValue": "fraud-1."}]})
-    listing.page(store, "run", Asked(2, sort_by=sort_by, filter=text), scope)
+    listing.page(store, "run", ListRequest(2, sort_by=sort_by, filter=text), scope)
     assert len(asked) == 3
     for given in asked:
         plan = store.plan(*given)
@@ -229,7 +234,7 @@ def test_a_file_of_an_earlier_version_is_read(tmp_path):
         )
     store.close()
     store = DocumentStore(tmp_path / "kfp.sqlite")
-    assert [one["run_id"] for one in listing.page(store, "run", Asked(), scope="odd").documents] == [
+    assert [one["run_id"] for one in listing.page(store, "run", ListRequest(), scope="odd").documents] == [
         "id-1",
         "id-3",
         "id-5",

@@ -14,10 +14,11 @@ from local.kfp import EmbeddedKFP
 from local.kfp.access import GROUP, User
 from local.system import ROOT
 from statemachine.adapters.kfp import KfpPipelines
-from statemachine.contracts.errors import Unreachable
+from statemachine.contracts.errors import Misconfigured
 from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import StageRequest
-from training.pipelines.publish import content_hash, publish
+from training.pipelines.definitions import content_hash
+from training.pipelines.publish import publish
 
 pytestmark = pytest.mark.xdist_group("kfp-multi-user")
 PROFILE = "fraudloop"
@@ -107,7 +108,7 @@ def test_no_right_is_granted_that_the_loop_does_not_use(server, built):
     """The token's Role against what KFP was asked for on its behalf."""
     folder, definitions = built
     publish(server.url, folder, PUBLISHER, PROFILE)
-    server.access.asked.clear()
+    server.access.checked.clear()
     kfp_ = loop(server, definitions)
     launch = kfp_.create(
         StageRequest("fraud-1", "fraud", Stage.TRAIN, 1, "abc", "s3://a/x", {}, {}),
@@ -116,7 +117,7 @@ def test_no_right_is_granted_that_the_loop_does_not_use(server, built):
     kfp_.list("fraud-1.")
     kfp_.get(launch.kfp_id)
     kfp_.stop(launch.kfp_id)
-    assert set(server.access.asked) == granted("fraudloop-token")
+    assert set(server.access.checked) == granted("fraudloop-token")
 
 
 @pytest.mark.parametrize("namespace", ["", "another"])
@@ -162,8 +163,8 @@ def test_an_experiment_and_a_list_need_a_namespace(server):
 
 
 def test_the_loop_says_what_was_refused(server, built):
-    """403 reaches whoever reads the run's reason."""
-    with pytest.raises(Unreachable, match="403"):
+    """The error has the status 403, which becomes the run's reason."""
+    with pytest.raises(Misconfigured, match="403"):
         loop(server, built[1], token="nobody").list("fraud-1.")
 
 
@@ -177,7 +178,7 @@ def test_an_upload_that_is_not_allowed_is_a_400(server, built):
     assert json.loads(refused.value.body)["error_message"] == "Failed to create a pipeline"
 
 
-def test_the_night_can_be_kept_by_a_multi_user_kfp(server, built):
+def test_a_multi_user_kfp_can_run_the_nightly_schedule(server, built):
     """`fraudloop schedule kfp` with the publisher's token, in the namespace; also beside 150 other versions."""
     folder, definitions = built
     publish(server.url, folder, PUBLISHER, PROFILE)
@@ -194,7 +195,7 @@ def test_the_night_can_be_kept_by_a_multi_user_kfp(server, built):
     assert [one.id for one in both.all()] == [made.id]
     both.pause()
     both.resume()
-    assert all(one[0] == PROFILE for one in server.access.asked)
+    assert all(one[0] == PROFILE for one in server.access.checked)
 
 
 def test_the_fixture_reads_real_rights():

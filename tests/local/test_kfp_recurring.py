@@ -26,7 +26,7 @@ def sleep(seconds: float):
 
 
 @dsl.pipeline(name="night")
-def night(seconds: float = 0.0):
+def nightly(seconds: float = 0.0):
     sleep(seconds=seconds).set_caching_options(False)
 
 
@@ -46,7 +46,7 @@ class Clock:
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):
     path = tmp_path_factory.mktemp("package") / "night.yaml"
-    compiler.Compiler().compile(night, str(path))
+    compiler.Compiler().compile(nightly, str(path))
     return str(path)
 
 

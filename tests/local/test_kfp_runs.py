@@ -16,6 +16,7 @@ import urllib3
 from kfp import compiler, dsl
 
 from local.kfp import EmbeddedKFP
+from simulation.kfp_faults import inject
 
 pytestmark = pytest.mark.xdist_group("kfp-runs")
 
@@ -179,9 +180,9 @@ def test_a_failed_run_can_be_retried_under_its_own_id(server, driver):
 
 
 def test_display_names_are_not_unique(driver):
-    """Two creates of one name are two runs: twins are the caller's to find."""
-    ids = {driver.create("twins", seconds=0.0) for _ in range(2)}
-    assert {run.run_id for run in driver.named("twins")} == ids
+    """Two creates of one name are two runs: the caller has to find duplicates."""
+    ids = {driver.create("same", seconds=0.0) for _ in range(2)}
+    assert {run.run_id for run in driver.named("same")} == ids
 
 
 def test_a_killed_run_process_fails_the_run_and_leaves_no_orphan(server, driver):
@@ -214,13 +215,13 @@ def serve(tmp_path):
         command = [sys.executable, "-m", "local.kfp", "--state", str(tmp_path / "state"), "--port", "0"]
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         started.append(process)
+        assert process.stdout is not None
         return process, process.stdout.readline().split(" on ")[1].split(";")[0]
 
     yield go
     for process in started:
         process.kill()
-        process.wait()
-        process.stdout.close()
+        process.communicate()  # it closes the pipe, too
 
 
 def test_a_server_that_is_killed_leaves_no_orphan_and_its_successor_knows_all(serve, tmp_path, package):
@@ -238,8 +239,8 @@ def test_a_server_that_is_killed_leaves_no_orphan_and_its_successor_knows_all(se
     again = Driver(url, package)
     again.pipeline, again.version = driver.pipeline, driver.version
     assert again.state(done) == "SUCCEEDED"
-    lost = again.runs.run_service_get_run(executing)
-    assert (lost.state, lost.runtime_config.parameters) == ("FAILED", {"seconds": 60.0})
+    failed = again.runs.run_service_get_run(executing)
+    assert (failed.state, failed.runtime_config.parameters) == ("FAILED", {"seconds": 60.0})
     assert "server died" in (tmp_path / "state" / "runs" / executing / "log.txt").read_text()
     again.wait(again.create(seconds=0.0), "SUCCEEDED")
 
@@ -280,13 +281,15 @@ class Once:
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory, package):
     faults = Once()
-    with EmbeddedKFP(tmp_path_factory.mktemp("kfp"), tick=0, faults=faults) as server:
+    with EmbeddedKFP(tmp_path_factory.mktemp("kfp"), tick=0, instrument=inject(faults)) as server:
         yield Driver(server.url, package).upload(), faults
 
 
-@pytest.mark.parametrize(("fault", "runs"), [(503, 0), ("drop-before", 0), ("drop-after", 1), ("twin", 2)], ids=str)
-def test_faults_on_demand(faulty, fault, runs):
-    """A refused or dropped create has made no run, a lost answer has, and a twin makes two."""
+@pytest.mark.parametrize(
+    ("fault", "runs"), [(503, 0), ("drop-before", 0), ("drop-after", 1), ("duplicate", 2)], ids=str
+)
+def test_injected_faults(faulty, fault, runs):
+    """A refused or dropped create has made no run, a lost response has, and a duplicate makes two."""
     driver, faults = faulty
     faults.fault = fault
     name = f"fault-{fault}"

@@ -77,8 +77,8 @@ def run(ask, version):
 
 
 def upload(ask, package, name, where="upload", **query):
-    told = "&".join(f"{key}={value}" for key, value in {"name": name, **query}.items())
-    return ask("POST", f"/pipelines/{where}?{told}", fields={"uploadfile": ("it.yaml", package.read_bytes())})
+    encoded = "&".join(f"{key}={value}" for key, value in {"name": name, **query}.items())
+    return ask("POST", f"/pipelines/{where}?{encoded}", fields={"uploadfile": ("it.yaml", package.read_bytes())})
 
 
 def until(ask, run_id, *states):
@@ -105,7 +105,7 @@ def test_an_error_is_a_google_rpc_status(ask):
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         ('{"display_name": "x", "colour": 1}', 'unknown field "colour"'),
         ('{"display_name": "x", "runtime_config": {"params": {}}}', 'unknown field "params"'),
@@ -120,11 +120,11 @@ def test_an_error_is_a_google_rpc_status(ask):
         ("{", "proto: "),
     ],
 )
-def test_a_body_is_read_strictly(ask, body, said):
+def test_a_body_is_read_strictly(ask, body, message):
     """common/utils.go, CustomMarshaler: `DiscardUnknown: false`; NaN is no JSON to protojson."""
     status, answer = ask("POST", "/runs", body)
     assert (status, answer["code"]) == (400, 3)
-    assert said in answer["message"]
+    assert message in answer["message"]
 
 
 def test_a_field_may_be_written_in_camel_case(ask, version):
@@ -134,7 +134,7 @@ def test_a_field_may_be_written_in_camel_case(ask, version):
 
 
 @pytest.mark.parametrize(
-    ("parameters", "said"),
+    ("parameters", "message"),
     [
         ({"seconds": "1"}, "input parameter seconds requires type double or integer"),
         ({"seconds": True}, "input parameter seconds requires type double or integer"),
@@ -146,11 +146,11 @@ def test_a_field_may_be_written_in_camel_case(ask, version):
         ({"wrod": "x", "colour": 1}, "not required by pipeline: colour, wrod"),
     ],
 )
-def test_parameters_are_typed(run, parameters, said):
+def test_parameters_are_typed(run, parameters, message):
     """template/v2_template.go, validatePipelineJobInputs."""
     status, answer = run(parameters=parameters)
     assert (status, answer["code"]) == (400, 3)
-    assert said in answer["details"][0]["message"]
+    assert message in answer["details"][0]["message"]
 
 
 def test_numbers_come_back_as_go_writes_them(run):

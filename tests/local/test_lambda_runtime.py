@@ -121,7 +121,7 @@ def test_no_sandbox_outlives_its_owner(tmp_path):
     program = f"""
 import sys, time
 from pathlib import Path
-from local.lambda_runtime import Function, Sandbox
+from local.aws.lambda_runtime import Function, Sandbox
 one = Sandbox(Function("f", "misbehaving.echo", folder=Path({str(LAMBDAS)!r})), Path({str(tmp_path / "log")!r}))
 print(one.invoke({{}}).payload["pid"], flush=True)
 time.sleep(60)

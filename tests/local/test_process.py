@@ -43,7 +43,7 @@ def first_line(log):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_child_dies_with_its_parent(number):
-    """However the parent ends, and though the child has a session of its own."""
+    """However the parent ends, and although the child has its own session."""
     program = f"""
 import subprocess, time
 from local.process import spawn
@@ -60,21 +60,21 @@ time.sleep(60)
     assert gone(child)
 
 
-def test_a_child_outlives_the_thread_that_asked_for_it():
-    """The kernel ends a leashed child with the thread that forked it: that must not be the caller's."""
+def test_a_child_outlives_the_thread_that_started_it():
+    """PR_SET_PDEATHSIG fires when the forking thread exits, so that must not be the caller's thread."""
     from threading import Thread
 
     made = []
-    asker = Thread(target=lambda: made.append(spawn(SLEEPER, log=subprocess.DEVNULL)))
-    asker.start()
-    asker.join()
+    starter = Thread(target=lambda: made.append(spawn(SLEEPER, log=subprocess.DEVNULL)))
+    starter.start()
+    starter.join()
     time.sleep(0.3)
     assert made[0].poll() is None
     end(made[0])
 
 
 def test_end_kills_who_does_not_stop(tmp_path):
-    """SIGTERM first; after the grace, SIGKILL."""
+    """SIGTERM first, SIGKILL after the grace period."""
     log = tmp_path / "log"
     with log.open("wb") as out:
         process = spawn(STUBBORN, log=out)
@@ -84,7 +84,7 @@ def test_end_kills_who_does_not_stop(tmp_path):
 
 
 def test_end_takes_the_whole_group(tmp_path):
-    """Children of the child, too."""
+    """Children of the child are ended, too."""
     log = tmp_path / "log"
     with log.open("wb") as out:
         process = spawn(PARENT, log=out)
@@ -94,7 +94,7 @@ def test_end_takes_the_whole_group(tmp_path):
 
 
 def test_sweep_ends_the_very_process_and_no_other(tmp_path):
-    """A number that the kernel gave to somebody else is left alone."""
+    """A process that reuses the id is left alone."""
     log = tmp_path / "log"
     with log.open("wb") as out:
         process = spawn(PARENT, log=out)

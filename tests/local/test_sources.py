@@ -1,10 +1,10 @@
 import json
+from typing import Any
 
 import pytest
 import yaml
 
-from local import template
-from local.aws import resources
+from local.aws import resources, template
 from local.aws.dispatcher import functions
 from local.aws.invoke_api import RETRY_AFTER, Asynchronous
 from local.aws.lambda_runtime import InvocationResult
@@ -12,7 +12,7 @@ from local.aws.object_events import sequencer
 from local.aws.queue_source import QueueSource, refused
 from local.aws.resources import ARRIVALS, HINTS, TABLE, client
 from local.aws.stream_source import StreamSource
-from local.system import Options
+from local.system import SystemOptions
 
 TOOK_ALL = InvocationResult({"batchItemFailures": []})
 
@@ -39,7 +39,7 @@ def failing(*names):
     ],
 )
 def test_what_a_handlers_answer_means_for_its_batch(result, left):
-    """Lambda's rules for ReportBatchItemFailures; in doubt the whole batch comes again."""
+    """Lambda's rules for ReportBatchItemFailures: in doubt the whole batch is delivered again."""
     assert refused(result, ["a", "b"]) == frozenset(left)
 
 
@@ -57,7 +57,7 @@ def bodies(url, made, name):
 
 
 def test_only_what_was_refused_comes_again(url, made, queue):
-    """A partial answer deletes the good messages and leaves the bad one."""
+    """A partial failure deletes the good messages and keeps the bad one."""
     for body in "abc":
         client("sqs", url).send_message(QueueUrl=made.queues[HINTS], MessageBody=body)
 
@@ -69,9 +69,11 @@ def test_only_what_was_refused_comes_again(url, made, queue):
 
 
 def test_poison_ends_in_the_dead_letter_queue(url, made, queue):
-    """A message that no invocation takes is given up after maxReceiveCount deliveries, and its neighbour is not."""
+    """A message that every invocation refuses is a dead letter after maxReceiveCount deliveries; its neighbour is
+    not.
+    """
     client("sqs", url).send_message(QueueUrl=made.queues[HINTS], MessageBody="poison")
-    deliveries = []
+    deliveries: list[Any] = []
 
     def invoke(event):
         deliveries.extend(record["attributes"]["ApproximateReceiveCount"] for record in event["Records"])
@@ -86,12 +88,13 @@ def test_poison_ends_in_the_dead_letter_queue(url, made, queue):
     assert bodies(url, made, f"{HINTS}-dlq") == ["poison"]
 
 
-def test_a_bad_stream_record_is_tried_again_then_buried(url, made):
-    """Records before it are done with, those after it wait for it, then go on."""
+def test_a_bad_stream_record_is_retried_then_dead_lettered(url, made):
+    """Earlier records are done. Later ones wait for it, then continue."""
     dynamodb = client("dynamodb", url)
     for name in "abc":
         dynamodb.put_item(TableName=TABLE, Item={"pk": {"S": name}, "sk": {"S": "x"}})
-    batches, buried = [], []
+    batches: list[Any] = []
+    dead_letters: list[Any] = []
 
     def invoke(event):
         names = [record["dynamodb"]["Keys"]["pk"]["S"] for record in event["Records"]]
@@ -99,19 +102,19 @@ def test_a_bad_stream_record_is_tried_again_then_buried(url, made):
         numbers = {n: r["dynamodb"]["SequenceNumber"] for n, r in zip(names, event["Records"], strict=True)}
         return failing(numbers["b"]) if "b" in numbers else TOOK_ALL
 
-    told = template.source("announce")
-    source = StreamSource(client("dynamodbstreams", url), made.stream_arn, invoke, buried.append, told)
-    for _ in range(told.retries + 3):
+    config = template.source("announce")
+    source = StreamSource(client("dynamodbstreams", url), made.stream_arn, invoke, dead_letters.append, config)
+    for _ in range(config.retries + 3):
         source.once()
-    assert batches == ["abc", *["bc"] * told.retries, "c"]
-    assert [json.loads(body)["dynamodb"]["Keys"]["pk"]["S"] for body in buried] == ["b"]
+    assert batches == ["abc", *["bc"] * config.retries, "c"]
+    assert [json.loads(body)["dynamodb"]["Keys"]["pk"]["S"] for body in dead_letters] == ["b"]
 
 
 def test_a_stream_is_read_on_when_its_beginning_was_forgotten(url, made, monkeypatch):
-    """More changes than moto is allowed to keep: the newest ones are still delivered, once each."""
+    """More changes than moto keeps: the newest ones are still delivered, once each."""
     monkeypatch.setattr("local.aws.retention.KEPT", 3)
     dynamodb = client("dynamodb", url)
-    seen = []
+    seen: list[Any] = []
 
     def invoke(event):
         seen.extend(record["dynamodb"]["Keys"]["pk"]["S"] for record in event["Records"])
@@ -125,20 +128,21 @@ def test_a_stream_is_read_on_when_its_beginning_was_forgotten(url, made, monkeyp
 
 
 def test_an_asynchronous_event_has_two_more_tries():
-    """Then it is buried with what was sent and what came of it."""
-    buried, tries = [], []
+    """Then it is a dead letter with the event and the last response."""
+    dead_letters: list[Any] = []
+    tries: list[Any] = []
 
     def invoke(event):
         tries.append(event)
         return InvocationResult({"errorType": "ValueError"}, failed=True)
 
-    Asynchronous(buried.append, (0.0, 0.0))._deliver("fraudloop-nightly", invoke, {"n": 1})
+    Asynchronous(dead_letters.append, (0.0, 0.0))._deliver("fraudloop-nightly", invoke, {"n": 1})
     assert tries == [{"n": 1}] * 3
-    assert json.loads(buried[0])["requestPayload"] == {"n": 1}
+    assert json.loads(dead_letters[0])["requestPayload"] == {"n": 1}
 
 
 def test_sequencers_grow_as_numbers_and_as_text():
-    """Also over a restart of the dispatcher: the later source starts higher."""
+    """Also after a restart of the dispatcher: the later source starts higher."""
     first = sequencer()
     numbers = [first() for _ in range(20)]
     numbers += [sequencer()()]
@@ -147,29 +151,33 @@ def test_sequencers_grow_as_numbers_and_as_text():
 
 
 def test_the_stand_ins_deliver_as_the_template_says(url, made):
-    """Visibility, retention, receives, batches, retries and timeouts are the deployment's, read and not copied."""
-    said = yaml.load(template.TEMPLATE.read_text(), template._Loader)["Resources"]
+    """Visibility, retention, receives, batches, retries and timeouts are read from template.yaml."""
+    declared = yaml.load(template.TEMPLATE.read_text(), template._Loader)["Resources"]
     sqs = client("sqs", url)
     for name, logical in ((ARRIVALS, "ArrivalsQueue"), (HINTS, "HintsQueue")):
         found = sqs.get_queue_attributes(QueueUrl=made.queues[name], AttributeNames=["All"])["Attributes"]
-        properties = said[logical]["Properties"]
+        properties = declared[logical]["Properties"]
         assert int(found["VisibilityTimeout"]) == properties["VisibilityTimeout"]
         assert int(found["MessageRetentionPeriod"]) == properties["MessageRetentionPeriod"]
         assert json.loads(found["RedrivePolicy"])["maxReceiveCount"] == properties["RedrivePolicy"]["maxReceiveCount"]
-    events = {name: said[f"{logical}Function"]["Properties"]["Events"] for name, logical in template.NAMES.items()}
+    events = {name: declared[f"{logical}Function"]["Properties"]["Events"] for name, logical in template.NAMES.items()}
     assert template.source("arrival").batch == events["arrival"]["Arrivals"]["Properties"]["BatchSize"]
     assert template.source("step").batch == events["step"]["Hints"]["Properties"]["BatchSize"] == 1
     outbox = events["announce"]["Outbox"]["Properties"]
-    assert template.source("announce") == template.Source(outbox["BatchSize"], outbox["MaximumRetryAttempts"])
+    assert template.source("announce") == template.EventSource(outbox["BatchSize"], outbox["MaximumRetryAttempts"])
     timeouts = {each.name.removeprefix("fraudloop-"): each.timeout for each in functions()}
-    assert timeouts == {n: said[f"{logical}Function"]["Properties"]["Timeout"] for n, logical in template.NAMES.items()}
-    assert template.every("tick") == Options().tick_seconds, "`fraudloop up` ticks as a deployment does, unless told"
+    assert timeouts == {
+        n: declared[f"{logical}Function"]["Properties"]["Timeout"] for n, logical in template.NAMES.items()
+    }
+    assert template.every("tick") == SystemOptions().tick_seconds, (
+        "`fraudloop up` ticks as a deployment does, unless told"
+    )
     assert template.function("nightly").retries == len(RETRY_AFTER)
     assert template.function("tick").retries == 0
 
 
 def test_a_changed_template_changes_the_stand_ins(url, monkeypatch, tmp_path):
-    """Nothing of it stands in a second place."""
+    """No value is copied."""
     changed = template.TEMPLATE.read_text()
     for old, new in (("VisibilityTimeout: 365", "VisibilityTimeout: 999"), ("BatchSize: 90", "BatchSize: 7")):
         assert old in changed

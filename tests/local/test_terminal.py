@@ -1,4 +1,4 @@
-"""What people read, on a pseudo-terminal of a given width: recorded data, the real rendering."""
+"""What a user reads on a pseudo-terminal of a given width: recorded data, real rendering."""
 
 import functools
 import json
@@ -18,25 +18,31 @@ STAGES = ("preprocess", "evaluate")
 PROGRAM = """
 from cli.output import console
 from local.demo import summary
-from local.demo.scenarios import Scene
-from statemachine.core.run import Entry, Run
+from local.demo.scenarios import ScenarioResult
+from statemachine.core.reason import TransitionReason
+from statemachine.core.run import Run, Transition
 from statemachine.core.states import State
 
 REASON = "the deployment failed: fraud-5-0a1b2c3d did not become ready:\\n tritonserver ended before it was ready: no"
-def scene(title, run, state, reason=""):
-    made = Scene(title, [Run(run, "fraud", 1, State[state], metrics={"auc_roc": 0.97123, "average_precision": 0.61},
-        candidate=f"{run}-0a1b2c3d", reason=reason, verdict={"checks": [{"name": "auc_roc", "limit": 0.9}]})])
-    made.promise(f"it was {state}", state != "REJECTED", reason or "as it should; [brackets] and all")
+def result(title, run, state, reason=""):
+    made = ScenarioResult(title, [Run(run, "fraud", 1, State[state],
+        metrics={"auc_roc": 0.97123, "average_precision": 0.61}, candidate=f"{run}-0a1b2c3d",
+        reason=reason, verdict={"checks": [{"name": "auc_roc", "limit": 0.9}]})])
+    made.check(f"it was {state}", state != "REJECTED", reason or "as it should; [brackets] and all")
     made.note("as quickly as asked", False, "14 requests/s: this machine was slow, or busy")
     return made
-scenes = [scene("three files in a burst", "fraud-1", "SUCCEEDED"), scene("a bad file alone", "fraud-3", "REJECTED"),
-    scene("a night twice; the candidate breaks", "fraud-5", "ROLLED_BACK", REASON), Scene("shuffled labels")]
+results = [result("three files in a burst", "fraud-1", "SUCCEEDED"), result("a bad file alone", "fraud-3", "REJECTED"),
+    result("nightly event twice; the candidate fails", "fraud-5", "ROLLED_BACK", REASON),
+    ScenarioResult("shuffled labels")]
 dest = ["QUEUED", "PREPROCESSING", "TRAINING", "EVALUATING", "EXPORTING", "DEPLOYING", "SUCCEEDED"]
-history = [Entry("fraud-1", n + 1, 100.0 + 9 * n, dest[n - 1] if n else "", to, "from_evaluate", REASON * (n == 3))
+history = [
+    Transition("fraud-1", n + 1, 100.0 + 9 * n, dest[n - 1] if n else "", to,
+        TransitionReason.FROM_EVALUATE, REASON * (n == 3))
     for n, to in enumerate(dest)]
-facts = {"the whole demo took": "251 s", "transactions": "first 200,000, second 30,000, shuffled 90,000, night 30,000"}
+rows = "first 200,000, second 30,000, shuffled 90,000, nightly 30,000"
+facts = {"the whole demo took": "251 s", "transactions": rows}
 def show():
-    console.print(summary.render(scenes, {f"fraud-{n}": history for n in (1, 3, 5)}, facts))
+    console.print(summary.render(results, {f"fraud-{n}": history for n in (1, 3, 5)}, facts))
 """
 LISTING = """
 from cli.output import console, table
@@ -56,7 +62,7 @@ for width in map(int, sys.argv[1:]):
 
 @functools.cache
 def screens(program, widths, **environment):
-    """What a program shows on a terminal of each width: as it comes, and line by line without its escapes."""
+    """What a program shows on a terminal of each width: raw, and line by line without escapes."""
     master, slave = pty.openpty()
     clean = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES", "NO_COLOR", "TERM")}
     command = [sys.executable, "-c", program + RESIZE, *map(str, widths)]
@@ -64,12 +70,12 @@ def screens(program, widths, **environment):
         command, stdin=slave, stdout=slave, stderr=slave, env=clean | {"TERM": "xterm"} | environment
     ) as process:
         os.close(slave)
-        told = b""
+        output = b""
         while block := read(master):
-            told += block
+            output += block
     os.close(master)
-    assert process.returncode == 0, told.decode(errors="replace")
-    parts = re.split(r"(?m)^@(\d+)\r?\n", told.decode())[1:]
+    assert process.returncode == 0, output.decode(errors="replace")
+    parts = re.split(r"(?m)^@(\d+)\r?\n", output.decode())[1:]
     shown = dict(zip(map(int, parts[::2]), parts[1::2], strict=True))
     return {w: (raw, [ESCAPE.sub("", line).rstrip() for line in raw.splitlines()]) for w, raw in shown.items()}
 
@@ -97,7 +103,7 @@ def test_no_word_of_the_demo_is_cut(width):
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_a_narrow_terminal_gets_a_card_a_run(width):
-    """Below 100 columns the twelve columns of a run stand below each other, with their names."""
+    """Below 100 columns the twelve columns of a run are lines with their names."""
     _, lines = on_terminal(PROGRAM, width)
     cards = [line.split() for line in lines if line.startswith("  outcome")]
     if width < 100:
@@ -107,12 +113,12 @@ def test_a_narrow_terminal_gets_a_card_a_run(width):
         assert any(re.match(r"fraud-5 +ROLLED_BACK +[0-9.]+ ", line) for line in lines)
 
 
-def test_slow_is_said_and_is_no_failure():
-    """A note has its own mark; a broken promise another; what was not played is named."""
+def test_slow_is_reported_and_is_no_failure():
+    """A slow note and a failed assertion have different marks; a scenario that was not reached is listed."""
     _, lines = on_terminal(PROGRAM, 120)
     assert sum(line.startswith("  slow  as quickly as asked") for line in lines) == 3
     assert [line.split()[0] for line in lines if re.match(r"  \S  +it was", line)] == ["✓", "✗", "✓"]
-    assert "Not played: shuffled labels" in lines
+    assert "Not run: shuffled labels" in lines
 
 
 @pytest.mark.parametrize(
@@ -138,18 +144,18 @@ def test_an_encoding_without_our_signs_gets_the_nearest_ones():
 
 
 def test_a_pipe_gets_whole_lines_unless_a_width_is_named():
-    """Nothing to respect there: 180 columns, or COLUMNS."""
+    """180 columns, or COLUMNS."""
     for columns, width in (("", 180), ("72", 72)):
         environment = {k: v for k, v in os.environ.items() if k != "COLUMNS"} | (
             {"COLUMNS": columns} if columns else {}
         )
-        told = subprocess.run(
+        output = subprocess.run(
             [sys.executable, "-c", PROGRAM + "show()"], capture_output=True, text=True, env=environment, check=True
         )
-        longest = max(len(line.rstrip()) for line in told.stdout.splitlines())
+        longest = max(len(line.rstrip()) for line in output.stdout.splitlines())
         assert longest <= width
         assert longest > 72 or columns
-        assert not ESCAPE.search(told.stdout)
+        assert not ESCAPE.search(output.stdout)
 
 
 @pytest.mark.parametrize("width", NARROW)
@@ -165,19 +171,19 @@ def test_reasons_of_several_lines_stay_in_their_column(width):
 
 
 def test_data_for_programs_loses_nothing_in_any_encoding():
-    """The nearest sign is for people: JSON is escaped instead."""
+    """Characters are replaced for people only: JSON is escaped."""
     program = "from cli.output import emit; emit({'why': 'größer ≥ 日本'})"
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"}, check=True
     )
-    assert json.loads(told.stdout) == {"why": "größer ≥ 日本"}
+    assert json.loads(output.stdout) == {"why": "größer ≥ 日本"}
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["up", "--help"], ["nosuch"]])
-def test_help_and_mistakes_are_told_in_ascii_too(arguments):
-    """Boxes and signs of the help are no reason to end with a UnicodeEncodeError."""
+def test_help_and_errors_are_printed_in_ascii_too(arguments):
+    """Boxes and symbols of the help cause no UnicodeEncodeError."""
     command = [sys.executable, "-m", "cli.main", *arguments]
-    told = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"}, check=False)
-    assert (told.stdout + told.stderr).decode().isascii()
-    assert b"Traceback" not in told.stderr
-    assert told.returncode == (2 if arguments == ["nosuch"] else 0)
+    output = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"}, check=False)
+    assert (output.stdout + output.stderr).decode().isascii()
+    assert b"Traceback" not in output.stderr
+    assert output.returncode == (2 if arguments == ["nosuch"] else 0)

@@ -1,4 +1,4 @@
-"""The real tritonserver as a process: it starts, says what it serves, and never outlives us."""
+"""The real tritonserver as a process: it starts, returns its configuration, and never outlives its parent."""
 
 import os
 import shutil
@@ -33,7 +33,7 @@ time.sleep(600)
 """
 
 
-def test_it_becomes_ready_and_tells_its_configuration(double: Double, tmp_path: Path) -> None:
+def test_it_becomes_ready_and_returns_its_configuration(double: Double, tmp_path: Path) -> None:
     """A started server answers, names the version that it serves, and is gone after `stop`, with its shared memory."""
     server = Triton(double(), tmp_path / "run")
     with server:
@@ -46,12 +46,12 @@ def test_it_becomes_ready_and_tells_its_configuration(double: Double, tmp_path: 
     assert not list(Path("/dev/shm").glob(f"*_{server.http_port}_*"))
 
 
-def test_a_model_that_breaks_while_loading_is_told_in_one_line(double: Double, tmp_path: Path) -> None:
-    """Whoever waits learns at once that the server ended, and why."""
+def test_a_failed_load_is_reported_in_one_line(double: Double, tmp_path: Path) -> None:
+    """`wait_ready` raises at once, with the reason."""
     broken = double("raise RuntimeError('weights do not fit')")
-    with Triton(broken, tmp_path / "run") as server, pytest.raises(TritonFailed) as told:
+    with Triton(broken, tmp_path / "run") as server, pytest.raises(TritonFailed) as caught:
         server.wait_ready(60)
-    assert str(told.value) == (
+    assert str(caught.value) == (
         "tritonserver ended before it was ready: failed to load 'double' version 1: Internal: RuntimeError: "
         f"weights do not fit (its log: {server.log})"
     )
@@ -72,7 +72,7 @@ def test_it_dies_with_the_process_that_started_it(double: Double, tmp_path: Path
 
 @pytest.mark.parametrize("name", ["with a space", "Zahlungen für Österreich", 'quote"d $(echo)', "deep/" + "long" * 50])
 def test_any_path_serves(double: Double, tmp_path: Path, name: str) -> None:
-    """Triton starts its interpreters by an unquoted `bash -c` line: no path in it may come from where we are."""
+    """Triton starts its interpreters by `bash -c` without quotes: all paths in that command are relative."""
     repository = tmp_path / name / "repository"
     shutil.copytree(double(), repository)
     with Triton(repository, tmp_path / name / "run") as server:
@@ -81,7 +81,7 @@ def test_any_path_serves(double: Double, tmp_path: Path, name: str) -> None:
 
 
 def test_shared_memory_of_a_killed_starter_is_freed(double: Double, tmp_path: Path) -> None:
-    """The next server frees it; that of a living one stays."""
+    """The next server frees it; that of a running one stays."""
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     left, living = (Path(f"/dev/shm/fraudloop_{pid}_1_x") for pid in (gone.pid, os.getpid()))
@@ -97,14 +97,14 @@ def test_shared_memory_of_a_killed_starter_is_freed(double: Double, tmp_path: Pa
 
 
 def test_a_missing_library_names_the_debian_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine without libpython is told what to install, before anything starts."""
+    """The error says what to install, before anything starts."""
     monkeypatch.setattr(triton, "_library_folder", lambda: None)
     monkeypatch.setattr(triton, "_system_libraries", lambda: "")
     assert f"apt-get install libpython{triton.PYTHON}" in triton.missing_system_library()
 
 
 def test_waiting_has_an_end(double: Double, tmp_path: Path) -> None:
-    """A server that never becomes ready is given up at its deadline."""
+    """A server that never becomes ready is abandoned at its deadline."""
     slow = double("import time\ntime.sleep(60)")
     begun = time.monotonic()
     with Triton(slow, tmp_path / "run") as server, pytest.raises(TritonFailed, match="not ready within 1 s"):

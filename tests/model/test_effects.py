@@ -5,8 +5,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -115,7 +117,8 @@ NO_EFFECT_HERE = {
 def test_each_setting_has_its_effect(name: str, dataset: Path, small: TrainConfig) -> None:
     """With another value, the part of the training that the setting is about comes out differently."""
     part, value = EFFECTS[name]
-    parts = {
+    changed: dict[str, Any] = {name: value}
+    parts: dict[str, Callable[[TrainConfig], Any]] = {
         "weights": lambda config: weights(dataset, config),
         "lesson": lambda config: _lesson(dataset, config),
         "folds": lambda config: [len(fold.trained_on) for fold in folds(prepared(dataset, config).train, config.folds)],
@@ -126,6 +129,7 @@ def test_each_setting_has_its_effect(name: str, dataset: Path, small: TrainConfi
             at_most(prepared(dataset, config).reader.graph, VALIDATE, config.validation_rows, 1).ids
         ),
     }
+    made: Callable[[TrainConfig], Any]
     if part == "head":
         base, made = HEAD, _toy_head
     elif part.startswith("threshold"):
@@ -133,7 +137,7 @@ def test_each_setting_has_its_effect(name: str, dataset: Path, small: TrainConfi
         base, made = replace(HEAD, threshold_rule=rule), _chosen
     else:
         base, made = small, parts[part]
-    assert not _same(made(base), made(replace(base, **{name: value})))
+    assert not _same(made(base), made(replace(base, **changed)))
 
 
 def _lesson(dataset: Path, config: TrainConfig) -> list[torch.Tensor]:
@@ -141,10 +145,10 @@ def _lesson(dataset: Path, config: TrainConfig) -> list[torch.Tensor]:
     return [training_set.train.ids, training_set.train_own, training_set.validation.ids]
 
 
-def _same(one: object, other: object) -> bool:
+def _same(one: Any, other: Any) -> bool:
     if isinstance(one, list) and one and isinstance(one[0], torch.Tensor):
-        return len(one) == len(other) and all(torch.equal(a, b) for a, b in zip(one, other, strict=True))  # type: ignore[arg-type]
-    return one == other
+        return len(one) == len(other) and all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    return bool(one == other)
 
 
 def test_the_same_seed_gives_the_same_model(dataset: Path, small: TrainConfig, tmp_path: Path) -> None:

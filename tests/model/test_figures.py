@@ -17,7 +17,7 @@ LABELS = np.array([1, 0, 1, 0, 0, 0, 0, 0, 0, 0], dtype=np.int8)
 SCORES = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0], dtype=np.float32)
 
 
-def random_scores(rows: int, seed: int, digits: int = 2) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def random_scores(rows: int, seed: int, digits: int = 2) -> tuple[np.ndarray, np.ndarray]:
     """Rare frauds with somewhat higher scores, rounded so that there are ties."""
     rng = np.random.default_rng(seed)
     labels = (rng.random(rows) < 0.1).astype(np.int8)
@@ -97,7 +97,7 @@ def test_the_ladder_is_exact(seed: int, digits: int) -> None:
     labels, scores = random_scores(200, seed, digits)
     ladder = bootstrap._Ladder.of(scores[labels == 1])
     cells, counts = np.unique(ladder.cell(scores[labels == 0]), return_counts=True)
-    once = ladder.figures(np.ones((1, int(labels.sum())), dtype=int), counts[None], cells)
+    once = ladder.metrics(np.ones((1, int(labels.sum())), dtype=int), counts[None], cells)
     assert once.auc_roc[0] == pytest.approx(roc_auc_score(labels, scores))
     assert once.average_precision[0] == pytest.approx(average_precision_score(labels, scores))
 
@@ -122,7 +122,7 @@ def test_the_bootstrap_is_that_of_the_rows() -> None:
 def test_pairing_sees_what_two_intervals_cannot() -> None:
     """Against itself a model differs by exactly nothing; against a slightly worse one, by surely more."""
     labels, scores = random_scores(3000, 5)
-    worse = scores + np.random.default_rng(1).normal(size=3000).astype(np.float32)
+    worse = (scores + np.random.default_rng(1).normal(size=3000)).astype(np.float32)
     same, other, itself = bootstrap.resample(labels, [scores, worse, scores.copy()], 1000, 1)
     assert bootstrap.difference(same.auc_roc, itself.auc_roc) == {"mean": 0.0, "low": 0.0, "high": 0.0}
     gained = bootstrap.difference(same.auc_roc, other.auc_roc)
@@ -144,9 +144,9 @@ def test_slices_are_all_told_even_if_empty() -> None:
     assert masks["unseen card"].tolist() == [True, True]
     assert masks["unseen merchant"].tolist() == [False, False]
     labels, scores = np.array([1, 0], dtype=np.int8), np.array([0.9, 0.1], dtype=np.float32)
-    empty = slices.figures("x", masks["unseen merchant"], labels, scores)
+    empty = slices.metrics("x", masks["unseen merchant"], labels, scores)
     assert empty == {"name": "x", "rows": 0, "frauds": 0, "auc_roc": None, "average_precision": None}
-    whole = slices.figures("y", masks["unseen card"], labels, scores)
+    whole = slices.metrics("y", masks["unseen card"], labels, scores)
     assert whole == {"name": "y", "rows": 2, "frauds": 1, "auc_roc": 1.0, "average_precision": 1.0}
 
 
@@ -158,4 +158,5 @@ def test_every_mcc_and_amount_is_in_one_slice() -> None:
     )
     masks = dict(slices.masks(codes, made, np.zeros(10_000, dtype=np.int64), preset()))
     for kind in ("mcc=", "amount=", "channel="):
-        assert (sum(mask.astype(int) for name, mask in masks.items() if name.startswith(kind)) == 1).all()
+        held = np.stack([mask for name, mask in masks.items() if name.startswith(kind)])
+        assert (held.sum(axis=0) == 1).all()

@@ -1,4 +1,4 @@
-"""What people are told: each step that matters, once in practice, with nothing secret in it, whatever Slack does."""
+"""Notifications: one message per important transition, once in practice, without secrets, whatever Slack does."""
 
 import re
 from dataclasses import dataclass, field, replace
@@ -13,6 +13,7 @@ from statemachine.contracts.errors import Unreachable
 from statemachine.contracts.metrics import METRICS, Emitter, emitted_by
 from statemachine.core.characters import UNSAFE
 from statemachine.core.model import Model, Release
+from statemachine.core.reason import TransitionReason
 from statemachine.core.run import Run, RunKind, Transition, Trigger
 from statemachine.core.states import State
 from statemachine.notifier import HistoryRecord, Notifier
@@ -42,29 +43,29 @@ RUN = Run(
 UI = "https://kfp.internal/"
 
 
-def entry(source, dest, row="x", version=5, reason="", attempt=1, kfp_id="abc-1", **metrics):
+def entry(source, dest, row=TransitionReason.REPORTED, version=5, reason="", attempt=1, kfp_id="abc-1", **metrics):
     details = {"metrics": metrics} if metrics else {}
     return Transition("fraud-7", version, 700.0, source, dest, row, reason, attempt, kfp_id=kfp_id, details=details)
 
 
-def told(source, dest, model=MODEL, run=RUN, **more):
+def announced(source, dest, model=MODEL, run=RUN, **more):
     return message(entry(source, dest, **more), run, model, UI)
 
 
 @dataclass
 class Chat:
-    """A Slack in memory that can be away."""
+    """A Slack in memory that can be unreachable."""
 
     wanted: bool = True
     away: bool = False
-    told: list = field(default_factory=list)
+    announced: list = field(default_factory=list)
     asked: int = 0
 
     def post(self, text):
         self.asked += 1
         if self.away:
             raise Unreachable("Slack answered 503")
-        self.told.append(text)
+        self.announced.append(text)
 
 
 @pytest.fixture
@@ -95,43 +96,47 @@ FAILED = HistoryRecord("fraud", entry("TRAINING", "FAILED", reason="boom", attem
 STARTED = HistoryRecord("fraud", entry("QUEUED", "PREPROCESSING", version=2))
 
 
-# -- what is said ---------------------------------------------------------------------------------------------------
+# -- the messages ---------------------------------------------------------------------------------------------------
 
 
-def test_a_start_says_what_began_it():
+def test_a_start_message_names_the_trigger():
     """Which run, and why now."""
-    assert told("QUEUED", "PREPROCESSING") == "*fraud-7 started* (arrival quiet for 300 s)."
+    assert announced("QUEUED", "PREPROCESSING") == "*fraud-7 started* (arrival quiet for 300 s)."
 
 
-def test_a_refusal_says_why_and_what_serves():
-    """The gate's own words; the champion goes on."""
-    said = told("EVALUATING", "REJECTED", reason="auc_roc: 0.85 is below 0.9")
-    assert said == "*fraud-7 refused* (evaluate): auc_roc: 0.85 is below 0.9. fraud-6-aaaaaaaa serves."
+def test_a_rejection_message_has_the_reason_and_the_serving_version():
+    """The gate's own words, and the champion that still serves."""
+    text = announced("EVALUATING", "REJECTED", reason="auc_roc: 0.85 is below 0.9")
+    assert text == "*fraud-7 refused* (evaluate): auc_roc: 0.85 is below 0.9. fraud-6-aaaaaaaa serves."
 
 
 def test_a_failure_names_stage_and_attempt_and_links_to_kfp():
     """Enough to begin to look."""
-    said = told("TRAINING", "FAILED", reason="out of memory", attempt=3)
-    assert "failed* in train, attempt 3: out of memory." in said
-    assert "<https://kfp.internal/#/runs/details/abc-1|KFP run>" in said
+    text = announced("TRAINING", "FAILED", reason="out of memory", attempt=3)
+    assert "failed* in train, attempt 3: out of memory." in text
+    assert "<https://kfp.internal/#/runs/details/abc-1|KFP run>" in text
 
 
 def test_a_deployment_shows_its_metrics_beside_the_champion_s():
     """The one that serves, against the one that served."""
-    said = told("DEPLOYING", "SUCCEEDED", model=CROWNED)
-    assert "fraud-7-bbbbbbbb serves fraud" in said
-    assert "AUC 0.974 (champion 0.960), AP 0.610, F1 0.550 (champion 0.500) against fraud-6-aaaaaaaa." in said
+    text = announced("DEPLOYING", "SUCCEEDED", model=CROWNED)
+    assert "fraud-7-bbbbbbbb serves fraud" in text
+    assert "AUC 0.974 (champion 0.960), AP 0.610, F1 0.550 (champion 0.500) against fraud-6-aaaaaaaa." in text
 
 
 def test_the_first_version_has_nobody_beside_it():
-    """No champion, no comparison."""
-    said = told("DEPLOYING", "SUCCEEDED", run=Run("fraud-0", "fraud", 0, State.SUCCEEDED, metrics={"auc_roc": 0.95}))
-    assert said.endswith("AUC 0.950, the first version.")
+    """Without a champion there is no comparison."""
+    text = announced(
+        "DEPLOYING", "SUCCEEDED", run=Run("fraud-0", "fraud", 0, State.SUCCEEDED, metrics={"auc_roc": 0.95})
+    )
+    assert text.endswith("AUC 0.950, the first version.")
 
 
-def test_a_rollback_and_a_restore_and_a_hold_are_told_apart():
-    """Rolled back by itself; brought back because a person asked; not brought back at all, for everybody to see."""
-    assert "rolled back*: fraud-7-bbbbbbbb did not come up: no READY." in told(
+def test_rollback_restore_and_hold_have_different_messages():
+    """An automatic rollback, a restore that an operator requested, and a failed restore, which alerts the whole
+    channel.
+    """
+    assert "rolled back*: fraud-7-bbbbbbbb did not come up: no READY." in announced(
         "ROLLING_BACK", "ROLLED_BACK", reason="no READY"
     )
     asked = Run(
@@ -143,19 +148,19 @@ def test_a_rollback_and_a_restore_and_a_hold_are_told_apart():
         target="fraud-5-c",
         trigger=Trigger("rollback", "ann"),
     )
-    assert "fraud-5-c serves fraud again, as ann asked" in told("ROLLING_BACK", "SUCCEEDED", run=asked)
-    assert told("ROLLING_BACK", "FAILED", reason="x").startswith("<!channel> *fraud is on hold*")
+    assert "fraud-5-c serves fraud again, as ann asked" in announced("ROLLING_BACK", "SUCCEEDED", run=asked)
+    assert announced("ROLLING_BACK", "FAILED", reason="x").startswith("<!channel> *fraud is on hold*")
 
 
-def test_an_approval_is_asked_for_with_the_command():
+def test_an_approval_message_has_the_command():
     """People learn that they are waited for."""
-    assert "`fraudloop approve fraud-7`" in told("EVALUATING", "AWAITING_APPROVAL")
+    assert "`fraudloop approve fraud-7`" in announced("EVALUATING", "AWAITING_APPROVAL")
 
 
 @pytest.mark.parametrize(("source", "dest"), [("", "QUEUED"), ("TRAINING", "EVALUATING"), ("TRAINING", "TRAINING")])
-def test_what_only_goes_on_is_not_told(source, dest):
+def test_intermediate_transitions_are_not_announced(source, dest):
     """A quiet channel is read."""
-    assert told(source, dest) == ""
+    assert announced(source, dest) == ""
 
 
 @pytest.mark.parametrize(
@@ -172,12 +177,12 @@ def test_what_only_goes_on_is_not_told(source, dest):
     ],
 )
 def test_a_credential_in_a_reason_is_masked(secret):
-    """A stage's error text may quote anything; a chat is read by many."""
-    said = told("TRAINING", "FAILED", reason=f"cannot read {secret} at all")
+    """A stage's error text may quote anything, and many people read the chat."""
+    text = announced("TRAINING", "FAILED", reason=f"cannot read {secret} at all")
     for part in ("AKIAIOSFODNN7EXAMPLE", "abc.def", "SflKxw", "XXXX", "0123abcd", "hunter2"):
-        assert part not in said
-    assert "[masked]" in said
-    assert "at all" in said
+        assert part not in text
+    assert "[masked]" in text
+    assert "at all" in text
 
 
 def test_a_reason_is_cut_and_cannot_ping_anybody():
@@ -189,57 +194,57 @@ def test_a_reason_is_cut_and_cannot_ping_anybody():
 # -- once in practice -------------------------------------------------------------------------------------------------
 
 
-def test_a_repeated_record_is_told_once(notifier, chat):
+def test_a_repeated_record_is_announced_once(notifier, chat):
     """The stream delivers at least once; the marker makes it once."""
-    assert notifier.tell([FAILED]) == 0
-    assert notifier.tell([FAILED, FAILED]) == 0
-    assert len(chat.told) == 1
+    assert notifier.announce([FAILED]) == 0
+    assert notifier.announce([FAILED, FAILED]) == 0
+    assert len(chat.announced) == 1
 
 
-def test_what_slack_did_not_take_is_owed_and_goes_out_later_and_once(notifier, chat):
+def test_a_message_that_slack_refused_is_sent_later_and_once(notifier, chat):
     """At least once: a message outlives Slack's outage."""
     chat.away = True
-    assert notifier.tell([FAILED]) == 1
+    assert notifier.announce([FAILED]) == 1
     chat.away = False
-    assert notifier.tell([STARTED]) == 0
-    assert notifier.tell([FAILED, STARTED]) == 0
-    assert ["failed" in text for text in chat.told] == [True, False]
+    assert notifier.announce([STARTED]) == 0
+    assert notifier.announce([FAILED, STARTED]) == 0
+    assert ["failed" in text for text in chat.announced] == [True, False]
 
 
-def test_a_slack_that_is_away_is_asked_once_a_pass(notifier, chat):
+def test_an_unreachable_slack_gets_one_request_per_pass(notifier, chat):
     """Each refusal may take seconds, and the function has sixty."""
     chat.away = True
-    assert notifier.tell([STARTED, FAILED]) == 2
+    assert notifier.announce([STARTED, FAILED]) == 2
     assert chat.asked == 1
-    assert notifier.tell([]) == 2
+    assert notifier.announce([]) == 2
     assert chat.asked == 2
 
 
 def test_markers_outlive_the_stream_and_then_expire(notifier, store):
     """A record can come again for 24 hours; the table does not grow for ever."""
-    notifier.tell([FAILED])
+    notifier.announce([FAILED])
     item = store.table.get(Key("SLACK", "fraud-7#00000005"))
     assert item["expires_at"] - 1000 > 2 * 86_400
 
 
 def test_without_a_webhook_nothing_is_marked(store):
-    """Who configures Slack later is not told last week's news."""
-    assert Notifier(store, Chat(wanted=False), lambda: 0.0, str).tell([FAILED]) == 0
+    """If Slack is configured later, old messages are not sent."""
+    assert Notifier(store, Chat(wanted=False), lambda: 0.0, str).announce([FAILED]) == 0
     assert not list(store.table.query("SLACK"))
 
 
-def test_a_line_of_a_run_that_is_gone_is_still_told(chat):
-    """The line itself says enough."""
+def test_a_transition_of_a_deleted_run_is_still_announced(chat):
+    """The transition itself has enough information."""
     store = Store(MemoryTable(), iter("abcdefgh").__next__)
-    Notifier(store, chat, lambda: 0.0, iter("xyz").__next__).tell([FAILED])
-    assert "attempt 3: boom" in chat.told[0]
+    Notifier(store, chat, lambda: 0.0, iter("xyz").__next__).announce([FAILED])
+    assert "attempt 3: boom" in chat.announced[0]
 
 
-# -- figures ----------------------------------------------------------------------------------------------------------
+# -- metrics ----------------------------------------------------------------------------------------------------------
 
 
 def as_dict(found):
-    return {figure.name: figure.value for figure in found}
+    return {metric.name: metric.value for metric in found}
 
 
 PODS = {"pod_cpus": 3.0, "pod_memory_gib": 12.0, "pod_gpus": 1.0}
@@ -251,7 +256,7 @@ def attempt(source, dest, stage, seconds):
 
 
 def test_an_end_is_counted_with_its_duration_its_cost_and_its_quality():
-    """RunCost is what `fraudloop cost` says: all attempts, priced by the same function and the same table."""
+    """RunCost equals `fraudloop cost`: all attempts, priced by the same function and table."""
     history = [
         entry("QUEUED", "PREPROCESSING"),
         attempt("PREPROCESSING", "TRAINING", "preprocess", 360.0),
@@ -280,15 +285,15 @@ def test_an_end_is_counted_with_its_duration_its_cost_and_its_quality():
     ("line", "name"),
     [
         (entry("QUEUED", "TRAINING"), "RunsStarted"),
-        (entry("TRAINING", "TRAINING", "overdue"), "StageOverdue"),
-        (entry("TRAINING", "TRAINING", "retryable_failure"), "StageRetried"),
+        (entry("TRAINING", "TRAINING", TransitionReason.OVERDUE), "StageOverdue"),
+        (entry("TRAINING", "TRAINING", TransitionReason.RETRYABLE_FAILURE), "StageRetried"),
         (entry("ROLLING_BACK", "FAILED"), "RestoreFailed"),
         (entry("PREPROCESSING", "TRAINING", objects_accepted=3.0), "ObjectsAccepted"),
         (entry("PREPROCESSING", "REJECTED", objects_quarantined=1.0), "ObjectsQuarantined"),
         (entry("QUEUED", "CANCELLED"), "RunsCancelled"),
     ],
 )
-def test_each_trouble_has_its_figure(line, name):
+def test_each_failure_has_its_metric(line, name):
     """What an alarm or a panel asks for is counted where it happens."""
     assert as_dict(metric_samples(line, RUN))[name]
 
@@ -319,28 +324,28 @@ def test_no_message_is_more_than_our_words_and_their_data(reason, version, by, n
     )
     line = entry(source, dest.value, reason=reason, kfp_id=name)
     for each in (run, replace(run, kind=RunKind.RESTORE)):
-        said = message(line, each, Model("fraud", champion=release), UI)
-        ours = re.sub(r" <https://kfp\.internal/#/runs/details/[\w.~%-]+\|KFP run>$", "", said)
+        text = message(line, each, Model("fraud", champion=release), UI)
+        ours = re.sub(r" <https://kfp\.internal/#/runs/details/[\w.~%-]+\|KFP run>$", "", text)
         ours = ours.removeprefix("<!channel> ").replace("`fraudloop approve fraud-7`", "")
-        assert not re.search("[<>`\n]", ours), said
-        assert not UNSAFE.search(said)
+        assert not re.search("[<>`\n]", ours), text
+        assert not UNSAFE.search(text)
         assert re.sub("&(amp|lt|gt);", "", ours).count("&") == 0
-        assert said.startswith("<!channel>") is (source == "ROLLING_BACK" and dest is State.FAILED)
+        assert text.startswith("<!channel>") is (source == "ROLLING_BACK" and dest is State.FAILED)
 
 
-def test_every_figure_has_its_catalogue_s_dimensions():
+def test_every_metric_has_the_dimensions_of_the_catalogue():
     """A dimension more or less would be another metric to CloudWatch."""
     for source in ["", *(state.value for state in State)]:
         for dest in (state.value for state in State):
-            for row in ("overdue", "retryable_failure", "x"):
-                told = entry(source, dest, row, objects_accepted=1.0, **{"pod_seconds.train": 1.0})
-                for figure in metric_samples(told, RUN, [told]):
-                    assert (*figure.dimensions, "stack") == METRICS[figure.name].labels  # handlers/runtime.py adds it
-                    assert METRICS[figure.name].emitter is Emitter.LAMBDA
+            for row in (TransitionReason.OVERDUE, TransitionReason.RETRYABLE_FAILURE, TransitionReason.REPORTED):
+                transition = entry(source, dest, row, objects_accepted=1.0, **{"pod_seconds.train": 1.0})
+                for metric in metric_samples(transition, RUN, [transition]):
+                    assert (*metric.dimensions, "stack") == METRICS[metric.name].labels  # handlers/runtime.py adds it
+                    assert METRICS[metric.name].emitter is Emitter.LAMBDA
 
 
 def test_every_lambda_metric_is_emitted_by_somebody():
-    """The catalogue promises nothing that no code says."""
+    """The catalogue lists no metric that no code emits."""
     from pathlib import Path
 
     root = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from monitoring import grafana
-from monitoring.panels import BOARDS, Lambda, Query
+from monitoring.panels import BOARDS, LambdaMetric, Query
 from statemachine.contracts.metrics import CATALOGUE, METRICS, Emitter, MetricKind, emitted_by, metric
 
 ROOT = Path(__file__).parents[2]
@@ -53,7 +53,7 @@ def labels_of(expr: str) -> set[str]:
 
 
 def test_a_name_is_in_the_catalogue_once():
-    """Each metric has one line, and each line says what the metric is."""
+    """Each metric has one entry, which describes it."""
     assert len(METRICS) == len(CATALOGUE)
     assert all(line.help and line.labels for line in CATALOGUE)
 
@@ -71,7 +71,7 @@ def test_names_follow_their_emitter(line):
 
 
 def test_nobody_may_emit_what_is_not_listed():
-    """Looking a metric up by a wrong name fails instead of making a new one."""
+    """Looking up an unknown metric fails instead of creating a new one."""
     with pytest.raises(KeyError):
         metric("RunsFaild")
 
@@ -88,8 +88,8 @@ def test_every_metric_and_label_is_in_the_catalogue(expr):
 
 
 def test_lambda_panels_ask_for_lambda_metrics():
-    """A CloudWatch panel asks for what the controller emits, and every such figure of trouble has a panel."""
-    asked = {query.name for panel in panels() for query in panel.queries if isinstance(query, Lambda)}
+    """A CloudWatch panel queries metrics that the controller emits, and every failure metric has a panel."""
+    asked = {query.name for panel in panels() for query in panel.queries if isinstance(query, LambdaMetric)}
     assert asked <= {line.name for line in emitted_by(Emitter.LAMBDA)}
 
 
@@ -114,7 +114,7 @@ def test_a_panel_draws_from_one_source():
 
 @pytest.mark.parametrize("emitter", [Emitter.STAGE, Emitter.CLI])
 def test_all_that_we_push_is_drawn(emitter):
-    """A metric that nobody looks at is not emitted."""
+    """A metric without a panel is not emitted."""
     used = set().union(*map(metrics_of, expressions()))
     assert {line.name for line in emitted_by(emitter)} <= used
 
@@ -150,7 +150,7 @@ def test_promtool_parses_every_expression_of_the_dashboards(tmp_path):
     group = {"name": "panels", "rules": [{"record": f"panel:{n}", "expr": expr} for n, expr in enumerate(drawn)]}
     path = tmp_path / "panels.yml"
     path.write_text(yaml.safe_dump({"groups": [group]}))
-    checked = subprocess.run([PROMTOOL, "check", "rules", path], capture_output=True, text=True, timeout=30)
+    checked = subprocess.run([str(PROMTOOL), "check", "rules", path], capture_output=True, text=True, timeout=30)
     assert checked.returncode == 0, checked.stderr + checked.stdout
     assert f"{len(drawn)} rules found" in checked.stdout
 
@@ -160,14 +160,14 @@ def test_promtool_accepts_the_rules_and_their_tests():
     """The rules are valid, and every case of monitoring/promtool holds."""
     cases = sorted((ROOT / "monitoring/promtool").glob("*.test.yml"))
     for command in (["check", "rules", *RULES], ["test", "rules", *cases]):
-        ran = subprocess.run([PROMTOOL, *command], capture_output=True, text=True, timeout=60)
+        ran = subprocess.run([str(PROMTOOL), *map(str, command)], capture_output=True, text=True, timeout=60)
         assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 @needs_promtool
 def test_prometheus_accepts_its_configuration():
     """The scrape configuration is valid for the Prometheus that is installed."""
-    command = [PROMTOOL, "check", "config", "--syntax-only", ROOT / "monitoring/prometheus.yml"]
+    command = [str(PROMTOOL), "check", "config", "--syntax-only", str(ROOT / "monitoring/prometheus.yml")]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=30)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
@@ -179,11 +179,11 @@ def test_every_alert_is_proven_to_fire_and_to_stay_silent():
         for path in (ROOT / "monitoring/promtool").glob("*.yml")
         for case in yaml.safe_load(path.read_text())["tests"]
     ]
-    said = [
+    names = [
         (check["alertname"], bool(check["exp_alerts"])) for case in cases for check in case.get("alert_rule_test", [])
     ]
     for name in (rule["alert"] for rule in rules() if "alert" in rule):
-        assert {fires for alert, fires in said if alert == name} == {True, False}, name
+        assert {fires for alert, fires in names if alert == name} == {True, False}, name
 
 
 def test_every_alert_says_how_loud_it_is_and_where_to_read():

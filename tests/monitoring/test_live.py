@@ -10,6 +10,7 @@ import time
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -41,6 +42,8 @@ class SlackStub(ThreadingHTTPServer):
 
 
 class SlackHandler(BaseHTTPRequestHandler):
+    server: Any  # a SlackStub
+
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.messages.append((time.monotonic(), json.loads(body)))
@@ -61,7 +64,7 @@ def free_ports(count):
 
 
 def configure(folder, slack, ports):
-    """The committed configurations with local addresses and shorter intervals; rules and routes as they are."""
+    """The committed configurations with local addresses and shorter intervals; rules and routes unchanged."""
     prometheus = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
     prometheus["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     prometheus["rule_files"] = [str(MONITORING / "rules/*.yml")]

@@ -37,7 +37,7 @@ Loader.add_multi_constructor("!", lambda loader, suffix, node: {suffix: getattr(
 
 @dataclass(frozen=True)
 class Alarm:
-    """What decides when it rings. `metric` is a name of ours, or of AWS."""
+    """The parameters of an alarm. `metric` is a name of ours, or of AWS."""
 
     metric: str
     statistic: str
@@ -49,19 +49,19 @@ class Alarm:
     missing_breaches: bool
 
     def rings(self, data: Mapping[float, float], until: float) -> float | None:
-        """When it rings first, given what was said at which second; `None` if it does not."""
+        """Returns when it first alarms, given the values by second; `None` if it does not."""
         breached: list[bool] = []
         for begin in range(0, int(until), self.period):
-            said = [value for at, value in data.items() if begin <= at < begin + self.period]
-            breached.append(self._breaches(said))
+            values = [value for at, value in data.items() if begin <= at < begin + self.period]
+            breached.append(self._breaches(values))
             if sum(breached[-self.periods :]) >= self.of_them:
                 return begin + self.period
         return None
 
-    def _breaches(self, said: list[float]) -> bool:
-        if not said:
+    def _breaches(self, values: list[float]) -> bool:
+        if not values:
             return self.missing_breaches
-        value = {"SUM": sum, "MAX": max}[self.statistic](said)
+        value = sum(values) if self.statistic == "SUM" else max(values)
         return value < self.threshold if self.below else value > self.threshold
 
 
@@ -83,7 +83,7 @@ def parsed(properties: Mapping[str, Any]) -> Alarm | None:
     return Alarm(
         metric=str(metric),
         statistic={"Sum": "SUM", "Maximum": "MAX"}.get(str(statistic), str(statistic)),
-        period=int(period),
+        period=int(str(period)),
         periods=int(properties["EvaluationPeriods"]),
         of_them=int(properties.get("DatapointsToAlarm", properties["EvaluationPeriods"])),
         threshold=float(properties["Threshold"]),
@@ -98,7 +98,7 @@ ROW = re.compile(r"^\| (?P<failure>[^|]+?) \| (?P<alarm>\w+Alarm) \| (?P<minutes
 
 
 def table() -> dict[str, tuple[str, int]]:
-    """Alarm → what fails, and within how many minutes it rings, as the runbook says."""
+    """Alarm → the failure and the minutes within which it alarms, as in the runbook."""
     text = (ROOT / "docs/runbook.md").read_text().partition("## Silent failures")[2].partition("\n## ")[0]
     return {row["alarm"]: (row["failure"], int(row["minutes"])) for row in ROW.finditer(text)}
 
@@ -112,28 +112,28 @@ def once(value: float = 1) -> dict[float, float]:
 
 
 def dead_letter() -> dict[float, float]:
-    """SQS says each minute how many messages a queue holds; one stays until somebody takes it out."""
+    """SQS emits each minute how many messages a queue holds; one stays until it is removed."""
     return every_minute(1)
 
 
 def ended(stage: Stage, *more: Stage) -> dict[str, float]:
-    """The figures that the stream tells of a run in which these stages fail for good."""
+    """The metrics of a run in which these stages fail permanently."""
     world = World()
     world.land("a.csv")
     world.until_rest("fraud-1")
     for each in (stage, *more):
         world.stages.every(each, lambda order: failed(order, "broken", permanent=True))
     world.land("b.csv")
-    return told(world, world.until_rest("fraud-2"))
+    return emitted(world, world.until_rest("fraud-2"))
 
 
-def told(world: World, run: Run) -> dict[str, float]:
-    said: dict[str, float] = {}
+def emitted(world: World, run: Run) -> dict[str, float]:
+    values: dict[str, float] = {}
     history = list(world.store.history(run.id))
     for entry in history:
-        for figure in metric_samples(entry, run, history if State(entry.dest).terminal else ()):
-            said[figure.name] = said.get(figure.name, 0) + figure.value
-    return said
+        for metric in metric_samples(entry, run, history if State(entry.dest).terminal else ()):
+            values[metric.name] = values.get(metric.name, 0) + metric.value
+    return values
 
 
 def a_run_fails() -> dict[float, float]:
@@ -150,20 +150,20 @@ def a_stage_hangs() -> dict[float, float]:
     world.policies["fraud"] = replace(world.policies["fraud"], stages=dict.fromkeys(Stage, limits))
     world.stages.unschedulable.add("fraud-1.train.1")
     world.land("a.csv")
-    return once(told(world, world.until_rest("fraud-1"))["StageOverdue"])
+    return once(emitted(world, world.until_rest("fraud-1"))["StageOverdue"])
 
 
 def objects_wait() -> dict[float, float]:
-    """What the tick says of a window that a hold keeps open; its age begins at the alarm's threshold."""
+    """The tick's metric of a window that a hold keeps open; its age starts at the alarm's threshold."""
     world = World()
     world.operations.hold("fraud", "ann", "a freeze")
     world.land("a.csv")
-    said = {}
+    values = {}
     for minute in range(30):
         world.now += MINUTE
         world.tick()
-        said[minute * MINUTE + 5] = 21_600 + world.now - world.intake.window("fraud").opened_at
-    return said
+        values[minute * MINUTE + 5] = 21_600 + world.now - world.intake.window("fraud").opened_at
+    return values
 
 
 def no_tick() -> dict[float, float]:
@@ -180,18 +180,18 @@ PLAYS: dict[str, Callable[[], Mapping[float, float]]] = {
     "ArrivalsDeadAlarm": dead_letter,
     "HintsDeadAlarm": dead_letter,
     "EventsDeadAlarm": dead_letter,
-    "AsyncDeadAlarm": dead_letter,
+    "NightlyDeadAlarm": dead_letter,
     "AnnounceDeadAlarm": dead_letter,
 }
 BEYOND = {
     "UnreachableAlarm",
     "ErrorRateAlarm",
     "TokenStaleAlarm",
-}  # played below; an expression; a CronJob's own metric
+}  # simulated below; an expression; a CronJob's own metric
 
 
 @pytest.mark.parametrize("name", sorted(PLAYS))
-def test_each_failure_rings_its_alarm_in_time(name: str, alarms: dict[str, Alarm]) -> None:
+def test_each_failure_raises_its_alarm_in_time(name: str, alarms: dict[str, Alarm]) -> None:
     """As far as its metric by our own code, then by the alarm's definition; CloudWatch itself takes a minute more."""
     _, minutes = table()[name]
     rang = alarms[name].rings(PLAYS[name](), until=3600)
@@ -201,7 +201,7 @@ def test_each_failure_rings_its_alarm_in_time(name: str, alarms: dict[str, Alarm
 
 @pytest.mark.parametrize("name", sorted(set(PLAYS) - {"TickSilentAlarm"}))
 def test_no_alarm_rings_for_nothing(name: str, alarms: dict[str, Alarm]) -> None:
-    """While all is well the metric is 0, or is not said at all."""
+    """While everything works, the metric is 0 or not emitted."""
     assert alarms[name].rings({}, until=3600) is None
     assert alarms[name].rings(every_minute(0, 60), until=3600) is None
 
@@ -214,7 +214,7 @@ def test_the_table_is_of_the_alarms_that_are(alarms: dict[str, Alarm]) -> None:
     assert set(PLAYS) | {"UnreachableAlarm"} <= set(rows)
 
 
-def test_our_alarms_watch_metrics_that_we_say(alarms: dict[str, Alarm]) -> None:
+def test_alarms_watch_metrics_that_are_emitted(alarms: dict[str, Alarm]) -> None:
     """A renamed metric would leave an alarm silent for ever."""
     ours = {a.metric for a in alarms.values()} - {"ApproximateNumberOfMessagesVisible", "Invocations", "Rotated"}
     by_aws = {"ApproximateAgeOfOldestMessage", "IteratorAge", "Throttles", "Errors"}
@@ -225,7 +225,7 @@ def test_our_alarms_watch_metrics_that_we_say(alarms: dict[str, Alarm]) -> None:
 
 
 def outage(draw: random.Random) -> Iterator[float]:
-    """A world with one run in flight, somewhere in its life, in which KFP goes down; yields what each tick says."""
+    """A world with one active run in any state, in which KFP goes down; yields the metric of each tick."""
     world = World()
     world.reconciler = replace(world.reconciler, roll=draw.random)
     state = draw.choice([s for s in State if s.stage and s is not State.ROLLING_BACK])
@@ -241,19 +241,21 @@ def outage(draw: random.Random) -> Iterator[float]:
         world.stages.run()
         unreachable = world.tick()
         yield float(unreachable)
-        world.pipelines.down = True  # between this tick and its hints, so the first failing look comes at once or later
+        world.pipelines.down = (
+            True  # between this tick and its hints, so the first failing pass is this tick's or a later one's
+        )
         world.deliver()
 
 
 def test_an_outage_of_kfp_rings_within_a_quarter_of_an_hour(alarms: dict[str, Alarm]) -> None:
-    """Whenever it begins, in whatever state the one run is, by the real pauses of a run that is not answered."""
+    """For any start of the outage and any state of the run, with the real retry pauses."""
     alarm, late = alarms["UnreachableAlarm"], []
     for seed in range(150):
         draw = random.Random(seed)
         phase = draw.uniform(0, alarm.period)  # of the alarm's periods against the ticks
         begins = draw.uniform(0, MINUTE)  # of the outage against the next tick
-        said = {phase + MINUTE * n: value for n, value in enumerate(outage(draw))}
-        rang = alarm.rings(said, until=2400)
+        values = {phase + MINUTE * n: value for n, value in enumerate(outage(draw))}
+        rang = alarm.rings(values, until=2400)
         taken = float("inf") if rang is None else rang - phase + begins
         if taken / MINUTE + 1 > table()["UnreachableAlarm"][1]:
             late.append((seed, taken))
@@ -261,8 +263,8 @@ def test_an_outage_of_kfp_rings_within_a_quarter_of_an_hour(alarms: dict[str, Al
     assert late == []
 
 
-def test_a_short_trouble_does_not_ring(alarms: dict[str, Alarm]) -> None:
-    """KFP is restarted: three minutes without an answer."""
+def test_a_short_outage_raises_no_alarm(alarms: dict[str, Alarm]) -> None:
+    """KFP restarts: three minutes without an answer."""
     for seed in range(30):
         draw, world = random.Random(seed), World()
         world.reconciler = replace(world.reconciler, roll=draw.random)
@@ -270,11 +272,11 @@ def test_a_short_trouble_does_not_ring(alarms: dict[str, Alarm]) -> None:
         world.land("a.csv")
         for _ in range(12):
             world.minute()
-        said = {}
+        values = {}
         for minute in range(40):
             world.now += MINUTE
-            said[minute * MINUTE] = float(world.tick())
+            values[minute * MINUTE] = float(world.tick())
             world.pipelines.down = 2 <= minute < 5
             world.deliver()
-        assert max(said.values()) == 1
-        assert alarms["UnreachableAlarm"].rings(said, until=2400) is None, seed
+        assert max(values.values()) == 1
+        assert alarms["UnreachableAlarm"].rings(values, until=2400) is None, seed

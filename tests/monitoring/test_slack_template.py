@@ -13,17 +13,17 @@ AMTOOL = shutil.which("amtool")
 
 @pytest.mark.skipif(not AMTOOL, reason="amtool is not installed (apt-get install prometheus-alertmanager)")
 def test_a_label_mentions_and_links_nobody(tmp_path):
-    """`<!channel>` in a model's name or in what an annotation quotes of it is text."""
+    """`<!channel>` in a model's name, or quoted in an annotation, is plain text."""
     hostile = "<!channel> & `x` <https://evil.example|log in>"
     labels = {"alertname": "StageFailed", "model": hostile}
     annotations = {"summary": hostile, "description": hostile, "runbook": "docs/runbook.md#stagefailed"}
     alert = {"status": "firing", "labels": labels, "annotations": annotations}
-    told = {"status": "firing", "alerts": [alert], "commonLabels": labels, "groupLabels": {}, "commonAnnotations": {}}
-    (tmp_path / "data.json").write_text(json.dumps({"receiver": "pages", "externalURL": "http://x", **told}))
+    group = {"status": "firing", "alerts": [alert], "commonLabels": labels, "groupLabels": {}, "commonAnnotations": {}}
+    (tmp_path / "data.json").write_text(json.dumps({"receiver": "pages", "externalURL": "http://x", **group}))
     for name, times in (("fraudloop.title", 1), ("fraudloop.text", 2)):
         text = f'{{{{ template "{name}" . }}}}'
         options = ["--template.glob", str(TEMPLATE), "--template.text", text, "--template.data"]
-        command = [AMTOOL, "template", "render", *options, str(tmp_path / "data.json")]
+        command = [str(AMTOOL), "template", "render", *options, str(tmp_path / "data.json")]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
         plain = "&lt;!channel&gt; &amp; 'x' &lt;https://evil.example|log in&gt;"

@@ -1,9 +1,10 @@
-"""What the catalogue says of Triton is what the real server says, with these labels."""
+"""The real server emits Triton's metrics as in the catalogue, with these labels."""
 
 import json
 import re
 import urllib.error
 import urllib.request
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -28,7 +29,7 @@ def ask(server, datatype):
         error.close()
 
 
-def test_triton_says_what_the_catalogue_says(double, tmp_path):
+def test_triton_emits_the_metrics_of_the_catalogue(double, tmp_path):
     """Each of our Triton metrics is exposed after one good and one bad request, with the catalogue's labels."""
     server = Triton(double(), tmp_path / "server")
     server.start()
@@ -40,7 +41,7 @@ def test_triton_says_what_the_catalogue_says(double, tmp_path):
             text = response.read().decode()
     finally:
         server.stop()
-    found = {}
+    found: dict[str, Any] = {}
     for family in text_string_to_metric_families(re.sub(r"(?m)^# EOF$", "", text)):
         for sample in family.samples:
             found.setdefault(re.sub(r"_total$", "", sample.name), set()).update(sample.labels)

@@ -35,15 +35,15 @@ class Cluster:
     denied: set[str] = field(default_factory=set)
     broken: dict[str, int] = field(default_factory=dict)
     started: list[dict[str, Any]] = field(default_factory=list)
-    asked: set[Right] = field(default_factory=set)
+    requested: set[Right] = field(default_factory=set)
 
     def app(self, record: ApplicationRecord) -> Flask:
         app = application(ArgoCDSettings("s3://artifacts/models/fraud"), record, lambda: self.slices)
 
         @app.before_request
         def note() -> None:
-            if asked := right_of(request.method, request.path):
-                self.asked.add(asked)
+            if requested := right_of(request.method, request.path):
+                self.requested.add(requested)
 
         @app.before_request
         def fail() -> Response | None:
@@ -134,7 +134,7 @@ class Cluster:
 
 
 def right_of(method: str, path: str) -> Right | None:
-    """The right that an API server checks for a request (RequestInfo); None for what is no object's path."""
+    """Returns the right that an API server checks for a request (RequestInfo); None if the path is no object's."""
     parts = path.strip("/").split("/")
     if parts[0] not in ("api", "apis") or "selfsubjectaccessreviews" in parts:
         return None

@@ -1,4 +1,4 @@
-"""Each check says yes in a world that is well and no, with what to do, in one that is not; undo is safe to repeat."""
+"""Each check passes in a working environment and fails, with what to do, in a broken one. Undo can be repeated."""
 
 import io
 import json
@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import boto3
 import kfp_server_api
@@ -23,7 +23,8 @@ from cli.migration.phases.check import CheckFailed, PhaseCheck, as_json, as_mark
 from cli.migration.phases.environment import Environment
 from cli.migration.phases.rights import rights
 from cli.stack import variable
-from clients.kubernetes import Denied
+from clients import kubernetes
+from clients.kubernetes import ApiDenied
 from local.argocd.record import ApplicationRecord
 from local.argocd.settings import ArgoCDSettings
 from local.aws import resources, server
@@ -36,7 +37,7 @@ from statemachine.core.states import State
 from statemachine.store import put_index, put_run
 
 VERSION = "fraud-1-0a1b2c3d"
-NOTHING = {"preprocess": {}, "train": {}}
+NOTHING: dict[str, Any] = {"preprocess": {}, "train": {}}
 
 
 @pytest.fixture(scope="module")
@@ -92,14 +93,14 @@ def record(tmp_path):
 @pytest.fixture
 def triton():
     """Says which version it serves, as Triton's model configuration does."""
-    app, said = Flask("triton"), {"version": VERSION}
+    app, answer = Flask("triton"), {"version": VERSION}
 
     @app.get("/v2/models/<model>/config")
     def config(model):
-        return jsonify({"name": model, "parameters": {"candidate_version": {"string_value": said["version"]}}})
+        return jsonify({"name": model, "parameters": {"candidate_version": {"string_value": answer["version"]}}})
 
     with serving(app) as url:
-        yield url, said
+        yield url, answer
 
 
 @pytest.fixture
@@ -163,37 +164,37 @@ YES = [
     (foundation.CHECKS, "pods of Kubeflow", "1 pods run in kubeflow"),
     (foundation.CHECKS, "S3 from a pod", "lists 1 entries as fraudloop-stage"),
     (foundation.CHECKS, "GPU node", "g5.xlarge.*of NodePool fraudloop-gpu"),
-    (foundation.CHECKS, "page of KFP", "the page answers"),
+    (foundation.CHECKS, "KFP's UI", "the UI answers"),
     (foundation.CHECKS, "stored in S3", "kfp/v2/artifacts/x"),
     (core.CHECKS, "preprocessed and trained", "fraud-1"),
     (core.CHECKS, "parity", "says go"),
-    (release.CHECKS, "came through", "fraud-1 SUCCEEDED"),
-    (release.CHECKS, "gate blocks", "it says: .*auc"),
+    (release.CHECKS, "succeeded from end", "fraud-1 SUCCEEDED"),
+    (release.CHECKS, "gate rejects", "verdict: .*auc"),
     (release.CHECKS, "points at the champion", "Healthy, Synced, generation 4"),
     (release.CHECKS, "every Triton pod", f"1 pods serve {VERSION}"),
     (production.CHECKS, "Katib", "hpo-1: learning_rate=0.003"),
     (production.CHECKS, "exactly one scheduler", "fraudloop-night is enabled"),
-    (production.CHECKS, "alarms reach", "1 alarms, none rings"),
+    (production.CHECKS, "alarms have", "1 alarms, none is active"),
     (production.CHECKS, "Prometheus", "1 targets are up"),
     (production.CHECKS, "SageMaker", "no endpoint is left"),
     (installation.CHECKS, "credentials", "arn:aws"),
-    (installation.CHECKS, "stack says", "table fraudloop"),
+    (installation.CHECKS, "stack's outputs", "table fraudloop"),
     (installation.CHECKS, "the table", "ACTIVE"),
     (installation.CHECKS, "deployment's id", "none yet|[0-9a-f]{8}, KFP experiment"),
     (installation.CHECKS, "queues", "no dead letter"),
     (installation.CHECKS, "KFP answers", "KFP answers"),
     (installation.CHECKS, "cluster answers", r"v1.33\+.*there are pods in kubeflow"),
-    (installation.CHECKS, "your rights", "14 rights are there"),
+    (installation.CHECKS, "your rights", "14 rights are granted"),
 ]
 
 
 def test_a_world_that_is_well_gets_yes(world):
-    """Each check says what it saw."""
-    for checks, part, said in YES:
+    """Each check says what it found."""
+    for checks, part, answer in YES:
         finding = ask(named(checks, part), world)
-        assert finding.ok, f"{part}: {finding.said}"
-        assert re.search(said, finding.said, re.IGNORECASE), f"{part}: {finding.said}"
-        assert finding.do == ""
+        assert finding.ok, f"{part}: {finding.answer}"
+        assert re.search(answer, finding.answer, re.IGNORECASE), f"{part}: {finding.answer}"
+        assert finding.remedy == ""
 
 
 def pending(world, cluster, record, triton, folder):
@@ -290,14 +291,14 @@ def forbidden(world, cluster, record, triton, folder):
 
 NO = [
     (foundation.CHECKS, "pods of Kubeflow", pending, "ml-pipeline-0 Pending"),
-    (foundation.CHECKS, "pods of Kubeflow", unready, "not well: ml-pipeline-0 Running"),
+    (foundation.CHECKS, "pods of Kubeflow", unready, "not ready: ml-pipeline-0 Running"),
     (foundation.CHECKS, "pods of Kubeflow", refused, "403"),
     (foundation.CHECKS, "S3 from a pod", denied, "AccessDenied"),
     (foundation.CHECKS, "GPU node", no_gpu, "still Pending.*insufficient nvidia.com/gpu"),
-    (foundation.CHECKS, "GPU node", by_hand, "Karpenter did not bring"),
-    (foundation.CHECKS, "page of KFP", no_page, "503"),
-    (foundation.CHECKS, "page of KFP", not_a_page, "not with a page"),
-    (foundation.CHECKS, "stored in S3", nothing_stored, "nothing lies under"),
+    (foundation.CHECKS, "GPU node", by_hand, "Karpenter did not provision"),
+    (foundation.CHECKS, "KFP's UI", no_page, "503"),
+    (foundation.CHECKS, "KFP's UI", not_a_page, "does not answer with"),
+    (foundation.CHECKS, "stored in S3", nothing_stored, "there is nothing under"),
     (core.CHECKS, "images", None, "not an image in ECR"),
     (core.CHECKS, "published", None, "not published"),
     (core.CHECKS, "parity", no_go, "AUC is 0.03 lower"),
@@ -307,8 +308,8 @@ NO = [
     (release.CHECKS, "every Triton pod", old_pod, "fraud-0-ffffffff"),
     (production.CHECKS, "Katib", no_optimum, "none of 1"),
     (production.CHECKS, "exactly one scheduler", unscheduled, "no scheduler"),
-    (production.CHECKS, "triggers", None, "no night"),
-    (production.CHECKS, "alarms reach", mute, "no alarm"),
+    (production.CHECKS, "triggers", None, "no nightly event"),
+    (production.CHECKS, "alarms have", mute, "no alarm"),
     (production.CHECKS, "Prometheus", down, "down: triton"),
     (production.CHECKS, "SageMaker", endpoint, "fraud-endpoint"),
     (installation.CHECKS, "step function reaches KFP", None, "names no step function"),
@@ -319,21 +320,21 @@ NO = [
 ]
 
 
-@pytest.mark.parametrize(("checks", "part", "breaks", "said"), NO, ids=lambda value: getattr(value, "__name__", None))
+@pytest.mark.parametrize(("checks", "part", "breaks", "answer"), NO, ids=lambda value: getattr(value, "__name__", None))
 def test_a_world_that_is_not_gets_no_and_what_to_do(
-    world, cluster, record, triton, tmp_path, checks, part, breaks, said
+    world, cluster, record, triton, tmp_path, checks, part, breaks, answer
 ):
     """The finding says what was found, and the report what to do."""
     if breaks:
         breaks(world, cluster, record, triton, tmp_path)
     finding = ask(named(checks, part), replace(world, wait=0.3))
     assert not finding.ok
-    assert re.search(said, finding.said), finding.said
-    assert len(finding.do) > 10
+    assert re.search(answer, finding.answer), finding.answer
+    assert len(finding.remedy) > 10
 
 
 class Inside(Environment):
-    """A world whose step function is there and says what it is told to say. moto runs no function without Docker."""
+    """An environment whose step function gives this answer. moto runs no function without Docker."""
 
     SAYS: ClassVar[dict[str, object]] = {"kfp": ""}
 
@@ -346,46 +347,49 @@ class Inside(Environment):
 
 
 @pytest.mark.parametrize(
-    ("says", "ok", "said"),
+    ("description", "ok", "answer"),
     [
-        ({"kfp": ""}, True, r"step \(subnet-1\) was asked, and KFP answers it; 0 passes"),
-        ({"kfp": "KFP: connection timed out"}, False, "asked from inside, step says: KFP: connection timed out"),
-        ({"errorMessage": "no such handler"}, False, "could not be asked: .*no such handler"),
+        ({"kfp": ""}, True, r"step \(subnet-1\) reaches KFP; 0 passes"),
+        ({"kfp": "KFP: connection timed out"}, False, "step cannot reach KFP: KFP: connection timed out"),
+        ({"errorMessage": "no such handler"}, False, "cannot be invoked: .*no such handler"),
     ],
 )
-def test_the_step_function_is_asked_from_inside_its_subnets(world, monkeypatch, says, ok, said):
-    """Reachability is judged by the function's own answer, not by the network of the person who asks."""
-    monkeypatch.setattr(Inside, "SAYS", says)
+def test_the_step_function_is_asked_from_inside_its_subnets(world, monkeypatch, description, ok, answer):
+    """The function's own answer decides, not the network of the user."""
+    monkeypatch.setattr(Inside, "SAYS", description)
     inside = Inside(environment={**world.environment, "STEP_FUNCTION_NAME": "step"})
     finding = ask(named(installation.CHECKS, "step function reaches KFP"), inside)
-    assert (finding.ok, bool(re.search(said, finding.said))) == (ok, True), finding.said
+    assert (finding.ok, bool(re.search(answer, finding.answer))) == (ok, True), finding.answer
 
 
 class Telling(Environment):
-    """A world whose bucket says that it tells EventBridge, as AWS does and moto's GetBucketNotification does not."""
+    """An environment whose bucket sends events to EventBridge, which AWS's GetBucketNotification returns and moto's
+    does not.
+    """
 
     def aws(self, service):
         client = super().aws(service)
         if service == "s3":
-            told = {"EventBridgeConfiguration": {}}
-            client.get_bucket_notification_configuration = lambda Bucket: told  # noqa: N803 — boto3's name
+            configuration: dict[str, Any] = {"EventBridgeConfiguration": {}}
+            client.get_bucket_notification_configuration = lambda Bucket: configuration  # noqa: N803 — boto3's name
         return client
 
 
-def test_a_data_bucket_that_keeps_versions_and_tells_eventbridge_is_well(world):
+def test_a_versioned_data_bucket_with_eventbridge_passes(world):
     """Silent, or without versions, it is not."""
     telling = Telling(environment=world.environment)
     assert ask(named(installation.CHECKS, "data bucket"), telling).ok
-    assert "does not tell EventBridge" in ask(named(installation.CHECKS, "data bucket"), world).said
+    assert "sends no events to EventBridge" in ask(named(installation.CHECKS, "data bucket"), world).answer
     world.aws("s3").put_bucket_versioning(Bucket="fraudloop-data", VersioningConfiguration={"Status": "Suspended"})
-    assert "keeps no versions" in ask(named(installation.CHECKS, "data bucket"), telling).said
+    assert "is not versioned" in ask(named(installation.CHECKS, "data bucket"), telling).answer
 
 
 def test_every_check_is_seen_to_fail_or_says_here_why_not():
-    """No check that cannot fail. The rest need a run or an empty account (below), or a real Triton (tests/serving)."""
-    elsewhere = {"a hello-world pipeline", "an artifact flows between two steps", "inference answers as it did offline",
-                 "a run came through from end to end", "the gate blocks a bad model", "a run preprocessed and trained",
-                 "kubectl, git and sam are here", "credentials", "the stack says where everything is", "the table",
+    """Every check can fail. The rest need a run or an empty account (below), or a real Triton (tests/serving)."""
+    elsewhere = {"a hello-world pipeline", "an artifact is passed between two steps",
+                 "predictions are equal to the offline ones", "a run succeeded from end to end",
+                 "the gate rejects a bad model", "a run preprocessed and trained",
+                 "kubectl, git and sam are here", "credentials", "the stack's outputs", "the table",
                  "the data bucket", "the queues", "KFP answers from here", "the deployment's id"}  # fmt: skip
     seen = {named(checks, part).name for checks, part, _, _ in NO}
     every = {c.name for _, checks in table.PHASES.values() for c in checks} | {c.name for c in installation.CHECKS}
@@ -401,17 +405,17 @@ def test_nothing_there_is_no_for_all_the_others(aws, monkeypatch):
     monkeypatch.setenv("FRAUDLOOP_HOME", "/nowhere")
     for part in ("the table", "the data bucket", "the queues", "KFP answers", "deployment's id"):
         assert not ask(named(installation.CHECKS, part), world).ok, part
-    for part in ("came through", "gate blocks"):
+    for part in ("succeeded from end", "gate rejects"):
         assert not ask(named(release.CHECKS, part), world).ok, part
-    assert "could not ask" in ask(named(core.CHECKS, "preprocessed"), world).said
-    assert not ask(named(installation.CHECKS, "stack says"), Environment(environment={})).ok
+    assert "cannot check" in ask(named(core.CHECKS, "preprocessed"), world).answer
+    assert not ask(named(installation.CHECKS, "stack's outputs"), Environment(environment={})).ok
 
 
 def test_kfp_runs_hello_world_and_hands_an_artifact_on(world):
     """Real pipelines, compiled, uploaded and executed by the embedded KFP, and removed again."""
-    for part in ("hello-world", "artifact flows"):
+    for part in ("hello-world", "artifact is passed"):
         finding = ask(named(foundation.CHECKS, part), world)
-        assert finding.ok, finding.said
+        assert finding.ok, finding.answer
     left = kfp_server_api.PipelineServiceApi(world.kfp).pipeline_service_list_pipelines(namespace="kubeflow").pipelines
     assert not [p for p in left or () if "fraudloop-check" in p.display_name]
 
@@ -453,13 +457,13 @@ def test_the_doctor_asks_for_every_right_that_checks_and_undo_use_and_for_no_oth
     for number, request in requests:
         carried(number, world, request)
     sent = {
-        asked if asked.resource != "pods" and asked.resource != "nodes" else replace(asked, name="")
-        for asked in cluster.asked
+        requested if requested.resource != "pods" and requested.resource != "nodes" else replace(requested, name="")
+        for requested in cluster.requested
     }
     assert sent == set(rights(world))
 
 
-PIPELINES = {"a hello-world pipeline", "an artifact flows between two steps"}  # of KFP alone, and slow
+PIPELINES = {"a hello-world pipeline", "an artifact is passed between two steps"}  # of KFP alone, and slow
 
 
 def test_an_answer_through_the_api_server_is_read_as_it_was_sent(world, cluster):
@@ -468,7 +472,7 @@ def test_an_answer_through_the_api_server_is_read_as_it_was_sent(world, cluster)
     targets = [{"labels": {"job": "triton"}, "health": "down", "lastError": error}]
     cluster.pages["prometheus:9090"] = json.dumps({"status": "success", "data": {"activeTargets": targets}})
     finding = ask(named(production.CHECKS, "Prometheus"), world)
-    assert finding.said == "down: triton"
+    assert finding.answer == "down: triton"
 
 
 def test_undo_1_deletes_the_namespace_and_the_roles_and_keeps_the_data(world, cluster):
@@ -476,10 +480,10 @@ def test_undo_1_deletes_the_namespace_and_the_roles_and_keeps_the_data(world, cl
     world.aws("cloudformation").create_stack(
         StackName="fraudloop-roles", TemplateBody=json.dumps({"Resources": {"T": {"Type": "AWS::SNS::Topic"}}})
     )
-    said = carried(1, world)
+    answer = carried(1, world)
     assert cluster.namespaces["kubeflow"] == "Terminating"
-    assert all(line.startswith("done") for line in said)
-    assert all(line.startswith("already so") for line in carried(1, world))
+    assert all(line.startswith("done") for line in answer)
+    assert all(line.startswith("already done") for line in carried(1, world))
     assert world.aws("s3").head_bucket(Bucket="fraudloop-artifacts")
 
 
@@ -505,7 +509,7 @@ def test_undo_2_holds_the_model_and_deletes_failed_runs_alone(world):
     assert len(before - after) == 1
     assert good in after
     assert world.app.store.model("fraud").hold.why == "test"
-    assert all(line.startswith("already so") for line in carried(2, there))
+    assert all(line.startswith("already done") for line in carried(2, there))
 
 
 def test_undo_3_deploys_the_named_version_by_hand(world, record):
@@ -518,11 +522,11 @@ def test_undo_3_deploys_the_named_version_by_hand(world, record):
     assert live["operation"]["sync"] is not None
     assert world.app.store.model("fraud").hold.why == "it is worse"
     synced(record)
-    assert all(line.startswith("already so") for line in carried(3, world, request))
+    assert all(line.startswith("already done") for line in carried(3, world, request))
 
 
 def synced(record, phase="Succeeded"):
-    """Argo CD has done the operation that is asked for."""
+    """Argo CD has completed the requested operation."""
     done = {"operation": record.get()["operation"], "phase": phase, "startedAt": "2026-11-24T02:00:00Z"}
     record.patch({"operation": None, "status": {"operationState": {**done, "finishedAt": "2026-11-24T02:00:05Z"}}})
 
@@ -540,23 +544,23 @@ def test_undo_3_repeated_after_a_death_syncs_what_was_only_pointed_at(world, rec
     synced(record, "Failed")
     assert carried(3, world, request)[1].startswith("done"), "a sync that failed has deployed nothing"
     synced(record)
-    assert carried(3, world, request)[1].startswith("already so")
+    assert carried(3, world, request)[1].startswith("already done")
 
 
 def test_undo_3_is_not_ended_by_a_conflict_or_a_restart(world, cluster, record, monkeypatch):
     """409 at either write, 503 and 403 in between: it reads again, and each write is made once."""
     seen = []
 
-    class Busy(release.kubernetes.Applications):
+    class Busy(kubernetes.Applications):
         def patch(self, patch):
             seen.append(patch)
             if len(seen) in (1, 3):
                 record.patch({"metadata": {"labels": {"touched": str(len(seen))}}})
             if len(seen) in (2, 5):
-                raise (Denied if len(seen) == 2 else Unreachable)("the API server was restarted")
+                raise (ApiDenied if len(seen) == 2 else Unreachable)("the API server was restarted")
             super().patch(patch)
 
-    monkeypatch.setattr(release.kubernetes, "Applications", Busy)
+    monkeypatch.setattr(kubernetes, "Applications", Busy)
     assert carried(3, world, undo.UndoRequest("me", "worse", to="fraud-0-ffffffff"))[1].startswith("done")
     live = record.get()
     assert live["metadata"]["annotations"]["fraudloop.io/generation"] == "5"
@@ -566,12 +570,13 @@ def test_undo_3_is_not_ended_by_a_conflict_or_a_restart(world, cluster, record, 
 
 
 def test_undo_3_waits_for_another_operation_and_then_forgives_a_conflict(world, record, monkeypatch):
-    """The time that the other took does not count as trouble with the API."""
+    """The time of the other operation does not count as failing requests."""
     monkeypatch.setattr(by_hand_module, "PATIENCE", 0.2)
     record.patch({"operation": {"info": [{"name": "correlationId", "value": "other"}], "sync": {}}})
-    reads, conflicts = [], []
+    reads: list[Any] = []
+    conflicts: list[Any] = []
 
-    class Busy(release.kubernetes.Applications):
+    class Busy(kubernetes.Applications):
         def read(self):
             reads.append(1)
             if len(reads) == 40:
@@ -583,7 +588,7 @@ def test_undo_3_waits_for_another_operation_and_then_forgives_a_conflict(world, 
                 conflicts.append(record.patch({"metadata": {"labels": {"touched": "yes"}}}))
             super().patch(patch)
 
-    monkeypatch.setattr(release.kubernetes, "Applications", Busy)
+    monkeypatch.setattr(kubernetes, "Applications", Busy)
     assert carried(3, world, undo.UndoRequest("me", "worse", to="fraud-0-ffffffff"))[1].startswith("done")
     assert conflicts
     assert record.get()["operation"]["info"][0]["value"] == "by-hand-5"
@@ -592,12 +597,12 @@ def test_undo_3_waits_for_another_operation_and_then_forgives_a_conflict(world, 
 def test_undo_3_gives_up_on_what_stays_denied(world, cluster):
     """In the API's own words, after a bounded time."""
     cluster.broken["/applications/"] = 403
-    with pytest.raises(Denied, match="403"):
+    with pytest.raises(ApiDenied, match="403"):
         carried(3, world, undo.UndoRequest("me", "worse", to="fraud-0-ffffffff"))
 
 
 def test_undo_3_without_a_version_changes_nothing(world, record):
-    """It says what is missing before it moves the pointer."""
+    """The error names what is missing before the pointer moves."""
     with pytest.raises(Exception, match="--to VERSION"):
         carried(3, world)
     assert record.get()["metadata"]["annotations"]["fraudloop.io/generation"] == "4"
@@ -614,15 +619,15 @@ def test_undo_4_pauses_the_schedule(world):
 
 
 def carried(number, world, request=None):
-    said = []
+    answer: list[str] = []
     undo.carry_out(
-        undo.STEPS[number], replace(world, pause=0.01, wait=1), request or undo.UndoRequest("me", "test"), said.append
+        undo.STEPS[number], replace(world, pause=0.01, wait=1), request or undo.UndoRequest("me", "test"), answer.append
     )
-    return said
+    return answer
 
 
-def test_the_command_writes_both_reports_and_its_status_tells(world, tmp_path):
-    """Markdown and JSON; status 0 only if every answer is yes; `undo` asks before it acts."""
+def test_the_command_writes_both_reports_and_sets_the_exit_status(world, tmp_path):
+    """Markdown and JSON. Status 0 only if every check holds. `undo` asks for confirmation."""
     runner = CliRunner()
     good = runner.invoke(phase.app, ["check", "1", "--only", "pods of", "--out", str(tmp_path / "report")])
     assert good.exit_code == 0, good.output
@@ -635,15 +640,17 @@ def test_the_command_writes_both_reports_and_its_status_tells(world, tmp_path):
     assert boto3.client("sts").get_caller_identity()["Account"]
 
 
-def test_one_machine_is_asked_what_it_can_answer(world):
-    """Of the local system, what needs a cluster is not asked: the report says so, and it is neither a yes nor a no."""
+def test_the_local_system_skips_what_it_cannot_check(world):
+    """On the local system, checks that need a cluster are skipped: the report says so, and they neither hold nor
+    fail.
+    """
     here = replace(world, local=True)
     findings = run(table.PHASES[4][1], here)
     assert {finding.ok for finding in findings if "schedule triggers" not in finding.name} == {None}
-    assert all("it needs" in finding.said for finding in findings if finding.ok is None)
+    assert all("it needs" in finding.answer for finding in findings if finding.ok is None)
     assert not holds(findings), "no night was counted yet"
     assert not holds([finding for finding in findings if finding.ok is None]), "nothing asked is nothing held"
-    assert tally(findings) == "0 of 6 checks hold, 5 cannot be asked on this machine"
+    assert tally(findings) == "0 of 6 checks hold, 5 skipped on this machine"
     assert "| not here |" in as_markdown("T", findings)
     world.app.intake.ask("fraud", Trigger("nightly", "", "a test"), slot=datetime.now(UTC).isoformat())
     assert holds(run(table.PHASES[4][1], here))
@@ -668,7 +675,7 @@ def test_an_error_of_one_check_hides_no_other():
     )
     assert [f.ok for f in findings] == [False, False, True]
     text = as_markdown("T", findings)
-    assert "could not ask: RuntimeError: no route to host" in text
+    assert "cannot check: RuntimeError: no route to host" in text
     assert "a \\| b" in text
     assert "- **y**: mend y" in text
     assert as_json("T", findings)["ok"] is False

@@ -9,29 +9,14 @@ from typer.testing import CliRunner
 
 from cli.commands import cost, schedule, slo
 from cli.migration import baseline, parity, sagemaker
-from local.aws import resources, server
-from statemachine.bootstrap import bootstrap
 from statemachine.contracts.report import Artifact
+from statemachine.core.reason import TransitionReason
 from statemachine.core.run import Run, Transition
 from statemachine.core.states import State
 
 DATA = "d" * 64
 PATH = ("QUEUED", "PREPROCESSING", "TRAINING", "EVALUATING", "EXPORTING", "DEPLOYING", "SUCCEEDED")
 TOOK = {"preprocess": 600.0, "train": 5400.0, "evaluate": 600.0, "export": 180.0, "deploy": 240.0}
-
-
-@pytest.fixture
-def system(monkeypatch, tmp_path):
-    """An empty deployment in a local cloud."""
-    from moto.moto_api._internal.models import moto_api_backend
-
-    monkeypatch.setenv("FRAUDLOOP_HOME", str(tmp_path / "none"))
-    with server.serving() as url:
-        made = resources.create(url)
-        for name, value in (resources.CREDENTIALS | made.environment() | {"AWS_ENDPOINT_URL": url}).items():
-            monkeypatch.setenv(name, value)
-        yield bootstrap()
-    moto_api_backend.reset()
 
 
 @pytest.fixture
@@ -52,19 +37,21 @@ def played(system, number, *, path=PATH, ended=0.0, metrics=None, parameters=Non
     run = Run(run_id, "fraud", number, State[path[0]], version=1, created_at=begun, entered_at=begun, due_at=begun)
     run = replace(run, parameters=parameters or {})
     store.begin(
-        run, replace(store.model("fraud"), training=run_id), Transition(run_id, 1, begun, "", path[0], "arrival")
+        run,
+        replace(store.model("fraud"), training=run_id),
+        Transition(run_id, 1, begun, "", path[0], TransitionReason.ARRIVAL),
     )
     at = begun
     for version, (source, dest) in enumerate(pairwise(path), 2):
         stage = State[source].stage
         seconds = TOOK[stage.value] if stage else 0.0
         at += seconds
-        told = {f"pod_seconds.{stage.value}": seconds} if stage else {}
-        entry = Transition(run_id, version, at, source, dest, "x", attempt=1, kfp_id=kfp_id if stage else "",
-                      details={"metrics": told})  # fmt: skip
+        seconds_of_pod = {f"pod_seconds.{stage.value}": seconds} if stage else {}
+        entry = Transition(run_id, version, at, source, dest, TransitionReason.REPORTED, attempt=1,
+                           kfp_id=kfp_id if stage else "", details={"metrics": seconds_of_pod})  # fmt: skip
         outputs = {**run.outputs, stage.value: _outputs(system, run_id)} if stage else run.outputs
         run = replace(run, state=State[dest], version=version, entered_at=at, outputs=outputs,
-                      metrics={**run.metrics, **told, **(metrics or {})})  # fmt: skip
+                      metrics={**run.metrics, **seconds_of_pod, **(metrics or {})})  # fmt: skip
         before = store.model("fraud")
         store.move(run, replace(before, training="") if run.state.terminal else before, before, entry)
     return run

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from statemachine.contracts.errors import Misconfigured
 from statemachine.contracts.pod_requests import PodRequests
+from statemachine.core.reason import TransitionReason
 from statemachine.core.run import Run, Transition
 from statemachine.core.states import State
 from statemachine.reporting.cost import ControlUse, StageUse, as_dict, node_share, run_cost, stage_line
@@ -18,14 +19,14 @@ PRICES = Prices()
 TRAIN = PodRequests(3, 12, 1)
 
 
-def entry(at, source, dest, row="x", kfp="k", version=1, **metrics):
+def entry(at, source, dest, row=TransitionReason.REPORTED, kfp="k", version=1, **metrics):
     return Transition(
         "fraud-1", version, at, source, dest, row, kfp_id=kfp, details={"metrics": metrics} if metrics else {}
     )
 
 
 def test_a_pod_pays_for_the_share_that_nobody_else_can_use():
-    """The largest of its CPU, memory and GPU shares counts; a GPU pod takes its node whole."""
+    """The largest of its CPU, memory and GPU shares counts. A GPU pod takes its whole node."""
     node = Node(1.0, 4, 16)
     assert node_share(PodRequests(1, 8), node) == 0.5
     assert node_share(PodRequests(3, 2), node) == 0.75
@@ -34,7 +35,7 @@ def test_a_pod_pays_for_the_share_that_nobody_else_can_use():
 
 
 def test_ninety_minutes_on_a_gpu_node_by_hand():
-    """1.5 h × $0.526 for a g4dn.xlarge taken whole, and 15 % of it idle; $1.1046 on SageMaker's twin."""
+    """1.5 h × $0.526 for a whole g4dn.xlarge, with 15 % idle; $1.1046 for the same instance on SageMaker."""
     cost = run_cost([StageUse("train", 5400, TRAIN)], ControlUse(), PRICES, runs_per_month=30)
     assert cost.marginal == pytest.approx(1.5 * 0.526 * 1.15)
     assert cost.sagemaker == pytest.approx(1.5 * 0.7364)
@@ -47,7 +48,7 @@ def test_the_loaded_cost_adds_a_share_of_what_stands():
 
 
 def test_the_controller_is_billed_by_the_call():
-    """A million of each costs what the price list says, and what was not used has no line."""
+    """A million of each costs what the price list says. Unused services have no line."""
     cost = run_cost([], ControlUse(lambda_requests=1e6, dynamodb_writes=1e6, s3_puts=1e6), PRICES, 1)
     assert {line.item: round(line.dollars, 6) for line in cost.lines} == {
         "lambda_requests": 0.2,
@@ -65,7 +66,7 @@ def test_a_stage_that_ran_on_sagemaker_pays_for_its_instance():
 
 
 def test_a_price_that_is_missing_is_no_price_of_zero():
-    """Where SageMaker's twin is not in the table, nothing is said about SageMaker."""
+    """Without a price for SageMaker's instance there is no SageMaker cost."""
     prices = replace(PRICES, gpu_node="g6.xlarge")
     assert run_cost([StageUse("train", 60, TRAIN)], ControlUse(), prices, 1).sagemaker is None
 
@@ -111,13 +112,13 @@ def test_prices_can_be_overridden_but_not_misspelt():
 
 
 HISTORY = [
-    entry(0, "", "QUEUED", "opened", kfp=""),
-    entry(10, "QUEUED", "PREPROCESSING", "from_preprocess", kfp=""),
-    entry(100, "PREPROCESSING", "TRAINING", "learned", **{"pod_seconds.preprocess": 60.0}),
-    entry(400, "TRAINING", "TRAINING", "overdue"),
-    entry(500, "TRAINING", "TRAINING", "retryable_failure"),
-    entry(900, "TRAINING", "EVALUATING", "reported", **{"pod_seconds.train": 300.0, "auc": 0.9}),
-    entry(950, "EVALUATING", "CANCELLED", "cancelled", kfp=""),
+    entry(0, "", "QUEUED", TransitionReason.ARRIVAL, kfp=""),
+    entry(10, "QUEUED", "PREPROCESSING", TransitionReason.FROM_PREPROCESS, kfp=""),
+    entry(100, "PREPROCESSING", "TRAINING", TransitionReason.PREPROCESSED, **{"pod_seconds.preprocess": 60.0}),
+    entry(400, "TRAINING", "TRAINING", TransitionReason.OVERDUE),
+    entry(500, "TRAINING", "TRAINING", TransitionReason.RETRYABLE_FAILURE),
+    entry(900, "TRAINING", "EVALUATING", TransitionReason.REPORTED, **{"pod_seconds.train": 300.0, "auc": 0.9}),
+    entry(950, "EVALUATING", "CANCELLED", TransitionReason.CANCELLED, kfp=""),
 ]
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+from typing import Any
 
 import boto3
 import polars as pl
@@ -51,7 +52,8 @@ def test_every_use_is_covered_by_a_command_that_exists():
     """Each thing SageMaker was used for names who does it now; the group's own commands are among them."""
     import typer
 
-    names = set(typer.main.get_command(commands).commands) | {
+    group: Any = typer.main.get_command(commands)
+    names = set(group.commands) | {
         "baseline",
         "cost",
         "parity",
@@ -70,7 +72,7 @@ def test_the_history_is_exported_as_parquet(leaving):
     table = pl.read_parquet(io.BytesIO(read(leaving, "sagemaker/history.parquet")))
     assert uri.endswith("/sagemaker/history.parquet")
     assert (rows, table.columns) == (2, list(COLUMNS))
-    assert {json.loads(told)["seed"] for told in table["hyperparameters"]} == {"1", "2"}
+    assert {json.loads(archived)["seed"] for archived in table["hyperparameters"]} == {"1", "2"}
     assert set(table["instance_type"]) == {"ml.g4dn.xlarge"}
 
 
@@ -83,10 +85,10 @@ def test_an_empty_history_is_a_table_without_rows(system):
 def test_the_archive_holds_each_description_and_goes_on_where_it_stopped(leaving):
     """The second time nothing is new; what is added later is archived then."""
     first = leaving.archive()
-    assert [thing.kind for thing in first] == ["endpoint", "endpoint-config", "model", "pipeline", "notebook"]
+    assert [resource.kind for resource in first] == ["endpoint", "endpoint-config", "model", "pipeline", "notebook"]
     assert leaving.archive() == []
     leaving.client.create_model(ModelName="later", ExecutionRoleArn=ROLE, PrimaryContainer={"Image": "image"})
-    assert [thing.key for thing in leaving.archive()] == ["model/later"]
+    assert [resource.key for resource in leaving.archive()] == ["model/later"]
     assert json.loads(read(leaving, "sagemaker/archive/pipeline/fraud.json"))["PipelineName"] == "fraud"
 
 
@@ -102,7 +104,7 @@ def test_nothing_is_removed_that_was_not_archived(leaving):
 
 
 def test_removal_by_the_typed_name_and_resumable(leaving, fraudloop):
-    """What is not typed stays; the second time only the rest is asked for."""
+    """A resource whose name is not typed stays. The second call offers only the rest."""
     refused = fraudloop("sagemaker", "decommission")
     assert "5 of 5 are not archived" in str(refused.exception)
     fraudloop("sagemaker", "archive")
@@ -112,7 +114,7 @@ def test_removal_by_the_typed_name_and_resumable(leaving, fraudloop):
     assert (dry.exit_code, len(leaving.found())) == (0, 5)
     some = fraudloop("sagemaker", "decommission", input="fraud\nfraud\nno\nfraud\nno\n")
     assert some.exit_code == 0, some.output
-    assert [thing.key for thing in leaving.found()] == ["model/fraud", "notebook/fraud-notebook"]
+    assert [resource.key for resource in leaving.found()] == ["model/fraud", "notebook/fraud-notebook"]
     assert leaving.store()["removed"] == ["endpoint-config/fraud", "endpoint/fraud", "pipeline/fraud"]
     boto3.client("sagemaker").stop_notebook_instance(NotebookInstanceName="fraud-notebook")
     fraudloop("sagemaker", "archive")
@@ -122,5 +124,5 @@ def test_removal_by_the_typed_name_and_resumable(leaving, fraudloop):
 
 def test_a_match_limits_all_of_it(leaving, fraudloop):
     """An account may hold other things than ours."""
-    told = json.loads(fraudloop("sagemaker", "archive", "--match", "notebook", "--json").output)
-    assert told == ["notebook/fraud-notebook"]
+    archived = json.loads(fraudloop("sagemaker", "archive", "--match", "notebook", "--json").output)
+    assert archived == ["notebook/fraud-notebook"]

@@ -1,4 +1,4 @@
-"""A month's bill: arithmetic on the price table, the manifests' own requests, and the figures of the install page."""
+"""A month's cost: arithmetic on the price table, the manifests' requests, and the values on the install page."""
 
 import json
 from pathlib import Path
@@ -23,8 +23,8 @@ def test_what_stands_is_paid_by_the_hour_of_the_month():
     assert 43_800 * 1e-6 < dollars["ticks"] < 1
 
 
-def test_nights_cost_the_mean_of_the_runs():
-    """Marginal cost: what stands is in the other lines."""
+def test_nightly_runs_cost_the_mean_of_the_runs():
+    """Marginal cost only: the standing cost has its own lines."""
     bills = [Cost((Line("train", 1, "s", dollars),), loaded=99.0) for dollars in (1.0, 3.0)]
     assert runs(bills, nights=30).dollars == 60.0
 
@@ -33,8 +33,8 @@ def test_triton_is_counted_as_its_manifest_asks():
     """The base's requests, and the fewest pods that the autoscaler keeps."""
     folder = ROOT / "deploy/triton/base"
     pod = yaml.safe_load((folder / "deployment.yaml").read_text())["spec"]["template"]["spec"]
-    [asked] = [c["resources"]["requests"] for c in pod["containers"] if c["name"] == "triton"]
-    assert PodRequests.parse(asked["cpu"], asked["memory"]) == TRITON
+    [requests] = [c["resources"]["requests"] for c in pod["containers"] if c["name"] == "triton"]
+    assert PodRequests.parse(requests["cpu"], requests["memory"]) == TRITON
     scaler = [o for o in yaml.safe_load_all((folder / "availability.yaml").read_text()) if "minReplicas" in o["spec"]]
     assert [o["spec"]["minReplicas"] for o in scaler] == [TRITON_PODS]
 
@@ -46,8 +46,8 @@ def test_the_install_page_says_what_the_command_prints():
         assert f"| {line.item} | ${line.dollars:,.2f} |" in page
 
 
-def test_the_command_adds_thirty_nights_like_the_latest_runs(system, ran, fraudloop):
-    """Without a run it says so; with one, its cost stands in the sum."""
+def test_the_command_adds_thirty_nightly_runs_like_the_latest_ones(system, ran, fraudloop):
+    """Without a run it says so; with one, the sum includes its cost."""
     before = json.loads(fraudloop("cost", "--month", "--json").output)
     assert "no run has ended yet" in fraudloop("cost", "--month").output
     ran(1)

@@ -1,4 +1,4 @@
-"""Baseline and parity: figures with provenance, one-sided, on the same data with the same seed, or not at all."""
+"""Baseline and parity: metrics with provenance, one-sided, on the same data with the same seed, or not at all."""
 
 import json
 from dataclasses import replace
@@ -55,15 +55,15 @@ def test_what_cannot_be_compared_is_refused(other, why):
         compare(HELD, other)
 
 
-def test_the_page_says_go_or_no_go_with_every_figure():
-    """Markdown for people."""
+def test_the_page_says_go_or_no_go_with_every_metric():
+    """As Markdown."""
     page = markdown(compare(HELD, ours(f1=0.5)), "fraud-7 against x")
     assert "**NO GO**" in page
     assert "| f1 | 0.6000 | 0.5000 | -0.1000 | ≥ 0.5800 | **worse** |" in page
 
 
 def test_a_baseline_file_is_read_as_it_was_written_and_needs_provenance():
-    """A figure without a training job's ARN is hearsay."""
+    """A baseline without a training job's ARN is refused."""
     kept = Baseline(HELD, {"arn": "arn:aws:sagemaker:x"}, "ml.g4dn.xlarge")
     assert read_baseline(kept.dumps()) == kept
     with pytest.raises(Malformed, match="no provenance"):
@@ -86,7 +86,7 @@ def train(client, name="fraud-2025", **hyperparameters):
 
 
 class Answers:
-    """A SageMaker client whose job's figures are set: moto gives every job the same ones."""
+    """A SageMaker client with settable metrics of the job: moto gives every job the same ones."""
 
     def __init__(self, client, status="Completed", metrics=FINAL, minutes=20):
         self.client, self.status, self.metrics, self.minutes = client, status, metrics, minutes
@@ -127,7 +127,7 @@ def test_the_seed_of_our_own_jobs_is_in_their_parameters(client):
 
 
 @pytest.mark.parametrize(
-    ("told", "answers", "why"),
+    ("settings", "answers", "why"),
     [
         ({"seed": "1"}, {}, "the data's hash is not on record"),
         ({"data_sha256": DATA}, {}, "the seed is not on record"),
@@ -135,9 +135,9 @@ def test_the_seed_of_our_own_jobs_is_in_their_parameters(client):
         ({"seed": "1", "data_sha256": DATA}, {"metrics": FINAL[:2]}, "lack auc_roc"),
     ],
 )
-def test_what_the_job_does_not_say_is_not_made_up(client, told, answers, why):
-    """A missing figure is a refusal that says how to give it."""
-    arn = train(client, **told)
+def test_what_the_job_does_not_say_is_not_made_up(client, settings, answers, why):
+    """A missing value is refused with the option that sets it."""
+    arn = train(client, **settings)
     with pytest.raises(OperationRefused, match=why):
         read_job(Answers(client, **answers), arn, Prices())
 
@@ -161,7 +161,7 @@ def test_the_commands(system, ran, fraudloop, tmp_path):
 
 
 def test_an_import_through_the_command(client, fraudloop, tmp_path):
-    """moto's jobs have no accuracy, so the command says what is missing and writes nothing."""
+    """moto's jobs have no accuracy, so the command names the missing metric and writes nothing."""
     arn = train(client, seed="1", data_sha256=DATA)
     result = fraudloop("baseline", "import", "--training-job", arn, "--out", str(tmp_path / "b.json"))
     assert "lack accuracy, auc_roc, f1" in str(result.exception)

@@ -1,4 +1,4 @@
-"""A stage's report says how long its pod ran and what the pod was given."""
+"""A stage's report has its pod's seconds and resource requests."""
 
 import json
 

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from typing import Any
 
 import boto3
 import pytest
@@ -69,19 +70,19 @@ def test_another_run_with_a_longer_name_is_not_ours(engine):
 
 
 def test_the_job_is_the_stage_s_image_with_the_order_in_it(engine, client):
-    """Image, role, network and entry point; the order comes back as it was."""
+    """Image, role, network and entry point. The parsed order equals the sent one."""
     engine.create(an_order(), PIN)
     [summary] = client.list_training_jobs()["TrainingJobSummaries"]
     job = client.describe_training_job(TrainingJobName=summary["TrainingJobName"])
     assert job["AlgorithmSpecification"]["TrainingImage"] == JOBS.image
     assert job["AlgorithmSpecification"]["ContainerEntrypoint"] == ["python", "-m", "training.runtime.sagemaker_job"]
     assert job["VpcConfig"] == {"Subnets": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}
-    told = sagemaker_job.arguments(job["HyperParameters"])
-    assert told == an_order().arguments() | {"stage": "train"}
+    arguments = sagemaker_job.arguments(job["HyperParameters"])
+    assert arguments == an_order().arguments() | {"stage": "train"}
 
 
 def test_a_job_that_is_gone_is_none(engine):
-    """SageMaker says ValidationException for 404."""
+    """SageMaker answers ValidationException instead of 404."""
     assert engine.get("arn:aws:sagemaker:us-east-1:123456789012:training-job/nope") is None
 
 
@@ -101,15 +102,18 @@ def test_an_order_that_sagemaker_cannot_take_is_refused_with_its_name():
 
 
 def job(status="InProgress", **more):
-    told = hyperparameters(an_order(launch="firstfirst00"))
+    arguments = hyperparameters(an_order(launch="firstfirst00"))
     arn = "arn:aws:sagemaker:us-east-1:123456789012:training-job/x"
-    required = {"ModelArtifacts": {"S3ModelArtifacts": ""}, "AlgorithmSpecification": {"TrainingInputMode": "File"}}
+    required: dict[str, Any] = {
+        "ModelArtifacts": {"S3ModelArtifacts": ""},
+        "AlgorithmSpecification": {"TrainingInputMode": "File"},
+    }
     required |= {"ResourceConfig": {"VolumeSizeInGB": 1}, "StoppingCondition": {}, "SecondaryStatus": "Training"}
     return {
         "TrainingJobName": "x",
         "TrainingJobArn": arn,
         "TrainingJobStatus": status,
-        "HyperParameters": told,
+        "HyperParameters": arguments,
         "CreationTime": datetime(2026, 1, 1, tzinfo=UTC),
         **required,
         **more,
@@ -125,7 +129,7 @@ def scripted():
 
 
 def test_a_create_that_is_repeated_finds_its_own_job(scripted):
-    """The answer of the first was lost, and botocore asked again: the name is of this very launch."""
+    """The first answer was lost and botocore retried: the job's name belongs to this launch."""
     stub, engine = scripted
     stub.add_client_error("create_training_job", "ResourceInUse", http_status_code=400)
     stub.add_response("describe_training_job", job())
@@ -142,7 +146,7 @@ def test_a_create_that_is_repeated_finds_its_own_job(scripted):
     ],
 )
 def test_a_job_that_sagemaker_refuses_is_told_from_one_that_it_may_have_taken(scripted, code, ours):
-    """What is not valid never will be; what is not allowed somebody may mend; of the rest nothing is known."""
+    """Invalid requests are permanent, denied ones can be fixed, and other errors leave the outcome unknown."""
     stub, engine = scripted
     stub.add_client_error("create_training_job", code, http_status_code=400)
     with pytest.raises(ours, match=code):
@@ -161,7 +165,7 @@ def test_a_job_that_sagemaker_refuses_is_told_from_one_that_it_may_have_taken(sc
     ],
 )
 def test_sagemaker_s_states_are_ours(scripted, status, state):
-    """A stopping job is not over; a state that we do not know says nothing."""
+    """A stopping job is still active. An unknown state is not interpreted."""
     stub, engine = scripted
     stub.add_response("describe_training_job", job(status, FailureReason="OOM"))
     launch = engine.get("arn:aws:sagemaker:us-east-1:123456789012:training-job/x")
@@ -169,7 +173,7 @@ def test_sagemaker_s_states_are_ours(scripted, status, state):
 
 
 def test_a_failure_to_look_says_nothing_about_the_job(scripted):
-    """Throttled is not absent."""
+    """A throttled request does not mean that the job is absent."""
     stub, engine = scripted
     for operation in ("describe_training_job", "create_training_job", "list_training_jobs", "stop_training_job"):
         stub.add_client_error(operation, "ThrottlingException", http_status_code=400)
@@ -184,7 +188,7 @@ def test_a_failure_to_look_says_nothing_about_the_job(scripted):
 
 
 def test_stopping_what_is_over_is_no_error(scripted):
-    """It has ended, which is what was asked."""
+    """The job has ended, which is the goal."""
     stub, engine = scripted
     stub.add_client_error("stop_training_job", "ValidationException", http_status_code=400)
     engine.stop("arn:x/x")
@@ -203,15 +207,15 @@ def test_only_the_train_stage_of_a_model_kept_there_runs_on_sagemaker(engine):
     other = both.create(an_order(model="other", attempt=2), PIN)
     assert [launch.kfp_id.startswith("arn:") for launch in (here, there, other)] == [True, False, False]
     assert {launch.kfp_id for launch in both.list("fraud-7.")} == {here.kfp_id, there.kfp_id, other.kfp_id}
-    assert both.get(here.kfp_id).name == "fraud-7.train.1"
-    assert both.get(there.kfp_id).name == "fraud-7.evaluate.1"
+    found = [both.get(launch.kfp_id) for launch in (here, there)]
+    assert [launch and launch.name for launch in found] == ["fraud-7.train.1", "fraud-7.evaluate.1"]
 
 
 def test_the_registry_chooses_the_engine(client):
     """`engine = "sagemaker"` in fraudloop.toml, and the jobs' settings in FRAUDLOOP_SAGEMAKER."""
-    told = {"role_arn": JOBS.role_arn, "image": JOBS.image, "subnets": ["subnet-1"]}
+    arguments = {"role_arn": JOBS.role_arn, "image": JOBS.image, "subnets": ["subnet-1"]}
     policies = {"fraud": Policy("fraud", "data/", engine="sagemaker"), "other": Policy("other", "other/")}
-    app = App(Settings("t", "d", "a", policies, kfp_url="http://127.0.0.1:9", sagemaker=told))
+    app = App(Settings("t", "d", "a", policies, kfp_url="http://127.0.0.1:9", sagemaker=arguments))
     assert isinstance(app.pipelines, Engines)
     assert app.pipelines.models == {"fraud"}
     with pytest.raises(Misconfigured, match="role_arn"):
@@ -229,11 +233,11 @@ def trained(order):
 
 
 def hyperparameters_at(tmp_path, **parameters):
-    told = StageRequest(
+    arguments = StageRequest(
         "fraud-7", "fraud", Stage.TRAIN, 1, "0123456789ab", str(tmp_path / "out"), parameters=parameters
     )
     path = tmp_path / "hyperparameters.json"
-    path.write_text(json.dumps(hyperparameters(told)))
+    path.write_text(json.dumps(hyperparameters(arguments)))
     return path
 
 

@@ -1,4 +1,4 @@
-"""Who keeps the night: a KFP recurring run that really fires, or EventBridge's schedule; never both."""
+"""The nightly schedule is either a KFP recurring run that really fires, or EventBridge's schedule, never both."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from cli.commands.recurring import NAME, PIPELINE, EventBridge, NoNightly, Sched
 from local.kfp.server import EmbeddedKFP
 from statemachine.contracts.errors import Malformed, OperationRefused, Unknown
 
-# kfp tells each client that it needs KFP 2.
+# kfp prints to each client that it needs KFP 2.
 pytestmark = pytest.mark.filterwarnings("ignore:This client only works with Kubeflow:FutureWarning")
 NIGHTLY = "fraudloop-night"
 TARGET = {
@@ -34,7 +34,7 @@ class Clock:
 
 
 @dsl.component(base_image="python:3.11", install_kfp_package=False)
-def tell(word: str) -> str:
+def report(word: str) -> str:
     return word
 
 
@@ -51,8 +51,8 @@ def nightly_pipeline(
     evaluate_parameters: dict = {},  # noqa: B006
     export_parameters: dict = {},  # noqa: B006
 ):
-    """Stands in for the end-to-end pipeline, with its inputs and one step."""
-    tell(word=word).set_caching_options(False)
+    """Replaces the end-to-end pipeline, with its inputs and one step."""
+    report(word=word).set_caching_options(False)
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_a_cron_of_another_length_is_refused():
         six_fields("0 2 *")
 
 
-def test_kfp_keeps_it_and_eventbridge_is_off(both, eventbridge):
+def test_kfp_has_the_schedule_and_eventbridge_is_disabled(both, eventbridge):
     """One at a time, nothing is caught up; the rest of EventBridge's schedule stays as it was."""
     made = both.use_kfp("v1", {"word": "hi"})
     assert (made.name, made.cron, made.enabled, made.no_catchup, made.max_concurrency) == (
@@ -158,7 +158,7 @@ def test_a_version_that_was_not_published_changes_nothing(both, eventbridge):
 
 
 def test_back_to_eventbridge(both, eventbridge):
-    """KFP's recurring run is gone before EventBridge's schedule is on."""
+    """KFP's recurring run is deleted before EventBridge's schedule is enabled."""
     both.use_kfp("v1", {"word": "hi"})
     both.use_eventbridge()
     assert both.all() == []
@@ -166,7 +166,7 @@ def test_back_to_eventbridge(both, eventbridge):
 
 
 def test_pause_and_resume(both, eventbridge):
-    """A paused one stays; it does not go on while EventBridge keeps the night."""
+    """A paused recurring run stays. It is not resumed while EventBridge's schedule is enabled."""
     both.use_kfp("v1", {"word": "hi"})
     both.pause()
     assert [each.enabled for each in both.all()] == [False]
@@ -179,13 +179,13 @@ def test_pause_and_resume(both, eventbridge):
 
 
 def test_nothing_to_resume(both):
-    """It says how to make one."""
+    """The error says how to create one."""
     with pytest.raises(OperationRefused, match="fraudloop schedule kfp"):
         both.resume()
 
 
 def test_a_schedule_that_is_not_there_is_no_permission_to_go_on(server, system):
-    """Two schedulers could fire if the name was wrong; who has none says so."""
+    """With a wrong name two schedulers could fire, so a missing schedule is an error unless stated."""
     client = kfp.Client(host=server.url)
     with pytest.raises(Unknown, match="--nightly"):
         Schedules(client, "fraudloop", EventBridge(boto3.client("scheduler"), "other")).use_kfp("v1", {})
@@ -200,14 +200,14 @@ def test_the_commands(server, system, eventbridge, fraudloop, monkeypatch, tmp_p
     monkeypatch.setenv("FRAUDLOOP_KFP_URL", server.url)
     made = fraudloop("schedule", "kfp", "--json")
     assert made.exit_code == 0, made.output
-    told = json.loads(fraudloop("schedule", "list", "--json").stdout)
-    assert told["eventbridge"] == {"name": NIGHTLY, "enabled": False}
-    assert [each["id"] for each in told["kfp"]] == [json.loads(made.stdout)["id"]]
+    output = json.loads(fraudloop("schedule", "list", "--json").stdout)
+    assert output["eventbridge"] == {"name": NIGHTLY, "enabled": False}
+    assert [each["id"] for each in output["kfp"]] == [json.loads(made.stdout)["id"]]
     fraudloop("schedule", "pause")
     fraudloop("schedule", "resume")
     assert fraudloop("schedule", "eventbridge").exit_code == 0
-    told = json.loads(fraudloop("schedule", "list", "--json").stdout)
-    assert told == {"eventbridge": {"name": NIGHTLY, "enabled": True}, "kfp": []}
+    output = json.loads(fraudloop("schedule", "list", "--json").stdout)
+    assert output == {"eventbridge": {"name": NIGHTLY, "enabled": True}, "kfp": []}
 
 
 def test_the_arguments_are_those_of_the_end_to_end_pipeline(system):
@@ -219,9 +219,9 @@ def test_the_arguments_are_those_of_the_end_to_end_pipeline(system):
     inputs = end_to_end_pipeline(
         read_settings(folder=Path(__file__).parents[2])
     ).pipeline_spec.root.input_definitions.parameters
-    told = arguments(system, "fraud")
-    assert set(told) <= set(inputs)
+    output = arguments(system, "fraud")
+    assert set(output) <= set(inputs)
     assert {name for name, one in inputs.items() if not one.is_optional and not one.HasField("default_value")} <= set(
-        told
+        output
     )
-    json.dumps(told)
+    json.dumps(output)

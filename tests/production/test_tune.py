@@ -1,4 +1,4 @@
-"""`fraudloop tune`: the manifest, the search, and the optimum as what the next run is told."""
+"""`fraudloop tune`: the manifest, the search, and the adoption of the optimum for the next run."""
 
 import json
 import re
@@ -42,9 +42,9 @@ def test_an_adopted_optimum_is_what_the_next_run_trains_with(run, system, monkey
     """Versioned, with who, why and where it is from; the whole search stays in S3."""
     with standin.serving(invented) as url:
         monkeypatch.setenv("KUBERNETES_API_URL", url)
-        told = run("fraud", "--dataset", "s3://a/d", "--trials", "4", "--poll", "0.01", "--adopt", "--why", "a test")
+        output = run("fraud", "--dataset", "s3://a/d", "--trials", "4", "--poll", "0.01", "--adopt", "--why", "a test")
     item = system.store.model("fraud")
-    found = told["optimum"]["parameters"]
+    found = output["optimum"]["parameters"]
     assert {name: item.parameters["train"][name] for name in found} == found
     assert system.intake.parameters("fraud", item)["train"]["hidden_dim"] == found["hidden_dim"]
     assert item.parameters_from["number"] == 1
@@ -52,11 +52,11 @@ def test_an_adopted_optimum_is_what_the_next_run_trains_with(run, system, monkey
     assert item.parameters_from["who"].startswith("arn:aws:")
     assert item.parameters_from["from"].startswith("Katib experiment fraud-tune-")
     kept = json.loads(system.files.read(item.parameters_from["uri"], 10**6))
-    assert kept["optimum"] == told["optimum"]
+    assert kept["optimum"] == output["optimum"]
 
 
 def test_a_second_adoption_has_the_next_number_and_keeps_the_other_stages(run, system, monkeypatch):
-    """Adoptions are counted; what another stage was told stays."""
+    """Adoptions are numbered. Parameters of other stages stay."""
     system.operations.adopt("fraud", {"train": {"seed": 9}, "preprocess": {"train": 0.6}}, {"number": 4})
     with standin.serving(invented) as url:
         monkeypatch.setenv("KUBERNETES_API_URL", url)
@@ -76,7 +76,7 @@ def test_without_adopt_nothing_is_changed(run, system, monkeypatch):
 
 
 def test_without_a_data_set_it_says_what_to_do(system):
-    """No run was preprocessed yet."""
+    """No run has been preprocessed yet."""
     app = typer.Typer()
     tune.register(app)
     result = CliRunner().invoke(app, ["fraud"])

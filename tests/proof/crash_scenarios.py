@@ -14,26 +14,27 @@ from statemachine.contracts.report import Report
 from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import StageRequest
 from statemachine.core.policy import IntakePolicy, Policy, StagePolicy
+from statemachine.core.reason import TransitionReason as R
 from statemachine.core.run import RequestKind
 from statemachine.core.states import State
 
-PATIENT = StagePolicy(start_deadline=300, run_deadline=300)  # longer than any death delays a stage
+PATIENT = StagePolicy(start_deadline=300, run_deadline=300)  # longer than any crash delays a stage
 POLICY = Policy(
     "fraud", "data/fraud/", root="s3://artifacts", intake=IntakePolicy(), stages=dict.fromkeys(Stage, PATIENT)
 )
 V1, V2, V3 = "fraud-1-f5793d11", "fraud-2-6c706cab", "fraud-3-1b775c3d"
-BEGUN = ("arrival", "from_preprocess")
-TRAINED = (*BEGUN, "learned", "reported")
-JUDGED = (*TRAINED, "passed")
-EXPORTED = (*JUDGED, "exported")
-PROVEN = (*EXPORTED, "proven")
+BEGUN = (R.ARRIVAL, R.FROM_PREPROCESS)
+TRAINED = (*BEGUN, R.PREPROCESSED, R.REPORTED)
+JUDGED = (*TRAINED, R.PASSED)
+EXPORTED = (*JUDGED, R.EXPORTED)
+PROVEN = (*EXPORTED, R.PROVEN)
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How it ends: each run's state and the rows it went by, what serves, what each object became."""
+    """How it ends: each run's state and the reasons of its transitions, what serves, what each object became."""
 
-    runs: Mapping[str, tuple[State, tuple[str, ...]]]
+    runs: Mapping[str, tuple[State, tuple[R, ...]]]
     serves: str
     objects: Mapping[str, tuple[int, str]]
     champion: str | None = None  # as what serves, unless it says otherwise
@@ -102,8 +103,8 @@ def always_fails(drive: CrashDriver) -> None:
 
 def gate_says_no(drive: CrashDriver) -> None:
     def weak(order: StageRequest) -> Report:
-        figures = {"auc": 0.6} if order.run_id == "fraud-2" else {}
-        return ok(order, {"evaluation": measured(order, **figures)}, {"evaluation": f"{order.output_uri}/e.json"})
+        changes = {"auc": 0.6} if order.run_id == "fraud-2" else {}
+        return ok(order, {"evaluation": measured(order, **changes)}, {"evaluation": f"{order.output_uri}/e.json"})
 
     drive.world.stages.every(Stage.EVALUATE, weak)
     second_run(drive)
@@ -187,14 +188,14 @@ def nobody_approves(drive: CrashDriver) -> None:
 
 
 def nightly_twice(drive: CrashDriver) -> None:
-    """The event of `b.csv` never came; the night lists it. The same night is delivered twice, and changes nothing."""
+    """The event of `b.csv` was lost; the nightly listing finds it. The same slot is delivered twice."""
     drive.land("a.csv")
     drive.world.files.listed.append(drive.world.object("data/fraud/b.csv"))
     for _ in range(2):
-        drive.night("2026-11-24T02:00:00Z")
+        drive.nightly_schedule("2026-11-24T02:00:00Z")
     drive.until_rest("fraud-1")
-    drive.night("2026-11-24T02:00:00Z")
-    drive.night("2026-11-25T02:00:00Z")
+    drive.nightly_schedule("2026-11-24T02:00:00Z")
+    drive.nightly_schedule("2026-11-25T02:00:00Z")
     for _ in range(10):
         drive.minute()
 
@@ -278,19 +279,19 @@ APPROVAL = replace(POLICY, require_approval=True)
 
 
 def single(
-    state: State, *rows: str, serves: str = "", objects: Mapping[str, tuple[int, str]] = BOTH, **more: object
+    state: State, *reasons: R, serves: str = "", objects: Mapping[str, tuple[int, str]] = BOTH, **more: object
 ) -> Ending:
-    return Ending({"fraud-1": (state, rows)}, serves, objects, **more)  # type: ignore[arg-type]
+    return Ending({"fraud-1": (state, reasons)}, serves, objects, **more)  # type: ignore[arg-type]
 
 
 def second(
-    state: State, *rows: str, serves: str = V1, objects: Mapping[str, tuple[int, str]] = C, **more: object
+    state: State, *reasons: R, serves: str = V1, objects: Mapping[str, tuple[int, str]] = C, **more: object
 ) -> Ending:
-    return Ending({**FIRST, "fraud-2": (state, rows)}, serves, objects, **more)  # type: ignore[arg-type]
+    return Ending({**FIRST, "fraud-2": (state, reasons)}, serves, objects, **more)  # type: ignore[arg-type]
 
 
-RETRIED = (*BEGUN, "learned", "retryable_failure", "reported", "passed", "exported", "proven")
-NO_DEPLOY = (*EXPORTED, "failed_with_champion")
+RETRIED = (*BEGUN, R.PREPROCESSED, R.RETRYABLE_FAILURE, R.REPORTED, R.PASSED, R.EXPORTED, R.PROVEN)
+NO_DEPLOY = (*EXPORTED, R.FAILED_WITH_CHAMPION)
 
 SCENARIOS = (
     Scenario("happy", one_run, single(S.SUCCEEDED, *PROVEN, serves=V1)),
@@ -301,7 +302,7 @@ SCENARIOS = (
         never_starts,
         single(
             S.SUCCEEDED,
-            *(*BEGUN, "learned", "overdue", "retryable_failure", "reported", "passed", "exported", "proven"),
+            *(*BEGUN, R.PREPROCESSED, R.OVERDUE, R.RETRYABLE_FAILURE, R.REPORTED, R.PASSED, R.EXPORTED, R.PROVEN),
             serves=V1,
             kfp_runs={"fraud-1.train": 2},
         ),
@@ -311,7 +312,7 @@ SCENARIOS = (
         hangs,
         single(
             S.SUCCEEDED,
-            *(*TRAINED, "overdue", "retryable_failure", "passed", "exported", "proven"),
+            *(*TRAINED, R.OVERDUE, R.RETRYABLE_FAILURE, R.PASSED, R.EXPORTED, R.PROVEN),
             serves=V1,
             kfp_runs={"fraud-1.evaluate": 2},
         ),
@@ -321,48 +322,50 @@ SCENARIOS = (
         always_fails,
         single(
             S.FAILED,
-            *(*BEGUN, "learned", "retryable_failure", "retryable_failure", "failed"),
+            *(*BEGUN, R.PREPROCESSED, R.RETRYABLE_FAILURE, R.RETRYABLE_FAILURE, R.FAILED),
             kfp_runs={"fraud-1.train": 3},
         ),
     ),
-    Scenario("the gate says no", gate_says_no, second(S.REJECTED, *TRAINED, "failed_gate")),
+    Scenario("the gate says no", gate_says_no, second(S.REJECTED, *TRAINED, R.FAILED_GATE)),
     Scenario(
         "bad data",
         bad_data,
-        second(S.REJECTED, *BEGUN, "refused_data", objects={**BOTH, "c.csv": (2, "QUARANTINED")}),
+        second(S.REJECTED, *BEGUN, R.REFUSED_DATA, objects={**BOTH, "c.csv": (2, "QUARANTINED")}),
     ),
-    Scenario("the deploy fails", breaks_on_load, second(S.ROLLED_BACK, *NO_DEPLOY, "restored", refused=("6c706cab",))),
+    Scenario("the deploy fails", breaks_on_load, second(S.ROLLED_BACK, *NO_DEPLOY, R.RESTORED, refused=("6c706cab",))),
     Scenario(
-        "the first deploy fails", first_deploy_fails, single(S.FAILED, *EXPORTED, "failed", serves=V1, champion="")
+        "the first deploy fails", first_deploy_fails, single(S.FAILED, *EXPORTED, R.FAILED, serves=V1, champion="")
     ),
     Scenario(
         "the restore fails too",
         restore_fails_too,
-        second(S.FAILED, *NO_DEPLOY, "failed", serves=V2, champion=V1, hold=True),
+        second(S.FAILED, *NO_DEPLOY, R.FAILED, serves=V2, champion=V1, hold=True),
     ),
     Scenario(
-        "cancel while queued", cancelled_in(S.QUEUED), second(S.CANCELLED, "arrival", "cancelled", objects=C_PENDING)
+        "cancel while queued", cancelled_in(S.QUEUED), second(S.CANCELLED, R.ARRIVAL, R.CANCELLED, objects=C_PENDING)
     ),
     Scenario(
         "cancel while preprocessing",
         cancelled_in(S.PREPROCESSING),
-        second(S.CANCELLED, *BEGUN, "cancelled", objects=C_PENDING),
+        second(S.CANCELLED, *BEGUN, R.CANCELLED, objects=C_PENDING),
     ),
-    Scenario("cancel while training", cancelled_in(S.TRAINING), second(S.CANCELLED, *BEGUN, "learned", "cancelled")),
-    Scenario("cancel while evaluating", cancelled_in(S.EVALUATING), second(S.CANCELLED, *TRAINED, "cancelled")),
-    Scenario("cancel while exporting", cancelled_in(S.EXPORTING), second(S.CANCELLED, *JUDGED, "cancelled")),
+    Scenario(
+        "cancel while training", cancelled_in(S.TRAINING), second(S.CANCELLED, *BEGUN, R.PREPROCESSED, R.CANCELLED)
+    ),
+    Scenario("cancel while evaluating", cancelled_in(S.EVALUATING), second(S.CANCELLED, *TRAINED, R.CANCELLED)),
+    Scenario("cancel while exporting", cancelled_in(S.EXPORTING), second(S.CANCELLED, *JUDGED, R.CANCELLED)),
     Scenario(
         "cancel while deploying",
         cancelled_in(S.DEPLOYING),
-        second(S.CANCELLED, *NO_DEPLOY, "restored_for_cancel"),
+        second(S.CANCELLED, *NO_DEPLOY, R.RESTORED_FOR_CANCEL),
     ),
     Scenario(
         "redrive",
         redriven,
         Ending(
             {
-                "fraud-1": (S.FAILED, (*BEGUN, "learned", "failed")),
-                "fraud-1-r1": (S.SUCCEEDED, ("redrive", "from_train", "reported", "passed", "exported", "proven")),
+                "fraud-1": (S.FAILED, (*BEGUN, R.PREPROCESSED, R.FAILED)),
+                "fraud-1-r1": (S.SUCCEEDED, (R.REDRIVE, R.FROM_TRAIN, R.REPORTED, R.PASSED, R.EXPORTED, R.PROVEN)),
             },
             "fraud-1-r1-ddd65f7b",
             BOTH,
@@ -371,17 +374,17 @@ SCENARIOS = (
     Scenario(
         "approval",
         approved,
-        single(S.SUCCEEDED, *TRAINED, "passed_for_approval", "approved", "exported", "proven", serves=V1),
+        single(S.SUCCEEDED, *TRAINED, R.PASSED_FOR_APPROVAL, R.APPROVED, R.EXPORTED, R.PROVEN, serves=V1),
         APPROVAL,
     ),
-    Scenario("disapproval", disapproved, single(S.REJECTED, *TRAINED, "passed_for_approval", "disapproved"), APPROVAL),
+    Scenario("disapproval", disapproved, single(S.REJECTED, *TRAINED, R.PASSED_FOR_APPROVAL, R.DISAPPROVED), APPROVAL),
     Scenario(
         "nobody approves",
         nobody_approves,
-        single(S.REJECTED, *TRAINED, "passed_for_approval", "disapproved"),
+        single(S.REJECTED, *TRAINED, R.PASSED_FOR_APPROVAL, R.DISAPPROVED),
         replace(APPROVAL, approval_deadline=600),
     ),
-    Scenario("nightly twice", nightly_twice, single(S.SUCCEEDED, "nightly", *PROVEN[1:], serves=V1)),
+    Scenario("nightly twice", nightly_twice, single(S.SUCCEEDED, R.NIGHTLY, *PROVEN[1:], serves=V1)),
     Scenario(
         "rollback by a person",
         rolled_back_by_a_person,
@@ -389,7 +392,7 @@ SCENARIOS = (
             {
                 **FIRST,
                 "fraud-2": (S.SUCCEEDED, PROVEN),
-                "fraud-rollback-3": (S.SUCCEEDED, ("rollback", "to_restore", "restored_on_demand")),
+                "fraud-rollback-3": (S.SUCCEEDED, (R.ROLLBACK, R.TO_RESTORE, R.RESTORED_ON_DEMAND)),
             },
             V1,
             C,
@@ -415,11 +418,11 @@ SCENARIOS = (
             {**C, "d.csv": (3, "ACCEPTED")},
         ),
     ),
-    Scenario("a report that cannot be written", too_much_to_write, second(S.FAILED, *BEGUN, "learned", "failed")),
+    Scenario("a report that cannot be written", too_much_to_write, second(S.FAILED, *BEGUN, R.PREPROCESSED, R.FAILED)),
     Scenario(
         "a stop that never ends",
         stopped_for_ever,
-        second(S.CANCELLED, *BEGUN, "learned", "cancelled", never_ended=1),
+        second(S.CANCELLED, *BEGUN, R.PREPROCESSED, R.CANCELLED, never_ended=1),
         replace(POLICY, cancel_deadline=300),
     ),
     Scenario("beside another stack", beside_another_stack, second(S.SUCCEEDED, *PROVEN, serves=V2, foreign=3)),
@@ -428,7 +431,7 @@ SCENARIOS = (
         fenced,
         single(
             S.SUCCEEDED,
-            *(*EXPORTED, "retryable_failure", "proven"),
+            *(*EXPORTED, R.RETRYABLE_FAILURE, R.PROVEN),
             serves=V1,
             kfp_runs={"fraud-1.deploy": 2},
         ),
@@ -438,7 +441,7 @@ SCENARIOS = (
 
 @cache
 def served() -> World:
-    """A world in which `fraud-1` has learned from two files and serves."""
+    """A world in which `fraud-1` was trained on two files and serves."""
     world = World({"fraud": POLICY})
     world.land("a.csv", "b.csv")
     world.until_rest("fraud-1")

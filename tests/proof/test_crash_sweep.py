@@ -49,14 +49,14 @@ def _runs(drive: CrashDriver, ending: Ending) -> list[str]:
     store, found = Store(drive.world.table, str), []
     if drive.runs() != sorted(ending.runs):
         found.append(f"runs are {drive.runs()}")
-    for run_id, (state, rows) in ending.runs.items():
+    for run_id, (state, reasons) in ending.runs.items():
         run, history = store.load(run_id), list(store.history(run_id))
         if run is None:
             continue
         if run.state is not state:
             found.append(f"{run_id} is {run.state.value}: {run.reason}")
-        if tuple(entry.row for entry in history) != rows:
-            found.append(f"{run_id} went by {[entry.row for entry in history]}")
+        if tuple(entry.reason for entry in history) != reasons:
+            found.append(f"{run_id} went by {[entry.reason.value for entry in history]}")
         if any(old.dest != new.source for old, new in pairwise(history)):
             found.append(f"{run_id}'s history has a gap")
         if history and (history[-1].dest, history[-1].version) != (run.state.value, run.version):

@@ -85,10 +85,10 @@ class Interleavings(RuleBasedStateMachine):
             batch = data.draw(st.sampled_from(self.world.messages))
             self.start("arrival", self.world.arrival(batch), skew, late, calls)
 
-    @rule(night=st.sampled_from(["2026-11-24", "2026-11-25"]), skew=SKEWS, calls=st.integers(0, 9))
-    def the_night_comes(self, night: str, skew: float, calls: int) -> None:
+    @rule(slot=st.sampled_from(["2026-11-24", "2026-11-25"]), skew=SKEWS, calls=st.integers(0, 9))
+    def the_nightly_event_arrives(self, slot: str, skew: float, calls: int) -> None:
         """Perhaps again, perhaps late."""
-        self.start("night", self.world.nightly(night), skew, False, calls)
+        self.start("night", self.world.nightly(slot), skew, False, calls)
 
     # -- workers ------------------------------------------------------------------------------------------------
 
@@ -267,9 +267,9 @@ class Interleavings(RuleBasedStateMachine):
     def every_object_is_in_exactly_one_epoch(self) -> None:
         """And stays there; none is ahead of the window."""
         window = self.intake().window("fraud")
-        for thing in self.objects():
-            assert 1 <= thing.epoch <= window.epoch, f"{thing.key} is in epoch {thing.epoch} of {window.epoch}"
-            assert self.epochs.setdefault(thing.identity, thing.epoch) == thing.epoch, f"{thing.key} changed its epoch"
+        for obj in self.objects():
+            assert 1 <= obj.epoch <= window.epoch, f"{obj.key} is in epoch {obj.epoch} of {window.epoch}"
+            assert self.epochs.setdefault(obj.identity, obj.epoch) == obj.epoch, f"{obj.key} changed its epoch"
 
     @invariant()
     def every_closed_epoch_is_one_run(self) -> None:
@@ -290,7 +290,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @invariant()
     def terminal_is_final_and_versions_grow(self) -> None:
-        """A run at rest never changes again."""
+        """A terminal run never changes again."""
         for run in self.world.all_runs():
             assert run.version >= self.versions.get(run.id, 0)
             self.versions[run.id] = run.version
@@ -375,8 +375,8 @@ class Interleavings(RuleBasedStateMachine):
             world.quiet_minute()
         else:
             raise AssertionError(f"does not end: {[(r.id, r.state.value, r.reason) for r in world.all_runs()]}")
-        landed = {thing.identity for thing in world.files.listed}
-        assert landed <= {thing.identity for thing in self.objects()}, "an object was lost"
+        landed = {obj.identity for obj in world.files.listed}
+        assert landed <= {obj.identity for obj in self.objects()}, "an object was lost"
         model = world.onlooker.model("fraud")
         assert (model.training, model.deploying) == ("", None)
         self.the_index_holds_what_was_accepted()
@@ -397,7 +397,7 @@ class Interleavings(RuleBasedStateMachine):
         model = self.world.onlooker.model("fraud")
         index = json.loads(self.world.files.bodies[model.index.uri]) if model.index else []
         accepted = [t for t in self.objects() if t.status is Status.ACCEPTED and t.epoch <= model.indexed]
-        newest = {thing.key: thing.etag for thing in sorted(accepted, key=lambda thing: thing.order)}
+        newest = {obj.key: obj.etag for obj in sorted(accepted, key=lambda obj: obj.order)}
         assert {entry["key"]: entry["etag"] for entry in index} == newest
 
     def intake(self) -> Intake:
@@ -420,7 +420,7 @@ Interleavings.TestCase.settings = settings(
 
 
 @pytest.mark.timeout(0 if SOAK else 600)
-class TestInterleavings(Interleavings.TestCase):  # type: ignore[name-defined]
+class TestInterleavings(Interleavings.TestCase):  # type: ignore[valid-type,misc]  # hypothesis makes it at run time
     """Run by hypothesis: every step of every example."""
 
 

@@ -56,19 +56,19 @@ def test_two_stacks_that_share_kfp_and_bucket_train_each_its_own() -> None:
     one.land("a.csv")
     two.land("b.csv")
     pass_together((one, two))
-    mine, theirs = one.store.run("fraud-1"), two.store.run("fraud-1")
-    assert (mine.state, theirs.state) == (State.SUCCEEDED, State.SUCCEEDED)
-    assert not {*mine.launch_ids} & {*theirs.launch_ids}
-    assert mine.deployment != theirs.deployment
+    first, second = one.store.run("fraud-1"), two.store.run("fraud-1")
+    assert (first.state, second.state) == (State.SUCCEEDED, State.SUCCEEDED)
+    assert not {*first.launch_ids} & {*second.launch_ids}
+    assert first.deployment != second.deployment
     for stage in (Stage.PREPROCESS, Stage.TRAIN, Stage.EVALUATE, Stage.EXPORT, Stage.DEPLOY):
         assert len(kfp_runs(one.pipelines, f"fraud-1.{stage.value}.1")) == 2
-    assert mine.output(Stage.TRAIN, "model") != theirs.output(Stage.TRAIN, "model")
-    assert (mine.manifest, b"a.csv" in one.files.bodies[mine.manifest]) == (mine.manifest, True)
-    assert (mine.manifest == theirs.manifest, b"b.csv" in two.files.bodies[theirs.manifest]) == (False, True)
+    assert first.output(Stage.TRAIN, "model") != second.output(Stage.TRAIN, "model")
+    assert (first.manifest, b"a.csv" in one.files.bodies[first.manifest]) == (first.manifest, True)
+    assert (first.manifest == second.manifest, b"b.csv" in two.files.bodies[second.manifest]) == (False, True)
 
 
 def test_cancelling_a_run_stops_no_other_stacks() -> None:
-    """Before rest all launches of a run are stopped, and of its name there are two."""
+    """Before a run ends its launches are stopped, and two runs share the name."""
     one = World()
     two = beside(one)
     for world in (one, two):
@@ -76,7 +76,7 @@ def test_cancelling_a_run_stops_no_other_stacks() -> None:
         world.land("a.csv")
     pass_together((one, two), 20)
     assert one.store.run("fraud-1").state is two.store.run("fraud-1").state is State.TRAINING
-    one.people.operator_request("fraud-1", RequestKind.CANCEL, "ann", "mine")
+    one.operations.operator_request("fraud-1", RequestKind.CANCEL, "ann", "mine")
     pass_together((one, two), 5)
     assert one.store.run("fraud-1").state is State.CANCELLED
     assert [alone(two.store.run("fraud-1"), job.order) for job in one.pipelines.working()] == [True]
@@ -100,7 +100,7 @@ def test_a_run_that_rests_does_not_wait_for_another_stacks_launches() -> None:
 
 @pytest.mark.parametrize("bucket_kept", [True, False])
 def test_a_stack_made_anew_trains_and_crowns_nothing_old(bucket_kept: bool) -> None:
-    """The table is lost, KFP still has `fraud-1.*`, all SUCCEEDED with their reports: that crowned an old model."""
+    """The table is lost, KFP still has `fraud-1.*`, all SUCCEEDED with their reports: that promoted an old model."""
     old = World()
     old.land("a.csv")
     former = old.until_rest("fraud-1")

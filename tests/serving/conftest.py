@@ -38,7 +38,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 @pytest.fixture(scope="session")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that stands for the artifacts bucket."""
+    """The folder that replaces the artifacts bucket."""
     return tmp_path_factory.mktemp("bucket")
 
 

@@ -33,7 +33,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Cluster:
-    """The stand-in, and what the first deployment said."""
+    """The stand-in, and the report of the first deployment."""
 
     argocd: ArgoCD
     deployed: StageResult
@@ -45,7 +45,7 @@ class Cluster:
 
 
 def export_order(trained: Trained, bucket: Path, run_id: str = "fraud-1", attempt: int = 1) -> StageRequest:
-    """The order to export the model into a local folder that stands for the bucket."""
+    """The order to export the model into a local folder that replaces the bucket."""
     evaluation = bucket / "runs" / run_id / "evaluate" / "evaluation.json"
     evaluation.parent.mkdir(parents=True, exist_ok=True)
     evaluation.write_text('{"format": 1}')

@@ -88,7 +88,7 @@ def second(trained: Trained, bucket: Path) -> StageResult:
 
 
 def test_the_first_deployment_is_proven(cluster: Cluster, exported: StageResult) -> None:
-    """It says which pod serves what, and how far the golden answers were from those offline."""
+    """The report lists what each pod serves, and the largest difference from the offline answers."""
     details = cluster.deployed.details
     assert [pod["version"] for pod in details["served"]] == [exported.details["version"]]
     assert details["golden"]["requests"] == 3
@@ -116,7 +116,7 @@ def test_an_older_generation_is_fenced(cluster: Cluster, exported: StageResult, 
 
 
 def test_a_version_that_breaks_while_loading_is_permanent(trained: Trained, bucket: Path, cluster: Cluster) -> None:
-    """Its damaged weights are told by the file's name; the old version answers throughout, and a restore succeeds."""
+    """The error names the damaged file. The old version answers throughout, and a restore succeeds."""
     champion = served(cluster)
     broken = export(export_order(trained, bucket, "fraud-13"))
     with asking(cluster):
@@ -131,7 +131,7 @@ def test_a_version_that_breaks_while_loading_is_permanent(trained: Trained, buck
 
 
 def test_an_answer_other_than_offline_is_permanent(cluster: Cluster, second: StageResult, tmp_path: Path) -> None:
-    """A pod that says the right version but answers otherwise has not been deployed."""
+    """A pod with the right version but other answers fails the deployment."""
     order = deploy_order(second, 30)
     golden = golden_of(order.inputs["repository"])
     exchange = golden.exchanges[1]
@@ -158,7 +158,7 @@ def test_restore_ends_an_operation_that_is_not_ours(
 def test_the_end_to_end_pipeline_does_not_deploy_what_the_controller_owns(
     cluster: Cluster, second: StageResult
 ) -> None:
-    """There is never a second deployer; once nobody owns the Application, the pipeline takes the next generation."""
+    """There is never a second deployer. Without an owner, the pipeline takes the next generation."""
     before = cluster.argocd.record.get()
     order = deploy_order(second, 0)
     with pytest.raises(Refused, match=r"fraudloop\.io/owner"):
@@ -185,8 +185,8 @@ def test_an_unreachable_api_is_transient(
 
 def test_an_application_that_is_not_there_is_permanent(cluster: Cluster, exported: StageResult) -> None:
     """A wrong name will not become right, however long one waits."""
-    goal = deploy_request(deploy_order(exported, 60))
+    request = deploy_request(deploy_order(exported, 60))
     nobody = Kubernetes("triton-other", "argocd", "triton", "triton-fraud-pods")
     with pytest.raises(Permanent, match="404"):
-        Deployment(goal, nobody, patience=Patience(denied=1)).run()
+        Deployment(request, nobody, patience=Patience(denied=1)).run()
     assert POINTER in cluster.argocd.record.get()["spec"]["source"]["kustomize"]["commonAnnotations"]

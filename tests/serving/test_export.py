@@ -14,7 +14,7 @@ from training import integrity, storage
 from training.data.schema import FeatureSchema
 from training.deployment.deploy_request import deploy_request, golden_of
 from training.export.export import check_featurisation, export
-from training.integrity import Tampered, sha256_folder, verify_manifest
+from training.integrity import Tampered, differing, listed, sha256_folder
 from training.model.model import load
 from training.outcome import Permanent, StageResult
 from training.serving.closure import closure, imports
@@ -53,13 +53,14 @@ def test_the_version_is_named_by_the_repositorys_contents(exported: StageResult,
 
 def test_everything_is_there_and_in_the_manifest(exported: StageResult) -> None:
     """Repository, model, evaluation, profile and golden requests, each with its sha256; the manifest was last."""
-    listed = verify_manifest(folder(exported))
+    files = listed(str(folder(exported)))
+    assert differing(folder(exported), files) == []
     assert {"evaluation.json", "profile.json", "golden.json", "model/encoder.safetensors", "model/head.json"} <= set(
-        listed
+        files
     )
     for model in ("fraud_score", "prediction_and_shapley"):
         assert {f"repository/{model}/{name}" for name in ("config.pbtxt", "1/model.py", "1/MANIFEST.json")} <= set(
-            listed
+            files
         )
 
 
@@ -78,12 +79,12 @@ def test_to_export_again_is_success(exported: StageResult, trained: Trained, buc
 
 
 def test_an_unfinished_export_is_finished(trained: Trained, bucket: Path) -> None:
-    """Without a manifest nothing was exported yet, whatever lies there."""
+    """Without a manifest nothing counts as exported, whatever files exist."""
     first = export(export_order(trained, bucket, "fraud-7"))
     (folder(first) / "MANIFEST.json").unlink()
     (folder(first) / "golden.json").write_text("half")
     assert export(export_order(trained, bucket, "fraud-7", attempt=2)).details == first.details
-    verify_manifest(folder(first))
+    assert differing(folder(first), listed(str(folder(first)))) == []
 
 
 def test_other_contents_under_the_same_name_are_refused(trained: Trained, bucket: Path) -> None:
@@ -93,7 +94,7 @@ def test_other_contents_under_the_same_name_are_refused(trained: Trained, bucket
     Path(order.inputs["evaluation"]).write_text('{"format": 1, "rows": 2}')
     with pytest.raises(Permanent, match=r"exists with other contents \(evaluation\.json\)"):
         export(order)
-    verify_manifest(folder(first))
+    assert differing(folder(first), listed(str(folder(first)))) == []
 
 
 def test_an_order_without_an_input_is_permanent(trained: Trained, bucket: Path) -> None:
@@ -125,7 +126,7 @@ def test_there_is_no_pickle(exported: StageResult) -> None:
 
 
 def test_the_code_in_a_version_stands_alone(exported: StageResult) -> None:
-    """It is imported from the version, not from the machine: an older version serves with its own code."""
+    """It is imported from the version, not from the machine, so an older version serves with its own code."""
     version = folder(exported) / "repository" / "fraud_score" / "1"
     command = [sys.executable, "-c", STANDALONE, str(version / "code"), str(version / "model")]
     done = subprocess.run(command, capture_output=True, text=True, cwd="/")
@@ -173,7 +174,7 @@ def test_golden_requests_are_compared_with_the_manifest(exported: StageResult, t
     with pytest.raises(Permanent, match="no exchange"):
         golden_of(str(copy))
     (copy / "MANIFEST.json").unlink()
-    with pytest.raises(Permanent, match="no finished version"):
+    with pytest.raises(Permanent, match="not finished"):
         golden_of(str(copy))
 
 

@@ -1,4 +1,4 @@
-"""Phase 3's questions about what serves, asked of the real Triton that the deploy stage set up, and of a wrong one."""
+"""Phase 3's checks against the real Triton that the deploy stage set up, and against a wrong one."""
 
 import json
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.triton, pytest.mark.xdist_group("triton")]
 
 @pytest.fixture
 def world(cluster: Cluster, bucket: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Environment]:
-    """The version that is deployed is the champion, and what was exported of it lies in S3."""
+    """The deployed version is the champion, and S3 has its export."""
     from moto.moto_api._internal.models import moto_api_backend
 
     monkeypatch.delenv("TRITON_URL", raising=False)
@@ -58,24 +58,24 @@ def ask(world: Environment, part: str) -> Finding:
 def test_inference_answers_as_it_did_offline(world: Environment) -> None:
     """The golden requests that export computed offline, replayed against a pod that the EndpointSlices name."""
     finding = ask(world, "inference answers")
-    assert finding.ok, finding.said
-    assert "golden requests are answered" in finding.said
+    assert finding.ok, finding.answer
+    assert "golden requests are answered" in finding.answer
     assert ask(world, "every Triton pod").ok
 
 
 def test_an_answer_that_differs_is_no(world: Environment, bucket: Path) -> None:
-    """Offline the model had said something else: the check says which output, and by how much."""
+    """Another offline answer: the check names the output and the difference."""
     champion = world.app.store.model("fraud").champion
     assert champion
     golden = json.loads((bucket / "models/fraud" / champion.version / GOLDEN).read_text())
-    told = next(o for o in golden["exchanges"][0]["outputs"] if o["datatype"] == "FP32")
-    told["data"] = [value + 0.25 for value in told["data"]]
+    tensor = next(o for o in golden["exchanges"][0]["outputs"] if o["datatype"] == "FP32")
+    tensor["data"] = [value + 0.25 for value in tensor["data"]]
     body = json.dumps(golden).encode()
     put(world, GOLDEN, body)
     put(world, MANIFEST, json.dumps({"files": {GOLDEN: sha256_bytes(body)}}).encode())
     finding = ask(world, "inference answers")
     assert not finding.ok
-    assert f"{told['name']} differs by 0.25" in finding.said
+    assert f"{tensor['name']} differs by 0.25" in finding.answer
 
 
 def test_golden_requests_that_were_changed_are_not_believed(world: Environment) -> None:
@@ -83,4 +83,4 @@ def test_golden_requests_that_were_changed_are_not_believed(world: Environment) 
     put(world, GOLDEN, b'{"format": 1, "tolerance": 1e9, "exchanges": []}')
     finding = ask(world, "inference answers")
     assert not finding.ok
-    assert "is not what MANIFEST.json says" in finding.said
+    assert "is not what MANIFEST.json says" in finding.answer

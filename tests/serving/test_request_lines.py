@@ -71,7 +71,7 @@ def test_a_real_line_is_read_as_the_file_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         (b"$134.09", b"NaN", "Amount is 'NaN', expected dollars"),
         (b"$134.09", b"$1e9", "Amount"),
@@ -91,18 +91,20 @@ def test_a_real_line_is_read_as_the_file_is() -> None:
         (LINE, b"hello", "User is 'hello'"),
     ],
 )
-def test_a_bad_line_is_told_with_its_column(featuriser: Featuriser, old: bytes, new: bytes, said: str) -> None:
+def test_the_error_for_a_bad_line_names_the_column(
+    featuriser: Featuriser, old: bytes, new: bytes, message: str
+) -> None:
     """What is wrong, where, and what was expected; the good line before it is not blamed."""
     nothing = {"card": [b"", b""], "merchant": [b"", b""]}
     request = ScoringRequest([LINE, LINE.replace(old, new)], nothing, np.repeat(NO_COUNTERS, 2, axis=0))
     with pytest.raises(BadRequest) as refused:
         featuriser.block(request, TODAY)
     assert str(refused.value).startswith("TRANSACTION[1]: "), refused.value
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
 @pytest.mark.parametrize(
-    ("card", "merchant", "said"),
+    ("card", "merchant", "message"),
     [
         (PAST.replace(b",17,", b",18,"), b"", "CARD_HISTORY[0] line 1 lies in the future"),
         (b"", EARLIER + b"\n" + PAST.replace(b"06:21", b"06:22"), "MERCHANT_HISTORY[0] line 2 lies in the future"),
@@ -116,9 +118,11 @@ def test_a_bad_line_is_told_with_its_column(featuriser: Featuriser, old: bytes, 
         (b"\n".join([EARLIER] * (MAX_LINES + 1)), b"", "CARD_HISTORY holds 1001 lines for one transaction"),
     ],
 )
-def test_a_bad_history_is_told_with_its_line(featuriser: Featuriser, card: bytes, merchant: bytes, said: str) -> None:
-    """A history that is from the future, of somebody else or cannot be read is refused, not learned from."""
-    with pytest.raises(BadRequest, match="^" + said.replace("[", r"\[").replace("?", r"\?")):
+def test_the_error_for_a_bad_history_names_the_line(
+    featuriser: Featuriser, card: bytes, merchant: bytes, message: str
+) -> None:
+    """A history from the future, of another card, or unreadable is refused."""
+    with pytest.raises(BadRequest, match="^" + message.replace("[", r"\[").replace("?", r"\?")):
         featuriser.block(asked(card, merchant), TODAY)
 
 
@@ -141,7 +145,7 @@ def test_the_same_minute_is_not_earlier(featuriser: Featuriser) -> None:
 
 
 def test_a_label_is_known_only_after_the_delay(featuriser: Featuriser) -> None:
-    """A fraud of yesterday is not known yet, whatever the client says; one of long ago is."""
+    """Yesterday's fraud is not known yet, whatever the client says; an old one is."""
     lines = b"\n".join([PAST.replace(b"2019", b"2018").replace(b",No", b",Yes"), EARLIER.replace(b",No", b",Yes")])
     block = featuriser.block(asked(lines, b""), TODAY)
     assert block.histories["card"].label[0, :2].tolist() == [0.0, 1.0]
@@ -149,7 +153,7 @@ def test_a_label_is_known_only_after_the_delay(featuriser: Featuriser) -> None:
 
 
 def test_transactions_of_one_request_do_not_see_each_other(trained: Trained, featuriser: Featuriser) -> None:
-    """An answer depends on its own lines alone, whoever else is in the batch."""
+    """An answer depends only on its own lines, whatever else is in the batch."""
     ids = trained.test[:50]
     request = trained.builder.request(ids)
     together = trained.model.score(featuriser.block(request, TODAY))

@@ -85,7 +85,7 @@ def test_shapley_values_add_up(trained: Trained, server: triton.InferenceServerC
     assert np.abs(margin - total).max() <= 1e-3  # the probability is float32: its logit has lost digits
 
 
-def test_a_state_is_what_later_requests_are_told(trained: Trained, server: triton.InferenceServerClient) -> None:
+def test_a_state_can_be_sent_in_later_requests(trained: Trained, server: triton.InferenceServerClient) -> None:
     """What the server answers as STATE is what training computed for that transaction: a client only has to keep it."""
     ids = trained.test[:300]
     served = score(server, tensors_of(trained.builder.request(ids)), ("STATE",))
@@ -93,7 +93,7 @@ def test_a_state_is_what_later_requests_are_told(trained: Trained, server: trito
 
 
 def test_an_unseen_merchant_and_an_empty_history(trained: Trained, server: triton.InferenceServerClient) -> None:
-    """A bare transaction of a card and merchant that nobody has seen is scored, as it would be offline."""
+    """A transaction of an unknown card and merchant is scored as offline."""
     line = LINE.replace(b"3527213246127876953", b"-42").replace(b"5300", b"9999").replace(b",CA,", b",Atlantis,")
     served = score(server, raw(line))
     config = trained.model.config
@@ -141,7 +141,7 @@ BAD = {
 
 @pytest.mark.parametrize("kind", BAD)
 def test_a_bad_request_gets_an_error_and_no_more(server: triton.InferenceServerClient, kind: str) -> None:
-    """It is told what is wrong; the next request is answered as if nothing had been."""
+    """The error names what is wrong. The next request is answered."""
     with pytest.raises(InferenceServerException) as refused:
         score(server, BAD[kind])
     assert len(str(refused.value)) > 20
@@ -150,7 +150,7 @@ def test_a_bad_request_gets_an_error_and_no_more(server: triton.InferenceServerC
 
 
 def test_a_bad_request_harms_nobody_in_its_batch(server: triton.InferenceServerClient) -> None:
-    """Among many at once, each bad one is refused by itself and each good one answered."""
+    """In a batch, each bad request is refused alone and each good one answered."""
     address = f"{server._client_stub.host}:{server._client_stub.port}"
 
     def asked(number: int) -> str:
@@ -210,20 +210,20 @@ def test_a_bad_graph_gets_an_error(trained: Trained, server: triton.InferenceSer
     spoiled = good["NODE_FEATURES"].copy()
     spoiled[1, 3] = np.nan
     many = np.repeat(good["NODE_FEATURES"], MAX_EXPLAINED, axis=0)
-    for bad, said in (
+    for bad, message in (
         ({"NODE_FEATURES": spoiled}, "expected a finite number"),
         ({"EDGE_INDEX": good["EDGE_INDEX"] + 10**6}, "EDGE_INDEX names nodes"),
         ({"NODE_FEATURES": many, "COMPUTE_SHAP": np.array([True])}, "at most"),
         ({"FEATURE_MASK": good["FEATURE_MASK"][:-1]}, "FEATURE_MASK"),
         ({"NODE_FEATURES": good["NODE_FEATURES"][:, :-1]}, "NODE_FEATURES"),
     ):
-        with pytest.raises(InferenceServerException, match=said):
+        with pytest.raises(InferenceServerException, match=message):
             predict(server, good | bad)
     assert np.isfinite(predict(server, good)["PREDICTION"]).all()
 
 
 def test_a_graph_without_edges_has_no_history(trained: Trained, server: triton.InferenceServerClient) -> None:
-    """An empty graph and a self loop are answered; nothing is there to be heard."""
+    """An empty graph and a self loop are answered, without a history."""
     good = graph(trained, trained.test[:1], explain=False)
     loop = good | {"NODE_FEATURES": good["NODE_FEATURES"][:1], "EDGE_INDEX": np.zeros((2, 1), dtype=np.int64)}
     alone = loop | {"EDGE_INDEX": np.zeros((2, 0), dtype=np.int64)}

@@ -13,6 +13,7 @@ from simulation.memory.world import World
 from statemachine.contracts.errors import Unreachable
 from statemachine.contracts.kfp_run import KfpRunState
 from statemachine.contracts.stage import Stage
+from statemachine.core.reason import TransitionReason
 from statemachine.core.run import RequestKind, Run
 from statemachine.core.states import State
 from statemachine.reporting.notifications import metric_samples
@@ -53,9 +54,9 @@ def test_it_is_said_in_the_history_and_counted() -> None:
     world.operations.operator_request("fraud-1", RequestKind.CANCEL, "ann", "wrong data")
     ended = world.until_rest("fraud-1", minutes=80)
     last = list(world.store.history("fraud-1"))[-1]
-    assert f"KFP never ended {run.kfp_id}, which counts as over" in last.reason
-    assert last.reason.startswith("cancelled by ann: wrong data")
-    (stuck,) = [figure for figure in metric_samples(last, ended) if figure.name == "LaunchesStuck"]
+    assert f"KFP never ended {run.kfp_id}, which counts as over" in last.message
+    assert last.message.startswith("cancelled by ann: wrong data")
+    (stuck,) = [sample for sample in metric_samples(last, ended) if sample.name == "LaunchesStuck"]
     assert (stuck.value, stuck.dimensions) == (1, {"model": "fraud", "stage": "train"})
 
 
@@ -63,8 +64,8 @@ def test_the_next_attempt_begins_when_the_last_one_counts_as_over() -> None:
     """The run deadline stops it, KFP never ends it: the run is late, and not lost."""
     world, run = training()
     assert world.until_rest("fraud-1", minutes=300).state is State.SUCCEEDED
-    rows = [entry.row for entry in world.store.history("fraud-1")]
-    assert ("overdue" in rows, rows.count("retryable_failure")) == (True, 1)
+    reasons = [entry.reason for entry in world.store.history("fraud-1")]
+    assert (TransitionReason.OVERDUE in reasons, reasons.count(TransitionReason.RETRYABLE_FAILURE)) == (True, 1)
     assert world.pipelines.jobs[run.kfp_id].kfp_run.state is KfpRunState.CANCELING
 
 
@@ -92,7 +93,7 @@ def test_a_deadline_of_one_attempt_is_not_the_next_ones() -> None:
 
 @pytest.mark.parametrize("state", [KfpRunState.RUNNING, KfpRunState.PENDING, KfpRunState.PAUSED])
 def test_what_works_never_counts_as_over(state: KfpRunState) -> None:
-    """However long ago the first stop was: a twin that shows itself late is stopped, not passed over."""
+    """However long ago the first stop was: a duplicate that appears late is stopped."""
     world, run = training()
     job = world.pipelines.jobs[run.kfp_id]
 
@@ -117,8 +118,8 @@ def test_one_launch_that_cannot_be_stopped_holds_up_no_other() -> None:
     world, run = training()
     order = world.pipelines.jobs[run.kfp_id].order
     world.table.items[run_key("fraud-1")] = put_run(replace(run, launch_ids=(*run.launch_ids, "twin")), "test").item
-    twin = world.pipelines.create(replace(order, launch_id="twin"), run.pins["train"])
-    world.stages.hanging.add(twin.kfp_id)
+    duplicate = world.pipelines.create(replace(order, launch_id="twin"), run.pins["train"])
+    world.stages.hanging.add(duplicate.kfp_id)
     asked = []
 
     class Faltering:
@@ -134,5 +135,5 @@ def test_one_launch_that_cannot_be_stopped_holds_up_no_other() -> None:
     world.wire(world.table, Faltering(), world.files, world.hints)
     world.operations.operator_request("fraud-1", RequestKind.CANCEL, "ann", "why")
     world.minute()
-    assert {run.kfp_id, twin.kfp_id} <= set(asked)
-    assert world.pipelines.jobs[twin.kfp_id].kfp_run.state is KfpRunState.CANCELING
+    assert {run.kfp_id, duplicate.kfp_id} <= set(asked)
+    assert world.pipelines.jobs[duplicate.kfp_id].kfp_run.state is KfpRunState.CANCELING

@@ -1,4 +1,4 @@
-"""What a run, a night, a tick and a list cost does not grow with history: the benchmark's own figures, as counts."""
+"""The cost of a run, a nightly listing, a tick and a list does not grow with history: the benchmark's counts."""
 
 import pytest
 
@@ -20,19 +20,19 @@ def test_the_measure_notices_a_query_over_all_that_was_learned() -> None:
 
 def test_a_night_of_new_keys_stays_within_its_lambda() -> None:
     """At a tenth of the size; the figure is linear in the keys."""
-    (figure,) = growth.night(5_000)
-    assert figure["value"] * 10 < growth.LIMIT["night"]
+    (measurement,) = growth.nightly(5_000)
+    assert measurement["value"] * 10 < growth.LIMIT["night"]
 
 
 def test_a_tick_asks_little_of_each_model() -> None:
     """Two reads for an idle one, three for one with a run in flight; what it closes costs more."""
-    (figure,) = growth.tick(100)
-    assert figure["value"] * 10 < growth.LIMIT["tick"]
+    (measurement,) = growth.tick(100)
+    assert measurement["value"] * 10 < growth.LIMIT["tick"]
 
 
 def test_upstreams_cost_of_a_list_is_two_queries_over_what_the_filter_leaves() -> None:
     """Every row of the experiment, or every one created since; names are matched row by row."""
-    runs = growth.Runs([float(n) for n in range(100)])
+    runs = growth.RunTable([float(n) for n in range(100)])
     name = {"operation": "IS_SUBSTRING", "key": "display_name", "stringValue": "x"}
     runs.list([name])
     assert runs.read == 200

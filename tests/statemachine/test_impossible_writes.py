@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from simulation.memory.kfp import DenyingPipelines
 from simulation.memory.stages import failed, honest, ok
 from simulation.memory.world import World
 from statemachine.contracts.errors import Impossible, Misconfigured
@@ -76,7 +77,7 @@ def test_the_big_report_is_one() -> None:
 
 @pytest.mark.parametrize("play", [big, many_metrics, wordy])
 def test_cancel_works_whatever_the_last_report_held(play: Callable[[StageRequest], Report]) -> None:
-    """The wish is written, and the move to CANCELLED carries nothing that cannot be."""
+    """The request is stored, and the move to CANCELLED holds nothing that is too large."""
     world = begun()
     run = until(world, State.TRAINING)
     job = world.pipelines.jobs[run.kfp_id]
@@ -107,7 +108,7 @@ def test_a_move_that_can_never_be_written_is_not_tried_again_and_again(monkeypat
 
 
 def test_a_run_that_says_all_it_may_fits_its_record() -> None:
-    """Six stages with outputs and metrics up to their limits, a long verdict and a long wish."""
+    """Six stages with outputs and metrics up to their limits, a long verdict and a long operator request."""
     world = begun()
 
     def full(order: StageRequest) -> Report:
@@ -151,13 +152,13 @@ def test_a_uri_outside_of_the_launchs_own_folder_is_refused(uri: str) -> None:
     assert [order.stage for order in world.pipelines.created].count(Stage.EVALUATE) == 0
 
 
-@pytest.mark.parametrize("trouble", ["denied", "too large to mark"])
-def test_verdicts_that_may_not_be_read_or_written_end_the_run(trouble: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("cause", ["denied", "too large to mark"])
+def test_verdicts_that_may_not_be_read_or_written_end_the_run(cause: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """AccessDenied on what the report named, a limit of the table: permanent, with the reason."""
     world = begun()
     run = until(world, State.PREPROCESSING)
     world.stages.run()
-    if trouble == "denied":
+    if cause == "denied":
         world.files.denied.add(f"{world.pipelines.jobs[run.kfp_id].order.output_uri}/objects")
     else:
 
@@ -167,7 +168,7 @@ def test_verdicts_that_may_not_be_read_or_written_end_the_run(trouble: str, monk
         monkeypatch.setattr(type(world.intake), "mark", refuse)
     ended = world.until_rest("fraud-1", minutes=10)
     assert ended.state is State.FAILED
-    assert ("AccessDenied" if trouble == "denied" else "500000 bytes") in ended.reason
+    assert ("AccessDenied" if cause == "denied" else "500000 bytes") in ended.reason
 
 
 def test_our_own_file_that_may_not_be_read_is_waited_for() -> None:
@@ -250,14 +251,8 @@ def test_pins_that_we_may_not_look_up_are_waited_for_and_then_given_up() -> None
     """The run has not begun: it waits QUEUED with the reason, and fails in the end."""
     world = begun()
 
-    class Locked:
-        def __getattr__(self, name: str) -> Any:
-            def refuse(*_: Any) -> None:
-                raise Misconfigured("403: no rights on pipelines.kubeflow.org")
-
-            return refuse
-
-    world.wire(world.table, Locked(), world.files, world.hints)
+    denying = DenyingPipelines(Misconfigured("403: no rights on pipelines.kubeflow.org"))
+    world.wire(world.table, denying, world.files, world.hints)
     run = world.until_rest("fraud-1", minutes=420)
     assert (run.state, "no rights on pipelines.kubeflow.org" in run.reason) == (State.FAILED, True)
 
@@ -322,11 +317,11 @@ def test_a_duty_that_always_dies_ends_its_run() -> None:
             deaths += 1
     run = world.store.run("fraud-1")
     assert (run.state, deaths) == (State.FAILED, world.policies["fraud"].max_lapsed)
-    assert run.reason == "queued: whoever worked on queued died 5 times in succession without a word"
+    assert run.reason == "queued: the worker died 5 times in succession at queued"
 
 
 def test_a_claim_that_is_given_back_forgives_the_deaths_before_it() -> None:
-    """Only deaths in succession count."""
+    """Only successive crashes count."""
     world = begun()
     for _ in range(3):
         run = world.store.run("fraud-1")

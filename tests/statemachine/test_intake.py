@@ -1,4 +1,4 @@
-"""Intake: nothing that landed is lost, nothing is in two epochs, and the same thing twice is once."""
+"""Intake: no object is lost, none is in two epochs, and a repeated event joins once."""
 
 import json
 from contextlib import suppress
@@ -36,15 +36,15 @@ def manifest_of(world: World, run_id: str) -> dict[str, Any]:
     return body
 
 
-def learned(world: World) -> list[tuple[str, str]]:
+def trained_on(world: World) -> list[tuple[str, str]]:
     """What the model's index holds: key and etag."""
     index = world.store.model("fraud").index
     assert index is not None
     return sorted((t["key"].removeprefix("data/fraud/"), t["etag"]) for t in json.loads(world.files.bodies[index.uri]))
 
 
-def night(world: World, slot: str = NIGHT) -> None:
-    world.night(slot)
+def nightly(world: World, slot: str = NIGHT) -> None:
+    world.nightly_schedule(slot)
 
 
 # -- arrivals -----------------------------------------------------------------------------------------------------
@@ -64,21 +64,21 @@ def test_objects_join_the_open_window() -> None:
 def test_the_same_event_twice_is_one_object() -> None:
     """Also within a batch, also under another version id, also after its run."""
     world = World()
-    (thing,) = world.land("a.csv")
-    taken = world.intake.arrive([thing, replace(thing, version_id="2"), thing])
+    (obj,) = world.land("a.csv")
+    taken = world.intake.arrive([obj, replace(obj, version_id="2"), obj])
     assert (taken.joined, taken.known) == (0, 3)
     assert world.intake.window("fraud").count == 1
     world.until_rest("fraud-1")
-    assert world.intake.arrive([thing]).joined == 0
+    assert world.intake.arrive([obj]).joined == 0
     assert world.intake.window("fraud").count == 0
 
 
 def test_a_burst_of_ten_thousand_objects_is_one_run() -> None:
     """Batches of at most 49, items far from 400 KB, every object in the manifest once."""
     world = World()
-    things = [world.object(f"data/fraud/{n:05d}.csv") for n in range(10_000)]
-    for at in range(0, len(things), 400):
-        assert world.intake.arrive(things[at : at + 400]).joined == 400
+    objects = [world.object(f"data/fraud/{n:05d}.csv") for n in range(10_000)]
+    for at in range(0, len(objects), 400):
+        assert world.intake.arrive(objects[at : at + 400]).joined == 400
     run = world.until_rest("fraud-1")
     assert run.state is State.SUCCEEDED
     assert len(on_record(world)) == 10_000
@@ -89,11 +89,11 @@ def test_a_burst_of_ten_thousand_objects_is_one_run() -> None:
 
 
 def test_a_listing_of_many_known_objects_costs_a_query_not_a_read_each() -> None:
-    """Each night lists all that ever landed."""
+    """Each nightly listing covers all objects."""
     world = World()
-    things = [world.object(f"data/fraud/{n:05d}.csv") for n in range(1000)]
-    world.intake.arrive(things)
-    world.files.listed += things
+    objects = [world.object(f"data/fraud/{n:05d}.csv") for n in range(1000)]
+    world.intake.arrive(objects)
+    world.files.listed += objects
     before = world.table.reads
     assert world.intake.arrive(world.files.list(BUCKET, "data/fraud/"), world.now).joined == 0
     assert world.table.reads - before < 10
@@ -167,7 +167,7 @@ def test_what_cannot_be_learned_from_is_set_aside_with_the_reason(
     odd = replace(world.object(key), **more)  # type: ignore[arg-type]
     taken = world.intake.arrive([odd, world.object("data/fraud/good.csv")])
     assert (taken.joined, taken.quarantined) == (1, 1)
-    (aside,) = [thing for thing in world.intake.objects(model) if thing.key == key]
+    (aside,) = [obj for obj in world.intake.objects(model) if obj.key == key]
     assert (aside.status, bool(aside.reason)) == (Status.QUARANTINED, True)
     assert world.intake.arrive([odd]).quarantined == 0
 
@@ -199,7 +199,7 @@ def test_arrivals_during_a_run_wait_in_the_open_window() -> None:
     second = manifest_of(world, "fraud-2")
     assert [(t["key"], t["new"]) for t in second["objects"]] == [("data/fraud/b.csv", True)]
     assert json.loads(world.files.bodies[second["index"]])[0]["key"] == "data/fraud/a.csv"
-    assert learned(world) == [("a.csv", "etag-data/fraud/a.csv"), ("b.csv", "etag-data/fraud/b.csv")]
+    assert trained_on(world) == [("a.csv", "etag-data/fraud/a.csv"), ("b.csv", "etag-data/fraud/b.csv")]
 
 
 def test_two_closers_cannot_both_win() -> None:
@@ -240,7 +240,7 @@ def test_a_full_window_closes_at_once(landed: int) -> None:
 
 
 def test_a_success_marker_closes_the_window_once_a_write() -> None:
-    """Its event comes twice, and each night lists it: still one run. Written anew, it closes the next window."""
+    """Its event comes twice, and each nightly run lists it: still one run. Written anew, it closes the next window."""
     world = World()
     world.land("a.csv")
     (marker,) = world.land("_SUCCESS", size=0)
@@ -249,7 +249,7 @@ def test_a_success_marker_closes_the_window_once_a_write() -> None:
     assert run.trigger.why == "data/fraud/_SUCCESS arrived"
     world.intake.arrive([marker])
     world.until_rest("fraud-1")
-    world.intake.arrive([replace(marker, sequencer="", etag=marker.etag)])  # as a night lists it
+    world.intake.arrive([replace(marker, sequencer="", etag=marker.etag)])  # as a listing shows it
     for _ in range(3):
         world.minute()
     assert world.store.load("fraud-2") is None
@@ -293,10 +293,10 @@ def test_the_same_night_twice_is_one_run() -> None:
     """And takes in what the events missed."""
     world = World()
     world.files.listed.append(world.object("data/fraud/a.csv"))
-    night(world)
-    night(world)
+    nightly(world)
+    nightly(world)
     assert world.until_rest("fraud-1").trigger.kind == "nightly"
-    night(world)
+    nightly(world)
     for _ in range(3):
         world.minute()
     assert world.store.load("fraud-2") is None
@@ -307,8 +307,8 @@ def test_a_night_with_nothing_new_is_skipped_and_says_so() -> None:
     world = World()
     world.land("a.csv")
     world.until_rest("fraud-1")
-    night(world)
-    night(world)
+    nightly(world)
+    nightly(world)
     world.tick()
     assert world.store.load("fraud-2") is None
     (skipped,) = world.intake.skipped("fraud")
@@ -316,7 +316,7 @@ def test_a_night_with_nothing_new_is_skipped_and_says_so() -> None:
 
 
 def test_a_night_trains_again_when_code_or_parameters_changed() -> None:
-    """Or when the model is configured to train every night."""
+    """Or when the model is configured to train nightly."""
     for change in ("code", "parameters", "policy"):
         world = World()
         world.land("a.csv")
@@ -327,25 +327,25 @@ def test_a_night_trains_again_when_code_or_parameters_changed() -> None:
             world.operations.adopt("fraud", {"train": {"hidden_dim": 64}}, {"experiment": "katib-1"})
         else:
             world.policies["fraud"] = replace(world.policies["fraud"], skip_unchanged_night=False)
-        night(world)
+        nightly(world)
         assert world.store.load("fraud-2") is not None, change
 
 
 def test_a_night_tries_again_what_a_failed_run_did_not_learn() -> None:
-    """Nothing new came, but nothing was learned either."""
+    """Nothing new came, but no model was trained either."""
     world = World()
     world.stages.every(Stage.TRAIN, lambda order: b"{")
     world.land("a.csv")
     assert world.until_rest("fraud-1").state is State.FAILED
     world.stages.always.clear()
-    night(world)
+    nightly(world)
     assert world.until_rest("fraud-2").state is State.SUCCEEDED
 
 
 def test_a_night_before_any_data_begins_nothing() -> None:
-    """There is nothing to learn from, and that is said."""
+    """There is nothing to train on, and the reason says so."""
     world = World()
-    night(world)
+    nightly(world)
     assert world.store.load("fraud-1") is None
     assert len(list(world.intake.skipped("fraud"))) == 1
 
@@ -361,7 +361,7 @@ def test_an_older_night_that_comes_late_counts_no_more() -> None:
 
 
 def test_a_bad_file_does_not_cost_its_good_neighbour() -> None:
-    """QUARANTINED with row, column and reason; the good one is learned from."""
+    """QUARANTINED with row, column and reason; the good one is trained on."""
     world = World()
 
     def judge(order: StageRequest) -> Report:
@@ -404,14 +404,14 @@ def test_a_file_that_was_overwritten_is_superseded_and_says_by_what() -> None:
 
 @pytest.mark.parametrize("listed", [False, True])
 def test_content_that_returns_under_its_key_is_learned_from(listed: bool) -> None:
-    """A, B, A over three runs, told by events or by a night's listing: the third run brings A in as new."""
+    """A, B, A over three runs, delivered by events or by a nightly listing: the third run brings A in as new."""
     world = World()
 
     def write(etag: str, sequencer: str, run_id: str) -> dict[str, tuple[int, str]]:
         world.now += 10_000
-        thing = world.object("data/fraud/a.csv", etag=etag, sequencer="" if listed else sequencer)
-        assert world.intake.arrive([thing]).joined == 1
-        assert world.intake.arrive([thing]).joined == 0
+        obj = world.object("data/fraud/a.csv", etag=etag, sequencer="" if listed else sequencer)
+        assert world.intake.arrive([obj]).joined == 1
+        assert world.intake.arrive([obj]).joined == 0
         world.until_rest(run_id)
         return {t.etag: (t.epoch, t.status.value) for t in world.intake.objects("fraud")}
 
@@ -442,7 +442,7 @@ def test_side_files_are_on_record_as_ignored_and_alarm_nobody() -> None:
     taken = world.intake.arrive([world.object(f"data/fraud/{name}") for name in names])
     assert (taken.joined, taken.quarantined, taken.ignored) == (0, 0, 5)
     assert {status for _, status in on_record(world).values()} == {"IGNORED"}
-    assert all("a side file of Spark" in thing.reason for thing in world.intake.objects("fraud"))
+    assert all("a side file of Spark" in obj.reason for obj in world.intake.objects("fraud"))
     window = world.intake.window("fraud")
     assert (window.count, window.asked) == (0, None)
 
@@ -461,7 +461,7 @@ def test_a_quarantined_object_that_is_released_is_in_the_next_run() -> None:
 
 
 def test_a_person_quarantines_an_object() -> None:
-    """It teaches no later run; with who and why."""
+    """No later run trains on it; who and why are on record."""
     world = World()
     world.land("a.csv", "b.csv")
     world.until_rest("fraud-1")
@@ -469,7 +469,7 @@ def test_a_person_quarantines_an_object() -> None:
     world.land("c.csv")
     world.until_rest("fraud-2")
     assert [t["key"] for t in manifest_of(world, "fraud-2")["removed"]] == ["data/fraud/a.csv"]
-    assert [key for key, _ in learned(world)] == ["b.csv", "c.csv"]
+    assert [key for key, _ in trained_on(world)] == ["b.csv", "c.csv"]
     assert [t.reason for t in world.intake.objects("fraud") if t.key.endswith("a.csv")] == ["by ann: test cards"]
     with pytest.raises(Unknown, match="no object"):
         world.operations.quarantine("fraud", "data/fraud/x.csv", "ann", "why")
@@ -494,7 +494,7 @@ def test_verdicts_that_cannot_be_read_fail_the_run_and_nobody_waits() -> None:
 
 
 def test_a_slot_whose_holder_is_gone_is_freed_by_the_tick() -> None:
-    """Whoever held it is not on record, or at rest."""
+    """The holder is missing or terminal."""
     world = World()
     world.store.change_model("fraud", lambda model: replace(model, training="fraud-99"))
     assert world.intake.free_slots("fraud") == "fraud-99"
@@ -536,13 +536,13 @@ def test_a_batch_fits_a_transaction() -> None:
 
 
 def test_content_that_returns_is_a_new_write() -> None:
-    """A, B, A under one key: learned from as what it is now, once; the first A's event again changes nothing."""
+    """A, B, A under one key: trained on as what it is now, once; the first A's event again changes nothing."""
     world = World()
     writes = [world.object("data/fraud/a.csv", etag=etag, sequencer=f"0{n}") for n, etag in enumerate("ABA", 1)]
     for number, write in enumerate(writes, 1):
         assert world.intake.arrive([write]).joined == 1
         world.until_rest(f"fraud-{number}")
-        assert learned(world) == [("a.csv", write.etag)]
+        assert trained_on(world) == [("a.csv", write.etag)]
     assert world.intake.arrive(writes).joined == 0
     assert [(t.epoch, t.etag, t.status.value) for t in world.intake.objects("fraud")] == [
         (1, "A", "SUPERSEDED"),
@@ -559,9 +559,9 @@ def test_content_that_returns_is_seen_by_the_night_too() -> None:
         world.now += 120
     world.files.listed.append(world.object("data/fraud/a.csv", etag="A"))
     world.now += 120
-    night(world)
+    nightly(world)
     world.until_rest("fraud-1")
-    assert learned(world) == [("a.csv", "A")]
+    assert trained_on(world) == [("a.csv", "A")]
     assert [t["etag"] for t in manifest_of(world, "fraud-1")["objects"]] == ["A"]
 
 
@@ -574,11 +574,11 @@ def test_a_write_that_came_while_the_page_was_listed_is_not_overruled() -> None:
     world.land("a.csv", etag="B")
     assert world.intake.arrive(page, listed_at).joined == 0
     world.until_rest("fraud-1")
-    assert learned(world) == [("a.csv", "B")]
+    assert trained_on(world) == [("a.csv", "B")]
 
 
 def test_a_late_older_write_never_takes_the_place_of_a_newer_one() -> None:
-    """Its event comes after the newer write was learned: it is superseded, whatever epoch it joined."""
+    """Its event comes after the newer write was trained on: it is superseded, whatever epoch it joined."""
     world = World()
     old, new = (world.object("data/fraud/a.csv", etag=etag, sequencer=n) for etag, n in (("old", "0A"), ("new", "0B")))
     world.intake.arrive([new])
@@ -586,7 +586,7 @@ def test_a_late_older_write_never_takes_the_place_of_a_newer_one() -> None:
     world.intake.arrive([old, world.object("data/fraud/b.csv")])
     world.until_rest("fraud-2")
     assert [t["key"] for t in manifest_of(world, "fraud-2")["objects"]] == ["data/fraud/b.csv"]
-    assert learned(world) == [("a.csv", "new"), ("b.csv", "etag-data/fraud/b.csv")]
+    assert trained_on(world) == [("a.csv", "new"), ("b.csv", "etag-data/fraud/b.csv")]
     assert {t.etag: t.status for t in world.intake.objects("fraud")}["old"] is Status.SUPERSEDED
 
 
@@ -599,7 +599,7 @@ def test_a_late_older_write_is_learned_from_if_the_newer_one_is_bad() -> None:
     world.until_rest("fraud-1")
     world.intake.arrive([old])
     assert world.until_rest("fraud-2").state is State.SUCCEEDED
-    assert learned(world) == [("a.csv", "old")]
+    assert trained_on(world) == [("a.csv", "old")]
 
 
 def test_no_object_is_in_two_manifests() -> None:
@@ -611,7 +611,7 @@ def test_no_object_is_in_two_manifests() -> None:
         assert world.until_rest(f"fraud-{number}").state is State.SUCCEEDED
         observed += [t["key"] for t in manifest_of(world, f"fraud-{number}")["objects"]]
     assert len(observed) == len(set(observed)) == 20
-    assert sorted(observed) == [f"data/fraud/{key}" for key, _ in learned(world)]
+    assert sorted(observed) == [f"data/fraud/{key}" for key, _ in trained_on(world)]
 
 
 def test_a_run_that_is_rejected_later_still_leaves_its_objects_in_the_index() -> None:
@@ -622,7 +622,7 @@ def test_a_run_that_is_rejected_later_still_leaves_its_objects_in_the_index() ->
     assert world.until_rest("fraud-1").state is State.FAILED
     world.land("b.csv")
     assert world.until_rest("fraud-2").state is State.SUCCEEDED
-    assert [key for key, _ in learned(world)] == ["a.csv", "b.csv"]
+    assert [key for key, _ in trained_on(world)] == ["a.csv", "b.csv"]
     assert len(manifest_of(world, "fraud-2")["objects"]) == 1
 
 
@@ -654,7 +654,7 @@ def test_a_removal_reaches_the_index_even_if_the_next_run_checks_nothing() -> No
     world.land("d.csv")
     assert world.until_rest("fraud-3").state is State.SUCCEEDED
     assert [t["key"] for t in manifest_of(world, "fraud-3")["removed"]] == ["data/fraud/a.csv"]
-    assert [key for key, _ in learned(world)] == ["b.csv", "c.csv", "d.csv"]
+    assert [key for key, _ in trained_on(world)] == ["b.csv", "c.csv", "d.csv"]
     world.land("e.csv")
     world.until_rest("fraud-4")
     assert manifest_of(world, "fraud-4")["removed"] == []
@@ -672,11 +672,11 @@ def test_an_object_that_is_set_aside_and_released_in_turns_ends_as_what_was_said
         world.operations.release_object("fraud", key, "ann", "it is right")
         assert world.intake.quarantined("fraud") == []
     world.until_rest("fraud-2")
-    assert [k for k, _ in learned(world)] == ["a.csv", "b.csv"]
+    assert [k for k, _ in trained_on(world)] == ["a.csv", "b.csv"]
     world.operations.quarantine("fraud", key, "bob", "odd after all")
-    night(world)
+    nightly(world)
     world.until_rest("fraud-3")
-    assert [k for k, _ in learned(world)] == ["b.csv"]
+    assert [k for k, _ in trained_on(world)] == ["b.csv"]
 
 
 def test_an_object_that_is_set_aside_while_its_run_checks_it_leaves_with_the_next_one() -> None:
@@ -687,14 +687,14 @@ def test_an_object_that_is_set_aside_while_its_run_checks_it_leaves_with_the_nex
         world.minute()
     world.operations.quarantine("fraud", "data/fraud/a.csv", "ann", "odd")
     world.until_rest("fraud-1")
-    assert [k for k, _ in learned(world)] == ["a.csv", "b.csv"]
+    assert [k for k, _ in trained_on(world)] == ["a.csv", "b.csv"]
     world.land("c.csv")
     world.until_rest("fraud-2")
-    assert [k for k, _ in learned(world)] == ["b.csv", "c.csv"]
+    assert [k for k, _ in trained_on(world)] == ["b.csv", "c.csv"]
 
 
 def test_an_object_of_the_index_that_cannot_be_read_again_is_quarantined_by_its_verdict() -> None:
-    """Gone from the bucket and from the cache: told by its key, found by the head of that key."""
+    """Gone from the bucket and from the cache: named by its key, found by the head of that key."""
     world = World()
     (gone,) = world.land("a.csv")
     world.until_rest("fraud-1")
@@ -709,14 +709,14 @@ def test_an_object_of_the_index_that_cannot_be_read_again_is_quarantined_by_its_
     world.land("b.csv")
     world.until_rest("fraud-2")
     assert on_record(world) == {"a.csv": (1, "QUARANTINED"), "b.csv": (2, "ACCEPTED")}
-    assert [k for k, _ in learned(world)] == ["b.csv"]
+    assert [k for k, _ in trained_on(world)] == ["b.csv"]
 
 
 def test_a_mark_that_dies_halfway_is_gone_on_with() -> None:
     """Batches that were written are found done; the index counts only once all of them are."""
     world = World()
-    things = [world.object(f"data/fraud/{n:04d}.csv") for n in range(300)]
-    world.intake.arrive(things)
+    objects = [world.object(f"data/fraud/{n:04d}.csv") for n in range(300)]
+    world.intake.arrive(objects)
     table, calls = world.table, []
 
     class Dying:
@@ -737,7 +737,7 @@ def test_a_mark_that_dies_halfway_is_gone_on_with() -> None:
     assert sorted({status for _, status in on_record(world).values()}) == ["ACCEPTED", "PENDING"]
     world.until_rest("fraud-1")
     assert {status for _, status in on_record(world).values()} == {"ACCEPTED"}
-    assert len(learned(world)) == 300
+    assert len(trained_on(world)) == 300
     assert sum(calls) - calls[2] == 300
 
 
@@ -745,10 +745,10 @@ def test_objects_of_the_old_layout_are_read_until_the_index_covers_them() -> Non
     """An earlier release kept all objects in one partition: known again, in the first manifest, then in the index."""
     world = World()
     old = [world.object(f"data/fraud/{name}.csv", epoch=epoch, status=status, version=1) for name, epoch, status in OLD]
-    for thing in old:
-        body = {k: v for k, v in vars(thing).items() if k not in ("write", "order", "over", "under", "old")}
+    for obj in old:
+        body = {k: v for k, v in vars(obj).items() if k not in ("write", "order", "over", "under", "old")}
         item = {"type": "object", "format": 2, "version": 1, "writer": "w", "body": codec.dumps(body)}
-        world.table.write(Put(Key("OBJECTS#fraud", thing.identity), item, Clause("new")))
+        world.table.write(Put(Key("OBJECTS#fraud", obj.identity), item, Clause("new")))
     window = {"model": "fraud", "epoch": 3, "version": 7, "opened_at": world.now, "newest_at": world.now, "count": 1}
     item = {"type": "window", "format": 2, "version": 7, "writer": "w", "body": codec.dumps(window)}
     world.table.write(Put(Key("MODEL#fraud", "WINDOW"), item, Clause("new")))
@@ -768,7 +768,7 @@ def test_objects_of_the_old_layout_are_read_until_the_index_covers_them() -> Non
     second = manifest_of(world, "fraud-4")
     assert [t["key"] for t in second["objects"]] == ["data/fraud/bad.csv"]
     assert [t["key"] for t in second["removed"]] == ["data/fraud/early.csv"]
-    assert [k for k, _ in learned(world)] == ["bad.csv", "new.csv", "waiting.csv"]
+    assert [k for k, _ in trained_on(world)] == ["bad.csv", "new.csv", "waiting.csv"]
 
 
 OLD = (
@@ -783,8 +783,8 @@ def reads_of_a_run(learned_before: int) -> tuple[int, float, int]:
     world = World()
     world.table = MeteredTable()
     world.wire(world.table, world.pipelines, world.files, world.hints)
-    things = [world.object(f"data/fraud/{n:06d}.csv") for n in range(learned_before)]
-    world.intake.arrive(things)
+    objects = [world.object(f"data/fraud/{n:06d}.csv") for n in range(learned_before)]
+    world.intake.arrive(objects)
     world.until_rest("fraud-1")
     before = world.table.reads, world.table.read_units, world.table.writes
     world.intake.arrive([world.object(f"data/fraud/new-{n:03d}.csv") for n in range(100)])
@@ -798,7 +798,7 @@ def test_a_run_costs_what_is_new_not_what_there_ever_was() -> None:
     assert reads_of_a_run(100) == reads_of_a_run(2_000)
 
 
-# -- the night's listing --------------------------------------------------------------------------------------------
+# -- the nightly listing --------------------------------------------------------------------------------------------
 
 
 def test_a_night_goes_on_where_it_stopped() -> None:
@@ -844,7 +844,7 @@ def test_two_invocations_of_the_same_night_share_the_listing() -> None:
 
 
 def test_each_night_lists_all_of_it() -> None:
-    """A key that sorts before the place where the last night stopped is found by the next one."""
+    """A key that sorts before the position where the last listing stopped is found by the next one."""
     world = World()
     world.files.listed += [world.object(f"data/fraud/m{n:05d}.csv") for n in range(1_500)]
     world.listing.go_on("fraud", NIGHT)
@@ -868,7 +868,7 @@ def test_a_lost_index_is_built_again_from_the_table() -> None:
         None,
         ["data/fraud/a.csv", "data/fraud/c.csv"],
     )
-    assert [key for key, _ in learned(world)] == ["a.csv", "c.csv"]
+    assert [key for key, _ in trained_on(world)] == ["a.csv", "c.csv"]
 
 
 @given(st.data(), st.booleans())
@@ -883,7 +883,7 @@ def test_the_index_ends_as_what_the_bucket_holds(data: st.DataObject, nights: bo
         if data.draw(st.booleans()):
             world.intake.arrive([data.draw(st.sampled_from(events))])
         if nights and data.draw(st.booleans()):
-            night(world, f"night {world.now}")
+            nightly(world, f"night {world.now}")
         for _ in range(data.draw(st.sampled_from([0, 0, 15]))):
             world.minute()
     for event in data.draw(st.permutations(events)):
@@ -891,10 +891,10 @@ def test_the_index_ends_as_what_the_bucket_holds(data: st.DataObject, nights: bo
     for number in range(3 if nights else 1):  # a night sees to what the one before could not tell apart
         world.now += 3600
         if number:
-            night(world, f"last night {number}")
+            nightly(world, f"last night {number}")
         for _ in range(30):
             world.minute()
     held = [(t.key.removeprefix("data/fraud/"), t.etag) for t in world.files.list(BUCKET, "data/fraud/")]
-    assert learned(world) == held
-    places = [thing.place for thing in world.intake.objects("fraud")]
+    assert trained_on(world) == held
+    places = [obj.place for obj in world.intake.objects("fraud")]
     assert len(places) == len(set(places))

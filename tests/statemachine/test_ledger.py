@@ -9,6 +9,7 @@ from simulation.memory.table import MemoryTable
 from statemachine.contracts.errors import Conflict, Malformed, OperationRefused, Unknown, Unreachable
 from statemachine.core import codec
 from statemachine.core.model import Model
+from statemachine.core.reason import TransitionReason
 from statemachine.core.run import OperatorRequest, RequestKind, Run, Transition
 from statemachine.core.states import State
 from statemachine.store import AuditEntry, Store, model_key, put_model, put_run, run_key
@@ -22,18 +23,20 @@ def store() -> Store:
 def begun() -> tuple[Store, Run]:
     book = store()
     fresh = run(State.QUEUED, version=1, claim=None)
-    book.begin(fresh, Model("fraud", training=fresh.id), Transition(fresh.id, 1, NOW, "", "QUEUED", "arrival"))
+    book.begin(
+        fresh, Model("fraud", training=fresh.id), Transition(fresh.id, 1, NOW, "", "QUEUED", TransitionReason.ARRIVAL)
+    )
     return book, book.run(fresh.id)
 
 
 def line(about: Run, version: int) -> Transition:
-    return Transition(about.id, version, NOW, "QUEUED", "PREPROCESSING", "from_preprocess")
+    return Transition(about.id, version, NOW, "QUEUED", "PREPROCESSING", TransitionReason.FROM_PREPROCESS)
 
 
 def test_a_run_begins_with_history_index_and_slot_in_one_transaction() -> None:
     """All of it is there, or none."""
     book, fresh = begun()
-    assert [entry.row for entry in book.history(fresh.id)] == ["arrival"]
+    assert [entry.reason for entry in book.history(fresh.id)] == [TransitionReason.ARRIVAL]
     assert [each.id for each in book.runs("fraud")] == [fresh.id]
     assert book.model("fraud").training == fresh.id
     with pytest.raises(Conflict, match="the run was not changed meanwhile: it is new"):
@@ -183,7 +186,7 @@ def test_runs_come_newest_first_and_no_more_than_asked_for() -> None:
     book, fresh = begun()
     for n in range(2, 6):
         later = run(State.QUEUED, id=f"fraud-{10 + n}", version=1, created_at=NOW + n, claim=None)
-        book.begin(later, book.model("fraud"), Transition(later.id, 1, NOW, "", "QUEUED", "arrival"))
+        book.begin(later, book.model("fraud"), Transition(later.id, 1, NOW, "", "QUEUED", TransitionReason.ARRIVAL))
     assert [each.id for each in book.runs("fraud", 2)] == ["fraud-15", "fraud-14"]
     assert list(book.runs("risk")) == []
     assert put_model(Model("x", 1), "w").clause.name.endswith("it is new")

@@ -1,4 +1,4 @@
-"""The night's marker: nothing poisons it for good, and a night takes nothing from a person."""
+"""The stored nightly slot: no bad value blocks it, and a nightly event overrides no operator."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ def test_a_poisoned_marker_heals_with_the_next_night(marker: str) -> None:
     world = World()
     marked(world, marker)
     world.files.listed.append(world.object("data/fraud/a.csv"))
-    CrashDriver(world).night(NIGHT)
+    CrashDriver(world).nightly_schedule(NIGHT)
     assert world.intake.window("fraud").last_slot == NIGHT
     assert world.store.load("fraud-1") is not None
 
@@ -53,7 +53,7 @@ def test_a_healed_marker_still_counts_a_night_once() -> None:
 
 
 def test_a_start_by_a_person_is_not_overwritten_by_the_night() -> None:
-    """She asked while a run trained. The night finds nothing new and would skip; what she asked for still begins."""
+    """She asked while a run trained. The nightly run finds nothing new and would skip; her run still starts."""
     world = World()
     world.stages.script(Stage.TRAIN, lambda order: None)
     world.land("a.csv")
@@ -61,7 +61,7 @@ def test_a_start_by_a_person_is_not_overwritten_by_the_night() -> None:
         world.minute()
     assert world.store.run("fraud-1").state is State.TRAINING
     world.operations.start("fraud", "ann", "with the new labels")
-    CrashDriver(world).night(NIGHT)
+    CrashDriver(world).nightly_schedule(NIGHT)
     asked = world.intake.window("fraud").asked
     assert asked == Trigger("person", "ann", "with the new labels")
     assert world.intake.window("fraud").last_slot == NIGHT
@@ -74,7 +74,7 @@ def test_a_start_by_a_person_is_not_overwritten_by_the_night() -> None:
 
 
 def test_a_person_takes_over_what_a_night_asked_for() -> None:
-    """A night that found a run training may be skipped later; a person's start is not."""
+    """A nightly request that found a run training may be skipped later; an operator's start is not."""
     world = World()
     window = world.intake.window("fraud")
     world.store.table.write(_put_window(replace(window, version=1, asked=Trigger("nightly", NIGHT)), "night"))
@@ -85,7 +85,7 @@ def test_a_person_takes_over_what_a_night_asked_for() -> None:
 
 
 def test_three_outages_of_a_deploy_blacklist_no_content() -> None:
-    """The candidate was never looked at; the next night deploys the same content."""
+    """The candidate was never tested; the next nightly run deploys the same content."""
     world = World()
     world.land("a.csv")
     world.until_rest("fraud-1")

@@ -9,6 +9,7 @@ from simulation.memory.world import World
 from statemachine.contracts.errors import OperationRefused, Unknown
 from statemachine.contracts.report import Artifact
 from statemachine.contracts.stage import Stage
+from statemachine.core.reason import TransitionReason
 from statemachine.core.run import RequestKind
 from statemachine.core.states import State
 from statemachine.operations import Operations
@@ -67,7 +68,7 @@ def test_the_same_wish_twice_is_one() -> None:
 
 
 def test_a_cancelled_run_leaves_nothing_behind() -> None:
-    """KFP is told, and is seen to have stopped, before the run rests and the slot is free."""
+    """KFP stopped its run before the run ends and the slot is free."""
     world = World()
     world.pipelines.stopping = 500
     world.stages.every(Stage.TRAIN, lambda order: None)
@@ -83,7 +84,7 @@ def test_a_cancelled_run_leaves_nothing_behind() -> None:
 
 
 def test_a_wish_while_a_worker_acts_is_not_lost() -> None:
-    """The worker gives its claim back and keeps the wish that came meanwhile."""
+    """The worker gives its claim back and keeps the request that came meanwhile."""
     world = World()
     world.land("a.csv")
     world.now += 300
@@ -125,7 +126,7 @@ def test_a_run_that_is_over_takes_no_wish() -> None:
 
 
 def test_a_second_wish_of_another_kind_is_refused_with_who_was_first() -> None:
-    """Ann said yes; Bob cannot say no over it."""
+    """Ann approved; Bob cannot reject afterwards."""
     world = World()
     policy = world.policies["fraud"]
     world.policies["fraud"] = replace(policy, require_approval=True)
@@ -173,7 +174,7 @@ def test_nothing_starts_on_a_model_that_is_held_or_unknown() -> None:
         lambda: world.operations.start("fraud", "ann", "why"),
         lambda: world.operations.redrive("fraud-1", Stage.TRAIN, "ann", "why"),
     ):
-        with pytest.raises(OperationRefused, match="on hold since bob said: audit; `fraudloop release fraud` first"):
+        with pytest.raises(OperationRefused, match="on hold by bob: audit; `fraudloop release fraud` first"):
             ask()
     with pytest.raises(Unknown, match="there is no model 'fruad'"):
         world.operations.start("fruad", "ann", "why")
@@ -224,7 +225,7 @@ def test_a_redrive_of_a_redrive_is_numbered_on() -> None:
 
 
 def test_a_redrive_checks_that_what_it_reuses_is_still_there_and_unchanged() -> None:
-    """Gone, or another hash: refused, and told from where it would work."""
+    """Gone, or another hash: refused with the stage from which it would work."""
     world = broken(Stage.TRAIN)
     run = world.store.run("fraud-1")
     uri = run.output(Stage.PREPROCESS, "dataset")
@@ -244,7 +245,7 @@ def test_only_a_run_at_rest_is_redriven(state: State) -> None:
     world = World()
     world.land("a.csv")
     until(world, state)
-    with pytest.raises(OperationRefused, match="only a run at rest can be redriven"):
+    with pytest.raises(OperationRefused, match="only a terminal run can be redriven"):
         world.operations.redrive("fraud-1", Stage.TRAIN, "ann", "why")
     world.until_rest("fraud-1")
     world.land("b.csv")
@@ -263,8 +264,8 @@ def test_a_redrive_whose_champion_changed_is_evaluated_again() -> None:
     world.until_rest("fraud-3")
     world.operations.redrive("fraud-2", Stage.DEPLOY, "ann", "there is a node now")
     run = world.until_rest("fraud-2-r1")
-    rows = [entry.row for entry in world.store.history("fraud-2-r1")]
-    assert rows[1] == "from_evaluate"
+    reasons = [entry.reason for entry in world.store.history("fraud-2-r1")]
+    assert reasons[1] is TransitionReason.FROM_EVALUATE
     assert run.champion == world.store.run("fraud-3").candidate
 
 

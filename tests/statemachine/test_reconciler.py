@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from simulation.memory.driver import CrashDriver
+from simulation.memory.kfp import DenyingPipelines
 from simulation.memory.stages import failed, honest, ok
 from simulation.memory.world import World
 from statemachine.contracts.errors import Malformed, Misconfigured, Unknown, Unreachable
@@ -15,6 +16,7 @@ from statemachine.contracts.report import Report
 from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import StageRequest
 from statemachine.core import codec
+from statemachine.core.reason import TransitionReason
 from statemachine.core.run import Claim, RequestKind, Run
 from statemachine.core.states import State
 from statemachine.store import put_run, run_key
@@ -118,11 +120,11 @@ def test_with_too_little_time_left_a_pass_does_not_claim() -> None:
 
 
 def test_a_stale_hint_changes_nothing() -> None:
-    """A run at rest is looked at once more, and nothing is written."""
+    """A pass over a terminal run writes nothing."""
     world = begun()
     world.until_rest("fraud-1")
     before = dict(world.table.items)
-    assert world.reconciler.look_at("fraud-1") == "rests"
+    assert world.reconciler.look_at("fraud-1") == "ended"
     assert world.table.items == before
 
 
@@ -210,14 +212,8 @@ def test_a_token_that_kfp_refuses_backs_off_like_an_outage() -> None:
     world = begun()
     until(world, State.TRAINING)
 
-    class Locked:
-        def __getattr__(self, name: str) -> Any:
-            def refuse(*given: Any) -> None:
-                raise Misconfigured("KFP refuses our token: see FRAUDLOOP_KFP_TOKEN_SECRET")
-
-            return refuse
-
-    world.wire(world.table, Locked(), world.files, world.hints)
+    denying = DenyingPipelines(Misconfigured("KFP refuses our token: see FRAUDLOOP_KFP_TOKEN_SECRET"))
+    world.wire(world.table, denying, world.files, world.hints)
     world.stages.hanging.update(world.pipelines.jobs)
     world.minute()
     run = world.store.run("fraud-1")
@@ -225,7 +221,7 @@ def test_a_token_that_kfp_refuses_backs_off_like_an_outage() -> None:
     assert run.claim is None
 
 
-# -- twins ----------------------------------------------------------------------------------------------------------
+# -- duplicate launches ----------------------------------------------------------------------------------------------
 
 
 def test_a_lost_answer_of_createrun_launches_no_twin() -> None:
@@ -332,16 +328,16 @@ def test_succeeded_without_a_report_is_a_transient_failure() -> None:
     world.reconciler.look_at("fraud-1")
     again = world.store.run("fraud-1")
     assert (again.state, again.attempt, again.failures) == (State.TRAINING, 2, 1)
-    assert "ended SUCCEEDED and left no report" in again.reason
+    assert "ended SUCCEEDED without a report" in again.reason
     assert world.until_rest("fraud-1").state is State.SUCCEEDED
 
 
 def test_only_the_adopted_launch_is_read() -> None:
-    """A twin's report, however good, changes nothing."""
+    """A duplicate's report, however good, changes nothing."""
     world = begun()
     run = until(world, State.TRAINING)
-    twin = StageRequest("fraud-1", "fraud", Stage.TRAIN, 1, "twin", "s3://artifacts/runs/fraud-1/train/1/twin")
-    world.files.bodies[f"{twin.output_uri}/report.json"] = honest(twin).dumps()
+    duplicate = StageRequest("fraud-1", "fraud", Stage.TRAIN, 1, "twin", "s3://artifacts/runs/fraud-1/train/1/twin")
+    world.files.bodies[f"{duplicate.output_uri}/report.json"] = honest(duplicate).dumps()
     world.reconciler.look_at("fraud-1")
     assert world.store.run("fraud-1").state is State.TRAINING
     assert (
@@ -399,8 +395,10 @@ def test_a_pod_that_never_starts_is_found_stopped_and_tried_again() -> None:
     world = begun()
     world.stages.unschedulable.add("fraud-1.train.1")
     assert world.until_rest("fraud-1").state is State.SUCCEEDED
-    rows = [(entry.row, entry.reason) for entry in world.store.history("fraud-1")]
-    assert next(reason for row, reason in rows if row == "overdue").startswith("it did not start by its deadline")
+    rows = [(entry.reason, entry.message) for entry in world.store.history("fraud-1")]
+    assert next(message for reason, message in rows if reason is TransitionReason.OVERDUE).startswith(
+        "it did not start by its deadline"
+    )
     assert [order.name for order in world.pipelines.created].count("fraud-1.train.2") == 1
 
 
@@ -443,11 +441,19 @@ def test_a_run_of_a_model_that_is_not_configured_is_a_clear_error() -> None:
         world.reconciler.look_at("fraud-1")
 
 
+FORMER_NAMES = {  # as format 2 named the fields
+    "operator_request": "wish",
+    "create_uncertain_until": "unsure_until",
+    "report_error": "misreport",
+    "unreachable_count": "unseen",
+}
+FORMER_ENTRY = {"reason": "row", "message": "reason"}
+
+
 def downgraded(item: dict[str, Any], *lacking: str) -> dict[str, Any]:
-    """As the release before wrote it: its format number, and without the newest fields."""
-    body = json.loads(item["body"])
-    for name in lacking:
-        body.pop(name, None)
+    """As the release before wrote it: its format number and field names, and without the newest fields."""
+    names = FORMER_ENTRY if item["type"] == "entry" else FORMER_NAMES
+    body = {names.get(name, name): value for name, value in json.loads(item["body"]).items() if name not in lacking}
     return {**item, "format": codec.FORMAT - 1, "body": json.dumps(body)}
 
 
@@ -460,11 +466,20 @@ def test_a_deployment_with_runs_in_flight(state: State) -> None:
     until(world, state)
     for key, item in list(world.table.items.items()):
         if "body" in item:
-            world.table.items[key] = downgraded(
-                dict(item), "fault", "unreachable_count", "report_error", "fingerprint", "refused"
-            )
+            world.table.items[key] = downgraded(dict(item), "condemned", "stopping_since", "denied_since")
     assert world.until_rest("fraud-1").state is State.SUCCEEDED
     assert world.stages.application.version == world.store.run("fraud-1").candidate
+    assert [entry.dest for entry in world.store.history("fraud-1")][-1] == "SUCCEEDED"
+
+
+def test_a_cancel_written_by_the_release_before_is_obeyed() -> None:
+    """An upgrade between a person's request and the next pass loses nothing."""
+    world = begun()
+    until(world, State.TRAINING)
+    world.operations.operator_request("fraud-1", RequestKind.CANCEL, "ann", "the data is wrong")
+    key = run_key("fraud-1")
+    world.table.items[key] = downgraded(dict(world.table.items[key]))
+    assert world.until_rest("fraud-1").state is State.CANCELLED
 
 
 # -- release --------------------------------------------------------------------------------------------------------
@@ -504,7 +519,7 @@ def test_an_approval_is_of_the_champion_that_was_compared() -> None:
 
 
 def test_a_rolled_back_version_is_not_promoted_again_by_the_next_night() -> None:
-    """The same data makes the same content; the night's run is REJECTED with that reason."""
+    """The same data makes the same content; the nightly run is REJECTED with that reason."""
     world = begun()
     world.until_rest("fraud-1")
 
@@ -517,7 +532,7 @@ def test_a_rolled_back_version_is_not_promoted_again_by_the_next_night() -> None
     world.land("b.csv")
     assert world.until_rest("fraud-2").state is State.ROLLED_BACK
     world.policies["fraud"] = replace(world.policies["fraud"], skip_unchanged_night=False)
-    CrashDriver(world).night("2026-11-25T02:00:00Z")
+    CrashDriver(world).nightly_schedule("2026-11-25T02:00:00Z")
     again = world.until_rest("fraud-3")
     assert (again.state, "rolled back" in again.reason) == (State.REJECTED, True)
 

@@ -1,4 +1,4 @@
-"""What a deployment is told by its environment."""
+"""The settings that a deployment reads from its environment."""
 
 import pytest
 
@@ -8,7 +8,7 @@ NEEDED = {"FRAUDLOOP_TABLE": "t", "FRAUDLOOP_DATA_BUCKET": "d", "FRAUDLOOP_ARTIF
 
 
 @pytest.mark.parametrize(
-    ("told", "experiment"),
+    ("environment", "experiment"),
     [
         ({}, "fraudloop"),
         ({"FRAUDLOOP_STACK_NAME": "fraud-prod"}, "fraud-prod"),
@@ -16,6 +16,6 @@ NEEDED = {"FRAUDLOOP_TABLE": "t", "FRAUDLOOP_DATA_BUCKET": "d", "FRAUDLOOP_ARTIF
         ({"FRAUDLOOP_STACK_NAME": "fraud-prod", "FRAUDLOOP_KFP_EXPERIMENT": "ours"}, "ours"),
     ],
 )
-def test_two_stacks_do_not_share_an_experiment_by_default(told: dict[str, str], experiment: str) -> None:
+def test_two_stacks_do_not_share_an_experiment_by_default(environment: dict[str, str], experiment: str) -> None:
     """The stack's name, unless somebody names one; this machine has no stack."""
-    assert read(NEEDED | told).kfp_experiment == experiment
+    assert read(NEEDED | environment).kfp_experiment == experiment

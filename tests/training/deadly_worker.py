@@ -1,4 +1,4 @@
-"""`training.data.worker`, but an object whose first line is a word of ours does to the process what the word says."""
+"""`training.data.worker`, except that an object whose first line is a keyword makes the process fail in that way."""
 
 import os
 import signal
@@ -36,10 +36,10 @@ def deadly(job: dict[str, Any], answer=worker.answer) -> dict[str, Any]:
 
 
 def with_too_much(job: dict[str, Any], answer) -> dict[str, Any]:
-    """As if the conversion asked for 64 GiB: the limit on this process says no, in Python's words."""
+    """As if the conversion allocated 64 GiB: the process's limit raises Python's MemoryError."""
     from training.data import judging
 
-    judging.judge = lambda *_: bytearray(64 * 1024**3)
+    setattr(judging, "judge", lambda *_: bytearray(64 * 1024**3))  # noqa: B010 — mypy: it is no verdict
     return answer(job)
 
 

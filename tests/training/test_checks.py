@@ -76,12 +76,12 @@ BAD_CELLS = [
 ]
 
 
-@pytest.mark.parametrize(("column", "value", "told", "expected"), BAD_CELLS)
-def test_a_bad_cell_is_found(tmp_path, column, value, told, expected):
+@pytest.mark.parametrize(("column", "value", "quoted", "expected"), BAD_CELLS)
+def test_a_bad_cell_is_found(tmp_path, column, value, quoted, expected):
     """The second of three rows is bad: the problem names row 2, its column, the very text and the expectation."""
     first, _, third = varied(3)
     (problem,) = judged(tmp_path, lines(first, with_cell(column, value), third))
-    assert problem[:2] == (2, told)
+    assert problem[:2] == (2, quoted)
     assert problem[2] == "empty" if value == "" else value in problem[2]
     assert expected in problem[3]
 
@@ -100,8 +100,8 @@ def test_a_good_file_has_no_problem(tmp_path):
     assert judged(tmp_path, lines(*unusual)) == []
 
 
-def test_several_rules_are_told_at_once_and_examples_are_few(tmp_path):
-    """Each broken rule has its own rows; of many rows five are told and the rest are counted."""
+def test_several_broken_rules_are_reported_at_once_with_few_examples(tmp_path):
+    """Each broken rule has its own rows; of many rows five are listed and the rest are counted."""
     rows = [
         with_cell("Amount", f"bad{number}").replace("La Verne,CA,91750", f"La Verne,CA,{number}") for number in range(9)
     ]
@@ -115,13 +115,13 @@ def test_several_rules_are_told_at_once_and_examples_are_few(tmp_path):
 
 
 def test_a_missing_column_does_not_hide_the_others(tmp_path):
-    """A file without MCC and with a bad amount is told both."""
+    """A file without MCC and with a bad amount gets both problems."""
     frame = pl.read_csv(lines(GOOD, with_cell("Amount", "n/a")).encode()).drop("MCC")
     found = judged(tmp_path, frame.write_csv())
     assert [problem[:3] for problem in found] == [(0, "MCC", "no such column"), (2, "Amount", "n/a")]
 
 
-def test_another_table_is_told_by_its_header(tmp_path):
+def test_another_table_is_recognised_by_its_header(tmp_path):
     """A file with none of our columns says what it has and what was expected."""
     ((row, _, found, expected),) = judged(tmp_path, "a,b\n1,2\n")
     assert (row, found) == (0, "columns a, b")
@@ -129,7 +129,7 @@ def test_another_table_is_told_by_its_header(tmp_path):
 
 
 def test_a_column_may_not_come_twice(tmp_path):
-    """Two columns of one name cannot be told apart."""
+    """Two columns with one name are ambiguous."""
     assert judged(tmp_path, f"{HEADER},MCC\n{GOOD},1\n")[0][:2] == (0, "MCC")
 
 
@@ -201,7 +201,7 @@ def test_a_row_with_too_many_fields(tmp_path):
 
 
 def test_a_row_that_was_cut_short(tmp_path):
-    """A row that ends in its middle lacks what is required."""
+    """A truncated row lacks required values."""
     found = judged(tmp_path, lines(GOOD, GOOD[:40]))
     assert {problem[0] for problem in found} == {2}
     assert "Is Fraud?" in {problem[1] for problem in found}
@@ -239,8 +239,8 @@ def test_windows_line_ends_and_a_byte_order_mark(tmp_path):
 
 
 def test_what_a_file_says_is_cut_and_printable():
-    """Control characters, escape sequences and lone surrogates reach no terminal and no report; the rest stays."""
-    told = Problem(3, "\x1b[31mred\x01", "a" * 400, "ü\udc80\n").cut(20)
-    assert told == Problem(3, "\\x1b[31mred\\x01", "a" * 19 + "…", "ü\\udc80\\n")
+    """Control characters, escape sequences and lone surrogates reach no terminal and no report."""
+    shortened = Problem(3, "\x1b[31mred\x01", "a" * 400, "ü\udc80\n").cut(20)
+    assert shortened == Problem(3, "\\x1b[31mred\\x01", "a" * 19 + "…", "ü\\udc80\\n")
     assert Problem(1, "Amount", "n/a", "dollars").cut(20) == Problem(1, "Amount", "n/a", "dollars")
     assert len(Problem(1, "\x01" * 99, "", "").cut(10).column) == 10

@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -75,7 +76,7 @@ def pointing(path, uri):
     return FakeArtifact(path)
 
 
-def told(tmp_path, **more):
+def order_with(tmp_path, **more):
     return {
         "run_id": "fraud-3",
         "model": "fraud",
@@ -90,7 +91,7 @@ def told(tmp_path, **more):
 
 @pytest.mark.parametrize("name", STAGES)
 def test_a_component_parses_calls_one_function_and_is_done(name, stand_in, tmp_path):
-    """The Order says everything that the parameters said, artifacts become inputs, outputs become pointers."""
+    """The order has all parameters, artifacts become inputs, outputs become pointers."""
     module, function, given, made = STAGES[name]
     orders = []
 
@@ -104,7 +105,7 @@ def test_a_component_parses_calls_one_function_and_is_done(name, stand_in, tmp_p
     ui = {"metrics": FakeArtifact(tmp_path / "metrics")}
     if name == "evaluate":
         ui |= {"roc": FakeArtifact(tmp_path / "roc"), "page": FakeArtifact(tmp_path / "page.html")}
-    outcome = getattr(components, name)(**told(tmp_path), **artifacts, **outputs, **ui)
+    outcome = getattr(components, name)(**order_with(tmp_path), **artifacts, **outputs, **ui)
     assert outcome == "ok"
     (order,) = orders
     assert order.stage is (Stage.DEPLOY if name == "deploy_unless_owned" else Stage(name))
@@ -120,9 +121,16 @@ def test_a_component_parses_calls_one_function_and_is_done(name, stand_in, tmp_p
 def test_the_end_to_end_deploy_takes_the_version_from_the_repository(stand_in, tmp_path):
     """The last part of `models/<model>/<version>` is the version."""
     orders = []
-    stand_in("training.deployment.deploy", "deploy_unless_owned", lambda order: orders.append(order) or StageResult())
+
+    def work(order):
+        orders.append(order)
+        return StageResult()
+
+    stand_in("training.deployment.deploy", "deploy_unless_owned", work)
     repository = pointing(tmp_path / "repository", "s3://artifacts/models/fraud/fraud-3-0123abcd/")
-    components.deploy_unless_owned(**told(tmp_path), metrics=FakeArtifact(tmp_path / "metrics"), repository=repository)
+    components.deploy_unless_owned(
+        **order_with(tmp_path), metrics=FakeArtifact(tmp_path / "metrics"), repository=repository
+    )
     assert orders[0].parameters["version"] == "fraud-3-0123abcd"
 
 
@@ -133,27 +141,27 @@ def test_a_refusal_makes_no_pointers_and_ends_well(stand_in, tmp_path):
         raise Refused("nothing new")
 
     stand_in("training.data.preprocess", "preprocess", work)
-    artifacts = {name: FakeArtifact(tmp_path / name) for name in ("dataset", "profile", "metrics")}
-    assert components.preprocess(**told(tmp_path), **artifacts) == "refused"
+    artifacts: dict[str, Any] = {name: FakeArtifact(tmp_path / name) for name in ("dataset", "profile", "metrics")}
+    assert components.preprocess(**order_with(tmp_path), **artifacts) == "refused"
     assert not (tmp_path / "dataset").exists()
     assert artifacts["metrics"].metadata["reason"] == "nothing new"
 
 
 def test_work_that_did_not_make_its_outputs_has_failed(stand_in, tmp_path):
-    """A report never says `ok` for a stage whose outputs are missing."""
+    """A report is never `ok` for a stage whose outputs are missing."""
     stand_in("training.model.train", "train", lambda order: StageResult())
-    artifacts = {name: FakeArtifact(tmp_path / name) for name in ("trained", "metrics")}
+    artifacts: dict[str, Any] = {name: FakeArtifact(tmp_path / name) for name in ("trained", "metrics")}
     with pytest.raises(Permanent, match="model"):
-        components.train(**told(tmp_path), **artifacts)
+        components.train(**order_with(tmp_path), **artifacts)
     assert json.loads((tmp_path / "out" / "report.json").read_text())["outcome"] == "failed"
 
 
 def test_a_stage_that_cannot_be_imported_says_so_in_its_report(monkeypatch, tmp_path):
-    """The import comes after `started.json`, so a broken image is told from a pod that never started."""
+    """The import follows `started.json`, so a broken image differs from a pod that never started."""
     monkeypatch.setitem(sys.modules, "training.model.train", None)
-    artifacts = {name: FakeArtifact(tmp_path / name) for name in ("trained", "metrics")}
+    artifacts: dict[str, Any] = {name: FakeArtifact(tmp_path / name) for name in ("trained", "metrics")}
     with pytest.raises(ImportError):
-        components.train(**told(tmp_path), **artifacts)
+        components.train(**order_with(tmp_path), **artifacts)
     assert (tmp_path / "out" / "started.json").exists()
     assert "training.model.train" in json.loads((tmp_path / "out" / "report.json").read_text())["reason"]
 
@@ -161,7 +169,7 @@ def test_a_stage_that_cannot_be_imported_says_so_in_its_report(monkeypatch, tmp_
 def test_a_component_logs_json_lines(stand_in, tmp_path, capsys):
     """Every line on stdout is one JSON object that names the run, the stage and the launch."""
     stand_in("training.deployment.deploy", "deploy", lambda order: StageResult())
-    components.deploy(**told(tmp_path), metrics=FakeArtifact(tmp_path / "metrics"))
+    components.deploy(**order_with(tmp_path), metrics=FakeArtifact(tmp_path / "metrics"))
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["message"] for line in lines] == ["stage started", "stage finished"]
     assert {(line["run_id"], line["stage"], line["launch_id"]) for line in lines} == {("fraud-3", "deploy", "abc")}
@@ -172,8 +180,8 @@ def test_the_curve_and_the_page_of_an_evaluation_reach_the_ui(stand_in, tmp_path
     work = StageResult({"evaluation": "e"}, html="<h1>good</h1>", roc=((0.0, 0.0, 1.0), (1.0, 1.0, 0.0)))
     stand_in("training.evaluation.evaluate", "evaluate", lambda order: work)
     names = ("evaluation", "metrics", "roc", "page")
-    artifacts = {name: FakeArtifact(tmp_path / name) for name in names}
-    components.evaluate(**told(tmp_path), **artifacts)
+    artifacts: dict[str, Any] = {name: FakeArtifact(tmp_path / name) for name in names}
+    components.evaluate(**order_with(tmp_path), **artifacts)
     assert artifacts["roc"].curve == ([0.0, 1.0], [0.0, 1.0], [1.0, 0.0])
     assert (tmp_path / "page").read_text() == "<h1>good</h1>"
 

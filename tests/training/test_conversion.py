@@ -2,7 +2,9 @@
 
 import json
 import os
+import subprocess
 import time
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 
@@ -40,6 +42,11 @@ def converted(converter: Converter, path: Path) -> str:
     return verdict.problems[0].found if verdict.problems else ""
 
 
+def process_of(converter: Converter) -> subprocess.Popen[bytes]:
+    assert converter._process is not None
+    return converter._process
+
+
 DEATHS = [
     ("KILL", "its conversion was killed by signal 9 SIGKILL (out of memory?)"),
     ("ABORT", "its conversion was killed by signal 6 SIGABRT (out of memory?)"),
@@ -48,12 +55,12 @@ DEATHS = [
 ]
 
 
-@pytest.mark.parametrize(("word", "told"), DEATHS)
-def test_an_object_that_kills_the_process_is_bad_alone(deadly, tmp_path, word, told):
+@pytest.mark.parametrize(("word", "reason"), DEATHS)
+def test_an_object_that_kills_the_process_is_bad_alone(deadly, tmp_path, word, reason):
     """The reason says how the process died; a fresh one converts the next object."""
     with Converter(BOUNDS, tmp_path) as converter:
         assert converted(converter, raw(tmp_path, "before")) == ""
-        assert converted(converter, raw(tmp_path, "bad", word)) == told
+        assert converted(converter, raw(tmp_path, "bad", word)) == reason
         assert converted(converter, raw(tmp_path, "after")) == ""
 
 
@@ -79,7 +86,7 @@ def test_a_process_that_died_while_it_was_idle_costs_nothing(tmp_path):
     """The next object gets a fresh one."""
     with Converter(BOUNDS, tmp_path) as converter:
         assert converted(converter, raw(tmp_path, "one")) == ""
-        os.kill(converter._process.pid, 9)
+        os.kill(process_of(converter).pid, 9)
         assert converted(converter, raw(tmp_path, "two")) == ""
 
 
@@ -105,7 +112,7 @@ def test_one_process_converts_many_objects(tmp_path):
         pids = set()
         for number in range(5):
             assert converted(converter, raw(tmp_path, str(number))) == ""
-            pids.add(converter._process.pid)
+            pids.add(process_of(converter).pid)
     assert len(pids) == 1
     with pytest.raises(ProcessLookupError):
         os.kill(pids.pop(), 0)
@@ -122,9 +129,10 @@ def test_a_parent_that_dies_leaves_no_process(deadly, tmp_path):
     """The end of its input ends the process, even amid a conversion."""
     with Converter(BOUNDS, tmp_path) as converter:
         assert converted(converter, raw(tmp_path, "one")) == ""
-        process, bounds = converter._process, conversion.asdict(BOUNDS)
+        process, bounds = process_of(converter), asdict(BOUNDS)
+        assert process.stdin is not None
         job = {"raw": str(raw(tmp_path, "slow", "SLEEP")), "clean": str(tmp_path / "c"), "scratch": str(tmp_path)}
-        limits = conversion.asdict(Limits()) | {"latest": "2100-12-31"}
+        limits = asdict(Limits()) | {"latest": "2100-12-31"}
         process.stdin.write(json.dumps(job | {"bounds": bounds, "limits": limits}).encode() + b"\n")
         process.stdin.flush()
         time.sleep(1)

@@ -59,8 +59,8 @@ def test_a_correction_replaces_the_earlier_row(tmp_path, column, value, clean, e
     """Label, amount, zip or anything else that is no part of who paid whom and when."""
     other = FIRST.replace("1,0,2025,3,4", "2,0,2025,3,5")
     paths = files(tmp_path, [FIRST, other], [FIRST.replace(column, value)])
-    rows, told = made_of(tmp_path, paths)
-    assert told == {"rows": 2, "corrected": 1, "duplicates": 0}
+    rows, counts = made_of(tmp_path, paths)
+    assert counts == {"rows": 2, "corrected": 1, "duplicates": 0}
     assert rows[clean][0] == expected
     back, _ = made_of(tmp_path / "back", paths[::-1])  # the other way round the first counts: it is delivered last
     assert back[clean][0] != expected
@@ -68,23 +68,23 @@ def test_a_correction_replaces_the_earlier_row(tmp_path, column, value, clean, e
 
 def test_the_case_files_of_one_transaction(tmp_path):
     """`label_correction_first.csv`, then `label_correction_second.csv`: one row, a fraud."""
-    rows, told = made_of(tmp_path, [CASES / f"files/label_correction_{name}.csv" for name in ("first", "second")])
-    assert (rows["label"].to_list(), told["corrected"]) == ([1], 1)
+    rows, counts = made_of(tmp_path, [CASES / f"files/label_correction_{name}.csv" for name in ("first", "second")])
+    assert (rows["label"].to_list(), counts["corrected"]) == ([1], 1)
 
 
 def test_labels_that_come_later(tmp_path):
     """The same 573 transactions again, 40 of them reported as fraud by now: 573 rows, 50 frauds."""
     paths = [CASES / "data" / f"labels_{name}.csv" for name in ("first", "later")]
-    rows, told = made_of(tmp_path, paths)
-    assert told == {"rows": 573, "corrected": 40, "duplicates": 533}
+    rows, counts = made_of(tmp_path, paths)
+    assert counts == {"rows": 573, "corrected": 40, "duplicates": 533}
     assert rows["label"].sum() == 50 == (pl.read_csv(paths[1])["Is Fraud?"] == "Yes").sum()
 
 
 def test_two_payments_of_one_minute_stay_two(tmp_path):
     """In one object they are numbered; delivered again with one label corrected they are still two."""
     second = FIRST.replace("$12.50", "$7.00")
-    rows, told = made_of(tmp_path, files(tmp_path, [FIRST, second], [FIRST, second.replace("No", "Yes")]))
-    assert told == {"rows": 2, "corrected": 1, "duplicates": 1}
+    rows, counts = made_of(tmp_path, files(tmp_path, [FIRST, second], [FIRST, second.replace("No", "Yes")]))
+    assert counts == {"rows": 2, "corrected": 1, "duplicates": 1}
     assert dict(rows.select("cents", "label").rows()) == {1250: 0, 700: 1}
 
 
@@ -92,15 +92,15 @@ def test_equal_payments_of_one_minute_stay_two(tmp_path):
     """Twice the same coffee in one object, delivered again: two rows, by their running number."""
     filler = [FIRST.replace("1,0,2025", f"{user},0,2025") for user in range(2, 300)]
     twice = [FIRST, FIRST, *filler]
-    _, told = made_of(tmp_path, files(tmp_path, twice, twice))
-    assert told == {"rows": 300, "corrected": 0, "duplicates": 300}
+    _, counts = made_of(tmp_path, files(tmp_path, twice, twice))
+    assert counts == {"rows": 300, "corrected": 0, "duplicates": 300}
 
 
 def test_a_part_that_is_delivered_again_replaces_what_it_names(tmp_path):
     """Of two payments of one minute only the second comes again: the amount tells which it is."""
     second = FIRST.replace("$12.50", "$7.00")
-    rows, told = made_of(tmp_path, files(tmp_path, [FIRST, second], [second.replace("62701.0", "62999.0")]))
-    assert told == {"rows": 2, "corrected": 1, "duplicates": 0}
+    rows, counts = made_of(tmp_path, files(tmp_path, [FIRST, second], [second.replace("62701.0", "62999.0")]))
+    assert counts == {"rows": 2, "corrected": 1, "duplicates": 0}
     assert dict(rows.select("cents", "zip").rows()) == {1250: 62701, 700: 62999}
 
 
@@ -128,8 +128,8 @@ DELIVERIES = st.lists(st.lists(ROWS, min_size=1, max_size=8), min_size=1, max_si
 def frame(rows: list[tuple[int, int, int, int]]) -> pl.DataFrame:
     columns = {name: [0] * len(rows) for name in kept(preset())}
     minute, card, cents, label = (list(column) for column in zip(*rows, strict=True))
-    told = {"time": [m * 60 for m in minute], "card_key": card, "cents": cents, "label": label}
-    return pl.DataFrame(columns | told).with_columns(pl.col("state").cast(pl.String).cast(pl.Categorical))
+    given = {"time": [m * 60 for m in minute], "card_key": card, "cents": cents, "label": label}
+    return pl.DataFrame(columns | given).with_columns(pl.col("state").cast(pl.String).cast(pl.Categorical))
 
 
 def by_the_rule(deliveries: list[list[tuple[int, int, int, int]]]) -> Counter[tuple[int, ...]]:
@@ -137,7 +137,9 @@ def by_the_rule(deliveries: list[list[tuple[int, int, int, int]]]) -> Counter[tu
     standing: dict[tuple[int, int], list[tuple[int, ...]]] = {}
     for delivery in deliveries:
         for key in dict.fromkeys(row[:2] for row in delivery):
-            before, new, other = list(standing.get(key, [])), [], []
+            before = list(standing.get(key, []))
+            new: list[tuple[int, ...]] = []
+            other: list[tuple[int, ...]] = []
             for row in (row for row in delivery if row[:2] == key):
                 match = next((old for old in before if old[2] == row[2]), None)
                 (other if match is None else new).append(row)
@@ -218,7 +220,12 @@ def test_rows_that_nobody_contests_are_not_looked_at(monkeypatch):
     """Of two objects that share a minute only that minute's rows are grouped; without one, none are."""
     seen: list[int] = []
     real = corrections._replaced
-    monkeypatch.setattr(corrections, "_replaced", lambda rows: seen.append(len(rows)) or real(rows))
+
+    def counted(rows):
+        seen.append(len(rows))
+        return real(rows)
+
+    monkeypatch.setattr(corrections, "_replaced", counted)
     one = [(minute, 0, 1, 0) for minute in range(100)]
     two = [(minute, 0, 1, 0) for minute in range(99, 200)]
     verdicts = [
@@ -251,8 +258,8 @@ def test_many_tiny_objects_are_one_scan(tmp_path):
         rows.slice(number * 20, 25).write_csv(path)  # five rows of the next one too
     whole = tmp_path / "whole.csv"
     rows.write_csv(whole)
-    found, told = made_of(tmp_path / "many", paths)
+    found, counts = made_of(tmp_path / "many", paths)
     expected, _ = made_of(tmp_path / "one", [whole])
     keys = ["time", "card_key", "merchant_key", "cents", "label"]
     assert found.select(keys).sort(keys).equals(expected.select(keys).sort(keys))
-    assert told == {"rows": 4000, "corrected": 0, "duplicates": 199 * 5}
+    assert counts == {"rows": 4000, "corrected": 0, "duplicates": 199 * 5}

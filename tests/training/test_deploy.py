@@ -11,10 +11,11 @@ import pytest
 from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import StageRequest
 from training.deployment.argocd import GENERATION, OWNER, POINTER, Application
-from training.deployment.cluster import ClusterUnreachable, Denied, Pod, StaleResourceVersion
-from training.deployment.deploy import Deployment, Patience, deploy_unless_owned
+from training.deployment.cluster import ClusterForbidden, ClusterUnreachable, Pod, StaleResourceVersion
+from training.deployment.deploy import Deployment, deploy_unless_owned
 from training.deployment.deploy_request import deploy_request
 from training.deployment.verification import Mismatch
+from training.deployment.waiting import Patience
 from training.export.golden import Exchange, Golden
 from training.integrity import write_manifest
 from training.outcome import Permanent, Refused, StageError, Transient
@@ -87,7 +88,7 @@ def application(generation: str = "1", version: str = OLD, **more: Any) -> dict[
 
 
 def finish(cluster: FakeCluster, state: dict[str, Any], reconciled: str = LATER, health: str = "Healthy") -> None:
-    """Argo CD has done the operation that is asked for."""
+    """Argo CD has completed the requested operation."""
     done = {**state, "operation": cluster.body["operation"]}
     status = {"operationState": done, "reconciledAt": reconciled, "health": {"status": health}}
     cluster.write({"operation": None, "status": status})
@@ -191,7 +192,7 @@ def test_a_lost_race_is_read_again(deployment: Make) -> None:
 
 
 def test_a_deployment_that_is_overtaken_stops(deployment: Make) -> None:
-    """A newer generation that takes the pointer while we wait fences us, even after our sync was asked for."""
+    """A newer generation that takes the pointer fences us, even after our sync was requested."""
 
     def overtake(cluster: FakeCluster) -> None:
         if len(cluster.patches) == 2:
@@ -202,7 +203,7 @@ def test_a_deployment_that_is_overtaken_stops(deployment: Make) -> None:
 
 
 def test_another_operation_is_waited_for(deployment: Make) -> None:
-    """We do not touch what somebody else has asked for, and ask when it is done."""
+    """Another client's operation is left alone. Ours is requested when it has ended."""
     other = {"info": [{"name": "correlationId", "value": "other"}]}
 
     def slow(cluster: FakeCluster) -> None:
@@ -215,7 +216,7 @@ def test_another_operation_is_waited_for(deployment: Make) -> None:
 
 
 def test_restore_ends_an_operation_that_is_not_ours(deployment: Make) -> None:
-    """Going back does not wait for a sync that may never end, but only ends one that has begun."""
+    """A restore does not wait for a sync that may never end. It terminates only an operation that has started."""
     other = {"info": [{"name": "correlationId", "value": "other"}]}
 
     def stuck(cluster: FakeCluster) -> None:
@@ -243,7 +244,7 @@ def test_restore_ends_an_operation_that_is_not_ours(deployment: Make) -> None:
 def test_ours_is_done_when_it_ended_and_was_looked_at_since(
     deployment: Make, state: dict[str, Any], reconciled: str | None
 ) -> None:
-    """`Running` with `finishedAt` waits for a retry; a reconciliation from before the end says nothing about it."""
+    """`Running` with `finishedAt` waits for a retry. A reconciliation from before the end does not count."""
 
     def half(cluster: FakeCluster) -> None:
         if "operation" not in cluster.body:
@@ -258,7 +259,7 @@ def test_ours_is_done_when_it_ended_and_was_looked_at_since(
 
 
 def test_an_operation_of_somebody_else_is_not_taken_for_ours(deployment: Make) -> None:
-    """If ours was replaced, we ask again."""
+    """If ours was replaced, it is requested again."""
     replaced = iter([True])
 
     def replace_once(cluster: FakeCluster) -> None:
@@ -311,7 +312,7 @@ def test_a_moment_of_degradation_is_forgiven(deployment: Make) -> None:
 
 
 def test_every_pod_must_serve_the_version(deployment: Make) -> None:
-    """Healthy says nothing about which pods are healthy: one that still serves the old version is waited for."""
+    """Healthy pods may be old ones: the stage waits for a pod that still serves the old version."""
 
     def partly(cluster: FakeCluster) -> None:
         if "operation" in cluster.body:
@@ -326,7 +327,7 @@ def test_every_pod_must_serve_the_version(deployment: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pods", "kind", "said"),
+    ("pods", "kind", "message"),
     [
         ({}, Transient, "Synced and Healthy"),
         ({"triton-0": OLD}, Permanent, f"pods serve {OLD}"),
@@ -334,7 +335,7 @@ def test_every_pod_must_serve_the_version(deployment: Make) -> None:
     ],
 )
 def test_a_version_that_is_never_served_runs_out_of_time(
-    deployment: Make, pods: dict[str, str], kind: type[StageError], said: str
+    deployment: Make, pods: dict[str, str], kind: type[StageError], message: str
 ) -> None:
     """Without a pod another attempt may help; if healthy pods serve something else, it will not."""
 
@@ -343,7 +344,7 @@ def test_a_version_that_is_never_served_runs_out_of_time(
             finish(cluster, DONE)
             cluster.served = pods
 
-    with pytest.raises(kind, match=f"is not served within 100 s: {said}") as late:
+    with pytest.raises(kind, match=f"is not served within 100 s: {message}") as late:
         deployment(FakeCluster(application(), [never])).run()
     assert late.value.result.details["served"] == [{"pod": pod, "version": version} for pod, version in pods.items()]
 
@@ -382,29 +383,29 @@ def test_a_restart_of_the_api_server_ends_no_deployment(deployment: Make) -> Non
         if 2 <= cluster.clock < 30:
             raise ClusterUnreachable("503 Service Unavailable")
         if 30 <= cluster.clock < 75:
-            raise Denied("403 Forbidden")
+            raise ClusterForbidden("403 Forbidden")
         if 75 <= cluster.clock < 90:
-            raise Denied("404 Not Found")
+            raise ClusterForbidden("404 Not Found")
 
     def slowly(cluster: FakeCluster) -> None:
         if cluster.clock > 1:
             argo(cluster)
 
     made = deployment(FakeCluster(application(), [restart, slowly]))
-    made.goal = replace(made.goal, timeout_seconds=600)
+    made.request = replace(made.request, timeout_seconds=600)
     assert made.run().details["generation"] == 2
 
 
 def test_a_denial_that_persists_is_permanent(deployment: Make) -> None:
-    """Rights that are not there do not come by waiting: after two minutes without a break the stage says so."""
+    """Missing rights do not appear by waiting: after two minutes without a break the stage fails permanently."""
 
     def deny(cluster: FakeCluster) -> None:
         if cluster.clock != 60:
-            raise Denied("the Kubernetes API answers 403 Forbidden")
+            raise ClusterForbidden("the Kubernetes API answers 403 Forbidden")
 
     cluster = FakeCluster(application(operation={"info": []}), [deny])
     made = deployment(cluster, end_others=True)
-    made.goal = replace(made.goal, timeout_seconds=600)
+    made.request = replace(made.request, timeout_seconds=600)
     with pytest.raises(Permanent, match=r"403 Forbidden \(for 120 s\)"):
         made.run()
     assert 180 < cluster.clock < 190, "one answer in between begins the two minutes anew"
@@ -423,7 +424,7 @@ def test_the_pipelines_own_deploy_step_waits_out_a_restart_too(tmp_path: Path) -
 def deny_until(cluster: FakeCluster, end: float) -> None:
     """As an API server whose rights are not loaded yet."""
     if cluster.clock < end:
-        raise Denied("403 Forbidden")
+        raise ClusterForbidden("403 Forbidden")
 
 
 def test_a_generation_that_is_no_number_is_permanent(deployment: Make) -> None:
@@ -433,7 +434,7 @@ def test_a_generation_that_is_no_number_is_permanent(deployment: Make) -> None:
 
 
 def test_the_first_deployment_of_all_finds_nothing_set(deployment: Make) -> None:
-    """An Application without annotations, pointer, policy or status is one that was just created."""
+    """A new Application has no annotations, pointer, policy or status."""
     fresh: dict[str, Any] = {"metadata": {"resourceVersion": "1"}, "spec": {"source": {}}}
 
     def settle(cluster: FakeCluster) -> None:
@@ -447,7 +448,7 @@ def test_the_first_deployment_of_all_finds_nothing_set(deployment: Make) -> None
 
 
 def test_what_the_controller_owns_is_left_alone(tmp_path: Path) -> None:
-    """The end-to-end pipeline's step refuses, and says why."""
+    """The end-to-end pipeline's step refuses, with the reason."""
     cluster = FakeCluster(application(), [argo])
     with pytest.raises(Refused, match="belongs to the controller"):
         deploy_unless_owned(order(tmp_path), cluster)

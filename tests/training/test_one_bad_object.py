@@ -19,6 +19,7 @@ from statemachine.contracts.stage_request import StageRequest
 from training import storage
 from training.data import fetching
 from training.data.preprocess import preprocess
+from training.data.source import Source
 from training.outcome import Permanent, Refused, StageResult
 from training.synthetic import generate, slices
 
@@ -54,8 +55,8 @@ class Answering:
 
     def get_object(self, **asked: Any) -> Any:
         if asked["Bucket"] == self.bucket and self.refused(asked["Key"]):
-            told = {"Error": {"Code": self.code, "Message": f"{self.code} said S3"}}
-            raise ClientError(told | {"ResponseMetadata": {"HTTPStatusCode": self.status}}, "GetObject")  # type: ignore[arg-type]
+            fields = {"Error": {"Code": self.code, "Message": f"{self.code} said S3"}}
+            raise ClientError(fields | {"ResponseMetadata": {"HTTPStatusCode": self.status}}, "GetObject")
         return self.client.get_object(**asked)
 
     def __getattr__(self, name: str) -> Any:
@@ -85,18 +86,18 @@ def landed(s3, key: str, body: bytes | pl.DataFrame, new: bool = True, **more: A
 def run(*objects: dict[str, Any], launch: str = "0123456789ab", **parameters: Any) -> StageResult:
     manifest = {"format": 1, "run_id": "fraud-1", "model": "fraud", "epoch": 1, "objects": list(objects)}
     storage.write_json(f"{RUN}/manifest.json", manifest)
-    told = {"manifest": f"{RUN}/manifest.json"}
+    fields = {"manifest": f"{RUN}/manifest.json"}
     output = f"{RUN}/preprocess/1/{launch}"
     settings = {"min_frauds": 0} | parameters
-    return preprocess(StageRequest("fraud-1", "fraud", Stage.PREPROCESS, 1, launch, output, told, settings), TODAY)
+    return preprocess(StageRequest("fraud-1", "fraud", Stage.PREPROCESS, 1, launch, output, fields, settings), TODAY)
 
 
 def quarantined(result: StageResult) -> dict[str, str]:
     """Why each object that is not accepted is not, by its key."""
-    told = storage.read_json(result.outputs["objects"])
+    fields = storage.read_json(result.outputs["objects"])
     return {
         one["key"]: "; ".join(f"{p['found']} | {p['expected']}" for p in one["problems"])
-        for one in told
+        for one in fields
         if one["status"] == "QUARANTINED"
     }
 
@@ -142,13 +143,13 @@ BECOMES = [
 ]
 
 
-@pytest.mark.parametrize(("change", "told"), [pytest.param(*row[1:], id=row[0]) for row in BECOMES])
-def test_what_an_object_becomes_costs_it_alone(s3, parts, change, told):
+@pytest.mark.parametrize(("change", "fields"), [pytest.param(*row[1:], id=row[0]) for row in BECOMES])
+def test_what_an_object_becomes_costs_it_alone(s3, parts, change, fields):
     """The stage learns from its neighbours, and says the key and the reason."""
     good, bad = landed(s3, "good.csv", parts[0]), change(s3, landed(s3, "bad.csv", parts[1]))
     result = run(bad, good)
     assert list(quarantined(result)) == ["bad.csv"]
-    assert told in quarantined(result)["bad.csv"]
+    assert fields in quarantined(result)["bad.csv"]
     assert (result.details["accepted"], result.details["quarantined"]) == (1, 1)
     assert result.metrics["rows"] == len(parts[0])
 
@@ -225,7 +226,7 @@ def test_an_outage_says_nothing_about_the_data(s3, parts, answering, code, statu
 
 def test_every_passing_code_is_raised(s3, answering):
     """The table is walked."""
-    source = fetching.Source("s3://data/k", "i", "k", etag="e")
+    source = Source("s3://data/k", "i", "k", etag="e")
     for code in fetching.PASSING:
         answering(code, 400, lambda _: True)
         with pytest.raises(ClientError):
@@ -282,14 +283,14 @@ IS = [
 ]
 
 
-@pytest.mark.parametrize(("make", "settings", "told"), [pytest.param(*row[1:], id=row[0]) for row in IS])
-def test_what_an_object_is_costs_it_alone(s3, parts, make, settings, told):
+@pytest.mark.parametrize(("make", "settings", "fields"), [pytest.param(*row[1:], id=row[0]) for row in IS])
+def test_what_an_object_is_costs_it_alone(s3, parts, make, settings, fields):
     """It is quarantined with a reason of bounded length; the neighbours before and after it teach."""
     bad = make(parts[1].write_csv().encode())
     objects = [landed(s3, "a.csv", parts[0]), landed(s3, "b.csv", bad), landed(s3, "c.csv", parts[2])]
     result = run(*objects, **settings)
     assert list(quarantined(result)) == ["b.csv"]
-    assert told in quarantined(result)["b.csv"]
+    assert fields in quarantined(result)["b.csv"]
     assert result.metrics["rows"] == len(parts[0]) + len(parts[2])
     (entry,) = (one for one in storage.read_json(result.outputs["objects"]) if one["key"] == "b.csv")
     assert max(len(text) for p in entry["problems"] for text in (p["column"], p["found"], p["expected"])) <= 300

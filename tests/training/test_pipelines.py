@@ -145,7 +145,7 @@ def test_only_training_gets_a_gpu_and_its_node(compiled):
 
 
 def test_the_gate_stands_between_evaluate_and_deploy(compiled):
-    """In the complete pipeline export and deploy lie in the branch that the gate opens, and nowhere else."""
+    """In the end-to-end pipeline export and deploy are only in the branch that the gate opens."""
     spec = compiled[END_TO_END][0]
     parts = dict(dags(spec))
     behind = next(name for name, part in parts.items() if "export" in part["dag"]["tasks"])
@@ -185,8 +185,8 @@ def test_settings_reach_the_pod(tmp_path):
     assert pod["image"] == "registry/one:1"
     assert (pod["resources"]["resourceCpuRequest"], pod["resources"]["resourceCpuLimit"]) == ("3", "4")
     assert pod["place"]["nodeSelector"] == {"labels": {"pool": "small"}}
-    told = {"FRAUDLOOP_EVENT_BUS": "loop", "FRAUDLOOP_IMAGE": "registry/one:1", "FRAUDLOOP_CODE_VERSION": "abc"}
-    assert told.items() <= {one["name"]: one["value"] for one in pod["env"]}.items()
+    environment = {"FRAUDLOOP_EVENT_BUS": "loop", "FRAUDLOOP_IMAGE": "registry/one:1", "FRAUDLOOP_CODE_VERSION": "abc"}
+    assert environment.items() <= {one["name"]: one["value"] for one in pod["env"]}.items()
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def execute(server, spec, tmp_path):
     """Runs the pipeline to its end; gives the run, its steps by name, and the reports by stage."""
 
     def go(**parameters):
-        told = {
+        arguments = {
             "data_uri": "data/",
             "output_uri": str(tmp_path),
             "run_id": "nightly",
@@ -110,7 +110,7 @@ def execute(server, spec, tmp_path):
             **parameters,
         }
         run_id = server.runs.create(
-            {"display_name": "all", "pipeline_spec": spec, "runtime_config": {"parameters": told}}
+            {"display_name": "all", "pipeline_spec": spec, "runtime_config": {"parameters": arguments}}
         )["run_id"]
         until = time.monotonic() + 120
         while (run := server.runs.get(run_id))["state"] in {"PENDING", "RUNNING"}:

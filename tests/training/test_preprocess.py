@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -56,7 +57,8 @@ def test_the_folder_is_what_the_readers_expect(made):
     assert rows.null_count().sum_horizontal().item() == 0
     assert rows["time"].is_sorted()
     assert len(rows) == ROWS == made.dataset["rows"]
-    assert set(integrity.verify_manifest(made.folder)) == {
+    assert integrity.differing(made.folder, integrity.listed(str(made.folder))) == []
+    assert set(integrity.listed(str(made.folder))) == {
         "transactions.parquet", "schema.json", "profile.json", "dataset.json",
     }  # fmt: skip
 
@@ -91,7 +93,8 @@ def test_later_parts_are_later(made):
 def test_labels_that_are_too_young_are_unknown(made):
     """Rows younger than `label_maturity_days` are in the graph, but their labels are -1 whatever the file said."""
     rows = table(made.folder)
-    young = rows["time"] > rows["time"].max() - 30 * 86_400
+    newest: Any = rows["time"].max()
+    young = rows["time"] > newest - 30 * 86_400
     assert ((rows["label"] == -1) == young).all()
     assert ((rows["split"] == split.IMMATURE) == young).all()
 
@@ -149,9 +152,9 @@ def test_the_features_do_not_depend_on_the_data(tmp_path, made):
         written(tmp_path, generate(5000, 99, fraud_rate=0.02)), tmp_path / "d", PreprocessConfig(), today=TODAY
     )
     assert tuple(table(other.folder).columns) == tuple(table(made.folder).columns)
-    said = [storage.read_json(str(x.folder / "schema.json")) for x in (made, other)]
-    assert said[0]["definition"] == said[1]["definition"] == schema.definition()
-    assert said[0]["features"] == list(preset().row)
+    schemas = [storage.read_json(str(x.folder / "schema.json")) for x in (made, other)]
+    assert schemas[0]["definition"] == schemas[1]["definition"] == schema.definition()
+    assert schemas[0]["features"] == list(preset().row)
 
 
 @pytest.mark.parametrize("typed", [True, False])
@@ -228,11 +231,11 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("change", "settings", "told"), [pytest.param(*r[1:], id=r[0]) for r in REFUSALS])
-def test_what_cannot_be_learned_is_refused(parts, tmp_path, change, settings, told):
+@pytest.mark.parametrize(("change", "settings", "expected"), [pytest.param(*r[1:], id=r[0]) for r in REFUSALS])
+def test_what_cannot_be_learned_is_refused(parts, tmp_path, change, settings, expected):
     """The refusal says which split lacks what."""
     paths = written(tmp_path, change(pl.concat(parts).sort("Year", "Month", "Day")))
-    with pytest.raises(Refused, match=told):
+    with pytest.raises(Refused, match=expected):
         prepare(paths, tmp_path / "d", replace(PreprocessConfig(), **settings), today=TODAY)
 
 
@@ -245,17 +248,19 @@ def test_dates_in_the_future_are_refused(parts, tmp_path):
 def test_unknown_settings_are_permanent_failures():
     """A typing error in the configuration is told, with the names that exist."""
     assert configured({"min_frauds": 3}).min_frauds == 3
-    with pytest.raises(Permanent, match=r"no settings min_fraud;.*min_frauds"):
+    with pytest.raises(Permanent, match=r"unknown min_fraud; known are .*min_frauds"):
         configured({"min_fraud": 3})
     with pytest.raises(Permanent, match="'quantiles' or 'years'"):
         split.boundaries(pl.Series([0, 1]), "random", 0.7, 0.15, 30)
 
 
-@pytest.mark.parametrize(("name", "value"), [("max_downloads", 0), ("max_unpack_ratio", -1), ("max_problems", "20")])
+@pytest.mark.parametrize(("name", "value"), [("max_downloads", 0), ("max_unpack_ratio", -1.0)])
 def test_limits_that_nothing_can_keep_are_permanent_failures(name, value):
-    """It is the configuration's fault and not the data's: 0 downloads would hang, a text cannot be compared."""
+    """It is the configuration's fault and not the data's: 0 downloads would hang."""
     with pytest.raises(Permanent, match=f"{name} = {value!r}: a limit is a number above 0"):
         configured({name: value})
+    with pytest.raises(Permanent, match=r"preprocess\.max_problems is 'many'; it takes a whole number"):
+        configured({"max_problems": "many"})
     assert configured({"max_scratch_bytes": 0, "conversion_memory_bytes": 0}) == PreprocessConfig()
 
 

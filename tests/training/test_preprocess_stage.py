@@ -1,6 +1,7 @@
 """The stage in S3: manifest in; data set, profile and verdicts out; old objects come from the cache."""
 
 import json
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -51,8 +52,8 @@ def ordered(*objects: dict[str, object], launch: str = "0123456789ab", **inputs:
     manifest = {"format": 1, "run_id": "fraud-1", "model": "fraud", "epoch": 1, "objects": list(objects)}
     storage.write_json(f"{RUN}/manifest.json", manifest)
     output = f"{RUN}/preprocess/1/{launch}"
-    told = {"manifest": f"{RUN}/manifest.json", **inputs}
-    return StageRequest("fraud-1", "fraud", Stage.PREPROCESS, 1, launch, output, told, {"split": "quantiles"})
+    fields = {"manifest": f"{RUN}/manifest.json", **inputs}
+    return StageRequest("fraud-1", "fraud", Stage.PREPROCESS, 1, launch, output, fields, {"split": "quantiles"})
 
 
 def test_a_manifest_becomes_a_data_set(s3, parts, tmp_path):
@@ -62,7 +63,8 @@ def test_a_manifest_becomes_a_data_set(s3, parts, tmp_path):
     result = preprocess(order, TODAY)
     assert all(uri.startswith(order.output_uri) for uri in result.outputs.values())
     folder = storage.download_folder(result.outputs["dataset"], tmp_path)
-    assert "transactions.parquet" in integrity.verify_manifest(folder)
+    assert "transactions.parquet" in integrity.listed(str(folder))
+    assert integrity.differing(folder, integrity.listed(str(folder))) == []
     assert pl.read_parquet(folder / "transactions.parquet").height == 20_000 == result.metrics["rows"]
     assert {k: result.details[k] for k in ("accepted", "quarantined")} == {"accepted": 2, "quarantined": 0}
     objects = storage.read_json(result.outputs["objects"])
@@ -88,10 +90,10 @@ def test_labels_that_come_later_are_counted(s3):
     """The same transactions again, 40 of them reported as fraud by now: the report says so, the later labels count."""
     first, later = ((CASES / f"labels_{name}.csv").read_bytes() for name in ("first", "later"))
     order = ordered(landed(s3, "z-first.csv", first, new=False), landed(s3, "a-later.csv", later))
-    order.parameters.update(min_rows=100, label_maturity_days=1)
+    order = replace(order, parameters={**order.parameters, "min_rows": 100, "label_maturity_days": 1})
     result = preprocess(order, TODAY)
-    for told in (result.details, result.metrics):
-        assert (told["corrected"], told["duplicates"]) == (40, 533)
+    for fields in (result.details, result.metrics):
+        assert (fields["corrected"], fields["duplicates"]) == (40, 533)
     assert result.metrics["rows"] == 573
     assert sum(part["frauds"] for part in result.details["splits"].values()) >= 45  # 10 by the first labels
 
@@ -109,8 +111,8 @@ def test_nothing_new_is_refused_with_the_evidence(s3, parts):
 def test_a_run_without_new_objects_learns_again(s3, parts):
     """The night, or a person, may ask for a run over what there is; with nothing at all it is refused."""
     result = preprocess(ordered(landed(s3, "old.csv", parts[0], new=False)), TODAY)
-    told = {"accepted": 0, "quarantined": 0, "corrected": 0, "duplicates": 0, "splits": None}
-    assert result.details | {"splits": None} == told
+    fields = {"accepted": 0, "quarantined": 0, "corrected": 0, "duplicates": 0, "splits": None}
+    assert {**result.details, "splits": None} == fields
     with pytest.raises(Refused, match="nothing new was accepted"):
         preprocess(ordered(), TODAY)
 
@@ -122,7 +124,12 @@ def test_an_old_object_is_not_read_again(s3, parts, monkeypatch):
     s3.delete_object(Bucket="data", Key="old.csv")
     opened = []
     real = conversion.Converter.convert
-    monkeypatch.setattr(conversion.Converter, "convert", lambda *given: opened.append(given[1]) or real(*given))
+
+    def converting(*given):
+        opened.append(given[1])
+        return real(*given)
+
+    monkeypatch.setattr(conversion.Converter, "convert", converting)
     both = [old | {"new": False}, landed(s3, "night.csv", parts[1])]
     second = preprocess(ordered(*both, launch="ba9876543210"), TODAY)
     assert len(opened) == 1
@@ -197,8 +204,8 @@ def following(s3, result, *objects, removed=(), launch="ba9876543210"):
     manifest = {"format": 2, "run_id": "fraud-2", "model": "fraud", "epoch": 2, "objects": list(objects)}
     manifest |= {"index": uri, "index_sha256": integrity.sha256_bytes(storage.read_bytes(uri))}
     storage.write_json(f"{RUN}/manifest.json", manifest | {"removed": list(removed)})
-    told = {"manifest": f"{RUN}/manifest.json"}
-    return StageRequest("fraud-2", "fraud", Stage.PREPROCESS, 1, launch, f"{RUN}/preprocess/1/{launch}", told, {})
+    fields = {"manifest": f"{RUN}/manifest.json"}
+    return StageRequest("fraud-2", "fraud", Stage.PREPROCESS, 1, launch, f"{RUN}/preprocess/1/{launch}", fields, {})
 
 
 def indexed(result):

@@ -7,6 +7,7 @@ import kfp_server_api
 import pytest
 
 from local.kfp import EmbeddedKFP
+from simulation.kfp_faults import inject
 from training.pipelines.definitions import build, content_hash
 from training.pipelines.publish import StaleVersion, publish
 from training.pipelines.settings import PipelineSettings
@@ -101,7 +102,7 @@ def test_another_publisher_may_be_first(tmp_path, directory):
         else:
             server.registry.create_pipeline({"name": name})
 
-    with EmbeddedKFP(tmp_path / "kfp", tick=0, faults=somebody_else) as server:
+    with EmbeddedKFP(tmp_path / "kfp", tick=0, instrument=inject(somebody_else)) as server:
         published = {one.name: one for one in publish(server.url, directory)}
         assert len(raced) == 2
         assert not published["fraudloop-train"].created

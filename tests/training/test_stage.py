@@ -3,6 +3,7 @@
 import json
 import logging
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -23,14 +24,15 @@ def order(tmp_path):
 @pytest.fixture
 def run(order):
     """Runs work quietly, and gives what was announced."""
-    announced = []
+    announced: list[Any] = []
 
     def go(work, **change):
         ticks = iter((100.0, 160.0))
         return run_stage(replace(order, **change), work, clock=lambda: next(ticks), announce=announced.append)
 
-    go.announced = announced
-    return go
+    quiet: Any = go
+    quiet.announced = announced
+    return quiet
 
 
 def report_of(order):
@@ -46,9 +48,9 @@ def report_of(order):
 
 def test_started_is_there_before_the_work_and_the_report_only_after(run, order, tmp_path):
     """`started.json` is the first write and `report.json` the last."""
-    seen = []
+    seen: list[Any] = []
 
-    def work(told):
+    def work(request):
         seen.extend(path.name for path in (tmp_path / "out").iterdir())
         return StageResult()
 
@@ -60,7 +62,7 @@ def test_started_is_there_before_the_work_and_the_report_only_after(run, order, 
 def test_a_report_holds_what_the_work_handed_back(run, order, tmp_path):
     """Outputs with their sha256 (a folder's is its manifest's), metrics, details, times and lineage arrive."""
 
-    def work(told):
+    def work(request):
         (tmp_path / "file").write_bytes(b"one")
         (tmp_path / "folder").mkdir()
         (tmp_path / "folder" / "MANIFEST.json").write_bytes(b"{}")
@@ -80,9 +82,9 @@ def test_a_report_holds_what_the_work_handed_back(run, order, tmp_path):
 
 
 def test_a_refusal_is_an_answer(run, order):
-    """A stage that judges no ends well for KFP, and says why in its report."""
+    """A stage that refuses succeeds for KFP, and its report has the reason."""
 
-    def work(told):
+    def work(request):
         raise Refused("nothing new", details={"accepted": 0}, outputs={"objects": "s3x"}, metrics={"rows": 0.0})
 
     run(work)
@@ -101,9 +103,9 @@ def test_a_refusal_is_an_answer(run, order):
     ],
 )
 def test_a_failure_is_reported_and_then_raised(run, order, error, permanent, reason):
-    """KFP sees the failure too; what is not ours counts as transient; evidence that JSON cannot hold is left out."""
+    """KFP sees the failure too. Foreign errors count as transient. Details that JSON cannot hold are left out."""
 
-    def work(told):
+    def work(request):
         raise error
 
     with pytest.raises(type(error)):
@@ -125,14 +127,14 @@ def test_a_failure_is_reported_and_then_raised(run, order, error, permanent, rea
 def test_a_report_that_the_controller_could_not_read_is_a_permanent_failure(run, order, result):
     """A stage never leaves a report that `parse` refuses."""
     with pytest.raises(Permanent):
-        run(lambda told: result)
+        run(lambda request: result)
     assert report_of(order).permanent
 
 
 def test_a_refusal_whose_evidence_json_cannot_hold_still_leaves_a_report(run, order):
     """Nothing that work raises may end a launch without `report.json`."""
 
-    def work(told):
+    def work(request):
         raise Refused("no", metrics={"psi": float("inf")})
 
     with pytest.raises(Permanent):
@@ -141,9 +143,9 @@ def test_a_refusal_whose_evidence_json_cannot_hold_still_leaves_a_report(run, or
 
 
 def test_without_started_json_no_work_is_done(run, tmp_path):
-    """If the first write fails, the launch ends there: nobody would ever adopt what it did."""
+    """If the first write fails, the launch ends: the controller would never adopt its result."""
     (tmp_path / "blocked").write_text("a file where the folder should be")
-    done = []
+    done: list[Any] = []
     with pytest.raises(OSError, match="blocked"):
         run(done.append, output_uri=str(tmp_path / "blocked" / "out"))
     assert done == []
@@ -151,7 +153,7 @@ def test_without_started_json_no_work_is_done(run, tmp_path):
 
 
 class Bus:
-    """A stand-in for the events client: keeps the entries, answers as it is told."""
+    """A stand-in for the events client: stores the entries and gives the set answer."""
 
     def __init__(self, answer):
         self.answer, self.entries = answer, []
@@ -172,9 +174,9 @@ class Bus:
     ],
 )
 def test_an_announcement_that_fails_is_logged_and_never_raised(run, caplog, answer, said):
-    """PutEvents can fail as a whole or per entry; the stage's own result stands either way."""
+    """PutEvents can fail as a whole or per entry. The stage's own result is unchanged."""
     bus = Bus(answer)
-    report = run(lambda told: StageResult())
+    report = run(lambda request: StageResult())
     completion_event.announce_end(report, {completion_event.BUS: "loop"}, bus)
     warnings = " ".join(line.getMessage() for line in caplog.records if line.levelno >= logging.WARNING)
     assert said in warnings
@@ -187,12 +189,12 @@ def test_an_announcement_that_fails_is_logged_and_never_raised(run, caplog, answ
 def test_without_a_bus_nothing_is_announced(run):
     """FRAUDLOOP_EVENT_BUS decides; an unset one is no error."""
     bus = Bus({})
-    completion_event.announce_end(run(lambda told: StageResult()), {}, bus)
+    completion_event.announce_end(run(lambda request: StageResult()), {}, bus)
     assert bus.entries == []
 
 
 def test_the_manifest_stands_for_a_folder(tmp_path):
-    """A folder without a manifest has no digest, since nothing says when it is complete."""
+    """A folder without a manifest has no digest, because it may be incomplete."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "x").write_text("x")
     assert stage.sha256_of(str(tmp_path / "folder")) == ""
@@ -204,7 +206,7 @@ def test_a_panic_of_native_code_leaves_its_reason(run, order):
     class PanicException(BaseException):
         pass
 
-    def work(told):
+    def work(request):
         raise PanicException("assertion failed: offset + length <= self.length")
 
     with pytest.raises(PanicException):
@@ -218,7 +220,7 @@ def test_a_panic_of_native_code_leaves_its_reason(run, order):
 def test_who_ends_the_process_is_not_held_up(run, order, end):
     """An order to stop is no result."""
 
-    def work(told):
+    def work(request):
         raise end
 
     with pytest.raises(end):

@@ -1,4 +1,4 @@
-"""One API over S3 and local folders; what is absent is told from what failed; manifests notice any change."""
+"""One API over S3 and local folders. A missing file differs from a failed request. Manifests notice any change."""
 
 import io
 
@@ -34,7 +34,7 @@ def test_what_was_written_is_read(root):
 
 
 def test_absent_is_file_not_found(root):
-    """A missing file is `FileNotFoundError` however one looks, and `exists` says no."""
+    """A missing file is `FileNotFoundError` in every function, and `exists` is false."""
     assert not storage.exists(f"{root}/none")
     assert storage.list_uris(f"{root}/none") == []
     with pytest.raises(FileNotFoundError, match="none"):
@@ -50,14 +50,6 @@ def test_a_failed_download_leaves_nothing(root, tmp_path):
     assert list((tmp_path / "x").glob("y")) == []
 
 
-def test_only_if_absent_never_overwrites(root):
-    """The second writer loses and is told."""
-    storage.write_bytes(f"{root}/once", b"first", only_if_absent=True)
-    with pytest.raises(FileExistsError, match="once"):
-        storage.write_bytes(f"{root}/once", b"second", only_if_absent=True)
-    assert storage.read_bytes(f"{root}/once") == b"first"
-
-
 def test_a_folder_travels_whole(root, tmp_path):
     """Upload and download keep names and bytes, and the manifest is the last to arrive."""
     folder = tmp_path / "folder"
@@ -66,7 +58,8 @@ def test_a_folder_travels_whole(root, tmp_path):
     integrity.write_manifest(folder)
     storage.upload_folder(folder, f"{root}/there")
     back = storage.download_folder(f"{root}/there", tmp_path / "back")
-    assert set(integrity.verify_manifest(back)) == {"aa", "zz/weights"}
+    assert set(integrity.listed(str(back))) == {"aa", "zz/weights"}
+    assert integrity.differing(back, integrity.listed(str(back))) == []
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a/../../b", "a//b", "/etc/passwd", "./a", ".."])
@@ -112,7 +105,7 @@ def versions(monkeypatch):
 
 
 def test_bytes_are_fetched_by_version_or_by_etag(versions, tmp_path):
-    """What was read is said: etag, version and digest. Another content than the etag's is refused by S3 itself."""
+    """The result has etag, version and digest. S3 itself refuses another content than the etag's."""
     _, (first, second) = versions
     etags = [put["ETag"].strip('"') for put in (first, second)]
     found = storage.fetch("s3://bucket/k", tmp_path / "k", first["VersionId"], etags[0])
@@ -125,7 +118,7 @@ def test_bytes_are_fetched_by_version_or_by_etag(versions, tmp_path):
 
 @pytest.mark.parametrize("times", [1, 2, 3])
 def test_a_body_that_breaks_off_is_read_again(versions, tmp_path, monkeypatch, times):
-    """A few times; then it is an outage, which says nothing about the object."""
+    """A few times; then it is an outage, not a property of the object."""
     client, _ = versions
     breaking = Breaking(client, times)
     monkeypatch.setattr(storage, "_s3", lambda: breaking)
@@ -147,7 +140,7 @@ def test_the_manifest_is_uploaded_last(tmp_path, monkeypatch):
 
 
 def test_only_what_is_said_to_be_intermediate_is_tagged_as_such(tmp_path, monkeypatch):
-    """The lifecycle rule takes that tag; reports, manifests and JSON never carry it, however large."""
+    """The lifecycle rule uses that tag. Reports, manifests and JSON never have it, whatever their size."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     folder = tmp_path / "dataset"
     for name in ("transactions.parquet", "dataset.json", "MANIFEST.json"):
@@ -182,50 +175,27 @@ def test_an_object_has_versions(monkeypatch):
         assert storage.etag("s3://bucket/k", first["VersionId"]) == first["ETag"].strip('"')
 
 
-@pytest.mark.parametrize("change", ["changed", "missing", "added", "no manifest"])
-def test_a_manifest_notices_every_change(tmp_path, change):
-    """Verification names the file that is missing, changed or not listed."""
-    for name in ("a", "b"):
-        storage.write_bytes(str(tmp_path / name), name.encode())
+@pytest.mark.parametrize(("change", "name"), [("changed", "a"), ("missing", "a"), ("added", "c")])
+def test_a_manifest_notices_every_change(tmp_path, change, name):
+    """The comparison names the file that is missing, changed or not listed."""
+    for file in ("a", "b"):
+        storage.write_bytes(str(tmp_path / file), file.encode())
     integrity.write_manifest(tmp_path)
-    match change:
-        case "changed":
-            (tmp_path / "a").write_bytes(b"b")
-        case "missing":
-            (tmp_path / "a").unlink()
-        case "added":
-            (tmp_path / "c").write_bytes(b"")
-        case _:
-            (tmp_path / integrity.MANIFEST).unlink()
-    told = {"added": ": c", "no manifest": "never finished"}.get(change, ": a")
-    with pytest.raises(integrity.Tampered, match=told):
-        integrity.verify_manifest(tmp_path)
+    if change == "missing":
+        (tmp_path / name).unlink()
+    else:
+        (tmp_path / name).write_bytes(b"another")
+    assert integrity.differing(tmp_path, integrity.listed(str(tmp_path))) == [name]
+
+
+def test_a_folder_without_a_manifest_is_not_finished(tmp_path):
+    """Reading the list of its files raises FileNotFoundError."""
+    (tmp_path / "a").write_bytes(b"a")
+    with pytest.raises(FileNotFoundError):
+        integrity.listed(str(tmp_path))
 
 
 def test_nan_is_no_json():
     """What other readers could not parse is refused when it is written."""
     with pytest.raises(ValueError, match="JSON"):
         storage.dump_json({"x": float("nan")})
-
-
-def test_what_may_expire_is_tagged_and_nothing_else(monkeypatch, tmp_path):
-    """An upload under runs/, and bytes that say so. A report, a manifest, an index and a version are kept."""
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    (tmp_path / "big").write_bytes(b"x")
-    with mock_aws():
-        s3 = boto3.client("s3")
-        s3.create_bucket(Bucket="bucket")
-        storage.upload(tmp_path / "big", "s3://bucket/runs/r/preprocess/1/l/dataset/t.parquet")
-        storage.write_bytes("s3://bucket/runs/r/train/checkpoints/c", b"x", intermediate=True)
-        storage.write_bytes("s3://bucket/runs/r/preprocess/1/l/index.parquet", b"x")
-        storage.upload(tmp_path / "big", "s3://bucket/models/m/v/golden.json")
-        keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket="bucket")["Contents"]]
-        tags = {key: s3.get_object_tagging(Bucket="bucket", Key=key)["TagSet"] for key in keys}
-    tagged = [{"Key": "fraudloop", "Value": "intermediate"}]
-    assert {key.rsplit("/", 1)[-1]: value for key, value in tags.items()} == {
-        "t.parquet": tagged,
-        "c": tagged,
-        "index.parquet": [],
-        "golden.json": [],
-    }

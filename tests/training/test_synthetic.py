@@ -48,15 +48,15 @@ def test_marginals_are_the_real_files(half_million):
     """Channel shares and empty fields are the real ones to a point, the channels' fraud rates to a quarter."""
     assert half_million.filter(FRAUD).height == round(500_000 * FRAUD_RATE)
     by_channel = half_million.group_by("Use Chip").agg(share=pl.len() / half_million.height, rate=FRAUD.mean())
-    told = {channel: (share, rate) for channel, share, rate in by_channel.rows()}
+    measured = {channel: (share, rate) for channel, share, rate in by_channel.rows()}
     real = {
         "Swipe Transaction": (0.631, 0.00043),
         "Chip Transaction": (0.258, 0.00077),
         "Online Transaction": (0.111, 0.00676),
     }
     for channel, (share, rate) in real.items():
-        assert told[channel][0] == pytest.approx(share, abs=0.01)
-        assert told[channel][1] == pytest.approx(rate, rel=0.25)
+        assert measured[channel][0] == pytest.approx(share, abs=0.01)
+        assert measured[channel][1] == pytest.approx(rate, rel=0.25)
     empty = {
         name: half_million[name].null_count() / half_million.height for name in ("Merchant State", "Zip", "Errors?")
     }
@@ -70,7 +70,7 @@ def test_the_same_seed_gives_the_same_file():
 
 
 def test_slices_continue_each_other():
-    """Slices have the shares asked for, do not overlap in time and together are the whole."""
+    """Slices have the requested shares, do not overlap in time, and together are the whole."""
     parts = slices(20_000, 3, [0.7, 0.2, 0.1])
     assert [part.height for part in parts] == [14_000, 4_000, 2_000]
     spans = [part.select(first=MINUTE.min(), last=MINUTE.max()).row(0) for part in parts]

@@ -7,7 +7,7 @@ import pytest
 
 from statemachine.contracts.errors import Misconfigured
 from training.model.config import TrainConfig
-from training.tuning.experiment import Budget, Place, experiment
+from training.tuning.experiment import Budget, TrialPlacement, experiment
 from training.tuning.katib_validation import admit, refusals
 from training.tuning.space import OBJECTIVE, SPACE
 
@@ -127,7 +127,13 @@ def test_what_katib_would_refuse_is_refused_here(manifest, path, value, reason):
 def test_an_experiment_can_be_made_to_measure(settings):
     """Another place, budget and algorithm, still valid."""
     made = experiment(
-        "t", "s3://a/d", CONFIG, settings, place=Place("ml", "runner"), budget=Budget(1, 4, 0, None), algorithm="random"
+        "t",
+        "s3://a/d",
+        CONFIG,
+        settings,
+        placement=TrialPlacement("ml", "runner"),
+        budget=Budget(1, 4, 0, None),
+        algorithm="random",
     )
     admit(made)
     assert made["metadata"]["namespace"] == "ml"

@@ -18,8 +18,8 @@ BUDGET = Budget(parallel=2, trials=6, failed=1)
 
 def invented(command):
     """A trial without training: best at a learning rate of 0.001 and 128 dimensions."""
-    told = dict(re.findall(r"--set=(\w+)=(\S+)", " ".join(command)))
-    loss = abs(math.log10(float(told["learning_rate"])) + 3) / 10 + abs(int(told["hidden_dim"]) - 128) / 1000
+    settings = dict(re.findall(r"--set=(\w+)=(\S+)", " ".join(command)))
+    loss = abs(math.log10(float(settings["learning_rate"])) + 3) / 10 + abs(int(settings["hidden_dim"]) - 128) / 1000
     return f"noise\nval_auc_roc={0.99 - loss}\nval_average_precision=0.5\n"
 
 
@@ -92,9 +92,9 @@ def test_a_cluster_that_is_away_is_not_an_answer(manifest):
 
 
 def test_a_search_of_hours_is_not_given_up_for_a_restart_of_the_api_server(manifest):
-    """Silence and denials in between are waited out; those that persist are told as what they are."""
+    """Short outages and denials are tolerated; persistent ones are raised as they are."""
     with standin.serving(invented) as url:
-        katib, waited = connected(url), []
+        katib, waited = connected(url), list[float]()
         name = katib.submit(manifest)
         read = katib.api.call_api
 
@@ -103,8 +103,12 @@ def test_a_search_of_hours_is_not_given_up_for_a_restart_of_the_api_server(manif
                 raise ApiException(status=503 if len(waited) < 5 else 403)
             return read(*arguments, **more)
 
+        def sleep(_):
+            waited.append(1)
+            time.sleep(0.01)
+
         katib.api.call_api = call_api
-        assert list(katib.follow(name, pause=10, sleep=lambda _: waited.append(1) or time.sleep(0.01)))[-1].over
+        assert list(katib.follow(name, pause=10, sleep=sleep))[-1].over
         assert len(waited) > 10
         for status, kind in ((403, OperationRefused), (503, Unreachable)):
             katib.api.call_api = lambda *_, status=status, **__: raising(ApiException(status=status))

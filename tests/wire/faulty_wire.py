@@ -5,6 +5,7 @@ import struct
 import time
 from collections import deque
 from enum import Enum
+from typing import Any
 
 from listening import Listener
 
@@ -27,7 +28,8 @@ class Proxy(Listener):
     """Forwards one HTTP request a connection to `target`, and does to it what `faults` says next."""
 
     def __init__(self, target):
-        self.target, self.faults, self.requests = target, deque(), 0
+        self.target, self.requests = target, 0
+        self.faults: deque[Any] = deque()
         self.always = Fault.NONE
         super().__init__()
 

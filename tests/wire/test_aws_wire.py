@@ -2,6 +2,7 @@
 
 import random
 from collections import deque
+from typing import Any
 
 import boto3
 import pytest
@@ -44,9 +45,10 @@ def wire(own_cloud, proxied, request):
         table = DynamoTable(client("dynamodb", proxy.url, attempts), name)
         return table, S3Files(client("s3", proxy.url, attempts))
 
-    through.proxy, through.bucket = proxy, name
-    through.table = DynamoTable(client("dynamodb", own_cloud, 1), name)
-    return through
+    reached: Any = through
+    reached.proxy, reached.bucket = proxy, name
+    reached.table = DynamoTable(client("dynamodb", own_cloud, 1), name)
+    return reached
 
 
 def put(version, clause, writer="w1"):
@@ -123,7 +125,7 @@ def test_a_run_gets_through_a_wire_that_keeps_failing(wire, seed):
         if run and run.state.terminal:
             break
     assert run.state is State.SUCCEEDED, run.reason
-    assert [thing.epoch for thing in until_done(lambda: list(world.intake.objects("fraud")))] == [1, 1]
+    assert [obj.epoch for obj in until_done(lambda: list(world.intake.objects("fraud")))] == [1, 1]
     assert sorted(job.order.stage.value for job in world.pipelines.jobs.values()) == [
         "deploy",
         "evaluate",

@@ -36,7 +36,8 @@ def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("kfp")
     compiler.Compiler().compile(stage, str(folder / "stage.yaml"))
     with kfp.EmbeddedKFP(folder / "state", tick=0) as running:
-        from training.pipelines.publish import content_hash, publish
+        from training.pipelines.definitions import content_hash
+        from training.pipelines.publish import publish
 
         build = folder / "build"
         build.mkdir()

@@ -119,7 +119,7 @@ def test_a_golden_request_that_was_lost_is_not_a_mismatch(pod, proxied, fault):
 
 
 class Pod:
-    """A pod that is up at once; who asks it is told its version."""
+    """A pod that is up at once and reports its version."""
 
     alive = True
 
@@ -194,6 +194,6 @@ def test_a_deployment_outlives_a_restart_of_the_api_server(tmp_path, monkeypatch
         cluster = Restarted("triton-fraud", "argocd", "triton", "triton-fraud-pods")
         patience = Patience(first_pause=0.05, longest_pause=0.2)
         made = Deployment(goal(tmp_path), cluster, prover=Prover(argocd), patience=patience)
-        assert [pod["version"] for pod in made.run().details["served"]] == [made.goal.version]
+        assert [pod["version"] for pod in made.run().details["served"]] == [made.request.version]
         assert cluster.left == 0
-        assert made.cluster.application().generation == made.goal.generation
+        assert made.cluster.application().generation == made.request.generation

@@ -13,15 +13,17 @@
 
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from statemachine.contracts import paths
 from statemachine.contracts.errors import Misconfigured
 from statemachine.contracts.stage_request import StageRequest
+from statemachine.contracts.tables import read_table
 from training import integrity, storage
 from training.data import corrections, dataset, index, manifest, parser, profile, schema, split
 from training.data.bounds import Bounds
@@ -68,17 +70,14 @@ def configured(parameters: Mapping[str, Any]) -> PreprocessConfig:
     """The settings from plain values.
 
     Raises:
-        Permanent: a name that is no setting, a limit that nothing can keep, or a declaration that makes no sense.
+        Permanent: a name is unknown, a value has another type, a limit is one that nothing can keep, or the
+            declaration of the columns is wrong.
     """
-    known = {field.name for field in fields(PreprocessConfig)}
-    unknown = sorted(parameters.keys() - known)
-    if unknown:
-        raise Permanent(f"preprocess has no settings {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-    told = {name: value for name, value in parameters.items() if name != "data"}
+    plain = {name: value for name, value in parameters.items() if name != "data"}
     try:
-        config = PreprocessConfig(**told, data=declared(parameters.get("data", {})))
+        config = replace(read_table(PreprocessConfig, plain, "preprocess"), data=declared(parameters.get("data", {})))
     except Misconfigured as error:
-        raise Permanent(f"preprocess: {error}") from error
+        raise Permanent(str(error)) from error
     if senseless := config.bounds().senseless():
         raise Permanent(f"preprocess cannot work with {', '.join(senseless)}: a limit is a number above 0")
     return config
@@ -326,8 +325,8 @@ def _left(order: StageRequest, taken: Taken, config: PreprocessConfig) -> dict[s
 
 def _cache(order: StageRequest, config: PreprocessConfig) -> str | None:
     """`cache/<model>/<schema hash>` beside `runs/`; none if the launch writes elsewhere."""
-    root, runs, _ = order.output_uri.partition("/runs/")
-    return storage.join(root, "cache", order.model, schema.definition(config.data)[:16]) if runs else None
+    root = paths.root_of(order.output_uri)
+    return storage.join(paths.cache_folder(root, order.model), schema.definition(config.data)[:16]) if root else None
 
 
 def _champion_profile(order: StageRequest) -> Mapping[str, Any] | None:

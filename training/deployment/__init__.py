@@ -1,1 +1,1 @@
-"""From an exported version to verified pods: the Argo CD Application and the check of every pod."""
+"""Deploys an exported version: changes the Argo CD Application and verifies every pod."""

@@ -1,7 +1,7 @@
-"""The Argo CD Application as the deploy stage reads and changes it: pure functions of the object.
+"""Reads and changes the Argo CD Application: pure functions of the object.
 
-The rules are those of Argo CD's own API server (`application.go`, `argo.go`), which we do not call: the stage has no
-Argo CD account, only its pod's service account.
+The rules are those of Argo CD's own API server (`application.go`, `argo.go`). The stage does not call that server,
+because it has no Argo CD account, only its pod's service account.
 """
 
 from collections.abc import Mapping
@@ -19,53 +19,53 @@ CONTROLLER = "controller"
 
 @dataclass(frozen=True)
 class Application:
-    """One reading of the Application."""
+    """The Application as it was read."""
 
     body: Json
 
     @property
     def resource_version(self) -> str:
-        """What a conditional write of this reading names."""
+        """The resource version that a conditional write has to name."""
         return str(self.body["metadata"]["resourceVersion"])
 
     @property
     def generation(self) -> int:
-        """Of the last deployment that took the pointer; 0 if there was none.
+        """The generation of the last deployment that wrote the pointer; 0 if there was none.
 
         Raises:
-            ValueError: somebody wrote something that is no number.
+            ValueError: the annotation is not a number.
         """
         return int(self._annotations.get(GENERATION, 0))
 
     @property
     def owner(self) -> str:
-        """Who deploys to it; "" if nobody says so."""
+        """Who deploys to the Application; "" if no annotation says so."""
         return str(self._annotations.get(OWNER, ""))
 
     @property
     def version(self) -> str:
-        """The model version that it points at; "" if none."""
+        """The model version that the Application points at; "" if none."""
         kustomize = self._source.get("kustomize") or {}
         return str((kustomize.get("commonAnnotations") or {}).get(POINTER, ""))
 
     @property
     def operating(self) -> bool:
-        """Whether an operation is asked for or under way."""
+        """Whether an operation is requested or running."""
         return bool(self.body.get("operation"))
 
     @property
     def operation_started(self) -> bool:
-        """Whether Argo CD has taken the operation up, so that it can be terminated."""
+        """Whether Argo CD has started the operation, so that it can be terminated."""
         return self.operating and self._state.get("phase") == "Running"
 
     @property
     def terminating(self) -> bool:
-        """Whether somebody has asked to end the operation."""
+        """Whether termination of the operation was requested."""
         return self.operating and self._state.get("phase") == "Terminating"
 
     @property
     def phase(self) -> str:
-        """How the last operation went, and its message."""
+        """The phase of the last operation, with its message."""
         return f"{self._state.get('phase', 'unknown')}: {self._state.get('message', '')}".rstrip(": ")
 
     @property
@@ -82,32 +82,34 @@ class Application:
 
     @property
     def settled(self) -> bool:
-        """Synced and Healthy. Says nothing about which pods are healthy: they may be the old ones."""
+        """Synced and Healthy. The healthy pods may still be the old ones."""
         return (self._status.get("sync") or {}).get("status") == "Synced" and self.health == "Healthy"
 
     @property
     def operation_id(self) -> str:
-        """The correlation id of the operation that is asked for, "" if it has none."""
+        """The correlation id of the requested operation; "" if it has none."""
         return _correlation(self.body.get("operation") or {})
 
     @property
     def last_operation_id(self) -> str:
-        """The correlation id of the operation that status tells about."""
+        """The correlation id of the operation in the status."""
         return _correlation(self._state.get("operation") or {})
 
     @property
     def finished(self) -> bool:
-        """No operation is under way, the last one ended, and its effects were looked at since."""
+        """The last operation has ended, none is running, and Argo CD has refreshed the status since."""
         ended = str(self._state.get("finishedAt") or "")
         return not self.operating and bool(ended) and str(self._status.get("reconciledAt") or "") >= ended
 
     @property
     def succeeded(self) -> bool:
-        """Whether the last operation did. `Running` with `finishedAt` waits for a retry."""
+        """Whether the last operation succeeded. `Running` with `finishedAt` waits for a retry."""
         return self._state.get("phase") == "Succeeded"
 
     def pointing(self, version: str, generation: int) -> Json:
-        """The one merge patch that moves the pointer and the fence together, on condition of this reading."""
+        """Returns the merge patch that changes pointer and generation together, on the condition of this resource
+        version.
+        """
         return {
             "metadata": {
                 "resourceVersion": self.resource_version,
@@ -117,7 +119,9 @@ class Application:
         }
 
     def syncing(self, correlation_id: str) -> Json:
-        """The merge patch that asks for a sync, with the Application's own options, which Argo CD would not add."""
+        """Returns the merge patch that requests a sync, with the Application's own options, which Argo CD would not
+        add.
+        """
         policy = self.body["spec"].get("syncPolicy") or {}
         sync = {
             "revision": self._source.get("targetRevision", ""),
@@ -138,7 +142,7 @@ class Application:
         }
 
     def ending(self) -> Json:
-        """The merge patch that terminates the operation under way."""
+        """Returns the merge patch that terminates the running operation."""
         return {
             "metadata": {"resourceVersion": self.resource_version},
             "status": {"operationState": {"phase": "Terminating"}},

@@ -1,4 +1,4 @@
-"""The cluster as the deploy stage needs it: one Application and the pods behind it, with the stage's own errors."""
+"""The deploy stage's view of the cluster: one Application, its pods, and the stage's own errors."""
 
 import os
 from collections.abc import Iterator
@@ -11,36 +11,36 @@ from statemachine.contracts.errors import Conflict, Misconfigured, OperationRefu
 from training.deployment.argocd import Application
 from training.outcome import Permanent, Transient
 
-__all__ = ["Cluster", "ClusterUnreachable", "Denied", "Kubernetes", "Pod", "StaleResourceVersion"]
+__all__ = ["Cluster", "ClusterForbidden", "ClusterUnreachable", "Kubernetes", "Pod", "StaleResourceVersion"]
 
 
 class ClusterUnreachable(Transient):
-    """We asked and got no answer, which says nothing about the world."""
+    """A request got no answer, so the state of the cluster is unknown."""
 
 
-class Denied(ClusterUnreachable):
-    """401, 403 or 404: for good only if it persists, since an API server that has just restarted says so, too."""
+class ClusterForbidden(ClusterUnreachable):
+    """401, 403 or 404. It is permanent only if it persists: an API server answers so just after a restart, too."""
 
 
 class StaleResourceVersion(Exception):
-    """A conditional write lost: the Application has changed since it was read."""
+    """A conditional write failed because the Application has changed since it was read."""
 
 
 class Cluster(Protocol):
-    """One Application and the pods behind it."""
+    """One Application and its pods."""
 
     def application(self) -> Application:
-        """The Application now. Raises ClusterUnreachable if it cannot be read, Permanent if that will not change."""
+        """Reads the Application. Raises ClusterUnreachable, or Permanent if another try cannot help."""
 
     def patch(self, patch: Json) -> None:
-        """A merge patch. Raises StaleResourceVersion, ClusterUnreachable or Permanent."""
+        """Applies a merge patch. Raises StaleResourceVersion, ClusterUnreachable or Permanent."""
 
     def pods(self) -> list[Pod]:
-        """The pods that take requests and are not about to end."""
+        """Lists the pods that serve requests and are not terminating."""
 
 
 class Kubernetes:
-    """`Cluster` by the pod's own service account, or by `KUBERNETES_API_URL` (plain HTTP: the local system)."""
+    """`Cluster` by the pod's service account, or by `KUBERNETES_API_URL` (plain HTTP: the local system)."""
 
     def __init__(self, application: str, application_namespace: str, namespace: str, service: str) -> None:
         with _ours():
@@ -49,30 +49,30 @@ class Kubernetes:
         self._namespace, self._service = namespace, service
 
     def application(self) -> Application:
-        """The Application now."""
+        """Reads the Application."""
         with _ours():
             return Application(self._application.read())
 
     def patch(self, patch: Json) -> None:
-        """A merge patch; a field that the server does not know is an error, not a shrug."""
+        """Applies a merge patch. The server refuses fields that it does not know."""
         with _ours():
             self._application.patch(patch)
 
     def pods(self) -> list[Pod]:
-        """The pods of the headless Service that serve and are not terminating."""
+        """Lists the pods of the headless Service that serve and are not terminating."""
         with _ours():
             return kubernetes.pods_of(self._api, self._namespace, self._service)
 
 
 @contextmanager
 def _ours() -> Iterator[None]:
-    """The client's errors as a stage tells them."""
+    """Translates the client's errors into the stage's."""
     try:
         yield
     except Conflict as error:
         raise StaleResourceVersion(str(error)) from error
-    except kubernetes.Denied as error:
-        raise Denied(str(error)) from error
+    except kubernetes.ApiDenied as error:
+        raise ClusterForbidden(str(error)) from error
     except Unreachable as error:
         raise ClusterUnreachable(str(error)) from error
     except (OperationRefused, Misconfigured) as error:

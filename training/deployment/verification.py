@@ -1,4 +1,4 @@
-"""Asks a Triton server, over HTTP, which version it serves and whether it repeats the golden answers."""
+"""Asks a Triton server over HTTP which version it serves, and replays the golden requests."""
 
 from http.client import HTTPException
 from typing import Any
@@ -13,33 +13,37 @@ from training.export.golden import Exchange, Golden, Tensors
 
 ASK_SECONDS = 30.0
 CUT = (OSError, HTTPException)  # what tritonclient's HTTP library raises when a connection breaks
-NO_ANSWER = frozenset({"429", "501", "502", "503", "504"})  # 501 is tritonclient's own, for an answer it cannot decode
+NO_ANSWER = frozenset(
+    {"429", "501", "502", "503", "504"}
+)  # tritonclient itself answers 501 for a response that it cannot decode
 
 
 class Mismatch(Exception):
-    """A pod answered, and not as the model did offline."""
+    """A pod's answer differs from the offline answer."""
 
 
 def served_version(address: str, model: str) -> str:
-    """The `candidate_version` that the server at `host:port` says its model is; "" if it does not say.
+    """Returns the `candidate_version` in the configuration of the model at `host:port`; "" if it has none.
 
     Raises:
-        ClusterUnreachable: it does not answer.
+        ClusterUnreachable: the server does not answer.
     """
     try:
         with triton.InferenceServerClient(address, network_timeout=ASK_SECONDS) as server:
             parameters = server.get_model_config(model).get("parameters", {})
     except (InferenceServerException, *CUT) as error:
-        raise ClusterUnreachable(f"Triton at {address} does not tell the configuration of {model}: {error}") from error
+        raise ClusterUnreachable(
+            f"Triton at {address} does not return the configuration of {model}: {error}"
+        ) from error
     return str(parameters.get("candidate_version", {}).get("string_value", ""))
 
 
 def replay(address: str, golden: Golden) -> float:
-    """Asks the server at `host:port` every golden request; the largest difference from the offline answers.
+    """Sends every golden request to `host:port` and returns the largest difference from the offline answers.
 
     Raises:
-        Mismatch: an answer differs by more than the tolerance, or is refused.
-        ClusterUnreachable: the server cannot be reached.
+        Mismatch: an answer differs by more than the tolerance, or the server refuses a request.
+        ClusterUnreachable: the server is unreachable.
     """
     try:
         with triton.InferenceServerClient(address, network_timeout=ASK_SECONDS) as server:
@@ -53,7 +57,7 @@ def replay(address: str, golden: Golden) -> float:
 
 
 def ask(server: triton.InferenceServerClient, exchange: Exchange) -> dict[str, NDArray[Any]]:
-    """The server's answer to one exchange's request."""
+    """Returns the server's answer to one exchange's request."""
     inputs = []
     for name, values in exchange.inputs.items():
         tensor = triton.InferInput(name, list(values.shape), np_to_triton_dtype(values.dtype))
@@ -64,14 +68,14 @@ def ask(server: triton.InferenceServerClient, exchange: Exchange) -> dict[str, N
 
 
 def _difference(found: Tensors, exchange: Exchange, tolerance: float) -> float:
-    """The largest difference of any figure. Raises Mismatch."""
+    """Returns the largest difference of any value. Raises Mismatch."""
     largest = 0.0
     for name, expected in exchange.outputs.items():
         got = found.get(name)
         if got is None or got.shape != expected.shape:
             raise Mismatch(f"{exchange.model}: {name} is {'missing' if got is None else f'of shape {got.shape}'}")
         difference = _distance(got, expected)
-        if not difference <= tolerance:  # NaN is not
+        if not difference <= tolerance:  # False for NaN
             raise Mismatch(f"{exchange.model}: {name} differs by {difference:.2g}, more than {tolerance:.0e}")
         largest = max(largest, difference)
     return largest

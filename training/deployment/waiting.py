@@ -1,11 +1,11 @@
-"""Looking again until there is an answer: what silence, a lost race and a denial mean to a stage that waits."""
+"""Polls until there is a result, and decides how long a stage tolerates outages, lost races and denials."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from training.deployment.cluster import ClusterUnreachable, Denied, StaleResourceVersion
+from training.deployment.cluster import ClusterForbidden, ClusterUnreachable, StaleResourceVersion
 from training.outcome import Permanent
 
 T = TypeVar("T")
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Patience:
-    """Times in seconds. A health of Degraded must last `degraded`: right after a sync it can be the old pods'.
+    """Times in seconds. Degraded health must last `degraded`: just after a sync it can be that of the old pods.
 
     401, 403 and 404 must last `denied`: for minutes after a restart an API server knows neither rights nor kinds.
     """
@@ -28,31 +28,31 @@ class Patience:
 
 
 def until(look: Callable[[], T | None], patience: Patience, deadline: float, late: Callable[[str], Exception]) -> T:
-    """What `look` finally returns; a lost race, silence and a denial are no answer, so it looks again.
+    """Returns the first result of `look`. A lost race, an outage or a denial is no result, so it polls again.
 
     Raises:
-        Permanent: the API has denied for `patience.denied` seconds without a break.
-        ClusterUnreachable: it has been silent for `patience.unanswered` seconds.
-        Exception: what `late` makes of the last trouble, at the deadline.
+        Permanent: the API denied access for `patience.denied` seconds without a break.
+        ClusterUnreachable: the API did not answer for `patience.unanswered` seconds.
+        Exception: at the deadline, what `late` returns for the last problem.
     """
-    pause, trouble = patience.first_pause, ""
-    heard, denied_since = patience.clock(), None
+    pause, problem = patience.first_pause, ""
+    last_answer, denied_since = patience.clock(), None
     while (now := patience.clock()) < deadline:
         try:
             if found := look():
                 return found
-            heard, denied_since, trouble = now, None, ""
+            last_answer, denied_since, problem = now, None, ""
         except StaleResourceVersion:
-            heard, denied_since, trouble = now, None, "the Application was changed meanwhile"
-        except Denied as error:
-            heard, trouble = now, error.reason
+            last_answer, denied_since, problem = now, None, "the Application was changed meanwhile"
+        except ClusterForbidden as error:
+            last_answer, problem = now, error.reason
             denied_since = now if denied_since is None else denied_since
             if now - denied_since > patience.denied:
                 raise Permanent(f"{error.reason} (for {patience.denied:.0f} s)") from error
         except ClusterUnreachable as error:
-            denied_since, trouble = None, error.reason
-            if now - heard > patience.unanswered:
+            denied_since, problem = None, error.reason
+            if now - last_answer > patience.unanswered:
                 raise
         patience.sleep(pause)
         pause = min(pause * 1.5, patience.longest_pause)
-    raise late(trouble)
+    raise late(problem)

@@ -1,1 +1,1 @@
-"""How good a model is: at natural prevalence, beside its rivals, in figures, plots and words."""
+"""Evaluates a model at natural prevalence, beside reference models, in metrics, plots and text."""

@@ -1,4 +1,4 @@
-"""The rivals that always stand beside the model, trained on the same seeds and scored on the same rows.
+"""The baselines: trained on the same seeds as the candidate and scored on the same rows.
 
 Their features are fixed here: the row alone, with hand-made velocity, and with matured risk on top, which is the
 strongest one. They are the head's own columns without the embedding, in the head's own XGBoost settings.
@@ -20,11 +20,11 @@ BASELINES: Mapping[str, tuple[str, ...]] = {
     "xgboost_velocity": ("row", "velocity"),
     "xgboost_velocity_risk": ("row", "velocity", "risk"),
 }
-GROUPS = ("row", "velocity", "risk")  # of the inputs that `scores` is given, in this order
+GROUPS = ("row", "velocity", "risk")  # of the inputs of `scores`, in this order
 
 
 def names(row: Sequence[str], groups: Sequence[str] = GROUPS, sides: Sequence[str] = SIDES) -> tuple[str, ...]:
-    """A baseline's features, in order."""
+    """Return a baseline's features, in order."""
     return features.names(row, groups, sides)
 
 
@@ -36,7 +36,7 @@ def scores(
     config: TrainConfig,
     sides: Sequence[str] = SIDES,
 ) -> dict[str, NDArray[np.float32]]:
-    """Each baseline's probabilities [N] of the test rows; all inputs hold the features of `GROUPS`."""
+    """Return each baseline's probabilities [N] of the test rows; all inputs contain the features of `GROUPS`."""
     everything = names(row, sides=sides)
     found = {}
     for name, groups in BASELINES.items():

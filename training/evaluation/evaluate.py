@@ -1,8 +1,8 @@
-"""The evaluate stage: candidate, champion, anchor and baselines on the same rows. It measures; the gate judges."""
+"""The evaluate stage: measures candidate, champion, anchor and baselines on the same rows. The gate judges."""
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from statemachine.contracts.errors import Misconfigured
 from statemachine.contracts.gate import GatePolicy, gate
 from statemachine.contracts.stage_request import StageRequest
+from statemachine.contracts.tables import read_table
 from training import storage
 from training.evaluation import baselines, bootstrap, slices
 from training.evaluation.model_card import card
@@ -30,7 +32,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """The stage's settings; `baseline_rounds` 0 leaves the baselines out, `gate` is the policy for the page."""
+    """The stage's settings. `baseline_rounds` 0 omits the baselines; `gate` is the policy for the report page."""
 
     draws: int = 1000
     seed: int = 1
@@ -40,20 +42,20 @@ class EvaluateConfig:
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> "EvaluateConfig":
-        """The settings from plain values.
+        """Parse the settings.
 
         Raises:
-            Permanent: a name that is no setting.
+            Permanent: an unknown setting.
         """
-        known = [field.name for field in fields(cls)]
-        if unknown := sorted(set(settings) - set(known)):
-            raise Permanent(f"evaluate: unknown {', '.join(unknown)}; known are {', '.join(known)}")
-        return cls(**settings)
+        try:
+            return read_table(cls, settings, "evaluate")
+        except Misconfigured as error:
+            raise Permanent(str(error)) from error
 
 
 @dataclass(frozen=True)
 class Scored:
-    """The test rows with everybody's probabilities [N]; in place of a rival's there may be why there are none."""
+    """The test rows with the probabilities [N] of each model; a reference model has an error instead if it failed."""
 
     ids: NDArray[np.int64]
     times: NDArray[np.int64]
@@ -64,7 +66,7 @@ class Scored:
 
 
 def evaluate(order: StageRequest) -> StageResult:
-    """Work of the evaluate stage (docs/contracts.md)."""
+    """The work of the evaluate stage (docs/contracts.md)."""
     config = EvaluateConfig.from_dict(order.parameters)
     with tempfile.TemporaryDirectory(prefix="fraudloop-evaluate-") as scratch:
         dataset = storage.local(order.inputs["dataset"], Path(scratch) / "dataset")
@@ -86,7 +88,7 @@ def evaluate(order: StageRequest) -> StageResult:
 
 @dataclass(frozen=True)
 class Pages:
-    """What people read: the HTML report and the model card."""
+    """The pages for people: the HTML report and the model card."""
 
     report: str
     card: str
@@ -100,7 +102,7 @@ def pages_of(
     scored: "Scored",
     config: EvaluateConfig,
 ) -> Pages:
-    """The pages about one candidate, with the gate's verdict under the policy that evaluate was given."""
+    """Return the pages about one candidate, with the gate's verdict under the stage's policy."""
     verdict = gate(evaluation, GatePolicy.from_dict(config.gate or {}))
     others = {name: scores for name, (_, scores) in scored.references.items() if not isinstance(scores, str)}
     scores_by_model = {"candidate": scored.candidate} | others | dict(scored.baselines)
@@ -111,7 +113,7 @@ def pages_of(
 
 
 def write(folder: str, evaluation: Mapping[str, Any], pages: Pages) -> dict[str, str]:
-    """Writes evaluation and pages into a folder or under an `s3://` URI; their URIs by the contract's names."""
+    """Write evaluation and pages into a folder or under an `s3://` URI. Returns their URIs by the contract's names."""
     outputs = {
         "evaluation": storage.join(folder, "evaluation.json"),
         "report_html": storage.join(folder, "report.html"),
@@ -124,7 +126,7 @@ def write(folder: str, evaluation: Mapping[str, Any], pages: Pages) -> dict[str,
 
 
 def score(model: FraudModel, dataset: Path, references: Mapping[str, str], config: EvaluateConfig) -> Scored:
-    """Everybody's probabilities of the test rows."""
+    """Return the probabilities of the test rows by every model."""
     graph = load_graph(dataset, model.row)
     reader = Reader(graph, model.config.k, model.config.label_delay)
     test = graph.where(TEST)
@@ -142,7 +144,7 @@ def score(model: FraudModel, dataset: Path, references: Mapping[str, str], confi
 
 
 def measured(model: FraudModel, dataset: Path, scored: Scored, config: EvaluateConfig) -> dict[str, Any]:
-    """`details.evaluation` (docs/contracts.md): numbers only, no verdict."""
+    """Return `details.evaluation` (docs/contracts.md): numbers only, no verdict."""
     labels, scores = scored.labels, scored.candidate
     known = {role: other for role, (_, other) in scored.references.items() if not isinstance(other, str)}
     drawn = bootstrap.resample(labels, [scores, *known.values()], config.draws, config.seed)
@@ -201,7 +203,7 @@ def _slices(model: FraudModel, dataset: Path, scored: Scored) -> list[dict[str, 
     data = model.feature_schema.data
     table = pl.read_parquet(dataset / "transactions.parquet", columns=slices.columns(data))[scored.ids]
     return [
-        slices.figures(name, inside, scored.labels, scored.candidate)
+        slices.metrics(name, inside, scored.labels, scored.candidate)
         for name, inside in slices.masks(table, graph, scored.ids, data)
     ]
 

@@ -1,4 +1,4 @@
-"""The model card: what this model is, what it was measured to do, and what it must not be used for, in Markdown."""
+"""The model card in Markdown: what the model is, its measured quality, and its limits of use."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from training.model.model import FraudModel
 def card(
     title: str, model: FraudModel, evaluation: Mapping[str, Any], verdict: Verdict, data: Mapping[str, Any]
 ) -> str:
-    """The card of one candidate; `data` is the data set's `dataset.json`."""
+    """Return the card of one candidate; `data` is the data set's `dataset.json`."""
     config = model.config
     return "\n".join(
         [
@@ -38,7 +38,7 @@ def card(
             "",
             "Beside it, on the same rows:",
             "",
-            *_table(("rival", "AUC-ROC", "average precision"), _rivals(evaluation)),
+            *_table(("rival", "AUC-ROC", "average precision"), _reference_rows(evaluation)),
             "",
             "## Slices",
             "",
@@ -59,17 +59,17 @@ def _parts(data: Mapping[str, Any]) -> list[Sequence[Any]]:
     return [(name, f"{part['rows']:,}", f"{part['frauds']:,}") for name, part in data["splits"].items()]
 
 
-def _rivals(evaluation: Mapping[str, Any]) -> Iterable[Sequence[Any]]:
+def _reference_rows(evaluation: Mapping[str, Any]) -> Iterable[Sequence[Any]]:
     scored = {role: evaluation[role] for role in ("champion", "anchor") if evaluation[role]}
     for role, other in scored.items():
-        figures = other.get("metrics")
-        yield (f"{role} {other['version']}", *(_ranking(figures) if figures else ("not scored", other["error"])))
-    for name, figures in evaluation["baselines"].items():
-        yield (name, *_ranking(figures))
+        metrics = other.get("metrics")
+        yield (f"{role} {other['version']}", *(_ranking(metrics) if metrics else ("not scored", other["error"])))
+    for name, metrics in evaluation["baselines"].items():
+        yield (name, *_ranking(metrics))
 
 
-def _ranking(figures: Mapping[str, float]) -> tuple[str, str]:
-    return f"{figures['auc_roc']:.4f}", f"{figures['average_precision']:.4f}"
+def _ranking(metrics: Mapping[str, float]) -> tuple[str, str]:
+    return f"{metrics['auc_roc']:.4f}", f"{metrics['average_precision']:.4f}"
 
 
 def _slices(evaluation: Mapping[str, Any]) -> list[Sequence[Any]]:
@@ -81,5 +81,5 @@ def _slices(evaluation: Mapping[str, Any]) -> list[Sequence[Any]]:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
-    lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines]
+    table_rows = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in table_rows]

@@ -1,4 +1,4 @@
-"""The evaluation's plots as inline SVG: nothing to load, sharp at any size."""
+"""The evaluation's plots as inline SVG, which loads no files and scales without loss."""
 
 import io
 import re
@@ -27,7 +27,7 @@ QUIET: Any = {
 
 
 def precision_recall(labels: Labels, scores_by_model: Mapping[str, Scores]) -> str:
-    """Precision over recall; the first of `everybody` is the candidate."""
+    """Plot precision over recall; the first of `everybody` is the candidate."""
 
     def curve(scores: Scores) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         precision, recall, _ = precision_recall_curve(labels, scores)
@@ -37,7 +37,7 @@ def precision_recall(labels: Labels, scores_by_model: Mapping[str, Scores]) -> s
 
 
 def roc(labels: Labels, scores_by_model: Mapping[str, Scores]) -> str:
-    """True over false positive rate, the latter on a logarithmic scale: fraud teams live below 1 %."""
+    """Plot true over false positive rate, the latter on a logarithmic scale, because fraud teams work below 1 %."""
 
     def curve(scores: Scores) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         fpr, tpr, _ = roc_curve(labels, scores)
@@ -47,7 +47,7 @@ def roc(labels: Labels, scores_by_model: Mapping[str, Scores]) -> str:
 
 
 def calibration(reliability: Sequence[Mapping[str, float]]) -> str:
-    """Observed over predicted fraud rate in bins of equally many frauds, on logarithmic scales."""
+    """Plot observed over predicted fraud rate in bins of equally many frauds, on logarithmic scales."""
     bins = [bin for bin in reliability if bin["observed"] > 0 and bin["predicted"] > 0]
 
     def draw(axes: Axes) -> None:
@@ -61,7 +61,7 @@ def calibration(reliability: Sequence[Mapping[str, float]]) -> str:
 
 
 def histogram(labels: Labels, scores: Scores, threshold: float) -> str:
-    """How many frauds and others have which probability, both axes logarithmic, and where the threshold lies."""
+    """Plot the probabilities of frauds and others on logarithmic axes, with the threshold."""
 
     def draw(axes: Axes) -> None:
         edges = np.logspace(np.log10(max(float(scores.min()), 1e-7)), 0, 50).tolist()
@@ -75,7 +75,7 @@ def histogram(labels: Labels, scores: Scores, threshold: float) -> str:
 
 
 def bars(values: Mapping[str, float], label: str) -> str:
-    """Horizontal bars, the largest on top."""
+    """Plot horizontal bars, the largest on top."""
 
     def draw(axes: Axes) -> None:
         ranked = sorted(values.items(), key=lambda item: item[1])
@@ -86,7 +86,7 @@ def bars(values: Mapping[str, float], label: str) -> str:
 
 
 def svg(draw: Callable[[Axes], None], width: float = 5.0, height: float = 3.4) -> str:
-    """What `draw` draws, as one SVG element; sizes in inches. The same data give the same bytes."""
+    """Return the result of `draw` as one SVG element; sizes in inches. Equal data give equal bytes."""
     with matplotlib.rc_context(QUIET):
         figure = Figure(figsize=(width, height), layout="constrained")
         draw(figure.subplots())
@@ -115,7 +115,7 @@ def _curves(
 
 
 def _thinned(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """At most about `POINTS` of a curve's points, denser where frauds are (both ends are kept)."""
+    """Return at most about `POINTS` of a curve's points, denser where frauds are; both ends are kept."""
     if len(values) <= POINTS:
         return values
     chosen = np.unique(np.r_[np.geomspace(1, len(values), POINTS).astype(int) - 1, len(values) - 1])

@@ -1,7 +1,8 @@
 """Scores the champion or the anchor on the candidate's test rows, with its own schema, history and weights.
 
-Whatever keeps it from being scored is said, never raised: the gate closes on it. Only a store that cannot be reached is
-raised, because trying again may help.
+An error of the reference model is returned, never raised, because the gate then refuses the candidate. Only an
+unreachable
+store is raised, because a retry may help.
 """
 
 import tempfile
@@ -20,31 +21,31 @@ from training.model.model import FraudModel, load
 
 
 def version_of(uri: str) -> str:
-    """The version that a `models/<model>/<version>` URI names."""
+    """Return the version in a `models/<model>/<version>` URI."""
     return uri.rstrip("/").rpartition("/")[2]
 
 
 def reference_scores(uri: str, dataset: Path) -> NDArray[np.float32] | str:
-    """Probabilities [N] of the test rows by the model in `uri`, or why there are none."""
+    """Return the probabilities [N] of the test rows by the model in `uri`, or the error."""
     try:
         with tempfile.TemporaryDirectory() as scratch:
             folder = storage.local(storage.join(uri, "model"), Path(scratch) / "model")
             return score_test(load(folder), dataset)
     except (BotoCoreError, ClientError):
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 — a model that cannot be scored any more is an answer; storage's errors are raised above
         return f"{type(error).__name__}: {error}"
 
 
 def score_test(model: FraudModel, dataset: Path) -> NDArray[np.float32]:
-    """The model's probabilities of a data set's test rows, featurised by the schema that the model was trained with."""
+    """Return the model's probabilities of a data set's test rows, with features by the model's own schema."""
     graph = graph_of(featurised(dataset, model), model.row, model.sides)
     reader = Reader(graph, model.config.k, model.config.label_delay)
     return np.concatenate([model.score(block) for block in reader.blocks(graph.where(TEST))])
 
 
 def featurised(dataset: Path, model: FraudModel) -> pl.DataFrame:
-    """A data set's rows with the row features of the model's own schema.
+    """Return a data set's rows with the row features of the model's own schema.
 
     Raises:
         ValueError: the data set's declaration does not give what the model's needs; names the tables that differ.

@@ -1,4 +1,4 @@
-"""The page that people read: one self-contained HTML file about one candidate."""
+"""The report about one candidate as one self-contained HTML file."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ td.n, th.n { text-align: right; } .no { color: #b91c1c; font-weight: 600; } .yes
 
 @dataclass(frozen=True)
 class ReportPage:
-    """What the page tells: the evaluation, the gate's verdict on it, and the scores that the plots are drawn from."""
+    """The contents of the page: the evaluation, the gate's verdict, and the scores for the plots."""
 
     title: str
     evaluation: Mapping[str, Any]
@@ -38,7 +38,7 @@ class ReportPage:
 
 
 def page(report: ReportPage) -> str:
-    """The whole page."""
+    """Return the page."""
     evaluation = report.evaluation
     candidate = next(iter(report.scores_by_model.values()))
     return "\n".join(
@@ -52,10 +52,10 @@ def page(report: ReportPage) -> str:
             _metrics(evaluation),
             _beside(evaluation),
             "</div><h2>Curves</h2><div class='row'>",
-            _figure("Precision and recall", plots.precision_recall(report.labels, report.scores_by_model)),
-            _figure("ROC", plots.roc(report.labels, report.scores_by_model)),
-            _figure("Calibration", plots.calibration(evaluation["reliability"])),
-            _figure("Scores", plots.histogram(report.labels, candidate, evaluation["threshold"])),
+            _image("Precision and recall", plots.precision_recall(report.labels, report.scores_by_model)),
+            _image("ROC", plots.roc(report.labels, report.scores_by_model)),
+            _image("Calibration", plots.calibration(evaluation["reliability"])),
+            _image("Scores", plots.histogram(report.labels, candidate, evaluation["threshold"])),
             "</div><h2>Slices</h2>",
             _table(
                 ("slice", "rows", "frauds", "AUC-ROC", "average precision"),
@@ -65,7 +65,7 @@ def page(report: ReportPage) -> str:
                 ),
             ),
             "<h2>What the head listens to, and what has drifted</h2><div class='row'>",
-            _figure("Top features, share of the total gain", plots.bars(_top(report.importance), "share of gain")),
+            _image("Top features, share of the total gain", plots.bars(_top(report.importance), "share of gain")),
             _drift(evaluation["drift"]),
             "</div><h2>Settings</h2>",
             _table(("setting", "value"), ([name, str(value)] for name, value in sorted(report.config.items()))),
@@ -120,7 +120,7 @@ def _ranking(metrics: Mapping[str, float]) -> list[float]:
 def _drift(drift: Mapping[str, float]) -> str:
     if not drift:
         return "<p>Drift: no champion's profile to compare with.</p>"
-    return _figure("Drift against the champion's data (PSI)", plots.bars(drift, "PSI; above 0.25 reads as shifted"))
+    return _image("Drift against the champion's data (PSI)", plots.bars(drift, "PSI; above 0.25 reads as shifted"))
 
 
 def _top(importance: Mapping[str, float]) -> dict[str, float]:
@@ -129,12 +129,12 @@ def _top(importance: Mapping[str, float]) -> dict[str, float]:
     return {name: gain / total for name, gain in ranked}
 
 
-def _figure(caption: str, svg: str) -> str:
+def _image(caption: str, svg: str) -> str:
     return f"<figure><figcaption>{escape(caption)}</figcaption>{svg}</figure>"
 
 
 class _Raw(str):
-    """Markup that is ours."""
+    """Markup that needs no escaping."""
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -1,4 +1,4 @@
-"""Parts of the test set that are looked at by themselves: a good overall figure can hide a channel that is blind."""
+"""Metrics of parts of the test set: a good overall metric can hide a channel in which the model detects nothing."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -23,7 +23,7 @@ def columns(data: Declaration) -> list[str]:
 
 
 def masks(table: pl.DataFrame, graph: Graph, ids: NDArray[np.int64], data: Declaration) -> Iterator[tuple[str, Rows]]:
-    """Each slice's name and which of the rows `ids` [N] are in it; `table` holds the same rows' `columns`."""
+    """Yield each slice's name and its mask over the rows `ids` [N]; `table` holds the same rows' `columns`."""
     for name, category in data.categories.items():
         yield from _kinds(name, category, table[f"clean_{name}"])
     cents, unit = table["clean_cents"].to_numpy(), 10**data.amount.minor_units
@@ -49,8 +49,8 @@ def _kinds(name: str, category: Category, values: pl.Series) -> Iterator[tuple[s
         yield from ((f"{name}={word or 'none'}", (plain == word).to_numpy()) for word in often[plain.name].to_list())
 
 
-def figures(name: str, inside: Rows, labels: Labels, scores: Scores) -> dict[str, Any]:
-    """Rows, frauds and ranking of one slice; without both classes there is nothing to rank, and it says None."""
+def metrics(name: str, inside: Rows, labels: Labels, scores: Scores) -> dict[str, Any]:
+    """Return rows, frauds and ranking metrics of one slice; without both classes the ranking metrics are None."""
     part, frauds = labels[inside], int((labels[inside] == 1).sum())
     ranked = (
         ranking(part, scores[inside]) if 0 < frauds < len(part) else dict.fromkeys(("auc_roc", "average_precision"))

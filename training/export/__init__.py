@@ -1,1 +1,1 @@
-"""From a trained model to an immutable version that Triton can load."""
+"""Turns a trained model into an immutable version that Triton can load."""

@@ -7,19 +7,19 @@ models/<model>/<version>/
     MANIFEST.json   sha256 of each file, written last
 """
 
-import json
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from statemachine.contracts import paths
 from statemachine.contracts.stage_request import StageRequest
 from training import storage
 from training.export.golden import Exchange, Golden
 from training.graph.graph import TEST
 from training.graph.velocity import state_names
-from training.integrity import MANIFEST, digests, sha256_folder, write_manifest
+from training.integrity import MANIFEST, differing, listed, sha256_folder, write_manifest
 from training.model import head
 from training.model.model import FraudModel, load
 from training.outcome import Permanent, StageResult
@@ -32,16 +32,16 @@ from training.serving.request import counters
 from training.serving.request_builder import RequestBuilder
 
 TOLERANCE = 1e-5
-COMPARED = 512  # transactions that are compared before anything is written
+COMPARED = 512  # transactions that are compared before the stage writes anything
 GOLDEN = 48
 EXPLAINED = 4
 
 
 def export(order: StageRequest) -> StageResult:
-    """Work of the export stage (docs/contracts.md).
+    """The work of the export stage (docs/contracts.md).
 
     Raises:
-        Permanent: the server's featurisation is not training's, or the version exists with other contents.
+        Permanent: the server computes other features than training, or the version exists with other contents.
     """
     with tempfile.TemporaryDirectory(prefix="fraudloop-export-") as scratch:
         folder = Path(scratch)
@@ -67,17 +67,17 @@ def _input(order: StageRequest, name: str) -> str:
 
 
 def models_uri(order: StageRequest) -> str:
-    """The folder of a model's versions, in the bucket (or local folder) that runs/ is in."""
-    root, found, _ = order.output_uri.partition(f"/runs/{order.run_id}/")
-    if not found:
-        raise Permanent(f"output_uri {order.output_uri} does not lie under runs/{order.run_id}/")
-    return storage.join(root, "models", order.model)
+    """Returns the folder of a model's versions, in the bucket (or local folder) that contains runs/."""
+    root = paths.root_of(order.output_uri, order.run_id)
+    if not root:
+        raise Permanent(f"output_uri {order.output_uri} is not under runs/{order.run_id}/")
+    return paths.versions_folder(root, order.model)
 
 
 def build(folder: Path, trained: Path, dataset: Path, run_id: str) -> str:
-    """Make everything of a version but evaluation, profile and manifest in `folder`; its name, `<run>-<hash8>`.
+    """Writes a version without evaluation, profile and manifest into `folder`. Returns its name, `<run>-<hash8>`.
 
-    The hash is of the repository before the version is written into it, so equal models have one name.
+    The hash is that of the repository before the name is written into it, so equal models have equal hashes.
     """
     model = load(trained)
     builder = RequestBuilder.of(dataset, model)
@@ -92,19 +92,17 @@ def build(folder: Path, trained: Path, dataset: Path, run_id: str) -> str:
 
 
 def publish(folder: Path, uri: str) -> None:
-    """Upload a version, manifest last. One that is there already with the same contents is success.
+    """Uploads a version, manifest last. If the version exists with the same contents, the call succeeds.
 
     Raises:
-        Permanent: it is there with other contents; versions never change.
+        Permanent: the version exists with other contents; a version never changes.
     """
     write_manifest(folder)
-    there = storage.join(uri, MANIFEST)
-    if not storage.exists(there):
+    if not storage.exists(storage.join(uri, MANIFEST)):
         storage.upload_folder(folder, uri)
         return
-    listed, made = json.loads(storage.read_bytes(there))["files"], digests(folder)
-    if differing := sorted(name for name in listed.keys() | made.keys() if listed.get(name) != made.get(name)):
-        raise Permanent(f"{uri} exists with other contents ({', '.join(differing[:5])}); a version never changes")
+    if names := differing(folder, listed(uri)):
+        raise Permanent(f"{uri} exists with other contents ({', '.join(names[:5])}); a version never changes")
 
 
 def check_featurisation(model: FraudModel, builder: RequestBuilder) -> None:
@@ -119,14 +117,16 @@ def check_featurisation(model: FraudModel, builder: RequestBuilder) -> None:
 
 
 def golden(model: FraudModel, builder: RequestBuilder) -> Golden:
-    """Golden requests: a batch of test transactions, one alone, and a graph; the answers come from the data set."""
+    """Returns golden requests: a batch of test transactions, a single one, and a graph. The answers come from the data
+    set.
+    """
     ids = chosen(model, builder)
     few = ids[:EXPLAINED]
     return Golden((_scored(model, builder, ids), _scored(model, builder, few[:1]), _predicted(model, builder, few)))
 
 
 def chosen(model: FraudModel, builder: RequestBuilder) -> torch.Tensor:
-    """Test transactions that can go wrong: the likeliest frauds, first ones of an entity, and any others."""
+    """Returns ids of test transactions: the likeliest frauds, first transactions of an entity, and others."""
     graph = builder.reader.graph
     everything = graph.where(TEST)
     sample = spread(everything, 20 * GOLDEN)
@@ -138,7 +138,7 @@ def chosen(model: FraudModel, builder: RequestBuilder) -> torch.Tensor:
 
 
 def spread(ids: torch.Tensor, count: int) -> torch.Tensor:
-    """At most `count` of `ids`, evenly spread."""
+    """Returns at most `count` of `ids`, evenly spaced."""
     return ids[torch.linspace(0, len(ids) - 1, min(count, len(ids))).long()]
 
 
@@ -157,7 +157,7 @@ def _scored(model: FraudModel, builder: RequestBuilder, ids: torch.Tensor) -> Ex
 
 
 def _predicted(model: FraudModel, builder: RequestBuilder, ids: torch.Tensor) -> Exchange:
-    """A graph whose first nodes are `ids`; the others are their histories, which lack some of their own."""
+    """Builds a graph whose first nodes are `ids`. The other nodes are their histories."""
     nodes, edges = graph_request(builder.reader, ids)
     named = (identities(model.sides), state_names(model.sides), counters(model.sides))
     sizes = [len(model.row), *(len(names) for names in named)]

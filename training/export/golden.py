@@ -1,4 +1,4 @@
-"""Golden requests: real rows with the answers that the model gave offline. A pod that repeats them serves that model.
+"""Golden requests: real rows with the model's offline answers. A pod that repeats the answers serves that model.
 
 `golden.json`: `{"format": 1, "tolerance", "exchanges": [{"model", "inputs": [tensor], "outputs": [tensor]}]}`, where a
 tensor is `{"name", "datatype", "shape", "data"}` as in the KServe v2 protocol, flat.
@@ -30,13 +30,13 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Golden:
-    """The exchanges of a version; figures may differ by `tolerance`, everything else not at all."""
+    """The exchanges of a version. Numbers may differ by `tolerance`; all other values must be equal."""
 
     exchanges: tuple[Exchange, ...]
     tolerance: float = TOLERANCE
 
     def as_dict(self) -> dict[str, Any]:
-        """The contents of golden.json."""
+        """Returns the contents of golden.json."""
         exchanges = [
             {"model": exchange.model, "inputs": _tensors(exchange.inputs), "outputs": _tensors(exchange.outputs)}
             for exchange in self.exchanges
@@ -45,10 +45,10 @@ class Golden:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> "Golden":
-        """What golden.json says.
+        """Parses golden.json.
 
         Raises:
-            Permanent: it cannot be read, or holds no exchange, so that it would prove nothing.
+            Permanent: it is unreadable, or has no exchange and so could verify nothing.
         """
         try:
             if record["format"] != FORMAT:

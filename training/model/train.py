@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from statemachine.contracts import paths
 from statemachine.contracts.stage_request import StageRequest
 from training import storage
 from training.graph.graph import VALIDATE
@@ -119,8 +120,7 @@ def _checkpoints(order: StageRequest, dataset: Path, config: TrainConfig) -> str
     identity = hashlib.sha256(storage.dump_json({"checkpoint_format": CHECKPOINT_FORMAT} | config.as_dict()))
     with open(dataset / "transactions.parquet", "rb") as file:
         identity.update(hashlib.file_digest(file, "sha256").digest())
-    stage = order.output_uri.rstrip("/").rsplit("/", 2)[0]
-    return storage.join(stage, "checkpoints", identity.hexdigest()[:16])
+    return storage.join(paths.checkpoints_beside(order.output_uri), identity.hexdigest()[:16])
 
 
 def _logged(event: str, metrics: object) -> None:

@@ -1,11 +1,11 @@
-"""The stages as lightweight KFP components: each parses its parameters, calls one function, and is done.
+"""The stages as lightweight KFP components: each passes its parameters to one function.
 
-A component's source travels inside of the compiled pipeline and runs in a pod (or, locally, in a process), where
-only the image's packages are there: hence the imports inside. The artifacts exist for the KFP UI and for the
-end-to-end pipeline; the controller reads `report.json`.
+A component's source is embedded in the compiled pipeline and runs in a pod (locally, in a process) that has only the
+image's packages; hence the imports inside the functions. The artifacts are for the KFP UI and for the end-to-end
+pipeline. The controller reads `report.json`.
 """
 
-# A JSON object and an optional artifact are spelt so in KFP.
+# KFP requires this spelling for JSON objects and for optional artifacts.
 # mypy: disable-error-code="type-arg, assignment"
 
 from kfp import dsl
@@ -24,7 +24,7 @@ def preprocess(
     profile: Output[Artifact],
     metrics: Output[Metrics],
 ) -> str:
-    """Manifest → checked, split, featurised data set."""
+    """Reads the manifest's objects and writes a validated, split data set with features."""
     from training.runtime.launch import launch, order_of
 
     order = order_of("preprocess", run_id, model, attempt, launch_id, output_uri, inputs, parameters)
@@ -44,7 +44,7 @@ def train(
     metrics: Output[Metrics],
     dataset: Input[Dataset] = None,
 ) -> str:
-    """Data set → GraphSAGE and its boosted head."""
+    """Trains GraphSAGE and its XGBoost head on the data set."""
     from training.runtime.launch import launch, order_of
 
     order = order_of("train", run_id, model, attempt, launch_id, output_uri, inputs, parameters)
@@ -67,7 +67,7 @@ def evaluate(
     dataset: Input[Dataset] = None,
     trained: Input[Model] = None,
 ) -> str:
-    """Candidate, champion and baselines on the same later rows; measures, does not judge."""
+    """Measures candidate, champion and baselines on the same later rows. It does not judge."""
     from training.runtime.launch import launch, order_of
 
     order = order_of("evaluate", run_id, model, attempt, launch_id, output_uri, inputs, parameters)
@@ -91,7 +91,7 @@ def export(
     evaluation: Input[Artifact] = None,
     profile: Input[Artifact] = None,
 ) -> str:
-    """Trained model → immutable Triton repository with manifest and golden requests."""
+    """Writes the trained model as an immutable Triton repository with manifest and golden requests."""
     from training.runtime.launch import launch, order_of
 
     order = order_of("export", run_id, model, attempt, launch_id, output_uri, inputs, parameters)
@@ -110,7 +110,7 @@ def deploy(
     parameters: dict,
     metrics: Output[Metrics],
 ) -> str:
-    """Repository → every Triton pod serves it, proven by golden requests."""
+    """Deploys the repository to every Triton pod and verifies it with golden requests."""
     from training.runtime.launch import launch, order_of
 
     order = order_of("deploy", run_id, model, attempt, launch_id, output_uri, inputs, parameters)
@@ -127,7 +127,7 @@ def restore(
     parameters: dict,
     metrics: Output[Metrics],
 ) -> str:
-    """The last good version serves again, rolled forward to."""
+    """Deploys the last good version again, with a higher generation."""
     from training.runtime.launch import launch, order_of
 
     order = order_of("restore", run_id, model, attempt, launch_id, output_uri, inputs, parameters)
@@ -145,7 +145,7 @@ def deploy_unless_owned(
     metrics: Output[Metrics],
     repository: Input[Artifact],
 ) -> str:
-    """Deploy, but refuse while the Application says that the controller owns it."""
+    """Deploys, unless the Application belongs to the controller."""
     from training.runtime.launch import launch, order_of, read_pointer
 
     version = read_pointer(repository)["uri"].rstrip("/").rpartition("/")[2]
@@ -158,7 +158,7 @@ def deploy_unless_owned(
 def collect(
     run_id: str, model: str, launch_id: str, data_uri: str, output_uri: str, champion: str, anchor: str
 ) -> dict:
-    """Everything under a prefix → a manifest, for runs that no controller started."""
+    """Writes a manifest of everything under a prefix, for runs that no controller started."""
     from training.data.collection import write_manifest
 
     uri = write_manifest(run_id, model, launch_id, data_uri, output_uri)
@@ -166,7 +166,7 @@ def collect(
 
 
 def judge(evaluation: Input[Artifact], policy: dict, verdict: Output[Metrics]) -> str:
-    """The gate, the very function that the controller asks: "pass" or "reject"."""
+    """Applies the controller's gate. Returns "pass" or "reject"."""
     from training.runtime.judge import judge as ask
 
     answer = ask(evaluation, policy)
@@ -178,9 +178,9 @@ def judge(evaluation: Input[Artifact], policy: dict, verdict: Output[Metrics]) -
 
 
 def conclude(run_id: str, launch_id: str, output_uri: str, status: dsl.PipelineTaskFinalStatus) -> None:
-    """The exit handler: how the pipeline ended, in S3, however it ended.
+    """The exit handler: writes to S3 how the pipeline ended.
 
-    KFP says COMPLETE for what a run's state calls SUCCEEDED, never why it FAILED, and, before 2.17.0, RUNNING.
+    KFP reports COMPLETE where a run's state is SUCCEEDED, gives no reason for FAILED, and before 2.17.0 says RUNNING.
     """
     from training import storage
 

@@ -1,9 +1,9 @@
-"""The KFP pipelines: one a stage for the controller, and the complete one for the KFP UI.
+"""The KFP pipelines: one per stage for the controller, and the end-to-end pipeline for the KFP UI.
 
-`python -m training.pipelines.definitions build/pipelines` compiles them; `definitions.json` has their content hashes.
+`python -m training.pipelines.definitions build/pipelines` compiles them. `definitions.json` lists their content hashes.
 """
 
-# A pipeline's signature is KFP's own language.
+# KFP reads a pipeline's signature, so it cannot have our types.
 # mypy: disable-error-code="type-arg, no-untyped-def, untyped-decorator"
 
 import hashlib
@@ -22,13 +22,13 @@ from training.runtime.pod_usage import REQUESTS
 
 END_TO_END = "fraud-detection-end-to-end"
 DEFINITIONS = "definitions.json"
-# Components of the complete pipeline; each name is also its table in pipelines.toml, but for one.
+# Components of the end-to-end pipeline. Each name but one is also a table in pipelines.toml.
 STEPS = ("collect", "preprocess", "train", "evaluate", "judge", "export", "deploy_unless_owned", "conclude")
 TABLE = {"deploy_unless_owned": "deploy"}
 
 
 def stage_pipeline(stage: Stage, settings: PipelineSettings) -> Any:
-    """The pipeline `fraudloop-<stage>`: one step, told the parameters of an `Order`."""
+    """Returns the pipeline `fraudloop-<stage>`: one step with the parameters of a `StageRequest`."""
     step = _step(getattr(components, stage.value), settings)
 
     @dsl.pipeline(name=f"fraudloop-{stage.value}", description=f"The {stage.value} stage of a fraudloop run.")
@@ -49,7 +49,7 @@ def stage_pipeline(stage: Stage, settings: PipelineSettings) -> Any:
 
 
 def end_to_end_pipeline(settings: PipelineSettings) -> Any:
-    """The pipeline `fraud-detection-end-to-end`: all stages, the gate between them, and an exit handler.
+    """Returns the pipeline `fraud-detection-end-to-end`: all stages, the gate, and an exit handler.
 
     `output_uri` is a root (s3://bucket); each step writes under `runs/<run_id>/<stage>/1/<KFP run id>/` in it.
     """
@@ -82,35 +82,35 @@ def end_to_end_pipeline(settings: PipelineSettings) -> Any:
                 champion=champion,
                 anchor=anchor,
             )
-            told = {
+            common = {
                 "run_id": run_id,
                 "model": model,
                 "attempt": 1,
                 "launch_id": me,
-                "output_uri": f"{output_uri}/",  # a root, and each launch has its own folder in it: see `order_of`
+                "output_uri": f"{output_uri}/",  # a root with a folder for each launch: see `order_of`
                 "inputs": found.output,
             }
-            prepared = step["preprocess"](**told, parameters=preprocess_parameters)
+            prepared = step["preprocess"](**common, parameters=preprocess_parameters)
             with dsl.If(prepared.outputs["Output"] == "ok", name="something-new-was-accepted"):
                 data = {"dataset": prepared.outputs["dataset"]}
-                learned = step["train"](**told, **data, parameters=train_parameters)
+                learned = step["train"](**common, **data, parameters=train_parameters)
                 data["trained"] = learned.outputs["trained"]
-                measured = step["evaluate"](**told, **data, parameters=evaluate_parameters)
+                measured = step["evaluate"](**common, **data, parameters=evaluate_parameters)
                 data["evaluation"] = measured.outputs["evaluation"]
                 judged = step["judge"](evaluation=measured.outputs["evaluation"], policy=gate)
                 with dsl.If(judged.outputs["Output"] == "pass", name="the-gate-passed"):
                     exported = step["export"](
-                        **told, **data, profile=prepared.outputs["profile"], parameters=export_parameters
+                        **common, **data, profile=prepared.outputs["profile"], parameters=export_parameters
                     )
                     step["deploy_unless_owned"](
-                        **told, repository=exported.outputs["repository"], parameters=deploy_parameters
+                        **common, repository=exported.outputs["repository"], parameters=deploy_parameters
                     )
 
     return end_to_end
 
 
 def _step(function: Callable[..., Any], settings: PipelineSettings) -> Callable[..., dsl.PipelineTask]:
-    """A component with its pod: every task gets its resources here, and none is ever cached or retried by KFP."""
+    """Returns a component that sets its pod's resources and disables KFP's caching and retries for every task."""
     own = settings.step(TABLE.get(function.__name__, function.__name__))
     component = dsl.component(function, base_image=own.image, install_kfp_package=False)
 
@@ -121,7 +121,7 @@ def _step(function: Callable[..., Any], settings: PipelineSettings) -> Callable[
 
 
 def _placed(task: dsl.PipelineTask, own: StepSettings, settings: PipelineSettings) -> dsl.PipelineTask:
-    # Caching is on by default: a second deploy with equal parameters would "succeed" without running.
+    # KFP caches by default: a second deploy with equal parameters would "succeed" without running.
     task.set_caching_options(False)
     task.set_cpu_request(own.cpu_request).set_cpu_limit(own.cpu_limit)
     task.set_memory_request(own.memory_request).set_memory_limit(own.memory_limit)
@@ -137,18 +137,18 @@ def _placed(task: dsl.PipelineTask, own: StepSettings, settings: PipelineSetting
 
 
 def _lineage(own: StepSettings, settings: PipelineSettings) -> dict[str, str]:
-    told = {"FRAUDLOOP_IMAGE": own.image, "FRAUDLOOP_CODE_VERSION": settings.code_version}
-    return {name: value for name, value in told.items() if value}
+    common = {"FRAUDLOOP_IMAGE": own.image, "FRAUDLOOP_CODE_VERSION": settings.code_version}
+    return {name: value for name, value in common.items() if value}
 
 
 def _requests(own: StepSettings) -> dict[str, str]:
-    """What the pod is given, so that its report can say what it cost."""
+    """Returns the pod's resource requests, which its report needs for the cost."""
     given = {"cpu": own.cpu_request, "memory": own.memory_request, "gpus": own.accelerators}
     return {REQUESTS: json.dumps(given)}
 
 
 def build(folder: Path, settings: PipelineSettings) -> dict[str, str]:
-    """Compile every pipeline into `folder`, and write and return the definitions: name → content hash."""
+    """Compiles every pipeline into `folder`. Writes and returns the definitions: name → content hash."""
     folder.mkdir(parents=True, exist_ok=True)
     pipelines = [stage_pipeline(stage, settings) for stage in Stage] + [end_to_end_pipeline(settings)]
     definitions = {}
@@ -161,7 +161,7 @@ def build(folder: Path, settings: PipelineSettings) -> dict[str, str]:
 
 
 def content_hash(body: bytes) -> str:
-    """The name of a pipeline version: 16 hex digits of the sha256 of its compiled YAML."""
+    """Returns the name of a pipeline version: 16 hex digits of the sha256 of its compiled YAML."""
     return hashlib.sha256(body).hexdigest()[:16]
 
 

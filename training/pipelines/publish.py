@@ -1,7 +1,7 @@
-"""Uploads the compiled pipelines to KFP as versions named by content hash; what is there already is left alone.
+"""Uploads the compiled pipelines to KFP as versions named by content hash. Existing versions stay unchanged.
 
 `python -m training.pipelines.publish build/pipelines` reads `FRAUDLOOP_KFP_URL`, `FRAUDLOOP_KFP_NAMESPACE`,
-`FRAUDLOOP_KFP_TOKEN` and `FRAUDLOOP_KFP_CA` from the environment. No proxy is used, whatever HTTPS_PROXY says.
+`FRAUDLOOP_KFP_TOKEN` and `FRAUDLOOP_KFP_CA` from the environment. It ignores HTTPS_PROXY.
 """
 
 import json
@@ -17,17 +17,17 @@ from kfp_server_api.exceptions import ApiException
 
 from training.pipelines.definitions import DEFINITIONS, content_hash
 
-TIMEOUT = (5, 60)  # seconds to connect, to read
+TIMEOUT = (5, 60)  # seconds to connect, and to read
 CONFLICT = 409
 
 
 class StaleVersion(ValueError):
-    """A compiled pipeline is not what `definitions.json` says; `make build` makes both anew."""
+    """A compiled pipeline differs from `definitions.json`; `make build` writes both again."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """One pipeline's version as KFP knows it; `created` is False if it was there before."""
+    """One pipeline's version in KFP; `created` is False if it existed before."""
 
     name: str
     pipeline_id: str
@@ -39,13 +39,13 @@ class Published:
 def publish(
     kfp_url: str, directory: str | Path, token: str | None = None, namespace: str = "", ca: str = ""
 ) -> list[Published]:
-    """Upload every pipeline of `directory`'s definitions.json that KFP does not have yet.
+    """Uploads every pipeline in `directory`'s definitions.json that KFP does not have yet.
 
-    A multi-user KFP looks a pipeline up in exactly one namespace, so it is made there; a single-user one ignores it.
+    A multi-user KFP looks pipelines up in one namespace, so they are created in it; a single-user KFP ignores it.
 
     Raises:
-        StaleVersion: a file's hash is not the one in the definitions. All are checked before anything is uploaded.
-        ApiException, urllib3's errors: KFP refused, or cannot be reached.
+        StaleVersion: a file's hash differs from the definitions. All files are checked before the first upload.
+        ApiException, urllib3's errors: KFP refused the request, or is unreachable.
     """
     folder = Path(directory)
     definitions: dict[str, str] = json.loads((folder / DEFINITIONS).read_text(encoding="utf-8"))
@@ -60,7 +60,7 @@ def publish(
 
 
 class _Uploads:
-    """Ensure by name: look, create if it is not there, and look again if somebody else was first."""
+    """Ensures a pipeline or version by name: get, create if missing, get again if another client was first."""
 
     def __init__(self, connection: Any, namespace: str) -> None:
         self._namespace = {"namespace": namespace} if namespace else {}
@@ -82,7 +82,7 @@ class _Uploads:
         return Published(name, pipeline_id, made.pipeline_version_id, version, created=True)
 
     def _create_pipeline(self, name: str) -> str:
-        # Not upload_pipeline: it would also make a version, named like the pipeline instead of by its content.
+        # upload_pipeline would also create a version, named like the pipeline and not by its content.
         try:
             body = kfp_server_api.V2beta1Pipeline(name=name, display_name=name, **self._namespace)
             made = self._pipelines.pipeline_service_create_pipeline(body, _request_timeout=TIMEOUT)
@@ -127,6 +127,6 @@ def _package(folder: Path, name: str) -> Path:
 
 
 if __name__ == "__main__":
-    told = {name: os.environ.get(f"FRAUDLOOP_KFP_{name.upper()}", "") for name in ("token", "namespace", "ca")}
-    for one in publish(os.environ["FRAUDLOOP_KFP_URL"], sys.argv[1], **told):
-        print(f"{one.name} {one.version_name} {'uploaded' if one.created else 'was there'}")
+    options = {name: os.environ.get(f"FRAUDLOOP_KFP_{name.upper()}", "") for name in ("token", "namespace", "ca")}
+    for one in publish(os.environ["FRAUDLOOP_KFP_URL"], sys.argv[1], **options):
+        print(f"{one.name} {one.version_name} {'uploaded' if one.created else 'exists'}")

@@ -1,13 +1,14 @@
-"""Where the steps of the pipelines run: images, resources, nodes and environment, from `pipelines.toml`."""
+"""Reads images, resources, nodes and environment of the pipelines' steps from `pipelines.toml`."""
 
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from statemachine.contracts.errors import Misconfigured
+from statemachine.contracts.tables import read_table
 
 FILE = "FRAUDLOOP_PIPELINES"
 DEFAULT_FILE = "pipelines.toml"
@@ -25,7 +26,7 @@ class Toleration:
 
 @dataclass(frozen=True)
 class StepSettings:
-    """One step's pod: requests and limits in Kubernetes' units, GPUs by the device plugin's resource name."""
+    """One step's pod: requests and limits in Kubernetes' units, and GPUs by the device plugin's resource name."""
 
     image: str = "fraudloop-training:0.1.0"
     cpu_request: str = "1"
@@ -40,7 +41,7 @@ class StepSettings:
 
 @dataclass(frozen=True)
 class PipelineSettings:
-    """All of `pipelines.toml`; `environment` is set in every pod, `code_version` goes into each report's lineage."""
+    """The contents of `pipelines.toml`. `environment` is set in every pod; `code_version` goes into reports."""
 
     default: StepSettings = field(default_factory=StepSettings)
     steps: Mapping[str, StepSettings] = field(default_factory=dict)
@@ -48,29 +49,32 @@ class PipelineSettings:
     code_version: str = ""
 
     def step(self, name: str) -> StepSettings:
-        """The settings of a step: its own, or the default's."""
+        """Returns the settings of a step, or the default settings."""
         return self.steps.get(name, self.default)
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> "PipelineSettings":
-        """The settings in a parsed `pipelines.toml`.
+        """Parses `pipelines.toml`.
 
-        Raises:
-            Misconfigured: a key is unknown or a value of the wrong type; the message names it.
+            Raises:
+        Misconfigured: a key is unknown or a value of the wrong type; the message names it.
         """
-        _only(table, {"default", "steps", "environment", "code_version"}, "pipelines.toml")
-        default = _step(table.get("default", {}), {}, "default")
-        base = dict(table.get("default", {}))
-        steps = {name: _step(own, base, f"steps.{name}") for name, own in table.get("steps", {}).items()}
-        environment = {str(name): str(value) for name, value in table.get("environment", {}).items()}
-        return cls(default, steps, environment, str(table.get("code_version", "")))
+        base = table.get("default", {})
+        steps = {name: {**base, **own} for name, own in table.get("steps", {}).items()}
+        environment = {name: str(value) for name, value in table.get("environment", {}).items()}
+        settings = read_table(cls, {**table, "steps": steps, "environment": environment}, "pipelines.toml")
+        for name, step in [("default", settings.default), *settings.steps.items()]:
+            if (step.accelerators > 0) != bool(step.accelerator):
+                where = name if step is settings.default else f"steps.{name}"
+                raise Misconfigured(f"pipelines.toml.{where}: set both accelerator and accelerators, or neither")
+        return settings
 
 
 def read_settings(environment: Mapping[str, str] = os.environ, folder: Path = Path()) -> PipelineSettings:
-    """The settings in the file that `FRAUDLOOP_PIPELINES` names, else in `folder`'s `pipelines.toml`.
+    """Reads the file that `FRAUDLOOP_PIPELINES` names, else `pipelines.toml` in `folder`.
 
-    `FRAUDLOOP_IMAGE` and `FRAUDLOOP_CODE_VERSION` replace the default image and code version: CI knows both only after
-    it has built and pushed.
+    `FRAUDLOOP_IMAGE` and `FRAUDLOOP_CODE_VERSION` replace the default image and code version, because CI knows both
+    only after it has built and pushed the image.
     """
     path = Path(environment.get(FILE) or folder / DEFAULT_FILE)
     if not path.is_file():
@@ -81,22 +85,3 @@ def read_settings(environment: Mapping[str, str] = os.environ, folder: Path = Pa
     if version := environment.get("FRAUDLOOP_CODE_VERSION"):
         table["code_version"] = version
     return PipelineSettings.from_dict(table)
-
-
-def _step(own: Mapping[str, Any], base: Mapping[str, Any], where: str) -> StepSettings:
-    known = {one.name: one for one in fields(StepSettings)}
-    _only(own, set(known), where)
-    values = {**base, **own}
-    try:
-        tolerations = tuple(Toleration(**one) for one in values.pop("tolerations", ()))
-        step = StepSettings(**values, tolerations=tolerations)
-    except TypeError as error:
-        raise Misconfigured(f"{where}: {error}") from error
-    if (step.accelerators > 0) != bool(step.accelerator):
-        raise Misconfigured(f"{where}: accelerator and accelerators go together, or neither is set")
-    return step
-
-
-def _only(table: Mapping[str, Any], known: set[str], where: str) -> None:
-    if unknown := sorted(set(table) - known):
-        raise Misconfigured(f"{where}: unknown {', '.join(unknown)}; known are {', '.join(sorted(known))}")

@@ -1,1 +1,1 @@
-"""What every stage's pod does around its work: storage, report, event, lineage, figures."""
+"""What the pod of a stage does around the stage's work: storage, report, event, lineage and metrics."""

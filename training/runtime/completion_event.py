@@ -1,4 +1,4 @@
-"""The event by which a stage says that it ended: an accelerator for the controller, never needed."""
+"""Sends the event that a stage has finished. It only wakes the controller earlier: the controller also polls."""
 
 import json
 import logging
@@ -15,20 +15,20 @@ BUS = "FRAUDLOOP_EVENT_BUS"
 
 
 def announce_end(report: Report, environment: Mapping[str, str] = os.environ, client: Any = None) -> None:
-    """Put one event on the bus that `FRAUDLOOP_EVENT_BUS` names, if any; a failure is logged and never raised."""
+    """Puts one event on the bus that `FRAUDLOOP_EVENT_BUS` names, if any. Errors are logged, never raised."""
     bus = environment.get(BUS)
     if not bus:
         return
     try:
         answer = (client or _events()).put_events(Entries=[entry(report, bus)])
-        if answer["FailedEntryCount"]:  # PutEvents answers 200 also when it took nothing
+        if answer["FailedEntryCount"]:  # PutEvents answers 200 even if it refused the entry
             LOG.warning("the event bus refused the event", extra={"entries": answer["Entries"]})
     except Exception:
-        LOG.warning("the stage's end could not be announced; the controller will look by itself", exc_info=True)
+        LOG.warning("the completion event was not sent; the controller will poll", exc_info=True)
 
 
 def entry(report: Report, bus: str) -> dict[str, Any]:
-    """The PutEvents entry for `report`."""
+    """Returns the PutEvents entry for `report`."""
     detail = {
         "run_id": report.run_id,
         "stage": report.stage,

@@ -1,4 +1,4 @@
-"""The gate inside of a pipeline: the evaluation that an artifact points to, judged by the controller's own function."""
+"""Applies the gate inside a KFP pipeline, by the same function as the controller."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +9,8 @@ from training.runtime.launch import read_pointer
 
 
 def judge(evaluation: Any, policy: Mapping[str, Any]) -> Verdict:
-    """The verdict on the report of the evaluate step that left this artifact; `policy` is the model's gate table."""
+    """Returns the verdict on the evaluate step's report, which the artifact points to; `policy` is the model's gate
+    table.
+    """
     report = storage.read_json(read_pointer(evaluation)["report"])
     return gate(report["details"]["evaluation"], GatePolicy.from_dict(policy))

@@ -1,8 +1,7 @@
-"""What every KFP component calls: parameters become an `StageRequest`, one function works, the UI gets its artifacts.
+"""The entry point of every KFP component: builds a `StageRequest`, runs one function, fills the UI's artifacts.
 
-KFP's launcher takes no output URI outside of its pipeline root, so our outputs lie where the controller says and the
-KFP artifacts are *pointers*: small JSON files `{"uri", "sha256", "report"}`, which lead the end-to-end pipeline's next
-step (and a person in the UI) to them.
+KFP's launcher accepts no output URI outside its pipeline root, so our outputs lie where the controller says. The KFP
+artifacts are *pointers*: small JSON files `{"uri", "sha256", "report"}` for the next step and for the UI.
 """
 
 import json
@@ -31,28 +30,28 @@ def launch(
     page: Any = None,
     roc: Any = None,
 ) -> str:
-    """Run the function that `work` names ("training.model.train:train") as one launch, and return its outcome.
+    """Runs the function that `work` names ("training.model.train:train") as one launch, and returns its outcome.
 
-    The function is imported after `started.json` is written: a GPU stage may need many seconds for it, and a broken
-    image should say so in its report. `given` and `made` are KFP artifacts by the contract's input and output names,
-    absent ones being None; `metrics`, `page` and `roc` are `dsl.Output` artifacts for the UI.
+    The function is imported after `started.json` is written. A GPU stage may need many seconds for the import, and a
+    broken image should leave a report that says so. `given` and `made` are KFP artifacts by the contract's input and
+    output names; absent artifacts are None. `metrics`, `page` and `roc` are `dsl.Output` artifacts for the UI.
     """
     log_json(sys.stdout, {"run_id": order.run_id, "stage": order.stage.value, "launch_id": order.launch_id})
     order = _with_inputs(order, given or {})
-    kept = StageResult()
+    result = StageResult()
 
-    def working(told: StageRequest) -> StageResult:
-        nonlocal kept
+    def working(request: StageRequest) -> StageResult:
+        nonlocal result
         function: Work = resolve_name(work)
-        kept = function(told)
-        if missing := sorted(set(made or {}) - set(kept.outputs)):
-            raise Permanent(f"{work} did not make its output {', '.join(missing)}")
-        return kept
+        result = function(request)
+        if missing := sorted(set(made or {}) - set(result.outputs)):
+            raise Permanent(f"{work} did not write its output {', '.join(missing)}")
+        return result
 
     report = run_stage(order, working)
     if report.outcome is Outcome.OK:
         _point(report, order, made or {})
-    _show(report, kept, metrics, page, roc)
+    _show(report, result, metrics, page, roc)
     return report.outcome.value
 
 
@@ -66,10 +65,10 @@ def order_of(
     inputs: Mapping[str, str],
     parameters: Mapping[str, Any],
 ) -> StageRequest:
-    """The `StageRequest` in a pipeline's parameters.
+    """Builds the `StageRequest` from a pipeline's parameters.
 
-    An `output_uri` that ends in a slash is a root, and this launch's own folder lies under it; that is how the
-    end-to-end pipeline says it, because KFP fills its run's id in only where it stands alone.
+    An `output_uri` that ends in a slash is a root that contains this launch's own folder. The end-to-end pipeline
+    passes a root, because KFP fills in its run's id only where the placeholder stands alone.
     """
     if output_uri.endswith("/"):
         output_uri = storage.join(output_uri, "runs", run_id, stage, str(attempt), launch_id)
@@ -78,7 +77,7 @@ def order_of(
 
 
 def _whole(value: Any) -> Any:
-    """Whole numbers as ints again: KFP carries a JSON object as a protobuf Struct, which knows doubles only."""
+    """Converts whole floats back to ints: KFP carries a JSON object as a protobuf Struct, which has only doubles."""
     match value:
         case float() if value.is_integer():
             return int(value)
@@ -90,7 +89,7 @@ def _whole(value: Any) -> Any:
 
 
 def read_pointer(artifact: Any) -> dict[str, str]:
-    """The `{"uri", "sha256", "report"}` that an upstream step left in an artifact."""
+    """Reads the `{"uri", "sha256", "report"}` that an upstream step left in an artifact."""
     with open(artifact.path, encoding="utf-8") as file:
         pointer: dict[str, str] = json.load(file)
     return pointer

@@ -1,4 +1,4 @@
-"""What a stage ran as: image, code version, interpreter and packages, for the report."""
+"""Records what a stage ran as: image, code version, interpreter and packages."""
 
 import platform
 from collections.abc import Mapping
@@ -18,14 +18,14 @@ PACKAGES = (
 
 
 def lineage(environment: Mapping[str, str]) -> dict[str, str]:
-    """Strings by name; image, code and pipeline version come from variables that the compiled pipeline sets."""
-    told = {
+    """Returns strings by name. Image, code and pipeline version come from variables that the compiled pipeline sets."""
+    fields = {
         "image": environment.get("FRAUDLOOP_IMAGE", ""),
         "code_version": environment.get("FRAUDLOOP_CODE_VERSION", ""),
         "host": platform.node(),
         "python": platform.python_version(),
     }
-    return {name: value for name, value in told.items() if value} | _installed()
+    return {name: value for name, value in fields.items() if value} | _installed()
 
 
 def _installed() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""JSON lines on stdout: one record a line, so that a log store can search a pod's log by run."""
+"""Logs JSON lines to stdout, one record per line, so that a log store can search a pod's log by run."""
 
 import json
 import logging
@@ -9,14 +9,14 @@ PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "tas
 
 
 class JsonFormatter(logging.Formatter):
-    """A log record as one JSON object; what `extra` brought and what every line carries are fields of it."""
+    """Formats a log record as one JSON object, with the fields of `extra` and the fields of every line."""
 
     def __init__(self, always: Mapping[str, Any]) -> None:
         super().__init__()
         self._always = dict(always)
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, never more: a traceback is a string in it."""
+        """Returns one line. A traceback is a string inside it."""
         line: dict[str, Any] = {
             "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S"),
             "level": record.levelname,
@@ -31,7 +31,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def log_json(stream: TextIO, always: Mapping[str, Any]) -> None:
-    """Send everything from INFO on to `stream` as JSON lines, in place of whatever handlers there were."""
+    """Sends records from INFO on to `stream` as JSON lines, and removes all other handlers."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter(always))
     root = logging.getLogger()

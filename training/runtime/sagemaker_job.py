@@ -1,6 +1,6 @@
-"""The train stage inside of a SageMaker training job: hyper-parameters become the order, the rest is the same stage.
+"""Runs the train stage inside a SageMaker training job: its hyperparameters become the order.
 
-`launch` leaves `started.json`, the model and `report.json` where the order says; SageMaker's own model archive stays
+`launch` writes `started.json`, the model and `report.json` where the order says; SageMaker's own model archive stays
 empty. Metrics are printed as `name=value`, which the job's metric definitions collect.
 """
 
@@ -18,14 +18,14 @@ HYPERPARAMETERS = Path("/opt/ml/input/config/hyperparameters.json")
 WORK = "training.model.train:train"
 
 
-def arguments(told: Mapping[str, str]) -> dict[str, Any]:
-    """The order's arguments from SageMaker's text values."""
-    parsed = {name: json.loads(told[name]) for name in ("attempt", "inputs", "parameters")}
-    return {name: told[name] for name in ("stage", "run_id", "model", "launch_id", "output_uri")} | parsed
+def arguments(hyperparameters: Mapping[str, str]) -> dict[str, Any]:
+    """Parses the order's arguments from SageMaker's text values."""
+    parsed = {name: json.loads(hyperparameters[name]) for name in ("attempt", "inputs", "parameters")}
+    return {name: hyperparameters[name] for name in ("stage", "run_id", "model", "launch_id", "output_uri")} | parsed
 
 
 def main(hyperparameters: Path = HYPERPARAMETERS, work: str = WORK) -> str:
-    """Run the stage; returns its outcome. A failure is raised, so that the job fails too."""
+    """Runs the stage and returns its outcome. A failure is raised, so that the job fails too."""
     order = order_of(**arguments(json.loads(hyperparameters.read_text())))
     outcome = launch(work, order)
     metrics = storage.read_json(storage.join(order.output_uri, REPORT))["metrics"]

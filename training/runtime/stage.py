@@ -1,6 +1,6 @@
-"""One launch of a stage: `started.json`, the work, `report.json`, and then the event that says so.
+"""Runs one launch of a stage: writes `started.json`, does the work, writes `report.json`, sends the event.
 
-The report is the stage's result; KFP's own state only tells the controller that the pod is alive or has failed.
+The report is the stage's result. KFP's state only tells the controller whether the pod is alive or has failed.
 """
 
 import logging
@@ -32,11 +32,11 @@ def run_stage(
     clock: Callable[[], float] = time.time,
     announce: Callable[[Report], None] = announce_end,
 ) -> Report:
-    """Do the work of one launch and leave its report, which is returned.
+    """Does the work of one launch, writes its report, and returns it.
 
-    A refusal is an answer, so it returns as a success does. A failure is raised again *after* its report is written, so
-    that KFP shows the run as failed too. An error of writing `started.json` or `report.json` itself is raised as it is:
-    the controller then sees a failed run without a report, which is transient.
+    A refusal is a result, so it returns like a success. A failure is raised again *after* its report is written, so
+    that KFP shows the run as failed too. An error while writing `started.json` or `report.json` is raised unchanged:
+    the controller then sees a failed run without a report, which it treats as transient.
     """
     started = _begin(order, clock())
     failure: BaseException | None = None
@@ -44,7 +44,7 @@ def run_stage(
         report = _answer(order, work, started)
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # polars' PanicException is no Exception, and leaves its reason too
+    except BaseException as error:  # polars' PanicException is not an Exception, but its reason belongs in the report
         LOG.exception("stage failed", extra={"launch": order.name})
         failure, report = error, _failed(started, error)
     report = _ended(report, clock())
@@ -92,11 +92,11 @@ def _with(started: Report, result: StageResult) -> Report:
 
 
 def _checked(report: Report) -> Report:
-    """The report, if the controller will be able to read it: it refuses NaN and more than `MAX_BYTES`."""
+    """Returns the report if the controller can read it. The controller refuses NaN and more than `MAX_BYTES`."""
     try:
         size = len(report.dumps())
     except (ValueError, TypeError) as error:
-        raise Permanent(f"the {report.stage} stage reports what JSON cannot hold: {error}") from error
+        raise Permanent(f"the {report.stage} stage reports values that JSON cannot represent: {error}") from error
     if size > MAX_BYTES:
         raise Permanent(f"the {report.stage} stage's report has {size} bytes, more than {MAX_BYTES}")
     return report
@@ -109,13 +109,13 @@ def _failed(started: Report, error: BaseException) -> Report:
     failed = replace(failed, reason=error.reason[:REASON_LENGTH])
     try:
         return _checked(_with(failed, error.result))
-    except Exception:  # the reason must arrive, even where the evidence cannot
+    except Exception:  # without its details the report is small enough, so at least the reason arrives
         LOG.exception("the failure's details are left out of the report")
         return failed
 
 
 def sha256_of(uri: str) -> str:
-    """Hex sha256 of the file at `uri`, or of its `MANIFEST.json` if it is a folder that has one, else ""."""
+    """Returns the sha256 of the file at `uri`, or of its `MANIFEST.json` if it is a folder with one, else ""."""
     for candidate in (storage.join(uri, MANIFEST), uri):
         if storage.exists(candidate):
             return sha256_bytes(storage.read_bytes(candidate))

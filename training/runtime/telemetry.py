@@ -1,6 +1,6 @@
-"""What a stage tells the Pushgateway: figures of its last attempt, grouped by model and stage, never by run.
+"""Pushes a stage's metrics to the Pushgateway: those of its last attempt, grouped by model and stage, not by run.
 
-An accelerator for people, as the stage's event is for the controller: a gateway that is away is logged and forgotten.
+The metrics only inform people. If the gateway is unreachable, the stage logs it and continues.
 """
 
 import logging
@@ -26,17 +26,17 @@ Push = Callable[..., None]
 
 
 def push_started(order: StageRequest, now: float, environment: Mapping[str, str] = os.environ) -> None:
-    """Say that an attempt has begun: its outcome is open, so an alert on the last one ends here."""
+    """Reports that an attempt has begun. Its outcome is unknown, so an alert about the last attempt ends here."""
     push(order, started(order, now), environment)
 
 
 def push_finished(order: StageRequest, report: Report, environment: Mapping[str, str] = os.environ) -> None:
-    """Say how it ended and what it measured."""
+    """Reports how the attempt ended and what it measured."""
     push(order, finished(report), environment)
 
 
 def started(order: StageRequest, now: float) -> Iterator[Sample]:
-    """The samples of a beginning."""
+    """Returns the samples of an attempt that begins."""
     yield "fraudloop_stage_started_timestamp_seconds", {}, now
     yield "fraudloop_stage_attempt", {}, order.attempt
     for outcome in Outcome:
@@ -44,7 +44,7 @@ def started(order: StageRequest, now: float) -> Iterator[Sample]:
 
 
 def finished(report: Report) -> Iterator[Sample]:
-    """The samples of an end. Only a success names the time of the last success, so a failure leaves it standing."""
+    """Returns the samples of an attempt that ended. Only a success sets the time of the last success."""
     yield "fraudloop_stage_finished_timestamp_seconds", {}, report.finished_at
     yield "fraudloop_stage_duration_seconds", {}, report.finished_at - report.started_at
     yield "fraudloop_stage_peak_memory_bytes", {}, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -61,16 +61,16 @@ def finished(report: Report) -> Iterator[Sample]:
 
 
 def _evaluated(evaluation: Mapping[str, Any]) -> Iterator[Sample]:
-    for subject, figures in _subjects(evaluation):
+    for subject, metrics in _subjects(evaluation):
         for name in QUALITY:
-            if name in figures:
-                yield f"fraudloop_model_{name}", {"subject": subject}, figures[name]
+            if name in metrics:
+                yield f"fraudloop_model_{name}", {"subject": subject}, metrics[name]
     for feature, psi in (evaluation.get("drift") or {}).items():
         yield "fraudloop_feature_drift_psi", {"feature": feature}, psi
 
 
 def _subjects(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, float]]]:
-    """The candidate, champion, anchor and baselines, each with its figures on the same rows."""
+    """Yields the candidate, champion, anchor and baselines, each with its metrics on the same rows."""
     yield "candidate", evaluation.get("metrics") or {}
     for role in ("champion", "anchor"):
         yield role, (evaluation.get(role) or {}).get("metrics") or {}
@@ -80,9 +80,10 @@ def _subjects(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str,
 def push(
     order: StageRequest, samples: Iterator[Sample], environment: Mapping[str, str], send: Push = pushadd_to_gateway
 ) -> None:
-    """Send samples to the gateway that `FRAUDLOOP_PUSHGATEWAY` names, if any; never raises.
+    """Sends samples to the gateway that `FRAUDLOOP_PUSHGATEWAY` names, if any. Never raises.
 
-    POST (`pushadd`), not PUT: what this push does not name, the last success above all, stays as it was.
+    POST (`pushadd`) instead of PUT keeps the metrics that this push does not name, such as the time of the last
+    success.
     """
     gateway = environment.get(GATEWAY)
     if not gateway:
@@ -91,14 +92,14 @@ def push(
         group = {"model": order.model, "stage": order.stage.value}
         send(gateway, job=JOB, registry=registry_of(samples), grouping_key=group, timeout=TIMEOUT)
     except Exception:
-        LOG.warning("the Pushgateway %s did not take the metrics of %s", gateway, order.name, exc_info=True)
+        LOG.warning("cannot push to the Pushgateway %s the metrics of %s", gateway, order.name, exc_info=True)
 
 
 def registry_of(samples: Iterator[Sample]) -> CollectorRegistry:
-    """One gauge a name, each of them in the catalogue with exactly these labels (`model` and `stage` are the group).
+    """Returns a registry with one gauge per name. `model` and `stage` are the group, so they are no labels here.
 
     Raises:
-        KeyError, ValueError: a name or a label is not in the catalogue.
+    KeyError, ValueError: a name or a label is not in the catalogue.
     """
     registry = CollectorRegistry()
     gauges: dict[str, Gauge] = {}

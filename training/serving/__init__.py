@@ -1,4 +1,4 @@
-"""What runs inside Triton, and what fetches it there; a version carries its own copy of this code."""
+"""What runs inside Triton, and what fetches a version for it. A version carries its own copy of this code."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Between Triton's python backend and the models: tensors to arrays and back, and bad requests to errors."""
+"""Converts between Triton's python backend and the models: tensors to arrays and back, bad requests to errors."""
 
 import logging
 from collections.abc import Sequence
@@ -17,19 +17,19 @@ MODELS: dict[str, Any] = {"fraud_score": FraudScore, "prediction_and_shapley": P
 
 
 class Served(Protocol):
-    """A model that answers many requests at once, each with tensors or with why it cannot."""
+    """A model that answers many requests at once, each with tensors or with an error."""
 
     def answer(self, requests: Sequence[Tensors], wanted: Sequence[frozenset[str]]) -> list[Tensors | BadRequest]: ...
 
 
 def load(name: str, folder: Path) -> Served:
-    """The model of this name from its files."""
+    """Load the model with this name from its files."""
     served: Served = MODELS[name].load(folder)
     return served
 
 
 def respond(model: Served, requests: Sequence[Any], outputs: Sequence[str]) -> list[Any]:
-    """Triton's responses. An error that is not the request's fault becomes an error answer too: the server goes on."""
+    """Return Triton's responses. An internal error becomes an error response too, so the server continues."""
     tensors = [{tensor.name(): tensor.as_numpy() for tensor in request.inputs()} for request in requests]
     wanted = [frozenset(request.requested_output_names()) for request in requests]
     try:
@@ -41,7 +41,7 @@ def respond(model: Served, requests: Sequence[Any], outputs: Sequence[str]) -> l
 
 
 def _response(answer: Tensors | Exception, names: frozenset[str]) -> Any:
-    import triton_python_backend_utils as triton  # there only inside of Triton
+    import triton_python_backend_utils as triton  # exists only inside Triton
 
     if isinstance(answer, Exception):
         return triton.InferenceResponse(error=triton.TritonError(str(answer), _code(triton, answer)))

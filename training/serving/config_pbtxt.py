@@ -1,4 +1,4 @@
-"""The `config.pbtxt` of the two models: names, types and shapes, batching, warm-up, and the version they belong to."""
+"""The `config.pbtxt` of both models: names, types and shapes, batching, warm-up, and the version."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -23,14 +23,14 @@ class Port:
     optional: bool = False
 
     def text(self) -> str:
-        """As it stands in config.pbtxt."""
+        """Return the port as text for config.pbtxt."""
         dims = ", ".join(map(str, self.dims))
         optional = " optional: true" if self.optional else ""
         return f'  {{ name: "{self.name}" data_type: TYPE_{self.kind} dims: [ {dims} ]{optional} }}'
 
 
 def fraud_score(inputs: Sequence[str], threshold: float, data: Declaration) -> str:
-    """For the model `fraud_score` of a declaration whose head has these inputs; the version is left open."""
+    """Return the config of `fraud_score` for a head with these inputs; the version is added later."""
     sides = data.relations
     ports = (
         Port("TRANSACTION", "STRING", (1,)),
@@ -53,12 +53,12 @@ def fraud_score(inputs: Sequence[str], threshold: float, data: Declaration) -> s
     }
     example = '{ data_type: TYPE_STRING dims: [ 1 ] input_data_file: "transaction" }'
     warm_up = f'batch_size: 1\n  inputs {{ key: "TRANSACTION" value: {example} }}'
-    # No queue delay: what waits while the instance is busy is answered together, and nobody waits for company.
+    # No queue delay: requests that wait while the instance is busy form a batch; no request waits for others.
     return _text("fraud_score", MAX_BATCH, ports, answers, parameters, warm_up, "dynamic_batching { }")
 
 
 def prediction_and_shapley(names: Sequence[str], base_value: float) -> str:
-    """For the model `prediction_and_shapley` whose NODE_FEATURES have these columns; the version is left open."""
+    """Return the config of `prediction_and_shapley` with these columns of NODE_FEATURES; the version is added later."""
     width = len(names)
     ports = (
         Port("NODE_FEATURES", "FP32", (-1, width)),
@@ -79,7 +79,7 @@ def prediction_and_shapley(names: Sequence[str], base_value: float) -> str:
 
 
 def with_version(config: str, version: str) -> str:
-    """The same config, saying which version it serves: the last thing that is written into a repository."""
+    """Return the config with its version, which is the last value written into a repository."""
     return config + _parameter(VERSION, version)
 
 

@@ -1,28 +1,26 @@
 """Fetches one exported version for Triton: `python -m training.serving.fetch s3://…/models/<model>/<version> FOLDER`.
 
-The init container of a Triton pod runs this, and so does the local system. A pod never starts on half an upload or on
-changed bytes: the manifest is the last file that export writes, and each file is compared with it.
+The init container of a Triton pod runs this, and so does the local system. Export writes the manifest last, and `fetch`
+compares each file with it. So a pod never starts with an incomplete upload or with changed files.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 from training import storage
-from training.integrity import MANIFEST, Tampered, sha256_file
+from training.integrity import MANIFEST, Tampered, listed, sha256_file
 
 REPOSITORY = "repository/"
 
 
 def fetch(version_uri: str, folder: Path) -> Path:
-    """Copy the version's model repository into `folder`, which is returned.
+    """Copies the version's model repository into `folder`. Returns `folder`.
 
     Raises:
-        FileNotFoundError: the version was never finished: it has no manifest.
-        Tampered: a file is not the one that the manifest names.
+        FileNotFoundError: the version has no manifest, so its export did not finish.
+        Tampered: a file differs from the manifest.
     """
-    listed: dict[str, str] = json.loads(storage.read_bytes(storage.join(version_uri, MANIFEST)))["files"]
-    for name, sha256 in sorted(listed.items()):
+    for name, sha256 in sorted(listed(version_uri).items()):
         if name.startswith(REPOSITORY):
             file = storage.download(storage.join(version_uri, name), folder / name.removeprefix(REPOSITORY))
             if sha256_file(file) != sha256:
@@ -31,7 +29,7 @@ def fetch(version_uri: str, folder: Path) -> Path:
 
 
 def main() -> None:
-    """Parse the two arguments, fetch, and say so."""
+    """Fetches the version that the command line names."""
     parser = argparse.ArgumentParser(description="fetch one exported version for Triton")
     parser.add_argument("version_uri")
     parser.add_argument("folder", type=Path)

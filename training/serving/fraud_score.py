@@ -1,4 +1,4 @@
-"""The Triton model `fraud_score`: raw transactions with their history in; probability, decision, Shapley values out."""
+"""The Triton model `fraud_score`: raw transactions with their histories → probability, decision, Shapley values."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
@@ -25,11 +25,13 @@ class FraudScore:
 
     @classmethod
     def load(cls, folder: Path) -> "FraudScore":
-        """From the model's files."""
+        """Load it from the model's files."""
         return cls(load(folder))
 
     def answer(self, requests: Sequence[Tensors], wanted: Sequence[frozenset[str]]) -> list[Answer]:
-        """One answer a request; a bad one harms no other. Shapley values are computed if any request wants them."""
+        """Return one answer per request. A bad request fails alone. Shapley values are computed if any request
+        wants them.
+        """
         explain = any(not names or names & {SHAPLEY, "BASE_VALUE"} for names in wanted)
         parsed = [parsed_request(request, self._model.sides) for request in requests]
         today = datetime.now(UTC).date()
@@ -64,7 +66,7 @@ class FraudScore:
 
 
 def parsed_request(tensors: Tensors, sides: Sequence[str]) -> ScoringRequest:
-    """A request from its tensors, for these relations; what is left out is empty or zero."""
+    """Parse a request's tensors, for these relations; missing ones are empty or zero."""
     transaction = tensors["TRANSACTION"].ravel().tolist()
     empty = [b""] * len(transaction)
     named = {side: tensors.get(history_input(side)) for side in sides}
@@ -74,7 +76,7 @@ def parsed_request(tensors: Tensors, sides: Sequence[str]) -> ScoringRequest:
 
 
 def tensors_of(request: ScoringRequest) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
-    """The tensors of a request."""
+    """Return the tensors of a request."""
     texts = {"TRANSACTION": request.transaction}
     texts |= {history_input(side): lines for side, lines in request.histories.items()}
     columns = {name: np.array(list(values), dtype=np.object_)[:, None] for name, values in texts.items()}

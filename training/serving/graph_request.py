@@ -1,10 +1,10 @@
-"""Blocks from a graph of nodes and edges, as the blueprint's clients send it.
+"""Builds blocks from a graph of nodes and edges, the request format of the blueprint's clients.
 
-Columns of NODE_FEATURES [N, F]: the row features, then `node_columns`. `card`, `merchant` or whatever the relations are
-called hold codes that the client chooses for one request; equal codes mean the same card or merchant. `day` (since the
-epoch) and `minute` of the day (12.5 is 30 seconds later than 12) say when, `fraud` is 1 where a fraud is known, `STATE`
-is what `fraud_score` answered for that transaction. An edge of EDGE_INDEX [2, E] goes from an earlier transaction to a
-later one of the same card, merchant, …; an edge that does not is left out, so a self loop says nothing.
+Columns of NODE_FEATURES [N, F]: the row features, then `node_columns`. The relations' columns (`card`, `merchant`, …)
+hold codes that the client chooses for one request; equal codes mean the same card, merchant, …. `day` (since the epoch)
+and `minute` of the day (12.5 is 30 seconds after 12) are the time, `fraud` is 1 for a known fraud, and `STATE` is the
+answer of `fraud_score` for that transaction. An edge of EDGE_INDEX [2, E] goes from an earlier transaction to a later
+one of the same card, merchant, …. All other edges, self loops included, are dropped.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,12 +24,12 @@ Floats = NDArray[np.float32]
 
 
 def identities(sides: Sequence[str] = SIDES) -> tuple[str, ...]:
-    """Names of the columns that say which transaction a node is."""
+    """Return the names of the columns that identify a node's transaction."""
     return ("day", "minute", *sides, "fraud")
 
 
 def node_columns(sides: Sequence[str] = SIDES) -> tuple[str, ...]:
-    """Names of the columns behind the row features."""
+    """Return the names of the columns after the row features."""
     return (*identities(sides), *state_names(sides), *volumes(sides), *risks(sides))
 
 
@@ -39,10 +39,10 @@ NODE_COLUMNS = node_columns()
 def block_of(
     nodes: Floats, edges: NDArray[np.int64], rows: int, k: int, delay: int, sides: Sequence[str] = SIDES
 ) -> Block:
-    """The block of all nodes [N, F], of which the first `rows` columns are the row features, for relations `sides`.
+    """Return the block of all nodes [N, F]; the first `rows` columns are the row features.
 
     Raises:
-        BadRequest: a figure is not finite, or an edge leaves the graph.
+        BadRequest: a value is not finite, or an edge names a node outside the graph.
     """
     check(nodes, edges)
     cuts = np.cumsum([rows, len(identities(sides)), len(state_names(sides)), len(volumes(sides))])
@@ -59,7 +59,7 @@ def block_of(
 
 
 def check(nodes: Floats, edges: NDArray[np.int64]) -> None:
-    """Raises BadRequest unless figures are finite and edges stay within the graph."""
+    """Raise BadRequest unless values are finite and edges name nodes of the graph."""
     if not np.isfinite(nodes).all():
         node, column = np.argwhere(~np.isfinite(nodes))[0]
         raise BadRequest(f"NODE_FEATURES[{node}, {column}] is {nodes[node, column]}, expected a finite number")
@@ -84,7 +84,7 @@ def _history(nodes: _Nodes, side: str, edges: NDArray[np.int64], k: int, delay: 
     meant = (own[source] == own[target]) & (nodes.time[source] < nodes.time[target])
     source, target = source[meant], target[meant]
     gap = nodes.time[target] - nodes.time[source]
-    order = np.lexsort((source, -gap, target))  # of two of one instant, the higher number is the later one
+    order = np.lexsort((source, -gap, target))  # of two with the same time, the higher number is later
     source, target, gap = source[order], target[order], gap[order]
     after = np.searchsorted(target, target, side="right") - 1 - np.arange(len(target))
     recent = after < k
@@ -103,14 +103,14 @@ def _history(nodes: _Nodes, side: str, edges: NDArray[np.int64], k: int, delay: 
 
 
 def placed(rows: int, k: int, at: tuple[NDArray[np.intp], NDArray[np.intp]], values: NDArray) -> Tensor:  # type: ignore[type-arg]
-    """Zeros [B, K, …] with `values` at the places `at`."""
+    """Return zeros [B, K, …] with `values` at the positions `at`."""
     full = np.zeros((rows, k, *values.shape[1:]), dtype=values.dtype)
     full[at] = values
     return torch.from_numpy(full)
 
 
 def graph_request(reader: Reader, ids: Tensor) -> tuple[Floats, NDArray[np.int64]]:
-    """NODE_FEATURES and EDGE_INDEX for transactions of a data set: they are nodes 0 … B − 1, their histories follow."""
+    """Return NODE_FEATURES and EDGE_INDEX for transactions of a data set: nodes 0 … B − 1, then their histories."""
     graph = reader.graph
     last = [line.previous(ids, reader.k) for line in graph.timelines.values()]
     others = torch.from_numpy(np.unique(torch.cat([found[present] for found, present in last]).numpy()))
@@ -131,5 +131,5 @@ def graph_request(reader: Reader, ids: Tensor) -> tuple[Floats, NDArray[np.int64
 
 
 def _codes(entity: Tensor) -> Tensor:
-    """Small numbers for the entities of one request: float32 cannot hold large ones."""
+    """Return small numbers for the entities of one request, because float32 cannot represent large ones."""
     return torch.from_numpy(np.unique(entity.numpy(), return_inverse=True)[1])

@@ -1,7 +1,8 @@
 """The Triton model `prediction_and_shapley`: the blueprint's names and shapes (v1.0.1), answered by this model.
 
-Its clients send a graph; see `training.serving.graph_request` for the columns. PREDICTION are the probabilities of all
-nodes, SHAP_VALUES the Shapley values of their log-odds over the input columns, zeros unless COMPUTE_SHAP.
+Its clients send a graph; `training.serving.graph_request` describes the columns. PREDICTION holds the probabilities of
+all
+nodes. SHAP_VALUES holds the Shapley values of their log-odds over the input columns, zeros unless COMPUTE_SHAP.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from training.serving.shapley import shapley_values
 
 PERMUTATIONS = 2
 SEED = 0
-MAX_EXPLAINED = 4096  # nodes times groups that one request may have explained: it would keep others waiting
+MAX_EXPLAINED = 4096  # limit of nodes × groups for Shapley values in one request, so that it does not delay the others
 
 
 class PredictionAndShapley:
@@ -30,16 +31,16 @@ class PredictionAndShapley:
 
     @classmethod
     def load(cls, folder: Path) -> "PredictionAndShapley":
-        """From the model's files."""
+        """Load it from the model's files."""
         return cls(load(folder))
 
     def base_value(self) -> float:
-        """What Shapley values count from: the log-odds of a node whose columns are all 0 and that has no history."""
+        """Return the Shapley base value: the log-odds of a node with all columns 0 and no history."""
         nothing = np.zeros((1, len(self._model.row) + len(node_columns(self._model.sides))), dtype=np.float32)
         return float(self._margin(nothing, np.zeros((2, 0), dtype=np.int64))[0])
 
     def answer(self, requests: Sequence[Tensors], wanted: Sequence[frozenset[str]]) -> list[Tensors | BadRequest]:
-        """One answer a request."""
+        """Return one answer per request."""
         return [self._answer(request) for request in requests]
 
     def _answer(self, request: Tensors) -> Tensors | BadRequest:

@@ -17,7 +17,7 @@ CODE = "training.serving.adapter"
 
 
 def write_repository(folder: Path, model: FraudModel, example: bytes) -> None:
-    """Write the repository of `model`; `example` is a raw transaction to warm up with. The version is not in it yet."""
+    """Write the repository of `model`, without the version; `example` is a raw transaction for the warm-up."""
     configs = {
         "fraud_score": config_pbtxt.fraud_score(model.inputs, model.threshold, model.feature_schema.data),
         "prediction_and_shapley": config_pbtxt.prediction_and_shapley(

@@ -1,4 +1,4 @@
-"""The requests that describe transactions of a data set: for golden requests, tests and benchmarks."""
+"""Builds requests for transactions of a data set: for golden requests, tests and benchmarks."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from training.serving.request import ScoringRequest
 
 @dataclass(frozen=True)
 class RequestBuilder:
-    """A data set's rows, sorted by time, and the reader that knows their histories."""
+    """A data set's rows, sorted by time, and the reader of their histories."""
 
     table: pl.DataFrame
     reader: Reader
@@ -26,13 +26,13 @@ class RequestBuilder:
 
     @classmethod
     def of(cls, dataset: str | Path, model: FraudModel) -> "RequestBuilder":
-        """For a local data set folder, read as `model` was trained."""
+        """Read a local data set folder with the schema of `model`."""
         table = pl.read_parquet(Path(dataset) / "transactions.parquet")
         reader = Reader(graph_of(table, model.row, model.sides), model.config.k, model.config.label_delay)
         return cls(table, reader, model.feature_schema)
 
     def request(self, ids: Tensor) -> ScoringRequest:
-        """The request for transactions `ids` [B], each with the history and the counters that training saw."""
+        """Return the request for transactions `ids` [B], each with the history and counters that training used."""
         block = self.reader.block(ids)
         graph, k = self.reader.graph, self.reader.k
         last = [line.previous(ids, k) for line in graph.timelines.values()]
@@ -47,5 +47,5 @@ class RequestBuilder:
 
 
 def _joined(line_of: dict[int, bytes], ids: Tensor, present: Tensor) -> bytes:
-    """A history's lines, oldest first."""
+    """Return a history's lines, oldest first."""
     return b"\n".join(line_of[number] for number in reversed(ids[present].tolist()))

@@ -1,7 +1,12 @@
-"""Shapley values of groups of input columns, by permutations: what each group adds when it joins those before it.
+"""Shapley values of groups of input columns, estimated by sampling permutations.
 
-For every permutation the values add up to the answer with all groups minus that with none, so their mean does too.
-Štrumbelj & Kononenko 2010; the blueprint's `ShapleyValueSampling` with a feature mask does the same.
+The Shapley value of group g is the mean, over all orders pi of the groups, of what g adds to the groups before it:
+
+    phi_g = E_pi [ f(x restricted to before_pi(g) and g) - f(x restricted to before_pi(g)) ]
+
+Columns outside the restriction are 0. In every order the differences telescope to f(x) - f(0), so the estimates add up
+to f(x) - f(0) exactly, for any number of permutations. Štrumbelj & Kononenko 2010. The blueprint's
+`ShapleyValueSampling` with a feature mask computes the same.
 """
 
 from collections.abc import Callable
@@ -15,24 +20,24 @@ Floats = NDArray[np.float32]
 def shapley_values(
     answer: Callable[[Floats], Floats], values: Floats, mask: NDArray[np.int32], permutations: int, seed: int
 ) -> Floats:
-    """Shapley values [N, F] for `answer` [N, F] → [N].
+    """Returns Shapley values [N, F] of the function `answer`: [N, F] → [N] at the rows `values` [N, F].
 
-    Columns of the same number in `mask` [F] join together and share evenly what they add. A column that has not joined
-    is 0. Every permutation is also walked backwards, which halves the noise.
+    Columns with equal numbers in `mask` [F] are one group, whose value is divided evenly among them. Each permutation
+    is also used in reverse (antithetic sampling): a group that comes early in one order comes late in the other.
     """
     groups = np.unique(mask)
     rng = np.random.default_rng(seed)
-    worth = np.zeros((len(groups), len(values)))
+    worth = np.zeros((len(groups), len(values)))  # [G, N] sums of the differences
     for _ in range(permutations):
         order = rng.permutation(len(groups))
         for walk in (order, order[::-1]):
-            before = answer(np.zeros_like(values))
+            before = answer(np.zeros_like(values))  # f(0)
             joined = np.zeros(len(mask), dtype=bool)
             for group in walk:
                 joined |= mask == groups[group]
                 after = answer(np.where(joined, values, np.float32(0)))
                 worth[group] += after - before
                 before = after
-    position = np.searchsorted(groups, mask)
-    size = np.bincount(position)[position]
+    position = np.searchsorted(groups, mask)  # [F] each column's group
+    size = np.bincount(position)[position]  # [F] the number of columns in that group
     return np.asarray((worth / (2 * permutations))[position].T / size, dtype=np.float32)

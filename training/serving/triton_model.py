@@ -1,4 +1,4 @@
-"""What Triton loads as `model.py`: checks every file of this version, then hands requests to the code beside it."""
+"""The `model.py` that Triton loads: verifies every file of this version, then passes requests to the code beside it."""
 
 import hashlib
 import json
@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).resolve().parent
-# Spinning threads of one library starve another's (torch beside XGBoost); must be set before either is loaded.
+# Spinning threads of one library slow down another (torch beside XGBoost). Set before either is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-# XGBoost imports these where it finds them, for wrappers that nobody here uses: a fifth of the start.
+# XGBoost imports these if installed, for wrappers that are not used here. They take a fifth of the start.
 OPTIONAL = ("sklearn", "pandas")
 
 
@@ -18,7 +18,7 @@ class TritonPythonModel:
     """One of the models in `training.serving`, behind Triton's python backend."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Load the model. Raises ValueError if a file is not what it was when it was exported."""
+        """Load the model. Raises ValueError if a file differs from the exported one."""
         verify(FOLDER)
         sys.path.insert(0, str(FOLDER / "code"))
         sys.modules.update(dict.fromkeys(OPTIONAL))  # type: ignore[arg-type]
@@ -28,7 +28,7 @@ class TritonPythonModel:
         self._outputs = [output["name"] for output in json.loads(args["model_config"])["output"]]
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """One response a request; a request that cannot be answered gets an error, and the others an answer."""
+        """Return one response per request. An invalid request gets an error; the others are answered."""
         from training.serving import adapter
 
         return adapter.respond(self._model, requests, self._outputs)

@@ -1,6 +1,6 @@
 """Synthetic TabFormer data: the real file's columns, quirks and marginals, relational fraud, deterministic by seed.
 
-A stand-in for the real file, which is not ours to ship. It says nothing about how well a model does on real fraud.
+It replaces the real file, which we may not distribute. Results on it do not predict results on real fraud.
 """
 
 from training.synthetic.generator import generate, simulate, slices

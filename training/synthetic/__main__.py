@@ -1,4 +1,6 @@
-"""`python -m training.synthetic --rows N --seed S --out FILE.csv`: one synthetic file, or several that continue it."""
+"""`python -m training.synthetic --rows N --seed S --out FILE.csv`: writes one file, or consecutive files of one
+world.
+"""
 
 import argparse
 from pathlib import Path
@@ -7,20 +9,22 @@ from training.synthetic import FRAUD_RATE, simulate, slices, write_csv
 
 
 def main() -> None:
-    """Writes one file, or `--parts` of them as NAME-0.csv, NAME-1.csv, … in the order of time."""
+    """Write one file, or `--parts` files NAME-0.csv, NAME-1.csv, … in time order."""
     parser = argparse.ArgumentParser(prog="python -m training.synthetic", description=__doc__)
     parser.add_argument("--rows", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--fraud-rate", type=float, default=FRAUD_RATE)
     parser.add_argument("--parts", type=int, default=1)
-    asked = parser.parse_args()
-    if asked.parts == 1:
-        write_csv(asked.out, *simulate(asked.rows, asked.seed, fraud_rate=asked.fraud_rate))
+    arguments = parser.parse_args()
+    if arguments.parts == 1:
+        write_csv(arguments.out, *simulate(arguments.rows, arguments.seed, fraud_rate=arguments.fraud_rate))
         return
-    parts = slices(asked.rows, asked.seed, [1 / asked.parts] * asked.parts, fraud_rate=asked.fraud_rate)
+    parts = slices(
+        arguments.rows, arguments.seed, [1 / arguments.parts] * arguments.parts, fraud_rate=arguments.fraud_rate
+    )
     for number, part in enumerate(parts):
-        part.write_csv(asked.out.with_name(f"{asked.out.stem}-{number}{asked.out.suffix}"))
+        part.write_csv(arguments.out.with_name(f"{arguments.out.stem}-{number}{arguments.out.suffix}"))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What honest people do: everyday purchases and, now and then, a spree that looks like a theft."""
+"""Honest transactions: everyday purchases and occasional sprees that look like a theft."""
 
 from dataclasses import dataclass, fields
 
@@ -12,9 +12,9 @@ SWIPE, CHIP, ONLINE = 0, 1, 2
 CHANNELS = ("Swipe Transaction", "Chip Transaction", "Online Transaction")
 SHARES = np.array([0.631, 0.258, 0.111])  # the real file's
 CHIP_WHEN_PRESENT = SHARES[CHIP] / (SHARES[SWIPE] + SHARES[CHIP])
-FAVOURITE = 0.7  # share of the purchases in a shop that are made at one of the card's favourites
-SPREES = 0.005  # share of the honest rows that come in bursts: holidays, moving house, presents
-ONLINE_SPREES, ONLINE_IN_SPREE = 0.4, 0.8  # share of the sprees that are made online, and how far they are
+FAVOURITE = 0.7  # share of a card's purchases in shops that are made at one of its favourite merchants
+SPREES = 0.005  # share of the honest rows in bursts: holidays, moving house, presents
+ONLINE_SPREES, ONLINE_IN_SPREE = 0.4, 0.8  # share of the sprees that are made online, and of their purchases that are
 EVERYDAY_ONLINE = (SHARES[ONLINE] - SPREES * ONLINE_SPREES * ONLINE_IN_SPREE) / (1 - SPREES)
 REFUNDS = 0.05
 ERRORS = (
@@ -27,7 +27,9 @@ ERROR_RATE = 0.016
 
 @dataclass(frozen=True)
 class Events:
-    """Transactions as parallel arrays: minute since the world's start, card, merchant, cents, channel, error, fraud."""
+    """Transactions as parallel arrays: minutes since the world's start, card, merchant, cents, channel, error,
+    fraud.
+    """
 
     minute: Ints
     card: Ints
@@ -41,17 +43,17 @@ class Events:
         return len(self.minute)
 
     def take(self, rows: NDArray[np.int64] | slice) -> "Events":
-        """These rows, in this order."""
+        """Return these rows in this order."""
         return Events(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 def concatenate(parts: list[Events]) -> Events:
-    """The rows of all parts, one after the other."""
+    """Return the rows of all parts in sequence."""
     return Events(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Events)))
 
 
 def everyday(world: Population, rows: int, rng: np.random.Generator) -> Events:
-    """Honest transactions: `SPREES` of them in bursts, the rest spread over each card's life."""
+    """Return honest transactions: a share of `SPREES` in bursts, the others over each card's lifetime."""
     in_sprees = round(rows * SPREES)
     return concatenate([_purchases(world, rows - in_sprees, rng), _sprees(world, in_sprees, rng)])
 
@@ -89,7 +91,7 @@ def _sprees(world: Population, rows: int, rng: np.random.Generator) -> Events:
 
 
 def _shops(world: Population, card: Ints, rng: np.random.Generator) -> Ints:
-    """A favourite of the card's, or any merchant of its city."""
+    """Return a favourite merchant of the card, or any merchant of its city."""
     rank = (rng.random(len(card), dtype=np.float32) ** 2 * FAVOURITES).astype(np.int32)
     usual = world.favourites.ravel()[card * FAVOURITES + rank]
     other = popular_in(world, world.card_city[card], rng)
@@ -97,26 +99,28 @@ def _shops(world: Population, card: Ints, rng: np.random.Generator) -> Ints:
 
 
 def popular_in(world: Population, city: Ints, rng: np.random.Generator) -> Ints:
-    """A merchant of each of these cities, the popular ones more often."""
+    """Return a merchant of each of these cities, weighted by popularity."""
     first = world.city_first[city]
     return whole(first + rng.random(len(city), dtype=np.float32) ** 2 * (world.city_first[city + 1] - first))
 
 
 def any_online(world: Population, rows: int, rng: np.random.Generator) -> Ints:
-    """An online merchant, the popular ones more often."""
+    """Return an online merchant, weighted by popularity."""
     count = world.merchants - world.first_online
     return whole(world.first_online + rng.random(rows, dtype=np.float32) ** 2 * count)
 
 
 def minute_of_day(rows: int, rng: np.random.Generator) -> Ints:
-    """Around the clock, mostly by day; the same for honest people and thieves, as in the real file."""
+    """Return minutes of the day, mostly in daytime. Honest and fraudulent rows have one distribution, as in the
+    real file.
+    """
     curve = 0.15 + np.exp(-(((np.arange(1440) / 60 - 13) / 4.5) ** 2))
     quantiles = whole(np.searchsorted(np.cumsum(curve) / curve.sum(), (np.arange(4096) + 0.5) / 4096))
     return whole(quantiles[rng.integers(0, 4096, rows, dtype=np.int32)])
 
 
 def channel_of(online: NDArray[np.bool_], chip: float, rng: np.random.Generator) -> NDArray[np.int8]:
-    """Online, or a chip with this probability, or else a swipe."""
+    """Return online, or chip with this probability, or else swipe."""
     present = np.where(rng.random(len(online), dtype=np.float32) < chip, CHIP, SWIPE)
     return np.where(online, ONLINE, present).astype(np.int8)
 
@@ -130,7 +134,7 @@ def complete(
     fraud: bool,
     rng: np.random.Generator,
 ) -> Events:
-    """Adds what is drawn row by row: amount and error. Thieves spend a little more, refund less and err more."""
+    """Add amount and error, drawn row by row. Frauds have slightly larger amounts, fewer refunds and more errors."""
     rows = len(minute)
     shift, spread, refunds, errors = (0.9, 0.8, 0.02, 0.04) if fraud else (0.0, 0.9, REFUNDS, ERROR_RATE)
     noise = rng.standard_normal(rows, dtype=np.float32) * np.float32(spread) + np.float32(shift)

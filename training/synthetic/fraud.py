@@ -1,9 +1,12 @@
-"""Relational fraud: a merchant leaks cards, and some of them are used up, in bursts, at a few other merchants.
+"""Relational fraud: a merchant leaks cards, and some of them are then used in bursts at a few other merchants.
 
-A leak begins at some transaction of some merchant and lasts 45 days. A few of the cards seen there meanwhile show a
-burst of two to thirteen frauds over one to ten days, two to forty days after their visit, at the five *cash-out*
-merchants of this leak. What a row says by itself (channel, category, amount, error) is only a weak cue: the
-channels' fraud rates are the real file's, and `NOISE` of the frauds have no relation to anything.
+A leak starts at a transaction of some merchant and lasts 45 days. A few of the cards seen there meanwhile show a burst
+of
+two to thirteen frauds over one to ten days, two to forty days after their visit, at the five *cash-out* merchants of
+the
+leak. A row's own values (channel, category, amount, error) are only a weak signal: the channels' fraud rates are the
+real
+file's, and a share `NOISE` of the frauds is unrelated to anything.
 """
 
 import numpy as np
@@ -29,24 +32,24 @@ BURST = np.arange(2, 14)
 BURST_SHARES = np.exp(-(((BURST - 9) / 3.2) ** 2))
 CASHOUT_ONLINE, CASHOUT_SHOPS = 3, 2
 GOLDEN = (5**0.5 - 1) / 2
-APPEAL = 25.0  # of a merchant whose goods can be resold, against one of any other category
-# The real file's fraud rates a channel: swipe .043 %, chip .077 %, online .676 %.
+APPEAL = 25.0  # weight of a merchant whose goods can be resold, relative to other categories
+# The real file's fraud rates by channel: swipe .043 %, chip .077 %, online .676 %.
 FRAUDS = SHARES * np.array([0.043, 0.077, 0.676])
 ONLINE_FRAUDS = FRAUDS[2] / FRAUDS.sum()
 CHIP_FRAUDS = FRAUDS[1] / FRAUDS[:2].sum()
 
 
 def commit(world: Population, honest: Events, frauds: int, rng: np.random.Generator) -> Events:
-    """Exactly `frauds` fraudulent transactions, grown out of the honest ones."""
+    """Return exactly `frauds` fraudulent transactions, derived from the honest ones."""
     related = _bursts(world, honest, round(frauds * (1 - NOISE)), rng)
     return concatenate([related, _noise(world, honest, frauds - len(related), rng)])
 
 
 def _bursts(world: Population, honest: Events, frauds: int, rng: np.random.Generator) -> Events:
-    """At most `frauds` rows: bursts that would outlast the world are cut off."""
+    """Return at most `frauds` rows. Bursts beyond the end of the world are dropped."""
     leaks = 2 + round(1.6 * frauds / (CARDS_PER_LEAK * float(BURST @ BURST_SHARES / BURST_SHARES.sum())))
     leak, card, visit = _stolen(world, honest, leaks, rng)
-    # What is too much is cut off at the end, so the leaks come in an order in which any first few cover the whole time.
+    # Surplus rows are dropped at the end, so the leaks are ordered such that any prefix covers the whole time.
     by_leak = np.argsort((leak * GOLDEN) % 1, kind="stable")
     leak, card, visit = leak[by_leak], card[by_leak], visit[by_leak]
     size = rng.choice(BURST, len(card), p=BURST_SHARES / BURST_SHARES.sum())
@@ -62,7 +65,7 @@ def _bursts(world: Population, honest: Events, frauds: int, rng: np.random.Gener
 
 
 def _stolen(world: Population, honest: Events, leaks: int, rng: np.random.Generator) -> tuple[Ints, Ints, Ints]:
-    """The cards that each leak will use, with the minute of their visit: (leak, card, minute), sorted by leak."""
+    """Return the cards that each leak uses, with the minute of their visit: (leak, card, minute), sorted by leak."""
     source = _sources(world, honest, leaks, rng)
     source_merchant, begin = honest.merchant[source], honest.minute[source]
     leaking = np.zeros(world.merchants, dtype=bool)
@@ -79,7 +82,9 @@ def _stolen(world: Population, honest: Events, leaks: int, rng: np.random.Genera
 
 
 def _sources(world: Population, honest: Events, leaks: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """The transaction at which each leak begins: one in each of `leaks` equal spans of time (nearest of 64 offers)."""
+    """Return the transaction at which each leak starts: one in each of `leaks` equal time spans (nearest of 64
+    draws).
+    """
     wanted = (np.arange(leaks) + rng.random(leaks)) / leaks * world.minutes
     offered = rng.integers(0, len(honest), (leaks, 64))
     nearest = np.abs(honest.minute[offered] - wanted[:, None]).argmin(axis=1)
@@ -87,14 +92,14 @@ def _sources(world: Population, honest: Events, leaks: int, rng: np.random.Gener
 
 
 def _some_cards(honest: Events, visits: Ints, wanted: int, rng: np.random.Generator) -> Ints:
-    """One visit of each of at most `wanted` different cards."""
+    """Return one visit of each of at most `wanted` different cards."""
     shuffled = rng.permutation(visits)
     _, first = np.unique(honest.card[shuffled], return_index=True)
     return whole(shuffled[np.sort(first)[:wanted]])
 
 
 def _cashouts(world: Population, leaks: int, rng: np.random.Generator) -> Ints:
-    """[leaks, 5] merchants: three online and two shops, mostly such as sell what can be resold."""
+    """Return [leaks, 5] merchants: three online and two shops, mostly with goods that can be resold."""
     appeal = np.where(mcc.resale()[world.merchant_mcc], APPEAL, 1.0)
     shops, online = np.split(appeal, [world.first_online])
     chosen_online = world.first_online + rng.choice(len(online), (leaks, CASHOUT_ONLINE), p=online / online.sum())
@@ -108,7 +113,7 @@ def _which(online: NDArray[np.bool_], rng: np.random.Generator) -> Ints:
 
 
 def _noise(world: Population, honest: Events, frauds: int, rng: np.random.Generator) -> Events:
-    """Lone frauds: any card, any time, any merchant."""
+    """Return single frauds: any card, time and merchant."""
     at = rng.integers(0, len(honest), frauds)
     online = rng.random(frauds) < ONLINE_FRAUDS
     city = whole(rng.integers(0, len(world.city_first) - 1, frauds))

@@ -1,4 +1,4 @@
-"""From rows and a seed to transactions: whole, or cut into consecutive slices of time."""
+"""Generates transactions from a number of rows and a seed, as one frame or as consecutive time slices."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -15,7 +15,7 @@ from training.synthetic.world import END, FRAUD_RATE, START, Population
 def generate(
     rows: int, seed: int, *, fraud_rate: float = FRAUD_RATE, start: date = START, end: date = END
 ) -> pl.DataFrame:
-    """A frame of exactly `rows` transactions in the real file's order: by user, card and time."""
+    """Return a frame of exactly `rows` transactions in the real file's order: by user, card and time."""
     return render(*simulate(rows, seed, fraud_rate=fraud_rate, start=start, end=end))
 
 
@@ -28,7 +28,7 @@ def slices(
     start: date = START,
     end: date = END,
 ) -> list[pl.DataFrame]:
-    """One world cut at quantiles of time: frames that continue each other, with these shares of the rows.
+    """Cut one world at quantiles of time into consecutive frames with these shares of the rows.
 
     Raises:
         ValueError: the fractions do not add up to 1.
@@ -44,7 +44,7 @@ def slices(
 def simulate(
     rows: int, seed: int, *, fraud_rate: float = FRAUD_RATE, start: date = START, end: date = END
 ) -> tuple[Population, Events]:
-    """The world and its transactions as numbers, sorted by user, card and time.
+    """Return the world and its transactions as numbers, sorted by user, card and time.
 
     Raises:
         ValueError: too few rows for the shortest honest history, or dates in the wrong order.

@@ -1,9 +1,9 @@
-"""Merchant category codes of the TabFormer file, with how common each is and what people spend there."""
+"""Merchant category codes of the TabFormer file, with their frequencies and typical amounts."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-# The most used codes: share of all rows in per cent, median amount in dollars. The other ninety share the rest.
+# The most frequent codes: share of all rows in per cent, median amount in dollars. The other ninety share the rest.
 COMMON = {
     5411: (11.7, 25.0),
     5499: (11.0, 20.0),
@@ -36,12 +36,12 @@ RARE = (
 # fmt: on
 CODES: NDArray[np.int32] = np.array([*COMMON, *RARE], dtype=np.int32)
 
-# What a thief can resell or use at once: department stores, electronics, computers, jewels, travel.
+# Goods that a thief can resell or use at once: department stores, electronics, computers, jewels, travel.
 RESALE = frozenset({5311, 5732, 5045, 5094, 5712, 5722, 4411, 3640, 3684, 3722, 4511, 5621})
 
 
 def shares() -> NDArray[np.float64]:
-    """How often a merchant has each of `CODES`; sums to 1."""
+    """Return the frequency of each of `CODES`; the sum is 1."""
     common = [share for share, _ in COMMON.values()]
     tail = np.linspace(1.8, 0.2, len(RARE))
     raw = np.concatenate([common, tail / tail.sum() * (100 - sum(common))])
@@ -49,7 +49,9 @@ def shares() -> NDArray[np.float64]:
 
 
 def log_medians() -> NDArray[np.float32]:
-    """Natural logarithm of the median amount at each of `CODES`; the rare ones: $12 to $160 in a fixed disorder."""
+    """Return the natural logarithm of the median amount at each of `CODES`; rare codes: $12 to $160 in a fixed
+    shuffle.
+    """
     common = [median for _, median in COMMON.values()]
     order = np.argsort([code * 7919 % 1009 for code in RARE])
     rare = np.geomspace(12, 160, len(RARE))[order]
@@ -57,5 +59,5 @@ def log_medians() -> NDArray[np.float32]:
 
 
 def resale() -> NDArray[np.bool_]:
-    """Which of `CODES` a thief prefers."""
+    """Return which of `CODES` sell goods that can be resold."""
     return np.isin(CODES, sorted(RESALE))

@@ -1,4 +1,4 @@
-"""Transactions as the real file writes them: `$` amounts, 64-bit names, `91750.0` zips, empty fields online."""
+"""Formats transactions like the real file: `$` amounts, 64-bit names, `91750.0` zips, empty fields online."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +18,7 @@ CHUNK = 1_000_000
 
 
 def render(world: Population, events: Events) -> pl.DataFrame:
-    """Transactions as a frame with the real file's `COLUMNS`; empty fields are nulls."""
+    """Return transactions as a frame with the real file's `COLUMNS`; empty fields are nulls."""
     day, minute = np.divmod(events.minute, 1440)
     return (
         pl.DataFrame({"card": events.card, "day": day, "minute": minute, "merchant": events.merchant})
@@ -37,7 +37,7 @@ def render(world: Population, events: Events) -> pl.DataFrame:
 
 
 def write_csv(path: str | Path, world: Population, events: Events) -> None:
-    """Transactions as a CSV file, a million rows at a time so that memory stays flat."""
+    """Write transactions as CSV, a million rows at a time to limit memory."""
     with open(path, "wb") as file:
         for first in range(0, len(events), CHUNK):
             part = render(world, events.take(slice(first, first + CHUNK)))
@@ -93,7 +93,7 @@ def _errors() -> pl.Series:
 
 
 def _dollars(cents: Ints) -> pl.Expr:
-    """`$12.05`, and `$-12.05` for a refund."""
+    """Format cents as `$12.05`; a refund as `$-12.05`."""
     whole, part = np.divmod(np.abs(cents), 100)
     sign = pl.lit(pl.Series(["$", "$-"])).gather(pl.lit(pl.Series((cents < 0).astype(np.int8))))
     digits = pl.lit(pl.Series([f".{n:02d}" for n in range(100)])).gather(pl.lit(pl.Series(part)))

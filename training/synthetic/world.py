@@ -1,4 +1,4 @@
-"""The people, cards and merchants of a synthetic TabFormer world, and how dense it is."""
+"""The users, cards and merchants of a synthetic TabFormer world, and its density."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -19,7 +19,7 @@ ROWS_PER_MERCHANT = 243
 CARDS_PER_USER = 3.07
 FAVOURITES = 12
 ONLINE_MERCHANTS = 0.08  # share of the merchants
-FOREIGN_CITIES = 0.25  # share of the cities; too seldom visited to matter, but they have a State and no Zip
+FOREIGN_CITIES = 0.25  # share of the cities that have a State but no Zip; they are visited too rarely to matter
 
 TOWNS = (
     "La Verne",
@@ -39,12 +39,12 @@ COUNTRIES = ("Mexico", "Italy", "Canada", "France", "Japan")
 
 @dataclass(frozen=True)
 class Population:
-    """Tables of who exists; every array is indexed by the dense number of a card, city or merchant."""
+    """Tables of users, cards, cities and merchants; arrays are indexed by the number of a card, city or merchant."""
 
     minutes: int  # length of the world
     start: date
     card_user: Ints
-    card_number: Ints  # which of its user's cards this is
+    card_number: Ints  # number of the card among its user's cards
     card_city: Ints
     card_opened: NDArray[np.float32]  # share of the world's time
     card_closed: NDArray[np.float32]
@@ -70,7 +70,7 @@ class Population:
 
 
 def make(rows: int, rng: np.random.Generator, start: date, end: date) -> Population:
-    """A world in which `rows` transactions between two dates are as dense as in the real file."""
+    """Return a world in which `rows` transactions between two dates are as dense as in the real file."""
     days = (end - start).days
     cards = max(24, round(rows / (ROWS_PER_CARD_DAY * days)))
     merchants = max(120, round(rows / ROWS_PER_MERCHANT))
@@ -105,7 +105,7 @@ def _cards(cards: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
 
 
 def _lifetimes(cards: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Six cards in ten exist throughout; of the others some are opened and some closed on the way."""
+    """Return lifetimes of cards: six in ten exist throughout, the others are opened or closed in between."""
     kind = rng.random(cards)
     opened = np.where(kind > 0.75, rng.random(cards) * 0.95, 0.0)
     closed = np.where((kind > 0.6) & (kind <= 0.75), 0.2 + rng.random(cards) * 0.8, 1.0)
@@ -113,7 +113,7 @@ def _lifetimes(cards: int, rng: np.random.Generator) -> tuple[NDArray[np.float32
 
 
 def _merchants(merchants: int, cities: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """City of each merchant (sorted; -1 for the online ones at the end) and each city's first merchant."""
+    """Return the city of each merchant (sorted; -1 for online ones at the end) and each city's first merchant."""
     online = max(12, round(merchants * ONLINE_MERCHANTS))
     city = np.sort(np.concatenate([np.arange(cities), rng.integers(0, cities, merchants - online - cities)]))
     first = np.searchsorted(city, np.arange(cities + 1))
@@ -127,5 +127,5 @@ def _favourites(city: NDArray[np.int64], first: Ints, rng: np.random.Generator) 
 
 
 def whole(numbers: NDArray[Any]) -> Ints:
-    """Numbers cut to whole ones."""
+    """Round numbers down to integers."""
     return np.asarray(numbers, dtype=np.int32)

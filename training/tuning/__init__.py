@@ -1,1 +1,1 @@
-"""The search for better training parameters: by Katib on a cluster, by Optuna on one machine, over one space."""
+"""Searches for better training parameters, by Katib on a cluster or by Optuna on one machine, in the same space."""

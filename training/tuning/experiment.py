@@ -1,4 +1,4 @@
-"""The Katib Experiment (v1beta1): the same trainer, settings and pod as the train stage, over the search space."""
+"""Builds the Katib Experiment (v1beta1): the train stage's trainer, settings and pod, over the search space."""
 
 import json
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ from training.tuning.space import OBJECTIVE, OTHER_METRICS, SPACE, Dimension
 
 GROUP, VERSION, PLURAL = "kubeflow.org", "v1beta1", "experiments"
 CONTAINER = "trial"
-# `bayesian` is no algorithm of Katib's; `bayesianoptimization` ignores `step`, which hidden_dim has, and tpe keeps it.
+# Katib has no algorithm `bayesian`; its `bayesianoptimization` ignores `step`, which hidden_dim needs; tpe supports it.
 ALGORITHM = "tpe"
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How much may be tried; the plan's figures. `goal` ends the search early."""
+    """The limits of a search. An objective of `goal` ends it early."""
 
     parallel: int = 3
     trials: int = 15
@@ -26,8 +26,8 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where trials run: namespace, the service account with the pipeline's IRSA role, and an AWS endpoint for tests."""
+class TrialPlacement:
+    """The namespace of the trials, and the service account with the pipeline's IAM role."""
 
     namespace: str = "kubeflow"
     service_account: str = "fraudloop-stage"
@@ -39,12 +39,12 @@ def experiment(
     config: TrainConfig,
     settings: PipelineSettings,
     *,
-    place: Place = Place(),
+    placement: TrialPlacement = TrialPlacement(),
     budget: Budget = Budget(),
     algorithm: str = ALGORITHM,
     space: Sequence[Dimension] = SPACE,
 ) -> dict[str, Any]:
-    """The manifest. `dataset` is a preprocess stage's output; whatever is not searched stays as `config` says."""
+    """Return the manifest. `dataset` is a preprocess stage's output. Settings outside the space come from `config`."""
     objective: dict[str, Any] = {
         "type": "maximize",
         "objectiveMetricName": OBJECTIVE,
@@ -55,7 +55,11 @@ def experiment(
     return {
         "apiVersion": f"{GROUP}/{VERSION}",
         "kind": "Experiment",
-        "metadata": {"name": name, "namespace": place.namespace, "labels": {"app.kubernetes.io/part-of": "fraudloop"}},
+        "metadata": {
+            "name": name,
+            "namespace": placement.namespace,
+            "labels": {"app.kubernetes.io/part-of": "fraudloop"},
+        },
         "spec": {
             "objective": objective,
             "algorithm": {"algorithmName": algorithm, "algorithmSettings": _settings(algorithm, config.seed)},
@@ -65,7 +69,7 @@ def experiment(
             "resumePolicy": "Never",
             "parameters": [dimension.as_katib() for dimension in space],
             "metricsCollectorSpec": {"collector": {"kind": "StdOut"}},
-            "trialTemplate": _template(dataset, config, settings, place, space),
+            "trialTemplate": _template(dataset, config, settings, placement, space),
         },
     }
 
@@ -75,7 +79,7 @@ def _settings(algorithm: str, seed: int) -> list[dict[str, str]]:
 
 
 def _template(
-    dataset: str, config: TrainConfig, settings: PipelineSettings, place: Place, space: Sequence[Dimension]
+    dataset: str, config: TrainConfig, settings: PipelineSettings, placement: TrialPlacement, space: Sequence[Dimension]
 ) -> dict[str, Any]:
     searched = [dimension.name for dimension in space]
     parameters = [{"name": name, "reference": name, "description": f"TrainConfig.{name}"} for name in searched]
@@ -86,14 +90,14 @@ def _template(
         "primaryContainerName": CONTAINER,
         "retain": False,
         "trialParameters": parameters,
-        "trialSpec": {"apiVersion": "batch/v1", "kind": "Job", "spec": _job(arguments, settings, place)},
+        "trialSpec": {"apiVersion": "batch/v1", "kind": "Job", "spec": _job(arguments, settings, placement)},
     }
 
 
-def _job(arguments: list[str], settings: PipelineSettings, place: Place) -> dict[str, Any]:
+def _job(arguments: list[str], settings: PipelineSettings, placement: TrialPlacement) -> dict[str, Any]:
     step = settings.step("train")
     pod: dict[str, Any] = {
-        "serviceAccountName": place.service_account,
+        "serviceAccountName": placement.service_account,
         "restartPolicy": "Never",
         "containers": [_container(arguments, step, settings)],
     }
@@ -103,7 +107,7 @@ def _job(arguments: list[str], settings: PipelineSettings, place: Place) -> dict
         pod["tolerations"] = [
             {key: value for key, value in vars(toleration).items() if value} for toleration in step.tolerations
         ]
-    # A sidecar would keep the Job from ending.
+    # A sidecar would prevent the Job from completing.
     metadata = {"annotations": {"sidecar.istio.io/inject": "false"}}
     return {"backoffLimit": 0, "template": {"metadata": metadata, "spec": pod}}
 

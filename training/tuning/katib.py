@@ -1,4 +1,4 @@
-"""Katib through the Kubernetes API: submit an Experiment, follow its trials, read the optimum."""
+"""Uses Katib through the Kubernetes API: submits an Experiment, follows its trials, reads the optimum."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -7,19 +7,21 @@ from typing import Any
 
 from kubernetes import client
 
-from clients.kubernetes import Denied, translated
+from clients.kubernetes import ApiDenied, translated
 from statemachine.contracts.errors import Conflict, OperationRefused, Unreachable
 from training.tuning.experiment import GROUP, PLURAL, VERSION
 from training.tuning.katib_validation import admit
 from training.tuning.space import OBJECTIVE, Optimum, read_assignments
 
 TIMEOUT = (5.0, 15.0)
-SILENCE = 120.0  # seconds in which an API server that was restarted answers again, and knows its rights
+SILENCE = 120.0  # seconds until a restarted API server answers with its RBAC rules loaded
 
 
 @dataclass(frozen=True)
 class Standing:
-    """How far an Experiment is. `best` are the settings of the best trial so far, as Katib writes them: text."""
+    """The progress of an Experiment. `best` are the settings of the best trial so far, as text, as Katib writes
+    them.
+    """
 
     trials: int
     running: int
@@ -39,27 +41,27 @@ class Katib:
     namespace: str
 
     def submit(self, manifest: Mapping[str, Any]) -> str:
-        """Create it and return its name.
+        """Create an Experiment and return its name.
 
         Raises:
             Misconfigured: Katib would refuse it.
-            OperationRefused: one of this name exists, or the cluster's webhook says no.
-            Unreachable: the answer was lost, or the API is away.
+            OperationRefused: the name exists, or the cluster's webhook refuses it.
+            Unreachable: the answer was lost, or the API is unreachable.
         """
         admit(manifest)
         try:
             body = self._call(
                 "create", lambda objects, where: objects.create_namespaced_custom_object(*where, dict(manifest))
             )
-        except Denied as error:
+        except ApiDenied as error:
             raise OperationRefused(str(error)) from error
         return str(body["metadata"]["name"])
 
     def standing(self, name: str) -> Standing:
-        """How far it is. Raises OperationRefused, Unreachable."""
+        """Return its progress. Raises OperationRefused, Unreachable."""
         try:
             return self._standing(name)
-        except Denied as error:
+        except ApiDenied as error:
             raise OperationRefused(str(error)) from error
 
     def _standing(self, name: str) -> Standing:
@@ -67,10 +69,10 @@ class Katib:
         return _standing(body.get("status") or {})
 
     def follow(self, name: str, pause: float = 10.0, sleep: Callable[[float], None] = time.sleep) -> Iterator[Standing]:
-        """Its standing each time that it changes, until it is over; a restart of the API server does not end it.
+        """Yield its progress at each change until it ends. Restarts of the API server are tolerated.
 
         Raises:
-            OperationRefused, Unreachable: the API has denied, or not answered, for two minutes.
+            OperationRefused, Unreachable: for two minutes the API denied access or did not answer.
         """
         last, silent = None, 0.0
         while True:
@@ -79,7 +81,7 @@ class Katib:
             except Unreachable as error:
                 silent += pause
                 if silent > SILENCE:
-                    if isinstance(error, Denied):
+                    if isinstance(error, ApiDenied):
                         raise OperationRefused(str(error)) from error
                     raise
                 sleep(pause)
@@ -102,7 +104,7 @@ class Katib:
 
 
 def optimum(name: str, standing: Standing) -> Optimum:
-    """What the Experiment found. Raises `OperationRefused` if it found nothing."""
+    """Return the best trial of the Experiment. Raises `OperationRefused` if there is none."""
     if standing.over != "Succeeded" or standing.value is None:
         raise OperationRefused(f"Experiment {name} ended {standing.over or 'without an end'}: {standing.message}")
     return Optimum(read_assignments(standing.best), standing.value, standing.trials, None, f"Katib experiment {name}")

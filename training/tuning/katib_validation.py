@@ -1,7 +1,7 @@
-"""What Katib's admission webhook would refuse, with its reason, before anything is sent.
+"""Applies the rules of Katib's admission webhook before anything is sent.
 
-Experiment's CRD is schemaless: a wrong manifest is accepted by `kubectl --dry-run=client` and refused by the webhook
-(`pkg/webhook/v1beta1/experiment/validator`), or accepted and then failed by the algorithm's service.
+The Experiment's CRD is schemaless. `kubectl --dry-run=client` accepts a wrong manifest, which the webhook
+(`pkg/webhook/v1beta1/experiment/validator`) then refuses, or the algorithm's service fails.
 """
 
 import re
@@ -12,7 +12,7 @@ from statemachine.contracts.errors import Misconfigured
 
 LONGEST_NAME = 40
 NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
-# What katib-config ships with; `bayesian` is not among them.
+# The algorithms in katib-config; `bayesian` is not among them.
 ALGORITHMS = frozenset(
     "random grid tpe multivariate-tpe hyperband bayesianoptimization cmaes sobol pbt enas darts".split()  # noqa: SIM905
 )
@@ -24,14 +24,14 @@ Manifest = Mapping[str, Any]
 
 
 def admit(manifest: Manifest) -> None:
-    """Raises `Misconfigured` with everything that Katib would refuse."""
+    """Raise `Misconfigured` with all the reasons for which Katib would refuse it."""
     problems = list(refusals(manifest))
     if problems:
         raise Misconfigured("Katib would refuse this Experiment: " + "; ".join(problems))
 
 
 def refusals(manifest: Manifest) -> Iterator[str]:
-    """Each reason, in the order of the manifest."""
+    """Yield each reason, in the order of the manifest."""
     name = manifest.get("metadata", {}).get("name", "")
     if not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
         yield f"metadata.name {name!r} must match {NAME.pattern} and have at most {LONGEST_NAME} characters"
@@ -81,7 +81,7 @@ def _algorithm(spec: Manifest) -> Iterator[str]:
         space, double = parameter.get("feasibleSpace", {}), parameter.get("parameterType") == "double"
         if bayesian and "step" in space:
             yield f"{parameter.get('name')}: bayesianoptimization ignores step; tpe keeps it"
-        # bayesianoptimization takes every double as log-uniform
+        # bayesianoptimization treats every double as log-uniform
         if (space.get("distribution") == "logUniform" or (bayesian and double)) and not _number(space.get("min")) > 0:
             yield f"{parameter.get('name')}: a logarithmic range begins above 0, not at {space.get('min')!r}"
 

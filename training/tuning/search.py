@@ -1,4 +1,4 @@
-"""The search on this machine: Optuna suggests, the real trainer answers. The defaults are the first trial."""
+"""The search on this machine: Optuna suggests, the real trainer scores. The first trial uses the defaults."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ Score = Callable[[TrainConfig], float]
 
 @dataclass(frozen=True)
 class Trial:
-    """One thing tried; `value` is None if it failed, and `reason` says why."""
+    """One trial; `value` is None if it failed, and `reason` says why."""
 
     number: int
     parameters: dict[str, float | int]
@@ -31,10 +31,10 @@ def search(
     show: Callable[[Trial], None] = lambda trial: None,
     failed: int = 3,
 ) -> tuple[Optimum, tuple[Trial, ...]]:
-    """`trials` in all, the first with `config` as it is; stops when more than `failed` of them failed.
+    """Run `trials` trials, the first with `config` unchanged. Stops when more than `failed` of them failed.
 
     Raises:
-        RuntimeError: no trial came through; the message is the last one's reason.
+        RuntimeError: no trial succeeded; the message is the last reason.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
@@ -55,15 +55,15 @@ def _first(score: Score, config: TrainConfig, space: Sequence[Dimension]) -> Tri
 
 
 def _next(study: optuna.Study, score: Score, config: TrainConfig, space: Sequence[Dimension], number: int) -> Trial:
-    asked = study.ask()
-    trial = _tried(score, config, number, {dimension.name: dimension.suggest(asked) for dimension in space})
+    trial_point = study.ask()
+    trial = _tried(score, config, number, {dimension.name: dimension.suggest(trial_point) for dimension in space})
     state = optuna.trial.TrialState.COMPLETE if trial.value is not None else optuna.trial.TrialState.FAIL
-    study.tell(asked, trial.value, state=state)
+    study.tell(trial_point, trial.value, state=state)
     return trial
 
 
 def _learn(study: optuna.Study, trial: Trial, space: Sequence[Dimension]) -> None:
-    """The sampler learns from the defaults too, if they lie inside of the space."""
+    """Give the sampler the result of the defaults too, if they are inside the space."""
     if trial.value is None or not all(d.low <= trial.parameters[d.name] <= d.high for d in space):
         return
     distributions: dict[str, optuna.distributions.BaseDistribution] = {
@@ -80,14 +80,14 @@ def _learn(study: optuna.Study, trial: Trial, space: Sequence[Dimension]) -> Non
 def _tried(score: Score, config: TrainConfig, number: int, parameters: dict[str, float | int]) -> Trial:
     try:
         return Trial(number, parameters, score(replace(config, **parameters)))  # type: ignore[arg-type]
-    except Exception as error:  # a trial that cannot be trained is an answer, too
+    except Exception as error:  # noqa: BLE001 — a trial that cannot be trained is an answer, too
         return Trial(number, parameters, None, f"{type(error).__name__}: {error}")
 
 
 def _optimum(tried: Sequence[Trial]) -> Optimum:
     worked = [trial for trial in tried if trial.value is not None]
     if not worked:
-        raise RuntimeError(f"none of {len(tried)} trials came through; the last said {tried[-1].reason}")
+        raise RuntimeError(f"none of {len(tried)} trials succeeded; the last error: {tried[-1].reason}")
     best = max(worked, key=lambda trial: (trial.value or 0.0, -trial.number))
     assert best.value is not None
     return Optimum(best.parameters, best.value, len(tried), tried[0].value, f"optuna {optuna.__version__}, {OBJECTIVE}")

@@ -1,16 +1,16 @@
-"""What is searched: three of the training's own settings, with their ranges, and how a trial says how good it was."""
+"""The search space: three training settings with their ranges, and the objective of a trial."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-OBJECTIVE = "val_auc_roc"  # validation, never test: who tunes on the test set has no test set
+OBJECTIVE = "val_auc_roc"  # on the validation set, never on the test set, which has to stay unused until the evaluation
 OTHER_METRICS = ("val_average_precision",)
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """One setting of `TrainConfig` and where it may lie; `step` is for whole numbers, `log` for scales."""
+    """One setting of `TrainConfig` and its range; `step` is for integers, `log` for logarithmic scales."""
 
     name: str
     low: float
@@ -20,11 +20,11 @@ class Dimension:
 
     @property
     def whole(self) -> bool:
-        """It takes whole numbers."""
+        """Whether the setting is an integer."""
         return self.step > 0
 
     def as_katib(self) -> dict[str, Any]:
-        """The parameter in an Experiment. Katib's values are text."""
+        """Return the parameter in an Experiment. Katib's values are text."""
         form = (lambda value: str(int(value))) if self.whole else str
         feasible = {"min": form(self.low), "max": form(self.high)}
         if self.whole:
@@ -34,7 +34,7 @@ class Dimension:
         return {"name": self.name, "parameterType": "int" if self.whole else "double", "feasibleSpace": feasible}
 
     def suggest(self, trial: Any) -> float | int:
-        """What an Optuna trial should try."""
+        """Return an Optuna trial's value."""
         if self.whole:
             return int(trial.suggest_int(self.name, int(self.low), int(self.high), step=self.step))
         return float(trial.suggest_float(self.name, self.low, self.high, log=self.log))
@@ -49,7 +49,7 @@ SPACE = (
 
 @dataclass(frozen=True)
 class Optimum:
-    """The best trial: its settings, what it reached, and beside it what the defaults reach, if they were tried."""
+    """The best trial's settings and objective, and the objective of the defaults if they were tried."""
 
     parameters: Mapping[str, float | int]
     value: float
@@ -59,6 +59,6 @@ class Optimum:
 
 
 def read_assignments(assignments: Mapping[str, str], space: tuple[Dimension, ...] = SPACE) -> dict[str, float | int]:
-    """Katib's text as numbers. Raises `ValueError`, `KeyError`."""
+    """Parse Katib's text values. Raises `ValueError`, `KeyError`."""
     kinds = {dimension.name: int if dimension.whole else float for dimension in space}
     return {name: kinds[name](float(value)) for name, value in assignments.items()}

@@ -1,4 +1,4 @@
-"""One trial: train with these settings and print what was reached as `name=value`, which Katib collects from stdout."""
+"""One trial: trains with these settings and prints the objective as `name=value`, which Katib reads from stdout."""
 
 import argparse
 import json
@@ -14,7 +14,7 @@ from training.tuning.space import OBJECTIVE, OTHER_METRICS
 
 
 def score(dataset: str | Path, config: TrainConfig) -> dict[str, float]:
-    """Train on a data set (folder or URI) with the real trainer; returns the objective and the other metrics."""
+    """Train on a data set (folder or URI) with the real trainer. Returns the objective and the other metrics."""
     from training.model.checkpoint import StoredCheckpoints
     from training.model.train import train_model
 
@@ -25,19 +25,19 @@ def score(dataset: str | Path, config: TrainConfig) -> dict[str, float]:
     return {name: float(facts[name]) for name in (OBJECTIVE, *OTHER_METRICS)}
 
 
-def _quiet(event: str, figures: Mapping[str, float]) -> None:
-    print(event, json.dumps(dict(figures)), file=sys.stderr)
+def _quiet(event: str, metrics: Mapping[str, float]) -> None:
+    print(event, json.dumps(dict(metrics)), file=sys.stderr)
 
 
 def main(argv: Sequence[str]) -> None:
-    """The command that an Experiment's Job runs."""
+    """The command of an Experiment's Jobs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", required=True, help="folder or s3:// URI of a preprocess stage's data set")
     parser.add_argument("--settings", default="{}", help="the settings that are not searched, as JSON")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting that is searched")
-    told = parser.parse_args(argv)
-    settings: dict[str, Any] = json.loads(told.settings) | dict(pair.split("=", 1) for pair in told.set)
-    for name, value in score(told.dataset, TrainConfig.from_dict(settings)).items():
+    arguments = parser.parse_args(argv)
+    settings: dict[str, Any] = json.loads(arguments.settings) | dict(pair.split("=", 1) for pair in arguments.set)
+    for name, value in score(arguments.dataset, TrainConfig.from_dict(settings)).items():
         print(f"{name}={value:.6f}", flush=True)
 
 

@@ -1,1 +1,1 @@
-"""The plan's four phases as checks that ask the real APIs, and as steps back. One module a phase; `check` runs them."""
+"""The plan's four phases: checks against the real APIs, and rollback steps. One module per phase."""

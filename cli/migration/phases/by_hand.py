@@ -1,4 +1,4 @@
-"""A version deployed by a person: pointer, owner and a raised generation in one write, then a sync. Safe to repeat."""
+"""An operator's deployment of a version: pointer, owner and a higher generation in one write, then a sync."""
 
 import time
 from typing import Any
@@ -9,12 +9,12 @@ from clients.kubernetes import Applications
 from statemachine.contracts.errors import Conflict, Misconfigured, Unreachable
 from training.deployment.argocd import GENERATION, OWNER, Application
 
-PERSON = "person"  # the owner while somebody deploys by hand
-PATIENCE = 120.0  # seconds in which an API server that was restarted answers again, and knows its rights
+PERSON = "person"  # the owner during an operator's deployment
+PATIENCE = 120.0  # seconds until a restarted API server answers with its RBAC rules loaded
 
 
 def deployed(world: Environment, version: str) -> bool:
-    """Whether the pointer is there and a sync of ours is under way or has succeeded: a pointer alone serves nothing.
+    """Whether the pointer names the version and our sync is running or has succeeded.
 
     Raises:
         Misconfigured: no version is named.
@@ -28,30 +28,35 @@ def deployed(world: Environment, version: str) -> bool:
 
 
 def deploy(world: Environment, version: str) -> None:
-    """Move the pointer unless it is there, wait for others' operations, ask for our sync. The loop is fenced off by it.
+    """Move the pointer if needed, wait for other operations, and request our sync. The generation fences the loop off.
+
+    The call can be repeated.
 
     Raises:
         Misconfigured: another operation does not end in time.
-        Unreachable, Conflict: the API was silent, denied or kept changing for too long.
+        Unreachable, Conflict: for too long the API did not answer, denied access, or the Application kept changing.
     """
     there = applications(world)
-    until, troubled = time.monotonic() + world.wait, None
-    while True:
+    failing_since: float | None = None
+
+    def look() -> bool | None:
+        nonlocal failing_since
         try:
-            if _stepped(there, version):
-                return
-            troubled = None
-        except (Conflict, Unreachable):  # somebody was faster, or we do not know: the next reading tells
-            troubled = time.monotonic() if troubled is None else troubled
-            if time.monotonic() - troubled > min(world.wait, PATIENCE):
+            done = _stepped(there, version)
+            failing_since = None
+        except (Conflict, Unreachable):  # another write came first, or its outcome is unknown: read again
+            failing_since = time.monotonic() if failing_since is None else failing_since
+            if time.monotonic() - failing_since > min(world.wait, PATIENCE):
                 raise
-        if time.monotonic() > until:
-            raise Misconfigured("another operation of Argo CD does not end: `argocd app terminate-op triton-fraud`")
-        time.sleep(world.pause)
+            return None
+        return done or None
+
+    late = "another operation of Argo CD does not end: `argocd app terminate-op triton-fraud`"
+    world.poll(look, lambda: Misconfigured(late))
 
 
 def _stepped(there: Applications, version: str) -> bool:
-    """One reading and at most one write on condition of it; True once our sync is asked for."""
+    """Read once and write at most once, on the condition of that reading; True once our sync is requested."""
     live = Application(there.read())
     if not _pointed(live, version):
         there.patch(_pointing(live, version))
@@ -74,5 +79,7 @@ def _pointing(live: Application, version: str) -> dict[str, Any]:
 
 
 def _operation(live: Application) -> str:
-    """The correlation id of this deployment by hand: its generation names it, so a repetition knows its own sync."""
+    """Return the correlation id of this deployment. It contains the generation, so a repeated call knows its own
+    sync.
+    """
     return f"by-hand-{live.generation}"

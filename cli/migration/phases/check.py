@@ -1,82 +1,85 @@
-"""What a check is: a question to an API, in one sentence, with what to do when the answer is no."""
+"""A check: one question to an API, and what to do if it fails."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from cli.explain import sentence
 from cli.migration.phases.environment import Environment
 
 MARKS = {True: "yes", False: "**no**", None: "not here"}
 
 
 class CheckFailed(Exception):
-    """The answer is no; the message says what was found."""
+    """The check does not hold; the message says what was found."""
 
 
 @dataclass(frozen=True)
 class PhaseCheck:
-    """`ask` returns what it saw, or raises: `CheckFailed`, or whatever the API's client raises.
+    """`probe` returns what it found, or raises: `CheckFailed`, or an error of the API's client.
 
-    `needs` is what the local system lacks for it, "a cluster" say: there it is not asked, and the report says so.
+    `needs` is what the local system lacks for the check, such as "a cluster". There the check is skipped, and the
+    report
+    says so.
     """
 
     plan: str
     name: str
-    ask: Callable[[Environment], str]
-    do: str
+    probe: Callable[[Environment], str]
+    remedy: str
     needs: str = ""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of one check; `ok` is None for one that cannot be asked here."""
+    """The result of one check; `ok` is None for a skipped one."""
 
     plan: str
     name: str
     ok: bool | None
-    said: str
-    do: str
+    answer: str
+    remedy: str
     seconds: float
 
 
 def run(
-    checks: Iterable[PhaseCheck], world: Environment, tell: Callable[[Finding], None] = lambda finding: None
+    checks: Iterable[PhaseCheck], world: Environment, progress: Callable[[Finding], None] = lambda finding: None
 ) -> list[Finding]:
-    """Ask each check, one after the other; an error is a finding, so one broken API hides no other."""
+    """Run the checks in sequence. An error is a finding, so an API that fails hides no other check."""
     findings = []
     for check in checks:
         began = time.monotonic()
-        ok, said = _answer(check, world)
-        do = check.do if ok is False else ""
-        finding = Finding(check.plan, check.name, ok, said, do, time.monotonic() - began)
+        ok, answer = _answer(check, world)
+        remedy = check.remedy if ok is False else ""
+        finding = Finding(check.plan, check.name, ok, answer, remedy, time.monotonic() - began)
         findings.append(finding)
-        tell(finding)
+        progress(finding)
     return findings
 
 
 def _answer(check: PhaseCheck, world: Environment) -> tuple[bool | None, str]:
     if world.local and check.needs:
-        return None, f"not asked on this machine: it needs {check.needs}"
+        return None, f"not asked here: it needs {check.needs}"
     try:
-        return True, check.ask(world)
+        return True, check.probe(world)
     except CheckFailed as no:
         return False, str(no)
-    except Exception as error:
-        return False, f"could not ask: {type(error).__name__}: {_short(error)}"
+    except Exception as error:  # noqa: BLE001 — whatever a check dies of is its answer; the other checks go on
+        return False, f"cannot check: {sentence(error) or f'{type(error).__name__}: {_short(error)}'}"
 
 
 def holds(findings: Iterable[Finding]) -> bool:
-    """Something was asked, and every answer was yes."""
+    """True if at least one check ran and all that ran hold."""
     answers = [finding.ok for finding in findings if finding.ok is not None]
     return bool(answers) and all(answers)
 
 
 def tally(findings: Sequence[Finding]) -> str:
-    """How many hold, and how many cannot be asked here."""
+    """Return how many checks hold, and how many were skipped."""
     held, elsewhere = sum(f.ok is True for f in findings), sum(f.ok is None for f in findings)
-    told = f"{held} of {len(findings)} checks hold"
-    return f"{told}, {elsewhere} cannot be asked on this machine" if elsewhere else told
+    summary = f"{held} of {len(findings)} checks hold"
+    return f"{summary}, {elsewhere} skipped on this machine" if elsewhere else summary
 
 
 def _short(error: Exception) -> str:
@@ -87,12 +90,12 @@ def _short(error: Exception) -> str:
 
 
 def as_json(title: str, findings: Sequence[Finding]) -> dict[str, Any]:
-    """The report for programs."""
+    """Return the report as JSON values."""
     return {"title": title, "ok": holds(findings), "checks": [asdict(f) for f in findings]}
 
 
 def as_markdown(title: str, findings: Sequence[Finding]) -> str:
-    """The report for people: a table, then what to do."""
+    """Return the report as Markdown: a table, then what to do."""
     lines = [
         f"# {title}",
         "",
@@ -101,11 +104,11 @@ def as_markdown(title: str, findings: Sequence[Finding]) -> str:
         "| plan | check | | found |",
         "|---|---|---|---|",
     ]
-    lines += [f"| {f.plan} | {f.name} | {MARKS[f.ok]} | {_cell(f.said)} |" for f in findings]
+    lines += [f"| {f.plan} | {f.name} | {MARKS[f.ok]} | {_cell(f.answer)} |" for f in findings]
     wrong = [f for f in findings if f.ok is False]
     if wrong:
         lines += ["", "## What to do", ""]
-        lines += [f"- **{f.name}**: {f.do}" for f in wrong]
+        lines += [f"- **{f.name}**: {f.remedy}" for f in wrong]
     return "\n".join(lines) + "\n"
 
 

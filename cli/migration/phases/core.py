@@ -14,7 +14,7 @@ COMPILED = "build/pipelines/definitions.json"
 
 
 def images(world: Environment) -> str:
-    """Every image that pipelines.toml names is in ECR."""
+    """Check that ECR has every image that pipelines.toml names."""
     named = sorted({step.image for step in _steps()})
     for image in named:
         if ".dkr.ecr." not in image:
@@ -40,7 +40,7 @@ def _parts(rest: str) -> tuple[str, str, str]:
 
 
 def published(world: Environment) -> str:
-    """The pipelines of this checkout are in KFP, by their content hashes. Needs no stack: CI asks before a deploy."""
+    """Check that KFP has this checkout's pipelines, by content hash. Needs no stack: CI checks it before a deploy."""
     file = Path(world.settings.get("FRAUDLOOP_DEFINITIONS") or COMPILED)
     if not file.is_file():
         raise CheckFailed(f"{file} is not there: `make build` writes it")
@@ -57,15 +57,15 @@ def published(world: Environment) -> str:
 
 
 def trained(world: Environment) -> str:
-    """A run came through preprocess and train."""
+    """Check that a run completed preprocess and train."""
     for run in world.app.store.runs(world.model):
         if {"preprocess", "train"} <= set(run.outputs):
             return f"{run.id} preprocessed and trained ({run.state.value})"
-    raise CheckFailed(f"no run of {world.model} has come through train yet")
+    raise CheckFailed(f"no run of {world.model} has completed train yet")
 
 
 def parity(world: Environment) -> str:
-    """The comparison with the SageMaker baseline says go."""
+    """Check that the comparison with the SageMaker baseline says go."""
     path = Path(world.parity)
     if not path.is_file():
         raise CheckFailed(f"{path} is not there")

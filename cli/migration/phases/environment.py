@@ -1,10 +1,11 @@
-"""Everything that a check may ask, each client made when it is first needed."""
+"""The clients that checks use, each created at its first use."""
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import boto3
 import kfp_server_api
@@ -16,15 +17,18 @@ from clients import kfp, kubernetes
 from statemachine.bootstrap import App, bootstrap
 from statemachine.contracts.errors import Misconfigured
 
-PATIENCE = (5.0, 30.0)  # seconds to connect, to read
+PATIENCE = (5.0, 30.0)  # seconds to connect, and to read
 AWS = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "max_attempts": 3})
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Environment:
-    """One deployment: its cluster, its account, its KFP. `wait`: how many seconds a pod or a pipeline may take.
+    """One deployment: its cluster, account and KFP. `wait`: seconds that a pod or a pipeline may take.
 
-    `local`: it is the system that runs on this machine, which has neither an account nor nodes.
+    `local`: the deployment is the system on this machine, which has neither an AWS account nor nodes.
     """
 
     model: str = "fraud"
@@ -40,45 +44,45 @@ class Environment:
 
     @cached_property
     def settings(self) -> Mapping[str, str]:
-        """What the stack's outputs say; what the environment says counts more (a port-forward's URL, say)."""
+        """The stack's outputs. Variables of the environment override them (the URL of a port-forward, for example)."""
         if not self.stack:
             return self.environment
         set_here = {name: value for name, value in self.environment.items() if value}
         return {**stack.settings(self.stack, self.aws("cloudformation")), **set_here}
 
     def setting(self, name: str) -> str:
-        """One of them. Raises `Misconfigured`."""
+        """Return one setting. Raises `Misconfigured`."""
         if value := self.settings.get(name):
             return value
         raise Misconfigured(f"{name} is not set: name the stack (--stack), or set it")
 
     @cached_property
     def app(self) -> App:
-        """The loop's own parts: ledger, people, pipelines."""
+        """The controller's own parts: store, operations, pipelines."""
         return bootstrap(self.settings)
 
     @cached_property
     def api(self) -> client.ApiClient:
-        """The Kubernetes API: KUBERNETES_API_URL, else the kubeconfig of the person who asks."""
+        """The Kubernetes API: KUBERNETES_API_URL, else the user's kubeconfig."""
         return kubernetes.connect(self.environment.get("KUBERNETES_API_URL", ""))
 
     @property
     def core(self) -> client.CoreV1Api:
-        """Pods, nodes, namespaces, services."""
+        """The client for pods, nodes, namespaces and services."""
         return client.CoreV1Api(self.api)
 
     @property
     def objects(self) -> client.CustomObjectsApi:
-        """Applications, NodePools, Experiments."""
+        """The client for Applications, NodePools and Experiments."""
         return client.CustomObjectsApi(self.api)
 
     def aws(self, service: str) -> Any:
-        """A boto3 client with timeouts."""
+        """Return a boto3 client with timeouts."""
         return boto3.client(service, config=AWS)
 
     @cached_property
     def kfp(self) -> kfp_server_api.ApiClient:
-        """KFP's API, with the loop's token if it has one."""
+        """KFP's API, with the controller's token if it has one."""
         return kfp.connect(
             self.setting("FRAUDLOOP_KFP_URL"),
             self.settings.get("FRAUDLOOP_KFP_TOKEN", ""),
@@ -87,17 +91,26 @@ class Environment:
 
     @property
     def namespace(self) -> str:
-        """Where pipelines run."""
+        """The namespace of the pipelines."""
         return self.settings.get("FRAUDLOOP_KFP_NAMESPACE") or "kubeflow"
 
     @property
     def service_account(self) -> str:
-        """As whom they run."""
+        """The service account of the pipelines."""
         return self.settings.get("FRAUDLOOP_KFP_SERVICE_ACCOUNT") or "fraudloop-stage"
 
+    def poll(self, look: Callable[[], T | None], late: Callable[[], Exception]) -> T:
+        """Return the first result of `look` that is not None. Raises `late()` after `wait` seconds without one."""
+        until = time.monotonic() + self.wait
+        while (found := look()) is None:
+            if time.monotonic() > until:
+                raise late()
+            time.sleep(self.pause)
+        return found
+
     def proxied(self, namespace: str, service: str, path: str) -> str:
-        """What a Service in the cluster answers, through the API server: what a port-forward would show."""
+        """Return a Service's response through the API server, as a port-forward would."""
         ask: Callable[..., Any] = self.core.connect_get_namespaced_service_proxy_with_path
-        # Not the client's own reading of the answer: it makes JSON a Python object, and str() of that is no JSON.
+        # The client would parse JSON into a Python object, and str() of that is no JSON. So read the bytes.
         answer = ask(service, namespace, path, _preload_content=False, _request_timeout=PATIENCE)
         return str(answer.data.decode("utf-8", "replace"))

@@ -1,4 +1,4 @@
-"""What `doctor` asks: is everything here that the loop and its operators need? Each failure says what to do."""
+"""The checks of `doctor`: everything that the loop and its operators need. Each failure says what to do."""
 
 import json
 import re
@@ -26,13 +26,13 @@ NEEDED = (
     "FRAUDLOOP_HINTS_QUEUE_URL",
     "FRAUDLOOP_KFP_URL",
 )
-OLDEST = (1, 30)  # Kubernetes: preStop's sleep, which Triton's pods drain by
+OLDEST = (1, 30)  # in Kubernetes: preStop's sleep, which drains Triton's pods
 TOOLS = {"kubectl": ("version", "--client"), "git": ("--version",), "sam": ("--version",)}
 
 
 def tools(world: Environment) -> str:
-    """kubectl, git and sam answer."""
-    said = []
+    """Check that kubectl, git and sam run."""
+    versions = []
     for name, arguments in TOOLS.items():
         path = shutil.which(name) or _own(name)
         if path is None:
@@ -40,8 +40,8 @@ def tools(world: Environment) -> str:
         done = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=60)
         if done.returncode:
             raise CheckFailed(f"{path} {' '.join(arguments)} ends with {done.returncode}: {done.stderr.strip()[:200]}")
-        said.append(done.stdout.strip().splitlines()[0])
-    return ", ".join(said)
+        versions.append(done.stdout.strip().splitlines()[0])
+    return ", ".join(versions)
 
 
 def _own(name: str) -> str | None:
@@ -50,12 +50,12 @@ def _own(name: str) -> str | None:
 
 
 def credentials(world: Environment) -> str:
-    """STS knows who asks."""
+    """Check that STS knows the caller."""
     return str(world.aws("sts").get_caller_identity()["Arn"])
 
 
 def settings(world: Environment) -> str:
-    """All that the stack says is there."""
+    """Check that all settings of the stack are there."""
     missing = [name for name in NEEDED if not world.settings.get(name)]
     if missing:
         raise CheckFailed(f"not set: {', '.join(missing)}")
@@ -63,7 +63,7 @@ def settings(world: Environment) -> str:
 
 
 def table(world: Environment) -> str:
-    """The table answers, with its index and its stream."""
+    """Check that the table answers, with its index and its stream."""
     found = world.aws("dynamodb").describe_table(TableName=world.setting("FRAUDLOOP_TABLE"))["Table"]
     indexes = [index["IndexName"] for index in found.get("GlobalSecondaryIndexes", ())]
     if "due" not in indexes or not found.get("StreamSpecification", {}).get("StreamEnabled"):
@@ -72,7 +72,7 @@ def table(world: Environment) -> str:
 
 
 def deployment(world: Environment) -> str:
-    """Whose runs these are: the id that the table's runs, launches and folders carry."""
+    """Return the deployment's id, which is part of the table's runs, launches and folders."""
     found = world.app.store.table.get(DEPLOYMENT)
     experiment = world.app.settings.kfp_experiment
     if found is None:
@@ -81,18 +81,18 @@ def deployment(world: Environment) -> str:
 
 
 def data(world: Environment) -> str:
-    """The data bucket tells EventBridge of its objects, and keeps versions."""
+    """Check that the data bucket sends its events to EventBridge and is versioned."""
     bucket, s3 = world.setting("FRAUDLOOP_DATA_BUCKET"), world.aws("s3")
     if s3.get_bucket_versioning(Bucket=bucket).get("Status") != "Enabled":
-        raise CheckFailed(f"{bucket} keeps no versions")
-    told = s3.get_bucket_notification_configuration(Bucket=bucket)
-    if "EventBridgeConfiguration" not in told:
-        raise CheckFailed(f"{bucket} does not tell EventBridge of new objects")
-    return f"{bucket} keeps versions and tells EventBridge"
+        raise CheckFailed(f"{bucket} is not versioned")
+    answer_body = s3.get_bucket_notification_configuration(Bucket=bucket)
+    if "EventBridgeConfiguration" not in answer_body:
+        raise CheckFailed(f"{bucket} sends no events to EventBridge")
+    return f"{bucket} is versioned and sends events to EventBridge"
 
 
 def queues(world: Environment) -> str:
-    """The queues answer; nothing waits in a dead-letter queue."""
+    """Check that the queues answer and that no dead-letter queue has messages."""
     sqs, urls = world.aws("sqs"), [world.setting("FRAUDLOOP_HINTS_QUEUE_URL")]
     urls += [url for url in world.settings.get(variable("DeadLetterQueues"), "").split(",") if url]
     waiting = {}
@@ -106,9 +106,9 @@ def queues(world: Environment) -> str:
 
 
 def ticking(world: Environment) -> str:
-    """The step function, which alone stands in its subnets, is asked whether KFP answers from there.
+    """Ask the step function, the only one in its subnets, whether KFP answers from there.
 
-    Passes of the last hour that reached nothing are told with it: an outage that comes and goes.
+    The result includes the last hour's passes that could not reach KFP, which shows an intermittent outage.
     """
     name = world.settings.get(variable("StepFunctionName"), "")
     if not name:
@@ -117,20 +117,20 @@ def ticking(world: Environment) -> str:
     if found.get("State") not in (None, "Active"):
         raise CheckFailed(f"{name} is {found['State']}: {found.get('StateReason')}")
     answer = world.aws("lambda").invoke(FunctionName=name, Payload=json.dumps({"source": PROBE}))
-    told = json.load(answer["Payload"])
-    if "FunctionError" in answer or "kfp" not in told:
-        raise CheckFailed(f"{name} could not be asked: {json.dumps(told)[:300]}")
-    if told["kfp"]:
-        raise CheckFailed(f"asked from inside, {name} says: {told['kfp']}")
+    answer_body = json.load(answer["Payload"])
+    if "FunctionError" in answer or "kfp" not in answer_body:
+        raise CheckFailed(f"{name} cannot be invoked: {json.dumps(answer_body)[:300]}")
+    if answer_body["kfp"]:
+        raise CheckFailed(f"{name} cannot reach KFP: {answer_body['kfp']}")
     vpc = ", ".join(found.get("VpcConfig", {}).get("SubnetIds", ())) or "no VPC"
     missed = _counted(world, "WorldUnreachable")
-    return f"{name} ({vpc}) was asked, and KFP answers it; {missed:.0f} passes of the last hour reached nothing"
+    return f"{name} ({vpc}) reaches KFP; {missed:.0f} passes of the last hour did not"
 
 
 def _counted(world: Environment, metric: str) -> float:
     now = datetime.now(UTC)
     ours = f" WHERE stack = '{world.stack}'" if world.stack else ""
-    query = {"Id": "sum", "Expression": f'SELECT SUM({metric}) FROM "Fraudloop"{ours}', "Period": 3600}
+    query = {"Id": "sum", "Expression": f'SELECT SUM({metric}) FROM "Fraudloop"{ours}', "Period": 3600}  # noqa: S608 — our own metric's name and the stack's, which CloudFormation limits to letters, digits and -
     answer = world.aws("cloudwatch").get_metric_data(
         MetricDataQueries=[query], StartTime=now - timedelta(hours=1), EndTime=now
     )
@@ -138,38 +138,36 @@ def _counted(world: Environment, metric: str) -> float:
 
 
 def kubeflow(world: Environment) -> str:
-    """KFP answers from here, and which version it is."""
+    """Check that KFP answers from here, and return its version."""
     found = kfp.HealthzServiceApi(world.kfp).healthz_service_get_healthz(_request_timeout=PATIENCE)
     return f"KFP answers (multi-user: {bool(found.multi_user)})"
 
 
 def cluster(world: Environment) -> str:
-    """The Kubernetes API answers, is new enough, and lets us see the pipelines' pods."""
+    """Check that the Kubernetes API answers, is new enough, and lets us read the pipelines' pods."""
     version = client.VersionApi(world.api).get_code(_request_timeout=PATIENCE)
     if (int(version.major), int(re.sub(r"\D", "", version.minor))) < OLDEST:
         raise CheckFailed(
             f"{world.api.configuration.host} is {version.git_version}; it must be {OLDEST[0]}.{OLDEST[1]} or newer"
         )
     found = world.core.list_namespaced_pod(world.namespace, limit=1, _request_timeout=PATIENCE)
-    seen = "pods" if found.items else "no pod"
-    return f"{world.api.configuration.host} answers ({version.git_version}); there are {seen} in {world.namespace}"
+    noun = "pods" if found.items else "no pod"
+    return f"{world.api.configuration.host} answers ({version.git_version}); there are {noun} in {world.namespace}"
 
 
 def rights(world: Environment) -> str:
-    """The person who asks may do in the cluster what `phase check` and `phase undo` do, as its API server says."""
+    """Check that the user may do in the cluster what `phase check` and `phase undo` do, by the API server's answer."""
     wanted = needed.rights(world)
     denied = [str(right) for right in wanted if not kubernetes.allowed(world.api, right)]
     if denied:
         raise CheckFailed(f"not allowed: {', '.join(denied)}")
-    return f"{len(wanted)} rights are there"
+    return f"{len(wanted)} rights are granted"
 
 
 CHECKS = (
-    PhaseCheck("tools", "kubectl, git and sam are here", tools, "make aws-tools"),
+    PhaseCheck("tools", "kubectl, git and sam are here", tools, "make aws-tools", needs="an AWS account"),
     PhaseCheck("aws", "credentials", credentials, "aws sso login, or set AWS_PROFILE"),
-    PhaseCheck(
-        "aws", "the stack says where everything is", settings, "fraudloop doctor --stack NAME, after sam deploy"
-    ),
+    PhaseCheck("aws", "the stack's outputs", settings, "fraudloop doctor --stack NAME, after sam deploy"),
     PhaseCheck(
         "aws",
         "the table",

@@ -1,6 +1,5 @@
-"""Pods that a check starts, reads and removes again, whatever happens."""
+"""Runs pods for checks and removes them again in any case."""
 
-import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,14 +14,14 @@ from cli.migration.phases.environment import PATIENCE, Environment
 
 @dataclass(frozen=True)
 class Ended:
-    """A pod that came to its end: what it printed, and the node on which it ran."""
+    """A pod that has ended: its output and its node."""
 
     log: str
     node: str
 
 
 def ran(world: Environment, image: str, command: Sequence[str], *, gpu: bool = False, account: str = "") -> Ended:
-    """Run `command` in a pod of the pipelines' namespace. Raises `CheckFailed` if it fails, or does not end in time."""
+    """Run `command` in a pod of the pipelines' namespace. Raises `CheckFailed` if it fails or does not end in time."""
     with _pod(world, _manifest(world, image, command, gpu=gpu, account=account)) as name:
         return _ended(world, name)
 
@@ -39,26 +38,31 @@ def _pod(world: Environment, manifest: dict[str, Any]) -> Iterator[str]:
 
 
 def _ended(world: Environment, name: str) -> Ended:
-    until = time.monotonic() + world.wait
-    while True:
+    pod: Any = None
+
+    def look() -> Ended | None:
+        nonlocal pod
         pod = world.core.read_namespaced_pod(name, world.namespace, _request_timeout=PATIENCE)
-        if pod.status.phase in ("Succeeded", "Failed"):
-            log = str(world.core.read_namespaced_pod_log(name, world.namespace, _request_timeout=PATIENCE))
-            if pod.status.phase == "Failed":
-                raise CheckFailed(f"the pod failed: {log[-300:].strip()}")
-            return Ended(log, pod.spec.node_name)
-        if time.monotonic() > until:
-            raise CheckFailed(f"the pod is still {pod.status.phase} after {world.wait:.0f} s: {_why(pod)}")
-        time.sleep(world.pause)
+        if pod.status.phase not in ("Succeeded", "Failed"):
+            return None
+        log = str(world.core.read_namespaced_pod_log(name, world.namespace, _request_timeout=PATIENCE))
+        if pod.status.phase == "Failed":
+            raise CheckFailed(f"the pod failed: {log[-300:].strip()}")
+        return Ended(log, pod.spec.node_name)
+
+    def late() -> CheckFailed:
+        return CheckFailed(f"the pod is still {pod.status.phase} after {world.wait:.0f} s: {_why(pod)}")
+
+    return world.poll(look, late)
 
 
 def _why(pod: Any) -> str:
     conditions = [c.message for c in pod.status.conditions or () if c.status != "True" and c.message]
-    return conditions[0] if conditions else "no condition says why"
+    return conditions[0] if conditions else "no condition gives a reason"
 
 
 def _manifest(world: Environment, image: str, command: Sequence[str], *, gpu: bool, account: str) -> dict[str, Any]:
-    """A pod that the PodSecurity standard `restricted` admits."""
+    """Return a pod that the PodSecurity standard `restricted` admits."""
     limits = {"cpu": "500m", "memory": "512Mi", **({"nvidia.com/gpu": "1"} if gpu else {})}
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
@@ -68,7 +72,7 @@ def _manifest(world: Environment, image: str, command: Sequence[str], *, gpu: bo
                 "name": "check",
                 "image": image,
                 "command": [*command],
-                "env": [{"name": "HOME", "value": "/tmp"}],
+                "env": [{"name": "HOME", "value": "/tmp"}],  # noqa: S108 — a folder in the pod, which has it for itself
                 "resources": {"limits": limits},
                 "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
             }

@@ -1,4 +1,4 @@
-"""Phase 4: tuning has run, one scheduler is at work, metrics and alarms arrive, SageMaker is gone."""
+"""Phase 4: tuning has run, one scheduler is active, metrics and alarms work, SageMaker is removed."""
 
 import json
 import time
@@ -16,7 +16,7 @@ JOB = "fraud-detection-daily"
 
 
 def tuned(world: Environment) -> str:
-    """A Katib Experiment of ours succeeded and named an optimum."""
+    """Check that one of our Katib Experiments succeeded and has an optimum."""
     found = world.objects.list_namespaced_custom_object(
         "kubeflow.org",
         "v1beta1",
@@ -36,7 +36,7 @@ def tuned(world: Environment) -> str:
 
 
 def scheduled(world: Environment) -> str:
-    """Exactly one of EventBridge Scheduler and a KFP recurring run is enabled."""
+    """Check that exactly one of EventBridge Scheduler and a KFP recurring run is enabled."""
     nightly = [name for name, state, _ in schedules(world) if state == "ENABLED"]
     recurring = [run.display_name for run in recurring_runs(world) if run.status == "ENABLED"]
     if bool(nightly) == bool(recurring):
@@ -46,44 +46,44 @@ def scheduled(world: Environment) -> str:
 
 
 def schedules(world: Environment) -> list[tuple[str, str, str]]:
-    """The stack's nightly schedule: name, state and group."""
-    night = world.settings.get("FRAUDLOOP_NIGHTLY_SCHEDULE") or NIGHTLY
-    found = world.aws("scheduler").list_schedules(NamePrefix=night)["Schedules"]
-    return [(s["Name"], s["State"], s.get("GroupName", "default")) for s in found if s["Name"] == night]
+    """Return the stack's nightly schedule: name, state and group."""
+    schedule = world.settings.get("FRAUDLOOP_NIGHTLY_SCHEDULE") or NIGHTLY
+    found = world.aws("scheduler").list_schedules(NamePrefix=schedule)["Schedules"]
+    return [(s["Name"], s["State"], s.get("GroupName", "default")) for s in found if s["Name"] == schedule]
 
 
 def recurring_runs(world: Environment) -> list[kfp.V2beta1RecurringRun]:
-    """KFP's recurring runs of the nightly pipeline."""
+    """Return KFP's recurring runs of the nightly pipeline."""
     call = kfp.RecurringRunServiceApi(world.kfp).recurring_run_service_list_recurring_runs
     found = every(call, "recurring_runs", namespace=world.namespace)
     return [run for run in found if run.display_name.startswith(JOB)]
 
 
 def triggers(world: Environment) -> str:
-    """The last night was counted within the last 26 hours."""
+    """Check that the last nightly event was processed within 26 hours."""
     slot = world.app.intake.window(world.model).last_slot
     if not slot:
-        raise CheckFailed("no night has been counted yet")
+        raise CheckFailed("no nightly event has been processed yet")
     age = time.time() - datetime.fromisoformat(slot).timestamp()
     if age > DAY + 7200:
-        raise CheckFailed(f"the last night that was counted is {slot}, {age / 3600:.0f} h ago")
-    return f"the night of {slot} was counted"
+        raise CheckFailed(f"the last nightly event was {slot}, {age / 3600:.0f} h ago")
+    return f"the nightly event of {slot} was processed"
 
 
 def alarms(world: Environment) -> str:
-    """Each alarm has somebody to call, and none rings."""
+    """Check that each alarm has a confirmed subscriber, and that none is in alarm."""
     found = world.aws("cloudwatch").describe_alarms(AlarmNamePrefix=world.stack or "fraudloop")["MetricAlarms"]
     if not found:
         raise CheckFailed("the stack has no alarm")
     mute = [a["AlarmName"] for a in found if not a.get("AlarmActions")]
     rings = [a["AlarmName"] for a in found if a.get("StateValue") == "ALARM"]
     if mute or rings:
-        raise CheckFailed(f"without an action: {', '.join(mute) or 'none'}; ringing: {', '.join(rings) or 'none'}")
+        raise CheckFailed(f"without an action: {', '.join(mute) or 'none'}; in alarm: {', '.join(rings) or 'none'}")
     topics = {action for a in found for action in a["AlarmActions"]}
     deaf = [topic for topic in topics if not _confirmed(world, topic)]
     if deaf:
-        raise CheckFailed(f"nobody has confirmed a subscription to {', '.join(sorted(deaf))}")
-    return f"{len(found)} alarms, none rings, somebody listens"
+        raise CheckFailed(f"there is no confirmed subscription to {', '.join(sorted(deaf))}")
+    return f"{len(found)} alarms, none is active, all have subscribers"
 
 
 def _confirmed(world: Environment, topic: str) -> bool:
@@ -92,17 +92,17 @@ def _confirmed(world: Environment, topic: str) -> bool:
 
 
 def measured(world: Environment) -> str:
-    """Prometheus answers, and what it scrapes is up."""
+    """Check that Prometheus answers and that its targets are up."""
     answer = json.loads(world.proxied(world.monitoring, "prometheus:9090", "api/v1/targets"))
     targets = answer["data"]["activeTargets"]
     down = sorted({t["labels"]["job"] for t in targets if t["health"] != "up"})
     if down or not targets:
-        raise CheckFailed(f"down: {', '.join(down)}" if down else "Prometheus scrapes nothing")
+        raise CheckFailed(f"down: {', '.join(down)}" if down else "Prometheus has no targets")
     return f"{len(targets)} targets are up"
 
 
 def retired(world: Environment) -> str:
-    """CheckFailed SageMaker endpoint serves any more."""
+    """Check that no SageMaker endpoint serves any more."""
     left = [e["EndpointName"] for e in world.aws("sagemaker").list_endpoints(NameContains="fraud")["Endpoints"]]
     if left:
         raise CheckFailed(f"still there: {', '.join(left)}")
@@ -132,9 +132,9 @@ CHECKS = (
     ),
     PhaseCheck(
         "4.3",
-        "alarms reach somebody",
+        "alarms have subscribers",
         alarms,
-        "confirm the mail that SNS sent (parameter AlarmEmail); the runbook has a heading for each alarm that rings",
+        "confirm the mail that SNS sent (parameter AlarmEmail); the runbook has a heading for each alarm",
         needs="an AWS account",
     ),
     PhaseCheck(

@@ -1,4 +1,4 @@
-"""Phase 3: the loop closes: a run came through, the gate blocks, Argo CD and every Triton pod serve the champion."""
+"""Phase 3: a run succeeded, the gate rejects bad models, Argo CD and every Triton pod serve the champion."""
 
 import os
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from cli.migration.phases.check import CheckFailed, PhaseCheck
 from cli.migration.phases.environment import Environment
 from clients import kubernetes
+from statemachine.contracts import paths
 from statemachine.contracts.gate import gate
 from statemachine.core.policy import Policy
 from statemachine.core.states import State
@@ -16,7 +17,7 @@ from training.deployment.deploy_request import golden_of
 
 
 def through(world: Environment) -> str:
-    """A run ended SUCCEEDED."""
+    """Check that a run ended SUCCEEDED."""
     for run in world.app.store.runs(world.model):
         if run.state is State.SUCCEEDED:
             return f"{run.id} SUCCEEDED"
@@ -24,13 +25,13 @@ def through(world: Environment) -> str:
 
 
 def blocks(world: Environment) -> str:
-    """The gate of this deployment, with its own limits, says no to a model that guesses."""
+    """Check that this deployment's gate, with its own limits, rejects a model that guesses."""
     policy = world.app.policies[world.model]
     verdict = gate(_guessing(), policy.gate)
     if verdict.passed:
-        raise CheckFailed("the gate lets a model with AUC 0.5 pass: look at [models.*.gate] in fraudloop.toml")
+        raise CheckFailed("the gate passes a model with AUC 0.5: check [models.*.gate] in fraudloop.toml")
     rejected = [r.id for r in world.app.store.runs(world.model) if r.state is State.REJECTED and r.verdict]
-    return f"it says: {verdict.reason}; rejected so far: {', '.join(rejected) or 'none'}"
+    return f"verdict: {verdict.reason}; rejected so far: {', '.join(rejected) or 'none'}"
 
 
 def _guessing() -> dict[str, Any]:
@@ -51,22 +52,22 @@ def _guessing() -> dict[str, Any]:
 
 
 def application(world: Environment) -> str:
-    """The Application is healthy, synced, the loop's own, and points at the champion."""
+    """Check that the Application is healthy, synced, owned by the loop, and points at the champion."""
     live, champion = read_application(world), _champion(world)
     body: Any = live.body
     status = body.get("status", {})
     health, sync = status.get("health", {}).get("status"), status.get("sync", {}).get("status")
     if (health, sync) != ("Healthy", "Synced"):
-        raise CheckFailed(f"it is {health} and {sync}: {live.condition or 'no condition says why'}")
+        raise CheckFailed(f"it is {health} and {sync}: {live.condition or 'no condition gives a reason'}")
     if live.owner != CONTROLLER:
-        raise CheckFailed(f"its owner is {live.owner or 'nobody'}, not {CONTROLLER}: somebody deployed by hand")
+        raise CheckFailed(f"its owner is {live.owner or 'nobody'}, not {CONTROLLER}: an operator deployed a version")
     if live.version != champion:
         raise CheckFailed(f"it points at {live.version or 'no version'}, but the champion is {champion}")
     return f"Healthy, Synced, generation {live.generation}, version {live.version}"
 
 
 def serving(world: Environment) -> str:
-    """Every pod of the headless Service serves the champion."""
+    """Check that every pod of the headless Service serves the champion."""
     champion, served = _champion(world), {}
     for name, address in addresses(world):
         served[name] = verification.served_version(address, SERVED_MODEL)
@@ -78,16 +79,16 @@ def serving(world: Environment) -> str:
 
 
 def answers(world: Environment) -> str:
-    """A pod answers the champion's golden requests as it did offline."""
+    """Check that a pod answers the champion's golden requests as it did offline."""
     policy, champion = world.app.policies[world.model], _champion(world)
     for _, address in addresses(world)[:1]:
-        difference = verification.replay(address, golden_of(f"{policy.root}/models/{world.model}/{champion}"))
+        difference = verification.replay(address, golden_of(paths.version_folder(policy.root, world.model, champion)))
         return f"the golden requests are answered, at most {difference:.1e} apart"
     raise CheckFailed("no pod serves")
 
 
 def addresses(world: Environment) -> list[tuple[str, str]]:
-    """Name and `host:port` of each pod that serves. Outside the cluster TRITON_URL, a port-forward, stands for all."""
+    """Return name and `host:port` of each serving pod. Outside the cluster TRITON_URL, a port-forward, replaces all."""
     if url := os.environ.get("TRITON_URL"):
         return [("TRITON_URL", url.removeprefix("http://"))]
     serving = _policy(world).serving
@@ -96,13 +97,13 @@ def addresses(world: Environment) -> list[tuple[str, str]]:
 
 
 def applications(world: Environment) -> kubernetes.Applications:
-    """The model's Application in the cluster."""
+    """Return the client for the model's Application."""
     serving = _policy(world).serving
     return kubernetes.Applications(world.api, serving.application_namespace, serving.application)
 
 
 def read_application(world: Environment) -> Application:
-    """The Application now."""
+    """Read the Application."""
     return Application(applications(world).read())
 
 
@@ -120,11 +121,11 @@ def _champion(world: Environment) -> str:
 CHECKS = (
     PhaseCheck(
         "3.5",
-        "a run came through from end to end",
+        "a run succeeded from end to end",
         through,
-        "fraudloop show RUN says where the last one ended, and why",
+        "fraudloop show RUN shows where the last one ended, and why",
     ),
-    PhaseCheck("3.4", "the gate blocks a bad model", blocks, "set min_auc_roc in fraudloop.toml, and publish again"),
+    PhaseCheck("3.4", "the gate rejects a bad model", blocks, "set min_auc_roc in fraudloop.toml, and publish again"),
     PhaseCheck(
         "3.3",
         "the Application points at the champion",
@@ -135,13 +136,12 @@ CHECKS = (
         "3.5",
         "every Triton pod serves the champion",
         serving,
-        "kubectl -n triton get pods; a pod that is stuck tells it in its init container's log",
+        "kubectl -n triton get pods; the init container's log of a stuck pod has the reason",
     ),
     PhaseCheck(
         "3.5",
-        "inference answers as it did offline",
+        "predictions are equal to the offline ones",
         answers,
-        "outside of the cluster: kubectl -n triton port-forward svc/triton-fraud 8000, "
-        "TRITON_URL=http://127.0.0.1:8000",
+        "outside the cluster: kubectl -n triton port-forward svc/triton-fraud 8000, TRITON_URL=http://127.0.0.1:8000",
     ),
 )

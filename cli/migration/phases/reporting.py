@@ -1,4 +1,4 @@
-"""How checks are asked and told: each answer as it comes, then a report; the exit status is 0 only if all hold."""
+"""Runs checks and reports them: each finding as it arrives, then a summary. The exit status is 0 only if all hold."""
 
 import json
 from collections.abc import Sequence
@@ -9,14 +9,18 @@ import typer
 from cli.migration.phases.check import Finding, PhaseCheck, as_json, as_markdown, holds, run, tally
 from cli.migration.phases.environment import Environment
 from cli.output import Markup, console, emit, quoted
+from statemachine.contracts.errors import Unknown
 
 
 def answer(
     title: str, checks: Sequence[PhaseCheck], only: str, world: Environment, out: Path | None, print_json: bool
 ) -> None:
-    """Ask those of `checks` whose name contains `only`, and tell."""
-    asked = [check for check in checks if only.lower() in check.name.lower()]
-    findings = run(asked, world, (lambda finding: None) if print_json else _tell)
+    """Run the checks whose name or plan section contains `only`, and report them."""
+    selected = [check for check in checks if only.lower() in check.name.lower() or only == check.plan]
+    if not selected:
+        parts = ", ".join(dict.fromkeys(check.plan for check in checks))
+        raise Unknown(f"no check has {only!r} in its name; --only also takes one of the parts {parts}")
+    findings = run(selected, world, (lambda finding: None) if print_json else _print_finding)
     if out:
         _write(title, findings, out)
     if print_json:
@@ -33,9 +37,9 @@ def _write(title: str, findings: list[Finding], out: Path) -> None:
     out.with_suffix(".json").write_text(json.dumps(as_json(title, findings), indent=1) + "\n")
 
 
-def _tell(finding: Finding) -> None:
+def _print_finding(finding: Finding) -> None:
     mark = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[dim]–[/]"}[finding.ok]
-    name, said = quoted(finding.name), quoted(finding.said)
-    console.print(Markup(f"{mark} {finding.plan:<8} {name}: {said} [dim]{finding.seconds:.1f} s[/]"))
-    if finding.do:
-        console.print(Markup(f"           [yellow]→ {quoted(finding.do)}[/]"))
+    name, answer = quoted(finding.name), quoted(finding.answer)
+    console.print(Markup(f"{mark} {finding.plan:<8} {name}: {answer} [dim]{finding.seconds:.1f} s[/]"))
+    if finding.remedy:
+        console.print(Markup(f"           [yellow]→ {quoted(finding.remedy)}[/]"))

@@ -1,11 +1,11 @@
-"""What `phase check`, `phase undo` and `doctor` do in the cluster; `doctor` asks for each right beforehand."""
+"""The cluster rights that `phase check`, `phase undo` and `doctor` use. `doctor` checks each of them first."""
 
 from cli.migration.phases.environment import Environment
 from clients.kubernetes import GROUP, PLURAL, Right
 
 
 def rights(world: Environment) -> list[Right]:
-    """Every right that a person needs for them; a test compares the list with what they really send."""
+    """Return all needed rights. A test compares them with the requests that are sent."""
     serving = world.app.policies[world.model].serving
     pipelines, monitoring = world.namespace, world.monitoring
     return [

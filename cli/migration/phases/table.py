@@ -1,4 +1,4 @@
-"""The four phases of the migration, each with its questions."""
+"""The four phases of the migration with their checks."""
 
 from cli.migration.phases import core, foundation, production, release
 from cli.migration.phases.check import PhaseCheck

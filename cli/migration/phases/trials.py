@@ -1,7 +1,6 @@
-"""Two pipelines that prove KFP alone: hello world, and one that hands an artifact from step to step."""
+"""Two pipelines that check KFP alone: hello world, and one that passes an artifact between steps."""
 
 import tempfile
-import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -24,14 +23,14 @@ def hello(name: str) -> str:
 
 @dsl.component(base_image="python:3.11-slim")  # type: ignore[untyped-decorator]  # kfp has no types
 def write(word: str, artifact: dsl.Output[dsl.Artifact]) -> None:
-    """Leaves a word in an artifact."""
+    """Write a word into an artifact."""
     with open(artifact.path, "w") as file:
         file.write(word)
 
 
 @dsl.component(base_image="python:3.11-slim")  # type: ignore[untyped-decorator]  # kfp has no types
 def read(word: str, artifact: dsl.Input[dsl.Artifact]) -> None:
-    """Fails unless the word is in the artifact."""
+    """Fail unless the word is in the artifact."""
     with open(artifact.path) as file:
         found = file.read()
     if found != word:
@@ -40,19 +39,19 @@ def read(word: str, artifact: dsl.Input[dsl.Artifact]) -> None:
 
 @dsl.pipeline(name="fraudloop-check-hello")  # type: ignore[untyped-decorator]
 def hello_world() -> None:
-    """One step."""
+    """A pipeline of one step."""
     hello(name=WORD).set_caching_options(False)
 
 
 @dsl.pipeline(name="fraudloop-check-artifact")  # type: ignore[untyped-decorator]
 def two_steps() -> None:
-    """Two steps and what flows between them."""
+    """A pipeline of two steps with an artifact between them."""
     written = write(word=WORD).set_caching_options(False)
     read(word=WORD, artifact=written.outputs["artifact"]).set_caching_options(False)
 
 
 def ran(world: Environment, pipeline: Any) -> str:
-    """Compile, upload, run, await and remove the pipeline; returns the run's id. Raises `CheckFailed` if it fails."""
+    """Compile, upload, run, await and remove the pipeline. Returns the run's id. Raises `CheckFailed` if it fails."""
     name = f"{pipeline.name}-{uuid.uuid4().hex[:8]}"
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pipeline.yaml"
@@ -80,23 +79,24 @@ def _run(world: Environment, name: str, pipeline_id: str) -> str:
     )
     runs = kfp.RunServiceApi(world.kfp)
     run_id = str(runs.run_service_create_run(body, _request_timeout=PATIENCE).run_id)
-    until = time.monotonic() + world.wait
-    while True:
+    state = ""
+
+    def look() -> str | None:
+        nonlocal state
         run = runs.run_service_get_run(run_id, _request_timeout=PATIENCE)
         state = str(run.state)
-        if state == "SUCCEEDED":
-            return run_id
         if state in ("FAILED", "CANCELED", "SKIPPED"):
             raise CheckFailed(f"run {run_id} ended {state}; failed: {', '.join(_failed(run)) or 'KFP names no step'}")
-        if time.monotonic() > until:
-            raise CheckFailed(
-                f"run {run_id} is still {state} after {world.wait:.0f} s (an unschedulable pod looks RUNNING)"
-            )
-        time.sleep(world.pause)
+        return run_id if state == "SUCCEEDED" else None
+
+    def late() -> CheckFailed:
+        return CheckFailed(f"run {run_id} is still {state} after {world.wait:.0f} s (an unschedulable pod is RUNNING)")
+
+    return world.poll(look, late)
 
 
 def _failed(run: Any) -> list[str]:
-    """The steps that failed: KFP never says why a run failed."""
+    """Return the names of the failed steps; KFP gives no reason."""
     steps = (run.run_details.task_details if run.run_details else None) or ()
     return [str(step.display_name) for step in steps if str(step.state) == "FAILED"]
 

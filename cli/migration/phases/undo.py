@@ -1,4 +1,4 @@
-"""The plan's rollbacks as steps: each says what it will do, knows whether it is done already, and keeps the data."""
+"""The plan's rollbacks as steps. Each describes itself, knows whether it is done, and deletes no data."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from clients.kfp import every, experiment
 
 @dataclass(frozen=True)
 class UndoRequest:
-    """What a person wants undone: by whom and why, and the version to go back to (phases 3 and 4)."""
+    """Who undoes a phase and why, and the version to go back to (phases 3 and 4)."""
 
     who: str
     why: str
@@ -26,23 +26,23 @@ class UndoRequest:
 
 @dataclass(frozen=True)
 class UndoStep:
-    """`done` says whether there is nothing to do any more; `act` does it, and may be repeated."""
+    """`done` returns whether nothing is left to do; `act` does it, and may be repeated."""
 
-    says: str
+    description: str
     done: Callable[[Environment, UndoRequest], bool]
     act: Callable[[Environment, UndoRequest], None]
 
 
 def carry_out(
-    steps: tuple[UndoStep, ...], world: Environment, request: UndoRequest, say: Callable[[str], None]
+    steps: tuple[UndoStep, ...], world: Environment, request: UndoRequest, report: Callable[[str], None]
 ) -> None:
-    """Each step that is not done yet, in order. The first that fails ends it: what went before stays undone safely."""
+    """Run each step that is not done yet, in order. A failing step ends the rollback; it can be repeated."""
     for step in steps:
         if step.done(world, request):
-            say(f"already so: {step.says}")
+            report(f"already done: {step.description}")
             continue
         step.act(world, request)
-        say(f"done: {step.says}")
+        report(f"done: {step.description}")
 
 
 # -- phase 1 -----------------------------------------------------------------------------------------------------
@@ -88,7 +88,7 @@ def _hold(world: Environment, request: UndoRequest) -> None:
 
 
 def _failed_runs(world: Environment) -> list[str]:
-    """KFP runs of the loop's experiment that ended FAILED."""
+    """Return the FAILED KFP runs of the loop's experiment."""
     name = world.settings.get("FRAUDLOOP_KFP_EXPERIMENT") or "fraudloop"
     if not (found := experiment(world.kfp, name, world.namespace)):
         return []
@@ -132,10 +132,10 @@ def _pause_schedules(world: Environment, request: UndoRequest) -> None:
 
 
 HOLD = UndoStep(
-    "put the model on hold: no new run begins and nothing is deployed; SageMaker stays primary", _on_hold, _hold
+    "put the model on hold: no new run starts and nothing is deployed; SageMaker stays primary", _on_hold, _hold
 )
 BY_HAND = UndoStep(
-    "deploy the named version by hand: pointer, owner and a raised generation in one write, then a sync",
+    "deploy the named version by hand: pointer, owner and a higher generation in one write, then a sync",
     _at_version,
     _deploy_by_hand,
 )
@@ -143,7 +143,7 @@ BY_HAND = UndoStep(
 STEPS: dict[int, tuple[UndoStep, ...]] = {
     1: (
         UndoStep(
-            "delete the pipelines' namespace with all that runs in it; buckets, table and images stay",
+            "delete the pipelines' namespace with everything in it; buckets, table and images stay",
             _no_namespace,
             _delete_namespace,
         ),

@@ -10,8 +10,8 @@ def write(etag: str, number: int, **more: object) -> Object:
     return Object("data", "k", etag, sequencer=f"{number:04x}", arrived_at=float(number), **more)  # type: ignore[arg-type]
 
 
-def after(head: Head, thing: Object, **more: float) -> Head:
-    pair = joined(head, thing, 1, **more)
+def after(head: Head, obj: Object, **more: float) -> Head:
+    pair = joined(head, obj, 1, **more)
     assert pair is not None
     return pair[0]
 
@@ -31,17 +31,17 @@ def test_no_two_writes_have_one_identity() -> None:
     for number in range(1, 61):
         pair = joined(head, write("AB"[number % 2], number), 1)
         assert pair is not None
-        head, thing = pair
-        observed.add(thing.identity)
+        head, obj = pair
+        observed.add(obj.identity)
     assert len(observed) == 60
 
 
 def test_the_first_write_of_a_content_has_the_identity_of_earlier_releases() -> None:
     """Bucket, key and etag: what a verdict names."""
-    thing = write("A", 1)
-    pair = joined(Head("k"), thing, 1)
+    obj = write("A", 1)
+    pair = joined(Head("k"), obj, 1)
     assert pair is not None
-    assert pair[1].identity == thing.content
+    assert pair[1].identity == obj.content
 
 
 def test_a_late_write_is_put_behind_and_says_whom() -> None:

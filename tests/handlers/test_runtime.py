@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 PROGRAM = """
-from handlers import edge
-from statemachine.core.telling import Figure
-edge.measure(Figure("RunsFailed", 1, {"model": "fraud"}))
+from handlers import runtime
+from statemachine.reporting.notifications import MetricSample
+runtime.measure(MetricSample("RunsFailed", 1, {"model": "fraud"}))
 for value in (1, 2):
-    edge.metrics.add_metric(name="TickDueRuns", unit="Count", value=value)
-    edge.metrics.flush_metrics()
+    runtime.metrics.add_metric(name="TickDueRuns", unit="Count", value=value)
+    runtime.metrics.flush_metrics()
 """
 
 
@@ -26,7 +26,7 @@ def test_each_metric_has_its_stack_as_a_dimension(given, stack):
     command = [sys.executable, "-c", PROGRAM]
     done = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    said = [json.loads(line) for line in done.stdout.splitlines()]
-    dimensions = [sorted(each["_aws"]["CloudWatchMetrics"][0]["Dimensions"][0]) for each in said]
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    dimensions = [sorted(each["_aws"]["CloudWatchMetrics"][0]["Dimensions"][0]) for each in lines]
     assert dimensions == [["model", "stack"], ["service", "stack"], ["service", "stack"]]
-    assert {each["stack"] for each in said} == {stack}
+    assert {each["stack"] for each in lines} == {stack}

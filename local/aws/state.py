@@ -1,11 +1,12 @@
-"""What the local cloud holds, kept on disk: one SQLite transaction for each request that changed something.
+"""Keeps the local cloud's state on disk, by one SQLite transaction for each request that changed something.
 
-moto keeps everything in memory. What a request changed is written down before the request is answered: versions of
-objects, items of tables, messages of queues. So a killed cloud has lost nothing that it had acknowledged, and buckets,
-table and queues always fit each other. Objects' bytes lie in files beside the database, and no longer in memory.
+moto keeps everything in memory. `CloudState` records what a request changed before the response is sent: versions of
+objects, items of tables, messages of queues. So after `kill -9` every acknowledged change is there, and buckets, table
+and queues are consistent. Objects' bytes are in files beside the database instead of in memory.
 
-Not kept: an upload in parts that was not completed, when a message becomes visible again, and the stream's records. A
-message that was being worked on is delivered again, and the stream goes on with a higher sequence number.
+Not recorded: multipart uploads in progress, visibility timeouts, and the stream's records. A message in flight is
+delivered again, and the stream continues with a higher sequence number. Files are not fsynced: a power cut can lose the
+last transactions, and can leave an object's file incomplete.
 """
 
 import json
@@ -35,21 +36,21 @@ CREATE TABLE IF NOT EXISTS items (owner TEXT, key TEXT, body TEXT, PRIMARY KEY (
 CREATE TABLE IF NOT EXISTS streams (owner TEXT PRIMARY KEY, label TEXT, next TEXT);
 CREATE TABLE IF NOT EXISTS messages (queue TEXT, id TEXT, record BLOB, PRIMARY KEY (queue, id));
 """
-IN_MEMORY = ("_value_buffer", "lock", "multipart")  # of a FakeKey
+IN_MEMORY = ("_value_buffer", "lock", "multipart")  # attributes of a FakeKey
 
 
 class Body:
-    """An object's bytes in a file, with what moto asks of the temporary file in its place."""
+    """An object's bytes in a file, with the methods of the temporary file that moto uses."""
 
     def __init__(self, path: Path) -> None:
         self.path, self._at = path, 0
 
     def seek(self, at: int) -> None:
-        """Read from there next."""
+        """Set the position of the next read."""
         self._at = at
 
     def read(self, size: int = -1) -> bytes:
-        """So many bytes, or all that are left."""
+        """Return `size` bytes, or all that are left."""
         with self.path.open("rb") as file:
             file.seek(self._at)
             block = file.read(size)
@@ -57,11 +58,11 @@ class Body:
         return block
 
     def close(self) -> None:
-        """Nothing is open. The file goes with its row, not with this object."""
+        """Do nothing: no file is open, and the file is deleted with its row."""
 
 
 class TouchedKeys(_VersionedKeyStore):
-    """A bucket's versions by key, which remembers the keys that were changed since `touched` was cleared."""
+    """A bucket's versions by key. `touched` holds the keys that changed since it was cleared."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,18 +73,18 @@ class TouchedKeys(_VersionedKeyStore):
         super().__setitem__(key, value)
 
     def setlist(self, key: Any, list_: Any) -> None:
-        """All versions of a key."""
+        """Set all versions of a key."""
         self.touched.add(key)
         super().setlist(key, list_)
 
     def pop(self, key: str) -> None:  # type: ignore[override]
-        """Forget a key."""
+        """Remove a key."""
         self.touched.add(key)
         super().pop(key)
 
 
 class CloudState:
-    """The folder of a local cloud. Call `load` once, and `record` after each request, under the cloud's lock."""
+    """The state folder of a local cloud. Call `load` once, and `record` after each request, under the cloud's lock."""
 
     def __init__(self, folder: Path) -> None:
         setattr(moto.s3.models, "_VersionedKeyStore", TouchedKeys)  # noqa: B010 (what FakeBucket makes for its keys)
@@ -91,14 +92,14 @@ class CloudState:
         self._bodies.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(folder / "cloud.sqlite", check_same_thread=False, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")  # survives the death of this process
+        self._db.execute("PRAGMA synchronous=NORMAL")  # survives the end of this process, not a power cut
         self._db.executescript(SCHEMA)
         self._queued: dict[str, set[str]] = {}
         self._versioning: dict[str, str | None] = {}
         self._next: dict[str, int] = {}
 
     def load(self) -> None:
-        """Put what is on disk into moto, whose table and queues are made and empty; then all that is there is known."""
+        """Load the state into moto, whose table and queues exist and are empty."""
         self._load_buckets()
         self._load_tables()
         self._load_messages()
@@ -109,14 +110,14 @@ class CloudState:
         self.record()
 
     def record(self) -> None:
-        """Write down what has changed since the last call."""
+        """Record what has changed since the last call."""
         obsolete: list[str] = []
         self._db.execute("BEGIN")
         self._record_buckets(obsolete)
         self._record_tables()
         self._record_messages()
         self._db.execute("COMMIT")
-        for file in obsolete:  # not before: a row must never name a file that is gone
+        for file in obsolete:  # after the commit: a row must never name a deleted file
             (self._bodies / file).unlink(missing_ok=True)
 
     # -- objects ----------------------------------------------------------------------------------------------------
@@ -140,7 +141,7 @@ class CloudState:
         obsolete += [file for file in before - set(files) if file]
 
     def _file(self, version: Any) -> str:
-        """The name of the file that holds the version's bytes, which are moved there; "" for a delete marker."""
+        """Move the version's bytes to a file if needed and return its name; "" for a delete marker."""
         if isinstance(version, FakeDeleteMarker):
             return ""
         if not isinstance(version._value_buffer, Body):
@@ -160,7 +161,7 @@ class CloudState:
         rows = self._db.execute("SELECT bucket, key, file, record FROM versions ORDER BY bucket, key, number")
         for bucket, key, file, record in rows.fetchall():
             keys = _buckets()[bucket].keys
-            keys[key] = _restored(pickle.loads(record), self._bodies / file, keys.get(key))
+            keys[key] = _restored(pickle.loads(record), self._bodies / file, keys.get(key))  # noqa: S301 — written by this class, in a folder of the user's own
         for found in _buckets().values():
             found.keys.touched.clear()  # type: ignore[attr-defined]
 
@@ -196,7 +197,7 @@ class CloudState:
                 table.put_item(json.loads(body))
             shard.items.clear()
             shard.starting_sequence_number = self._next[name] = int(following)
-            table.latest_stream_label = label  # the stream's ARN: who reads it has kept that
+            table.latest_stream_label = label  # the stream's ARN, which its readers have stored
 
     # -- messages ---------------------------------------------------------------------------------------------------
 
@@ -215,7 +216,7 @@ class CloudState:
     def _load_messages(self) -> None:
         queues = sqs_backends[ACCOUNT][REGION].queues
         for name, record in self._db.execute("SELECT queue, record FROM messages ORDER BY rowid").fetchall():
-            message = pickle.loads(record)
+            message = pickle.loads(record)  # noqa: S301 — written by this class, in a folder of the user's own
             queues[name]._messages.append(message)
             self._queued.setdefault(name, set()).add(message.id)
 
@@ -225,15 +226,15 @@ def _buckets() -> dict[str, FakeBucket]:
 
 
 def _record(version: Any) -> bytes:
-    """A version without its bytes."""
+    """Return a version without its bytes."""
     if isinstance(version, FakeDeleteMarker):
         return pickle.dumps(vars(version) | {"key": None})
-    _ = version.etag  # which moto computes when it is first asked for
+    _ = version.etag  # moto computes it at the first access
     return pickle.dumps({name: value for name, value in vars(version).items() if name not in IN_MEMORY})
 
 
 def _restored(fields: dict[str, Any], file: Path, before: Any) -> Any:
-    """The version that has these fields; a delete marker marks the version `before` it."""
+    """Return the version with these fields. A delete marker refers to the version `before` it."""
     made: Any = FakeDeleteMarker.__new__(FakeDeleteMarker) if "key" in fields else FakeKey.__new__(FakeKey)
     vars(made).update(fields)
     if isinstance(made, FakeDeleteMarker):

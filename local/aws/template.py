@@ -1,6 +1,6 @@
-"""What template.yaml says of queues, event sources and functions, so that the stand-ins deliver as a deployment does.
+"""Reads queues, event sources and functions from template.yaml, so that the stand-ins deliver as a deployment does.
 
-Read from the checkout when it is first asked for: an image without template.yaml imports the local system, too.
+The file is read at the first call: images without template.yaml import the local system, too.
 """
 
 import re
@@ -11,13 +11,13 @@ from typing import Any
 
 import yaml
 
-TEMPLATE = Path(__file__).resolve().parents[1] / "template.yaml"
+TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
 NAMES = {"arrival": "Arrival", "nightly": "Nightly", "tick": "Tick", "step": "Step", "announce": "Announce"}
 
 
 @dataclass(frozen=True)
 class Queue:
-    """An SQS queue: times in seconds, and how often a message is given out before it is a dead letter."""
+    """An SQS queue: times in seconds, and the receives after which a message is a dead letter."""
 
     visibility: int
     retention: int
@@ -25,47 +25,47 @@ class Queue:
 
 
 @dataclass(frozen=True)
-class Source:
-    """What feeds a function: so many messages or records at once; `retries` of a stream, after the first try."""
+class EventSource:
+    """A function's event source: its batch size, and for a stream its `retries` after the first try."""
 
     batch: int
     retries: int = 0
 
 
 @dataclass(frozen=True)
-class Lambda:
-    """A function: its timeout in seconds, and how often an asynchronous invocation of it is tried again."""
+class FunctionConfig:
+    """A function: its timeout in seconds, and the retries of an asynchronous invocation."""
 
     timeout: float
-    retries: int = 2  # Lambda's own, where the template says nothing
+    retries: int = 2  # Lambda's default
 
 
 def queue(name: str) -> Queue:
-    """By its logical id, `ArrivalsQueue` for instance."""
+    """Return a queue by its logical id, such as `ArrivalsQueue`."""
     properties = _resource(name)
     visibility = int(properties["VisibilityTimeout"])
     receives = int(properties["RedrivePolicy"]["maxReceiveCount"])
     return Queue(visibility, int(properties["MessageRetentionPeriod"]), receives)
 
 
-def source(function: str) -> Source:
-    """The queue or stream of one function."""
+def source(function: str) -> EventSource:
+    """Return the queue or stream that invokes a function."""
     for event in _events(function):
         if event["Type"] in ("SQS", "DynamoDB"):
             properties = event["Properties"]
-            return Source(int(properties["BatchSize"]), int(properties.get("MaximumRetryAttempts", 0)))
+            return EventSource(int(properties["BatchSize"]), int(properties.get("MaximumRetryAttempts", 0)))
     raise KeyError(f"template.yaml: {NAMES[function]}Function has neither a queue nor a stream")
 
 
-def function(name: str) -> Lambda:
-    """One of the five."""
+def function(name: str) -> FunctionConfig:
+    """Return one of the five functions."""
     properties = _resource(f"{NAMES[name]}Function")
-    retries = properties.get("EventInvokeConfig", {}).get("MaximumRetryAttempts", Lambda.retries)
-    return Lambda(float(properties["Timeout"]), int(retries))
+    retries = properties.get("EventInvokeConfig", {}).get("MaximumRetryAttempts", FunctionConfig.retries)
+    return FunctionConfig(float(properties["Timeout"]), int(retries))
 
 
 def every(function: str) -> float:
-    """Seconds between two firings of a function's `rate(…)` schedule."""
+    """Return the seconds between two invocations by a function's `rate(…)` schedule."""
     for event in _events(function):
         found = re.fullmatch(r"rate\((\d+) minutes?\)", str(event["Properties"].get("ScheduleExpression", "")))
         if found:
@@ -83,11 +83,11 @@ def _resource(name: str) -> dict[str, Any]:
 
 @cache
 def _resources() -> dict[str, Any]:
-    return dict(yaml.load(TEMPLATE.read_text(), _Loader)["Resources"])
+    return dict(yaml.load(TEMPLATE.read_text(), _Loader)["Resources"])  # noqa: S506 — the loader is a SafeLoader that knows CloudFormation's tags
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML with CloudFormation's short forms, whose values are not needed here."""
+    """Loads YAML with CloudFormation's short forms as text; their values are not needed here."""
 
 
 _Loader.add_multi_constructor("!", lambda loader, suffix, node: f"!{suffix}")

@@ -1,0 +1,144 @@
+"""`compare`: two versions or runs on the same rows, by segment; where the rows are not the same, that comes first."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group, RenderableType
+
+from cli.commands import evidence
+from cli.commands.evidence import Measured
+from cli.connection import application
+from cli.output import Json, Markup, console, emit, facts, figure, quoted, shown, table
+from statemachine.bootstrap import App
+from statemachine.contracts.errors import OperationRefused
+from statemachine.contracts.stage import Stage
+
+METRICS = ("average_precision", "auc_roc", "precision", "recall", "f1", "recall_at_fpr_0.001", "brier")
+SHORT = {"average_precision": "AP", "auc_roc": "AUC"}
+RANKED = ("auc_roc", "average_precision")
+
+
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="A run or version: the one to compare with.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="A run or version: the one that is compared.")],
+    rescore: Annotated[
+        bool, typer.Option("--rescore", help="Score both anew on B's test rows, on this machine: minutes.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Hold B against A: the metrics at the operating threshold, the paired differences, and each segment.
+
+    Differences have intervals only where both were scored on the same rows: by B's evaluation, if A served then, or
+    with `--rescore`. Example: `fraudloop compare fraud-6 fraud-7`
+    """
+    app = application()
+    one, other = evidence.find(app, a), evidence.find(app, b)
+    told = rescored(app, one, other) if rescore else compared(one, other)
+    if as_json:
+        return emit(told)
+    console.print(Group(*_parts(told, a, b)))
+    return None
+
+
+def compared(one: Measured, other: Measured) -> dict[str, Any]:
+    """What the two evaluations say, and whether they may be held against each other. Raises `OperationRefused`."""
+    for each in (one, other):
+        if not each.evaluation:
+            raise OperationRefused(f"{each.name} has no evaluation on record; `fraudloop why {each.run.id}` says why")
+    rival = other.evaluation.get("champion") or {}
+    paired = bool(one.version) and rival.get("version") == one.version and "difference" in rival
+    same = _hash(one) is not None and _hash(one) == _hash(other)
+    measured = rival["metrics"] if paired and not same else one.evaluation["metrics"]
+    return {
+        "same_rows": same or paired,
+        "rows": _rows(one, other, same, paired),
+        "thresholds": [None if paired and not same else one.evaluation["threshold"], other.evaluation["threshold"]],
+        "metrics": {name: [measured.get(name), other.evaluation["metrics"].get(name)] for name in METRICS},
+        "difference": dict(rival["difference"]) if paired else {},
+        "segments": list(_segments(one, other, same)),
+    }
+
+
+def _hash(measured: Measured) -> Any:
+    """Which data, parted how: equal data with another split have other test rows."""
+    known = measured.dataset.get("data_sha256"), str(measured.dataset.get("boundaries")), measured.evaluation["rows"]
+    return known if known[0] else None
+
+
+def _rows(one: Measured, other: Measured, same: bool, paired: bool) -> str:
+    if same or paired:
+        lacks = "" if same else f" Of {one.name} only the ranking is on record there; `--rescore` adds the rest."
+        return f"Both were measured on the same rows: {other.rows}.{lacks}"
+    return (
+        f"Measured on DIFFERENT rows, so these figures do not say which is better: {one.name} on {one.rows}, "
+        f"{other.name} on {other.rows}. `--rescore` scores both on the rows of {other.name}."
+    )
+
+
+def _segments(one: Measured, other: Measured, same: bool) -> Iterator[dict[str, Any]]:
+    """Each slice of B; beside A's, whose rows may be others (`rows` and `frauds` are of each)."""
+    before = {piece["name"]: piece for piece in one.evaluation.get("slices", ())}
+    for piece in other.evaluation.get("slices", ()):
+        if piece["rows"]:
+            both = (before.get(piece["name"], {}), piece)
+            told = {name: [each.get(name) for each in both] for name in ("rows", "frauds", *RANKED)}
+            yield {"name": piece["name"], **told, "same_rows": same}
+
+
+def rescored(app: App, one: Measured, other: Measured) -> dict[str, Any]:
+    """Both scored anew on B's test rows. Raises `OperationRefused`."""
+    from cli.commands.rescoring import rescore
+
+    dataset = other.run.output(Stage.PREPROCESS, "dataset")
+    models = [each.run.output(Stage.TRAIN, "model") for each in (one, other)]
+    if not dataset or not all(models):
+        raise OperationRefused(f"{one.name} and {other.name} need a model each, and {other.name} a data set, to score")
+    found = rescore(models[0], models[1], dataset)
+    return {"same_rows": True, "rows": f"Both were scored now on the same rows: {other.rows}."} | found
+
+
+# -- on the terminal --------------------------------------------------------------------------------------------------
+
+
+def _parts(told: Mapping[str, Any], a: str, b: str) -> Iterator[RenderableType]:
+    style = "bold" if told["same_rows"] else "bold red"
+    yield shown(Markup(f"[{style}]{quoted(told['rows'])}[/]"))
+    low, high = told["thresholds"]
+    yield facts("", [("threshold", f"{a} {figure(low)}, {b} {figure(high)}")])
+    columns = ["metric", f">{a}", f">{b}", ">difference", ">interval (90 %)"]
+    rows = [_metric(name, pair, told["difference"].get(name)) for name, pair in told["metrics"].items()]
+    yield table("At the operating threshold", columns, rows)
+    names = [name for name in ("average_precision", "auc_roc", "recall", "precision") if name in _first(told)]
+    sides = [f">{SHORT.get(name, name)} {side}" for name in names for side in ("A", "B")]
+    columns = ["segment", ">rows", ">frauds", *sides]
+    own = "" if _first(told).get("same_rows") else "; each on its own test rows"
+    title = f"By segment (A is {a}, B is {b}{own})"
+    yield table(title, columns, [_segment(piece, names) for piece in told["segments"]])
+
+
+def _first(told: Mapping[str, Any]) -> Mapping[str, Any]:
+    return next(iter(told["segments"]), {})
+
+
+def _metric(name: str, pair: Sequence[float | None], difference: Mapping[str, float] | None) -> list[str]:
+    if difference is None:
+        return [name, *map(figure, pair), "", ""]
+    interval = f"{difference['low']:+.4f}…{difference['high']:+.4f}"
+    return [name, *map(figure, pair), f"{difference['mean']:+.4f}", interval]
+
+
+def _segment(piece: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    counts = [_both(piece[name]) for name in ("rows", "frauds")]
+    return [str(piece["name"]), *counts, *(figure(value) for name in names for value in piece[name])]
+
+
+def _both(counts: Sequence[int | None]) -> str:
+    """One number if both have it, else both."""
+    said = list(dict.fromkeys("–" if count is None else f"{count:,}" for count in counts))
+    return " / ".join(said)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command."""
+    app.command(rich_help_panel="Runs")(compare)

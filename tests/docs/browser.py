@@ -1,0 +1,102 @@
+"""A headless Chromium, spoken to over the DevTools protocol: what a page shows, and whom it asks."""
+
+import json
+import re
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import websocket
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+MISSING = "chromium is not installed (apt-get install chromium)"
+ARGUMENTS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+             "--disable-background-networking", "--disable-component-update", "--remote-debugging-port=0",
+             "--remote-allow-origins=*")  # fmt: skip
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The folder over HTTP on loopback; gives its URL."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+
+
+class Browser:
+    """One tab. `requests` are the URLs that it asked for."""
+
+    def __init__(self, socket: Any) -> None:
+        self.socket, self.number, self.session = socket, 0, ""
+        self.requests: list[str] = []
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Network", "DOM"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **parameters: Any) -> Any:
+        """Call a method of the protocol; events that come first are noted."""
+        self.number += 1
+        session = {"sessionId": self.session} if self.session else {}
+        self.socket.send(json.dumps({"id": self.number, "method": method, "params": parameters, **session}))
+        while (message := json.loads(self.socket.recv())).get("id") != self.number:
+            if message.get("method") == "Network.requestWillBeSent":
+                self.requests.append(message["params"]["request"]["url"])
+        assert "error" not in message, (method, message)
+        return message["result"]
+
+    def open(self, url: str, width: int = 1024, height: int = 900) -> None:
+        """Go to a page, as wide as that, and wait until it is loaded and has its fonts."""
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.call("Page.navigate", url=url)
+        self.until("document.readyState === 'complete' && location.href !== 'about:blank'")
+
+    def value(self, expression: str) -> Any:
+        """What an expression of JavaScript is."""
+        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        return found["result"].get("value")
+
+    def until(self, expression: str, seconds: float = 30.0) -> None:
+        """Wait until an expression is true."""
+        end = time.monotonic() + seconds
+        while not self.value(expression):
+            assert time.monotonic() < end, expression
+            time.sleep(0.1)
+
+    def elements(self, name: str) -> list[Any]:
+        """All elements of that name, those in closed shadow roots too (the theme puts diagrams there)."""
+        document = self.call("DOM.getFlattenedDocument", depth=-1, pierce=True)
+        return [node for node in document["nodes"] if node["nodeName"].lower() == name]
+
+
+@contextmanager
+def browser(folder: Path) -> Iterator[Browser]:
+    """A Chromium with its profile in that folder."""
+    log = folder / "chromium.log"
+    with log.open("w") as stderr:
+        process = subprocess.Popen([str(CHROMIUM), *ARGUMENTS, f"--user-data-dir={folder}"], stderr=stderr)
+    try:
+        end = time.monotonic() + 30
+        while not (found := re.search(r"listening on (ws://\S+)", log.read_text())):
+            assert time.monotonic() < end, log.read_text()
+            time.sleep(0.05)
+        with closing(websocket.create_connection(found[1], timeout=60)) as socket:
+            yield Browser(socket)
+    finally:
+        process.terminate()
+        process.wait(20)
