@@ -27,11 +27,11 @@ def diff(
     """
     app = application()
     one, other = evidence.find(app, a), evidence.find(app, b)
-    told = {kind: dict(_changed(*sides)) for kind, sides in _sides(app, one, other).items()}
+    differences = {kind: dict(_changed(*sides)) for kind, sides in _sides(app, one, other).items()}
     added, removed = _objects(app, one, other)
     if as_json:
-        return emit({**told, "objects_added": added, "objects_removed": removed})
-    for kind, changes in told.items():
+        return emit({**differences, "objects_added": added, "objects_removed": removed})
+    for kind, changes in differences.items():
         rows = [[name, *map(_shown, values)] for name, values in changes.items()]
         console.print(table(kind, ["", a, b], rows) if rows else f"{kind}: the same")
     for what, keys in (("added", added), ("removed", removed)):
@@ -59,21 +59,21 @@ def _changed(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[tuple
 def _data(measured: Measured) -> dict[str, Any]:
     """Rows, dates, labels and splits of the data set, flat."""
     dataset, metrics = measured.dataset, measured.run.metrics
-    told: dict[str, Any] = {name: dataset.get(name, metrics.get(name)) for name in COUNTS}
-    told |= {name: stamp(dataset[name]) for name in ("first", "last") if name in dataset}
-    told |= {name: dataset.get(name) for name in ("data_sha256", "schema_sha256")}
+    facts: dict[str, Any] = {name: dataset.get(name, metrics.get(name)) for name in COUNTS}
+    facts |= {name: stamp(dataset[name]) for name in ("first", "last") if name in dataset}
+    facts |= {name: dataset.get(name) for name in ("data_sha256", "schema_sha256")}
     for part, counts in dataset.get("splits", {}).items():
-        told |= {f"{part} {name}": count for name, count in counts.items()}
-    return told
+        facts |= {f"{part} {name}": count for name, count in counts.items()}
+    return facts
 
 
 def _code(app: App, measured: Measured) -> dict[str, Any]:
     """The pipelines' content hashes, and each stage's code, image and lock as its report says."""
-    told: dict[str, Any] = {f"pipeline {name}": pin.version_name for name, pin in measured.run.pins.items()}
+    facts: dict[str, Any] = {f"pipeline {name}": pin.version_name for name, pin in measured.run.pins.items()}
     for stage, outputs in measured.run.outputs.items():
         lineage = _lineage(app, next((found.uri for found in outputs.values() if "/runs/" in found.uri), ""))
-        told |= {f"{stage} {name}": value for name, value in lineage.items() if name != "host"}
-    return told
+        facts |= {f"{stage} {name}": value for name, value in lineage.items() if name != "host"}
+    return facts
 
 
 def _lineage(app: App, uri: str) -> Mapping[str, Any]:
@@ -96,8 +96,8 @@ def _objects(app: App, one: Measured, other: Measured) -> tuple[list[str], list[
         return [], []
     low, high = sorted((one.run.epoch, other.run.epoch))
     between = [t for n in range(low + 1, high + 1) for t in app.intake.of_epoch(one.run.model, n)]
-    new = sorted({thing.key for thing in between if thing.status.usable})
-    gone = sorted({thing.key for thing in app.intake.kept.removed(one.run.model, range(low + 1, high + 1))})
+    new = sorted({each.key for each in between if each.status.usable})
+    gone = sorted({each.key for each in app.intake.kept.removed(one.run.model, range(low + 1, high + 1))})
     return (new, gone) if one.run.epoch <= other.run.epoch else (gone, new)
 
 

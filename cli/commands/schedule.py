@@ -82,7 +82,7 @@ def resume(nightly: Name = NIGHTLY, no_nightly: Without = False) -> None:
 
 
 def arguments(app: App, model: str) -> dict[str, Any]:
-    """What the end-to-end pipeline is told each night."""
+    """The parameters of the end-to-end pipeline's nightly run."""
     policy, item = app.policies[known(app, model)], app.store.model(model)
     serving = policy.serving
     told = {f"{stage}_parameters": dict(table) for stage, table in app.intake.parameters(model, item).items()}
