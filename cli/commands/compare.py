@@ -7,7 +7,7 @@ import typer
 from rich.console import Group, RenderableType
 
 from cli.commands import evidence
-from cli.commands.evidence import Measured
+from cli.commands.evidence import Evidence
 from cli.connection import application
 from cli.output import Json, Markup, console, emit, facts, figure, quoted, shown, table
 from statemachine.bootstrap import App
@@ -41,7 +41,7 @@ def compare(
     return None
 
 
-def compared(one: Measured, other: Measured) -> dict[str, Any]:
+def compared(one: Evidence, other: Evidence) -> dict[str, Any]:
     """What the two evaluations say, and whether they may be held against each other. Raises `OperationRefused`."""
     for each in (one, other):
         if not each.evaluation:
@@ -60,13 +60,13 @@ def compared(one: Measured, other: Measured) -> dict[str, Any]:
     }
 
 
-def _hash(measured: Measured) -> Any:
+def _hash(measured: Evidence) -> Any:
     """Which data, parted how: equal data with another split have other test rows."""
     known = measured.dataset.get("data_sha256"), str(measured.dataset.get("boundaries")), measured.evaluation["rows"]
     return known if known[0] else None
 
 
-def _rows(one: Measured, other: Measured, same: bool, paired: bool) -> str:
+def _rows(one: Evidence, other: Evidence, same: bool, paired: bool) -> str:
     if same or paired:
         lacks = "" if same else f" Of {one.name} only the ranking is on record there; `--rescore` adds the rest."
         return f"Both were measured on the same rows: {other.rows}.{lacks}"
@@ -76,7 +76,7 @@ def _rows(one: Measured, other: Measured, same: bool, paired: bool) -> str:
     )
 
 
-def _segments(one: Measured, other: Measured, same: bool) -> Iterator[dict[str, Any]]:
+def _segments(one: Evidence, other: Evidence, same: bool) -> Iterator[dict[str, Any]]:
     """Each slice of B; beside A's, whose rows may be others (`rows` and `frauds` are of each)."""
     before = {piece["name"]: piece for piece in one.evaluation.get("slices", ())}
     for piece in other.evaluation.get("slices", ()):
@@ -86,7 +86,7 @@ def _segments(one: Measured, other: Measured, same: bool) -> Iterator[dict[str, 
             yield {"name": piece["name"], **pair, "same_rows": same}
 
 
-def rescored(app: App, one: Measured, other: Measured) -> dict[str, Any]:
+def rescored(app: App, one: Evidence, other: Evidence) -> dict[str, Any]:
     """Both scored anew on B's test rows. Raises `OperationRefused`."""
     from cli.commands.rescoring import rescore
 

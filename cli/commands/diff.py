@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.commands import evidence
-from cli.commands.evidence import Measured
+from cli.commands.evidence import Evidence
 from cli.connection import application
 from cli.output import Json, console, emit, stamp, table
 from statemachine.bootstrap import App
@@ -41,7 +41,7 @@ def diff(
     return None
 
 
-def _sides(app: App, one: Measured, other: Measured) -> dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]]:
+def _sides(app: App, one: Evidence, other: Evidence) -> dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]]:
     return {
         "data": (_data(one), _data(other)),
         "code": (_code(app, one), _code(app, other)),
@@ -56,7 +56,7 @@ def _changed(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[tuple
             yield name, [one.get(name), other.get(name)]
 
 
-def _data(measured: Measured) -> dict[str, Any]:
+def _data(measured: Evidence) -> dict[str, Any]:
     """Rows, dates, labels and splits of the data set, flat."""
     dataset, metrics = measured.dataset, measured.run.metrics
     facts: dict[str, Any] = {name: dataset.get(name, metrics.get(name)) for name in COUNTS}
@@ -67,7 +67,7 @@ def _data(measured: Measured) -> dict[str, Any]:
     return facts
 
 
-def _code(app: App, measured: Measured) -> dict[str, Any]:
+def _code(app: App, measured: Evidence) -> dict[str, Any]:
     """The pipelines' content hashes, and each stage's code, image and lock as its report says."""
     facts: dict[str, Any] = {f"pipeline {name}": pin.version_name for name, pin in measured.run.pins.items()}
     for stage, outputs in measured.run.outputs.items():
@@ -86,11 +86,11 @@ def _lineage(app: App, uri: str) -> Mapping[str, Any]:
         return {}
 
 
-def _parameters(measured: Measured) -> dict[str, Any]:
+def _parameters(measured: Evidence) -> dict[str, Any]:
     return {f"{s}.{name}": value for s, table in measured.run.parameters.items() for name, value in table.items()}
 
 
-def _objects(app: App, one: Measured, other: Measured) -> tuple[list[str], list[str]]:
+def _objects(app: App, one: Evidence, other: Evidence) -> tuple[list[str], list[str]]:
     """Keys that B learned from and A did not, and the reverse, by the objects' epochs and what was set aside."""
     if one.run.model != other.run.model:
         return [], []

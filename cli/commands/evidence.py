@@ -15,7 +15,7 @@ LARGEST = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Measured:
+class Evidence:
     """A version with the run that made it. `evaluation` and `dataset` are empty if their files were deleted."""
 
     name: str
@@ -39,12 +39,12 @@ class Measured:
         )
 
 
-def find(app: App, name: str) -> Measured:
+def find(app: App, name: str) -> Evidence:
     """A run by its id, or the run that made a version by the version's name. Raises `Unknown`."""
     run = app.store.load(name) or app.store.load(name.rpartition("-")[0])
     if run is None or name not in (run.id, run.candidate):
         raise Unknown(f"there is no run or version {name!r}; `fraudloop runs` lists them")
-    return Measured(name, run, evaluation(app, run), dataset(app, run))
+    return Evidence(name, run, evaluation(app, run), dataset(app, run))
 
 
 def evaluation(app: App, run: Run) -> Mapping[str, Any]:

@@ -40,7 +40,7 @@ def put(key: Key, why: Why = "", model: Model = "fraud", as_json: Json = False) 
 
 @quarantine.command()
 def release(key: Key, why: Why = "", model: Model = "fraud", as_json: Json = False) -> None:
-    """Let an object back in: it is new to the next run, which checks it again.
+    """Release an object: it joins the next run, which checks it again.
 
     Example: `fraudloop quarantine release data/fraud/day.csv --why "it was right after all"`
     """
