@@ -1,4 +1,4 @@
-"""`land`: put files where a model's data arrive. `reindex`: build the index anew. `data`: look at files of your own."""
+"""`land`: put files where a model's data arrive. `reindex`: rebuild the data index. `data`: look at files of your own."""
 
 import os
 import sys
@@ -31,7 +31,7 @@ def land(
 ) -> None:
     """Upload files into the data bucket, under the model's prefix, as any producer of data would.
 
-    S3 then says "Object Created"; they join the open window, and a run begins when it closes. Example:
+    S3 emits "Object Created". The objects join the open window, and a run begins when it closes. Example:
     `fraudloop land day.csv`
     """
     app = application()
@@ -55,9 +55,9 @@ def reindex(
     why: Why = "",
     as_json: Json = False,
 ) -> None:
-    """Have the next run build the model's index from the table: for an index that is gone or was changed.
+    """Have the next run rebuild the model's index from the table, if the index was deleted or changed.
 
-    Its manifest names every object on record once more, so that one run costs what there is and not what is new.
+    The manifest of that run lists every object on record, so the run costs as much as a first run over all data.
     Example: `fraudloop reindex fraud --why "somebody deleted the index"`
     """
     app = application()

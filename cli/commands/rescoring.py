@@ -85,14 +85,14 @@ def _figures(hits: NDArray[Any], false: NDArray[Any], frauds: NDArray[Any]) -> d
 
 
 def _pairs(labels: Labels, scores: list[Scores], thresholds: list[float]) -> dict[str, list[float]]:
-    told = [
+    measured = [
         metrics.ranking(labels, each)
         | metrics.decision(labels, each, threshold)
         | metrics.recall_within(labels, each)
         | {"brier": metrics.brier(labels, each)}
         for each, threshold in zip(scores, thresholds, strict=True)
     ]
-    return {name: [each[name] for each in told] for name in told[0]}
+    return {name: [each[name] for each in measured] for name in measured[0]}
 
 
 def _segment(
@@ -103,5 +103,5 @@ def _segment(
         metrics.decision(labels[inside], each[inside], threshold)
         for each, threshold in zip(scores, thresholds, strict=True)
     ]
-    told = {key: [each[key] for each in ranked] for key in ("rows", "frauds", "auc_roc", "average_precision")}
-    return {"name": name, "same_rows": True} | told | {key: [each[key] for each in decided] for key in DECIDED}
+    ranking = {key: [each[key] for each in ranked] for key in ("rows", "frauds", "auc_roc", "average_precision")}
+    return {"name": name, "same_rows": True} | ranking | {key: [each[key] for each in decided] for key in DECIDED}

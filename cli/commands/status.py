@@ -1,4 +1,4 @@
-"""`status`: what serves, what runs, what waits for somebody, and what is wrong. The first thing to type."""
+"""`status`: what serves, what runs, what waits for a person, and what is wrong. The first command to type."""
 
 import os
 import time

@@ -32,7 +32,7 @@ Three things to try, in another terminal:
      [bold]{fraudloop} land /tmp/day.csv && {fraudloop} start fraud[/]
      a day's transactions land, and a run begins
   2. [bold]{fraudloop} watch fraud-1[/], then [bold]{fraudloop} show fraud-1[/]
-     what becomes of it, live; and how it is told to somebody who was asleep
+     its progress, live; and its summary for the person on call
   3. [bold]{fraudloop} night[/]
      what happens at 02:00 UTC: nothing new, so nothing begins, and that is on record
 """

@@ -280,7 +280,7 @@ def test_nothing_closes_while_the_model_is_on_hold() -> None:
     assert world.store.load("fraud-1") is None
     world.operations.release("fraud", "bob", "thawed")
     assert world.until_rest("fraud-1").state is State.SUCCEEDED
-    assert [(t.what, t.who, t.why) for t in world.store.told("fraud")] == [
+    assert [(t.what, t.who, t.why) for t in world.store.model_acts("fraud")] == [
         ("hold", "ann", "a freeze"),
         ("release", "bob", "thawed"),
     ]

@@ -1,4 +1,4 @@
-"""What a file must be before a model learns from it: rules that follow from the declaration, told with row and column.
+"""The rules that a file must meet before a model trains on it; violations name row, column, found and expected.
 
 The fast path is one vectorised pass of sums over the clean columns. Only when a sum is not zero are the rows looked up,
 and the raw fields read again as text, to say what was found. docs/decisions says why not pandera.
@@ -16,7 +16,7 @@ from training.data.declaration import Category, Declaration, Number
 from training.data.presets import preset
 
 FOUND_LENGTH = 100
-EXAMPLES = 5  # violations of one rule that are told with their row
+EXAMPLES = 5  # violations of one rule that are reported with their row
 
 
 @dataclass(frozen=True)
