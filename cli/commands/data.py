@@ -1,4 +1,4 @@
-"""`land`: put files where a model's data arrive. `reindex`: rebuild the data index. `data`: look at files of your own."""
+"""`land`: put files where a model's data arrive. `reindex`: rebuild the data index. `data`: look at your own files."""
 
 import os
 import sys
