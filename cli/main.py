@@ -69,7 +69,7 @@ def foreseen() -> Iterator[None]:
         if type(error).__name__ == "NoArgsIsHelpError":  # it prints the help
             raise
         said = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "")
-        _print_error(f"{said}; `{_called(error)} --help` says what it takes.")
+        _print_error(f"{said}{'' if said.endswith('?') else ';'} `{_called(error)} --help` says what it takes.")
         raise typer.Exit(2) from error
     except (typer.Exit, typer.Abort):
         raise

@@ -232,3 +232,10 @@ def test_no_way_to_the_system_is_told_in_one_sentence(system, fraudloop, monkeyp
         one_sentence(fraudloop(*command.split(), *arguments), part)
         os.environ.clear()
         os.environ.update(before)
+
+
+def test_a_question_is_not_followed_by_a_semicolon(capsys: pytest.CaptureFixture[str]) -> None:
+    """A mistyped command is told what may have been meant, in two sentences."""
+    with pytest.raises(SystemExit):
+        app(["shwo"])
+    assert "Did you mean 'show'? `" in capsys.readouterr().err
