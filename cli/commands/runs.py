@@ -74,7 +74,7 @@ def runs(
     for name, listed in found.items():
         item = app.store.model(name)
         serves = f"{item.champion.version} serves" if item.champion else "nothing serves yet"
-        held = f"; on hold since {item.hold.who} said: {item.hold.why}" if item.hold else ""
+        held = f"; on hold by {item.hold.who}: {item.hold.why}" if item.hold else ""
         columns = ["run", "state", "began", ">took", ">AUC", ">AP", "version", "why"]
         console.print(table(f"{name}: {serves}{held}", columns, _rows(app, name, listed, limit)))
         window = dict(lines(model_status(app, name), time.time()))["window"]
