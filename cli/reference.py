@@ -11,7 +11,7 @@ from statemachine.contracts.gate import GatePolicy
 from statemachine.contracts.metrics import CATALOGUE, Emitter
 from statemachine.core.policy import IntakePolicy, Policy, Serving, StagePolicy
 from statemachine.reporting.prices import Prices
-from training.data.declaration import Amount, Category, Declaration, Entity, Flags, Label, Number, Parts, Time
+from training.data.declaration import Amount, Category, Declaration, Entity, Flags, Label, Number, Time, TimeParts
 from training.data.preprocess import PreprocessConfig
 from training.evaluation.evaluate import EvaluateConfig
 from training.model.config import TrainConfig
@@ -25,7 +25,7 @@ TABLES: tuple[tuple[str, type], ...] = (
     ("models.NAME.stages.STAGE", StagePolicy),
     ("models.NAME.data", Declaration),
     ("models.NAME.data.time", Time),
-    ("models.NAME.data.time.parts", Parts),
+    ("models.NAME.data.time.parts", TimeParts),
     ("models.NAME.data.amount", Amount),
     ("models.NAME.data.entities.NAME", Entity),
     ("models.NAME.data.categories.NAME", Category),

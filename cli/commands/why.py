@@ -38,7 +38,7 @@ def reasons_of(app: App, run: Run) -> dict[str, Any]:
     """The reasons for how the run ended, as data."""
     measured = evidence.evaluation(app, run)
     summary = story(app, run)
-    failed = [e for e in app.store.history(run.id) if e.reason and e.source == e.dest]
+    failed = [e for e in app.store.history(run.id) if e.message and e.source == e.dest]
     aside = [item for item in summary.objects if item.status is Status.QUARANTINED]
     return {
         "run": run.id,
@@ -48,7 +48,7 @@ def reasons_of(app: App, run: Run) -> dict[str, Any]:
         "fault": run.fault,
         "checks": [checked(check, measured) for check in run.verdict.get("checks", [])],
         "measured_on": {name: measured.get(name) for name in ("rows", "frauds", "threshold")},
-        "failed_attempts": [{"at": e.at, "state": e.source, "attempt": e.attempt, "reason": e.reason} for e in failed],
+        "failed_attempts": [{"at": e.at, "state": e.source, "attempt": e.attempt, "reason": e.message} for e in failed],
         "refused_objects": [{"object": item.key, "reason": item.reason} for item in aside],
         "acts": [vars(act) for act in acts_on(app, run)],
         "next": summary.following,

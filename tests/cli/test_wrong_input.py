@@ -22,6 +22,8 @@ WRONG: dict[str, list[tuple[list[str], str]]] = {
         (["--model", "nosuch"], "names fraud"),
         (["--prices", "no.toml"], "no.toml"),
     ],
+    "data check": [(["no.csv"], "no.csv"), (["README.md", "--data", "nosuch"], "nosuch")],
+    "data inspect": [(["no.csv"], "no.csv"), (["README.md"], "README.md")],
     "demo": [(["--rows", "many"], "--rows")],
     "diff": [(["fraud-9", "fraud-1"], "`fraudloop runs`")],
     "dlq list": [(["--queue", "nosuch"], "queues are arrivals, hints")],

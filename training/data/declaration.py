@@ -23,7 +23,7 @@ MAX_FLAGS = 62  # one bit each, in 64
 
 
 @dataclass(frozen=True)
-class Parts:
+class TimeParts:
     """Columns that hold a time in parts; `time` is HH:MM, or HH:MM:SS if the resolution is `second`."""
 
     year: str
@@ -41,7 +41,7 @@ class Time:
     """
 
     column: str = ""
-    parts: Parts | None = None
+    parts: TimeParts | None = None
     format: str = "iso"
     unit: float = 1
     origin: str = EPOCH

@@ -77,7 +77,7 @@ def configured(parameters: Mapping[str, Any]) -> PreprocessConfig:
     try:
         config = replace(read_table(PreprocessConfig, plain, "preprocess"), data=declared(parameters.get("data", {})))
     except Misconfigured as error:
-        raise Permanent(str(error)) from error
+        raise Permanent(f"preprocess: {error}") from error
     if senseless := config.bounds().senseless():
         raise Permanent(f"preprocess cannot work with {', '.join(senseless)}: a limit is a number above 0")
     return config
