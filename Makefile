@@ -1,4 +1,4 @@
-# fraudloop: every target is a command of the README. `make demo` and `make test` set up all they need.
+# fraudloop: the README lists the main targets. `make demo` and `make test` set up all they need.
 
 SHELL := /bin/bash
 # Triton's python backend has stubs for these interpreters, and numpy < 2 has wheels for them.
@@ -17,7 +17,7 @@ demo: $(SETUP) build  ## the whole loop on this machine, then a summary table
 up: $(SETUP) build  ## start the local system and keep it running
 	$(BIN)/fraudloop up
 
-down: $(SETUP)  ## stop it; `make up` goes on from there
+down: $(SETUP)  ## stop it; the next `make up` continues
 	$(BIN)/fraudloop down
 
 build: $(SETUP)  ## compile the pipelines into build/pipelines, with their content hashes
@@ -26,7 +26,7 @@ build: $(SETUP)  ## compile the pipelines into build/pipelines, with their conte
 test: $(SETUP) build aws-tools  ## all tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-test-fast: $(SETUP)  ## the tests that need no server and no training: what to run after each change
+test-fast: $(SETUP)  ## the tests that start no server and train no model: after each change
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
 
 coverage: $(SETUP) build aws-tools  ## all tests, and how much of each package they run; no number is demanded
@@ -42,10 +42,10 @@ check: $(SETUP)  ## lint, types, layers: what CI checks
 bench: $(SETUP) build  ## speed, memory and cost against named peers, into benchmarks/results.json
 	$(BIN)/python -m benchmarks
 
-bench-quality: $(SETUP)  ## the model against its rivals: 1M rows, three seeds
+bench-quality: $(SETUP)  ## the model beside its reference models: 1M rows, three seeds
 	$(BIN)/python -m benchmarks.quality
 
-soak: $(SETUP) build  ## the long proofs: the whole crash sweep, 20 real deaths, 10,000 interleavings (FRAUDLOOP_EXAMPLES: how many)
+soak: $(SETUP) build  ## the long tests: the whole crash sweep, 20 real deaths, 10,000 interleavings (FRAUDLOOP_EXAMPLES: how many)
 	FRAUDLOOP_SOAK=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --timeout 0 -rP tests/proof tests/e2e/test_real_deaths.py
 
 mutants: $(SETUP)  ## break one safety property after the other, and see the tests notice
@@ -77,7 +77,7 @@ $(SETUP): requirements/all.lock requirements/triton-server.lock pyproject.toml
 	@awk '/^[^ ]/ {rest = !/^torch==/} rest' requirements/all.lock > $(VENV)/rest.lock
 	@$(INSTALL) $(BIN)/python "packages" $$(grep -c '==' $(VENV)/rest.lock) --require-hashes --no-deps -r $(VENV)/rest.lock
 	@$(INSTALL) $(BIN)/python "Triton" 1 --require-hashes --no-deps -r requirements/triton-server.lock
-	@$(INSTALL) $(BIN)/python "torch" 1 $$(grep -o '^torch==[^ ;]*' requirements/all.lock) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	@$(INSTALL) $(BIN)/python "torch and what it needs" 0 $$(grep -o '^torch==[^ ;]*' requirements/all.lock) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 

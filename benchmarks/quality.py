@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.results import Measurement, measurement, record
-from training.data import schema
 from training.data.preprocess import PreprocessConfig, prepare
+from training.data.presets import preset
 from training.evaluation import baselines
 from training.evaluation.evaluate import EvaluateConfig, measured, score
 from training.graph.graph import TEST, VALIDATE
@@ -136,7 +136,7 @@ def _dataset(folder: Path, rows: int, seed: int) -> Path:
 def _print_features() -> None:
     print("the baselines' features, in training/evaluation/baselines.py:")
     for name, groups in baselines.BASELINES.items():
-        print(f"  {name}: {', '.join(baselines.names(schema.FEATURES, groups))}")
+        print(f"  {name}: {', '.join(baselines.names(preset().row, groups))}")
 
 
 def _mean(everything: Sequence[MetricValues], name: str) -> dict[str, float]:

@@ -59,8 +59,10 @@ def synthetic(rows: int, seed: int = 0) -> Graph:
     popularity = torch.rand(rows, generator=generator) ** 3
     return Graph(
         time=torch.randint(0, 4 * 365 * 86_400, (rows,), generator=generator).sort().values,
-        card=torch.randint(0, cards, (rows,), generator=generator, dtype=torch.int32),
-        merchant=(popularity * merchants).to(torch.int32),
+        entities={
+            "card": torch.randint(0, cards, (rows,), generator=generator, dtype=torch.int32),
+            "merchant": (popularity * merchants).to(torch.int32),
+        },
         label=(torch.rand(rows, generator=generator) < 0.03).to(torch.int8),
         split=torch.full((rows,), TRAIN, dtype=torch.int8),
         row=torch.randn(rows, len(FEATURES), generator=generator),
@@ -139,7 +141,7 @@ def _bipartite(graph: Graph) -> HeteroData:
     data["transaction"].x, data["transaction"].y = graph.row, graph.label
     rows = torch.arange(len(graph))
     for side in SIDES:
-        codes = getattr(graph, side).long()
+        codes = graph.entities[side].long()
         data[side].x = torch.zeros(int(codes.max()) + 1, 1)
         data["transaction", "of", side].edge_index = torch.stack([rows, codes])
         data[side, "has", "transaction"].edge_index = torch.stack([codes, rows])

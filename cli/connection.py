@@ -45,8 +45,8 @@ def connect() -> str:
         return f"{os.environ[NAMED]} at {os.environ.get('AWS_ENDPOINT_URL') or 'AWS'}"
     if not enter_local():
         raise Misconfigured(
-            f"no system to speak to: {NAMED} is not set, and no local system runs in {home().path}. "
-            f"Start one with `fraudloop up`{_or_the_demo()}, or name a deployed stack by {stack.NAMED}."
+            f"no local system runs in {home().path}, and {stack.NAMED} names no deployed stack. "
+            f"Start one with `fraudloop up`{_or_the_demo()}, or set {stack.NAMED}."
         )
     return f"the local system in {running_home().path}"
 

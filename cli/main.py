@@ -1,4 +1,4 @@
-"""`fraudloop`: the command line. One module a group of commands; this one only registers them."""
+"""`fraudloop`: the command line. Each group of commands has a module; this one registers them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,26 +62,26 @@ class Commands(TyperGroup):
 
 @contextmanager
 def foreseen() -> Iterator[None]:
-    """Tell errors as one sentence on stderr, in place of a traceback or a box."""
+    """Print foreseen errors as one sentence on stderr, in place of a traceback or a box."""
     try:
         yield
     except UsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # it prints the help
             raise
         said = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "")
-        _tell(f"{said}; `{_called(error)} --help` says what it takes.")
+        _print_error(f"{said}{'' if said.endswith('?') else ';'} `{_called(error)} --help` says what it takes.")
         raise typer.Exit(2) from error
     except (typer.Exit, typer.Abort):
         raise
     except Exception as error:
-        told = sentence(error)
-        if told is None:
+        explained = sentence(error)
+        if explained is None:
             raise
-        _tell(told)
+        _print_error(explained)
         raise typer.Exit(1) from error
 
 
-def _tell(text: str) -> None:
+def _print_error(text: str) -> None:
     errors.print(Markup(f"[bold red]Error:[/] {quoted(text)}"), soft_wrap=True)
 
 

@@ -136,7 +136,7 @@ def facts(title: str, rows: Sequence[tuple[str, str]]) -> RenderableType:
     for name, value in rows:
         if value:
             grid.add_row(shown(name), shown(value))
-    return Group(shown(title), Padding(grid, (0, 0, 0, 2)))
+    return Group(shown(title), Padding(grid, (0, 0, 0, 2), expand=False))
 
 
 def _cell(value: str) -> Text:

@@ -11,6 +11,7 @@ from statemachine.contracts.gate import GatePolicy
 from statemachine.contracts.metrics import CATALOGUE, Emitter
 from statemachine.core.policy import IntakePolicy, Policy, Serving, StagePolicy
 from statemachine.reporting.prices import Prices
+from training.data.declaration import Amount, Category, Declaration, Entity, Flags, Label, Number, Time, TimeParts
 from training.data.preprocess import PreprocessConfig
 from training.evaluation.evaluate import EvaluateConfig
 from training.model.config import TrainConfig
@@ -22,6 +23,15 @@ TABLES: tuple[tuple[str, type], ...] = (
     ("models.NAME.gate", GatePolicy),
     ("models.NAME.serving", Serving),
     ("models.NAME.stages.STAGE", StagePolicy),
+    ("models.NAME.data", Declaration),
+    ("models.NAME.data.time", Time),
+    ("models.NAME.data.time.parts", TimeParts),
+    ("models.NAME.data.amount", Amount),
+    ("models.NAME.data.entities.NAME", Entity),
+    ("models.NAME.data.categories.NAME", Category),
+    ("models.NAME.data.numbers.NAME", Number),
+    ("models.NAME.data.flags.NAME", Flags),
+    ("models.NAME.data.label", Label),
     ("models.NAME.parameters.preprocess", PreprocessConfig),
     ("models.NAME.parameters.train", TrainConfig),
     ("models.NAME.parameters.evaluate", EvaluateConfig),

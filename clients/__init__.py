@@ -1,1 +1,1 @@
-"""Other people's APIs, one client each, for stages and commands alike. The Lambdas have adapters of their own."""
+"""Clients of KFP, Kubernetes and EventBridge Scheduler, for stages and commands. The Lambdas have adapters."""

@@ -18,7 +18,7 @@ sys.path.insert(0, str(DOCS.parent))  # mkdocs runs from anywhere
 from cli import reference  # noqa: E402
 
 ORDER = {
-    "Start": ["index.md", "onboarding.md", "local-system.md", "your-data.md", "install.md"],
+    "Start": ["index.md", "your-data.md", "onboarding.md", "local-system.md", "install.md"],
     "Use": ["approve.md", "serving.md", "model.md", "data.md"],
     "Operate": ["runbook.md", "troubleshooting.md", "reliability.md", "security.md"],
     "Reference": ["reference/cli.md", "reference/parameters.md", "reference/metrics.md", "contracts.md", "glossary.md"],

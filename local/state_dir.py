@@ -16,7 +16,7 @@ from statemachine.contracts.errors import Misconfigured
 
 FOLDER = ".fraudloop"
 DEMO = "-demo"  # suffix of the demo's folder
-FORMAT = {"format": 1, "moto": version("moto")}  # of the folder's contents; moto's own records are part of it
+FORMAT = 1  # of the folder's contents
 OF_A_LIFE = ("endpoints.json", "processes.json", "parts.json")  # files that are only valid while the system runs
 LONG_LOG = 10_000_000  # bytes; a longer log is moved aside when a system starts
 # Variables of the caller's environment that would point the system at another account or cluster.
@@ -43,6 +43,14 @@ class Endpoints:
         for name in [name for name in os.environ if name.startswith(FOREIGN)]:
             del os.environ[name]
         os.environ.update(self.environment)
+
+
+def _format() -> dict[str, Any]:
+    """Return the folder's format. moto's own records are part of the folder, so its version is part of the format.
+
+    A client image has no moto, so nothing asks for its version at import.
+    """
+    return {"format": FORMAT, "moto": version("moto")}
 
 
 class StateDir:
@@ -76,10 +84,10 @@ class StateDir:
     def _make_ready(self, fresh: bool) -> None:
         if fresh or not self.exists():
             self._empty()
-            self._write("format.json", FORMAT)
-        if (found := self._read("format.json")) != FORMAT:
+            self._write("format.json", _format())
+        if (found := self._read("format.json")) != (now := _format()):
             raise LeftByAnotherVersion(
-                f"{self.path} was left by another version ({found}, now {FORMAT}): `fraudloop up --fresh` deletes it"
+                f"{self.path} was left by another version ({found}, now {now}): `fraudloop up --fresh` deletes it"
             )
         for name in OF_A_LIFE:
             (self.path / name).unlink(missing_ok=True)

@@ -36,7 +36,7 @@ class Supervisor:
         self.failure = ""  # why the system ends; "" while it runs
         self._parts, self._say = parts, say
         self._deaths: dict[str, list[float]] = defaultdict(list)
-        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
 
     def start(self) -> None:
         """Start to supervise."""

@@ -145,7 +145,7 @@ class App:
 
     @cached_property
     def notifier(self) -> Notifier:
-        """The one that tells people."""
+        """Sends notifications and emits metrics from the table's stream."""
         s = self.settings
         webhook = Secret(s.slack_webhook, s.slack_webhook_secret, lambda: self.client("secretsmanager"))
         chat = SlackWebhook(webhook, wanted=bool(s.slack_webhook or s.slack_webhook_secret))

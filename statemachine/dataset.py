@@ -130,5 +130,7 @@ def _verdicts(body: bytes | None) -> Iterator[Object]:
 
 
 def _problem(problem: Mapping[str, Any]) -> str:
-    where = f"row {problem['row']}, " if problem.get("row") is not None else ""
-    return f"{where}column {problem.get('column')}: found {problem.get('found')!r}, expected {problem.get('expected')}"
+    """As a person reads it. Row 0 and an empty column mean the file; only a cell's own text is quoted."""
+    row, column, found = problem.get("row"), problem.get("column"), problem.get("found")
+    where = f"{f'row {row}' if row else 'the file'}{f', column {column}' if column else ''}"
+    return f"{where}: found {repr(found) if row else found}, expected {problem.get('expected')}"

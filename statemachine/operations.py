@@ -206,7 +206,7 @@ class Operations:
     # -- objects ------------------------------------------------------------------------------------------------
 
     def quarantine(self, model: str, key: str, who: str, why: str) -> Object:
-        """The newest write of `key` teaches no run any more."""
+        """Exclude the newest write of `key` from future runs."""
         found = self._newest(model, key)
         if found.status is not Status.QUARANTINED:
             act = AuditEntry("quarantine", who, why, self.clock(), key)

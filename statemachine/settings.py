@@ -45,14 +45,13 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
     """
     artifacts = _required(environment, "FRAUDLOOP_ARTIFACTS_BUCKET")
     root = f"s3://{artifacts}"
-    here = Path(__file__).resolve().parent.parent
-    found = registry(Path(environment.get("FRAUDLOOP_CONFIG") or here / "fraudloop.toml"))
+    registry = registry_of(environment)
     return Settings(
         table=_required(environment, "FRAUDLOOP_TABLE"),
         data_bucket=_required(environment, "FRAUDLOOP_DATA_BUCKET"),
         artifacts_bucket=artifacts,
-        policies=parse(found, root),
-        prices=Prices.from_dict(found.get("prices", {})),
+        policies=parse(registry, root),
+        prices=Prices.from_dict(registry.get("prices", {})),
         definitions=_definitions(environment.get("FRAUDLOOP_DEFINITIONS", "")),
         hints_queue_url=environment.get("FRAUDLOOP_HINTS_QUEUE_URL", ""),
         kfp_url=environment.get("FRAUDLOOP_KFP_URL", ""),
@@ -90,14 +89,33 @@ def _object(environment: Mapping[str, str], name: str) -> dict[str, Any]:
         raise Misconfigured(f"{name} is not a JSON object: {error}") from error
 
 
-def registry(path: Path) -> dict[str, Any]:
-    """The tables of a fraudloop.toml. Raises `Misconfigured`."""
+def registry_of(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """Return the model registry of `FRAUDLOOP_CONFIG`, else the repository's. Raises `Misconfigured`."""
+    here = Path(__file__).resolve().parent.parent
+    return read_registry(Path(environment.get("FRAUDLOOP_CONFIG") or here / "fraudloop.toml"))
+
+
+def read_registry(path: Path) -> dict[str, Any]:
+    """Return the tables of a fraudloop.toml.
+
+    Raises:
+        Misconfigured: it, or a file with a model's `data` table that it names, cannot be read.
+    """
+    registry = _toml(path, "the model registry")
+    models = registry.get("models")
+    for name, table in models.items() if isinstance(models, dict) else ():
+        if isinstance(table, dict) and isinstance(table.get("data"), str):
+            table["data"] = _toml(path.parent / table["data"], f"models.{name}.data:")
+    return registry
+
+
+def _toml(path: Path, what: str) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text())
     except OSError as error:
-        raise Misconfigured(f"the model registry {path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise Misconfigured(f"the model registry {path} is not TOML: {error}") from error
+        raise Misconfigured(f"{what} {path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Misconfigured(f"{what} {path} is not TOML: {error}") from error
 
 
 def _definitions(path: str) -> dict[str, str]:

@@ -98,7 +98,7 @@ def put_audit_entry(model: Model, act: AuditEntry, writer: str) -> Put:
 def put_act(model: str, act: AuditEntry, writer: str) -> Put:
     """A person's act that changes no model item, in the transaction of what it changes."""
     item = {"type": "act", "format": codec.FORMAT, "writer": writer, "model": model, "body": codec.dumps(act)}
-    return Put(Key(f"MODEL#{model}", f"ACT#{act.at:014.3f}#{writer}"), item, Clause("the act is told once"))
+    return Put(Key(f"MODEL#{model}", f"ACT#{act.at:014.3f}#{writer}"), item, Clause("the act is recorded once"))
 
 
 def _unchanged(name: str, version: int) -> Clause:
@@ -130,7 +130,7 @@ class Store:
         return run
 
     def model(self, name: str) -> Model:
-        """The model as it stands; one that was never touched has nothing in it."""
+        """The stored model; an empty `Model` if there is no item."""
         item = self.table.get(model_key(name))
         return codec.loads(Model, str(item["body"]), int(item.get("format", 0))) if item else Model(name)
 
@@ -139,12 +139,12 @@ class Store:
         for item in self.table.query(f"RUN#{run_id}", "HISTORY#"):
             yield codec.loads(Transition, str(item["body"]), int(item.get("format", 0)))
 
-    def told(self, model: str) -> Iterator[AuditEntry]:
-        """What persons did to the model item, oldest first."""
+    def model_acts(self, model: str) -> Iterator[AuditEntry]:
+        """What operators did to the model item, oldest first."""
         return self._audit_entries(model, "TOLD#")
 
     def acts(self, model: str) -> Iterator[AuditEntry]:
-        """What persons did to the model's runs, window and objects, oldest first."""
+        """What operators did to the model's runs, window and objects, oldest first."""
         return self._audit_entries(model, "ACT#")
 
     def _audit_entries(self, model: str, prefix: str) -> Iterator[AuditEntry]:

@@ -3,6 +3,9 @@ import os
 # XGBoost's and torch's threads wait for each other by spinning otherwise, which costs several times the work itself.
 # It counts only if it is set before either is loaded, so it stands here.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# readline sets these two in pytest's process, and xdist's workers inherit them. A test that needs a width sets its own.
+os.environ.pop("COLUMNS", None)
+os.environ.pop("LINES", None)
 
 import sys
 from collections.abc import Callable, Iterator

@@ -10,6 +10,7 @@ from typing import Any
 
 from statemachine.contracts.gate import GatePolicy, gate
 from training import storage
+from training.data.declared import table_of
 from training.data.preprocess import configured, prepare
 from training.evaluation.evaluate import EvaluateConfig, measured, pages_of, score, write
 from training.export import export
@@ -28,15 +29,19 @@ def run(
     split: str = "quantiles",
     config: str | Path | None = None,
     progress: Progress | None = None,
+    data: str | None = None,
 ) -> dict[str, Any]:
     """Validate, split, train, evaluate and export. All output is in `out`; a killed run continues from there.
 
-    `config` names a TOML or JSON file with tables `preprocess`, `train`, `evaluate` and `gate`, as in fraudloop.toml.
+    `config` names a TOML or JSON file with tables `data`, `preprocess`, `train`, `evaluate` and `gate`, as in
+    fraudloop.toml; `data` a preset, or a file with the table that declares the columns.
     Returns the metrics, the baselines, the verdict and the paths of the output.
     """
     folder, say, settings = Path(out), progress or _print_progress, _settings(config)
     say("preprocess", {"files": len(files)})
-    wanted = configured({"split": split} | settings.get("preprocess", {}))
+    table = table_of(data) if data else settings.get("data")
+    columns = {} if table is None else {"data": table}
+    wanted = configured({"split": split} | columns | settings.get("preprocess", {}))
     made = prepare(files, folder / "dataset", wanted, today=datetime.now(UTC).date())
     say("split", {f"{name}_frauds": part["frauds"] for name, part in made.dataset["splits"].items()})
     trained = TrainConfig.from_dict(settings.get("train", {}))
@@ -78,7 +83,7 @@ def _settings(config: str | Path | None) -> Mapping[str, Any]:
         raise Permanent(
             f"the configuration {path} is not {'TOML' if read is tomllib.loads else 'JSON'}: {error}"
         ) from error
-    known = ("preprocess", "train", "evaluate", "gate")
+    known = ("data", "preprocess", "train", "evaluate", "gate")
     if unknown := sorted(set(settings) - set(known)):
         raise Permanent(f"{path}: unknown {', '.join(unknown)}; it may have tables {', '.join(known)}")
     return settings

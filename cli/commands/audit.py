@@ -38,7 +38,7 @@ def acts(app: App, model: str) -> list[AuditEntry]:
     """What persons did to the model, its runs and its objects, oldest first."""
     item = app.store.model(model)
     began = [act for run in app.store.runs(model, MOST_RUNS) for act in _beginning(run)]
-    done = [*app.store.told(model), *app.store.acts(model), *began]
+    done = [*app.store.model_acts(model), *app.store.acts(model), *began]
     if item.hold and not any(act.what == "hold" and act.at == item.hold.at for act in done):
         done.append(AuditEntry("hold", item.hold.who, item.hold.why, item.hold.at))  # by the controller itself
     return sorted(done, key=lambda act: act.at)

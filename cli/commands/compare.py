@@ -7,7 +7,7 @@ import typer
 from rich.console import Group, RenderableType
 
 from cli.commands import evidence
-from cli.commands.evidence import Measured
+from cli.commands.evidence import Evidence
 from cli.connection import application
 from cli.output import Json, Markup, console, emit, facts, figure, quoted, shown, table
 from statemachine.bootstrap import App
@@ -34,14 +34,14 @@ def compare(
     """
     app = application()
     one, other = evidence.find(app, a), evidence.find(app, b)
-    told = rescored(app, one, other) if rescore else compared(one, other)
+    comparison = rescored(app, one, other) if rescore else compared(one, other)
     if as_json:
-        return emit(told)
-    console.print(Group(*_parts(told, a, b)))
+        return emit(comparison)
+    console.print(Group(*_parts(comparison, a, b)))
     return None
 
 
-def compared(one: Measured, other: Measured) -> dict[str, Any]:
+def compared(one: Evidence, other: Evidence) -> dict[str, Any]:
     """What the two evaluations say, and whether they may be held against each other. Raises `OperationRefused`."""
     for each in (one, other):
         if not each.evaluation:
@@ -60,13 +60,13 @@ def compared(one: Measured, other: Measured) -> dict[str, Any]:
     }
 
 
-def _hash(measured: Measured) -> Any:
+def _hash(measured: Evidence) -> Any:
     """Which data, parted how: equal data with another split have other test rows."""
     known = measured.dataset.get("data_sha256"), str(measured.dataset.get("boundaries")), measured.evaluation["rows"]
     return known if known[0] else None
 
 
-def _rows(one: Measured, other: Measured, same: bool, paired: bool) -> str:
+def _rows(one: Evidence, other: Evidence, same: bool, paired: bool) -> str:
     if same or paired:
         lacks = "" if same else f" Of {one.name} only the ranking is on record there; `--rescore` adds the rest."
         return f"Both were measured on the same rows: {other.rows}.{lacks}"
@@ -76,17 +76,17 @@ def _rows(one: Measured, other: Measured, same: bool, paired: bool) -> str:
     )
 
 
-def _segments(one: Measured, other: Measured, same: bool) -> Iterator[dict[str, Any]]:
+def _segments(one: Evidence, other: Evidence, same: bool) -> Iterator[dict[str, Any]]:
     """Each slice of B; beside A's, whose rows may be others (`rows` and `frauds` are of each)."""
     before = {piece["name"]: piece for piece in one.evaluation.get("slices", ())}
     for piece in other.evaluation.get("slices", ()):
         if piece["rows"]:
             both = (before.get(piece["name"], {}), piece)
-            told = {name: [each.get(name) for each in both] for name in ("rows", "frauds", *RANKED)}
-            yield {"name": piece["name"], **told, "same_rows": same}
+            pair = {name: [each.get(name) for each in both] for name in ("rows", "frauds", *RANKED)}
+            yield {"name": piece["name"], **pair, "same_rows": same}
 
 
-def rescored(app: App, one: Measured, other: Measured) -> dict[str, Any]:
+def rescored(app: App, one: Evidence, other: Evidence) -> dict[str, Any]:
     """Both scored anew on B's test rows. Raises `OperationRefused`."""
     from cli.commands.rescoring import rescore
 
@@ -101,24 +101,24 @@ def rescored(app: App, one: Measured, other: Measured) -> dict[str, Any]:
 # -- on the terminal --------------------------------------------------------------------------------------------------
 
 
-def _parts(told: Mapping[str, Any], a: str, b: str) -> Iterator[RenderableType]:
-    style = "bold" if told["same_rows"] else "bold red"
-    yield shown(Markup(f"[{style}]{quoted(told['rows'])}[/]"))
-    low, high = told["thresholds"]
+def _parts(comparison: Mapping[str, Any], a: str, b: str) -> Iterator[RenderableType]:
+    style = "bold" if comparison["same_rows"] else "bold red"
+    yield shown(Markup(f"[{style}]{quoted(comparison['rows'])}[/]"))
+    low, high = comparison["thresholds"]
     yield facts("", [("threshold", f"{a} {figure(low)}, {b} {figure(high)}")])
     columns = ["metric", f">{a}", f">{b}", ">difference", ">interval (90 %)"]
-    rows = [_metric(name, pair, told["difference"].get(name)) for name, pair in told["metrics"].items()]
+    rows = [_metric(name, pair, comparison["difference"].get(name)) for name, pair in comparison["metrics"].items()]
     yield table("At the operating threshold", columns, rows)
-    names = [name for name in ("average_precision", "auc_roc", "recall", "precision") if name in _first(told)]
+    names = [name for name in ("average_precision", "auc_roc", "recall", "precision") if name in _first(comparison)]
     sides = [f">{SHORT.get(name, name)} {side}" for name in names for side in ("A", "B")]
     columns = ["segment", ">rows", ">frauds", *sides]
-    own = "" if _first(told).get("same_rows") else "; each on its own test rows"
+    own = "" if _first(comparison).get("same_rows") else "; each on its own test rows"
     title = f"By segment (A is {a}, B is {b}{own})"
-    yield table(title, columns, [_segment(piece, names) for piece in told["segments"]])
+    yield table(title, columns, [_segment(piece, names) for piece in comparison["segments"]])
 
 
-def _first(told: Mapping[str, Any]) -> Mapping[str, Any]:
-    return next(iter(told["segments"]), {})
+def _first(comparison: Mapping[str, Any]) -> Mapping[str, Any]:
+    return next(iter(comparison["segments"]), {})
 
 
 def _metric(name: str, pair: Sequence[float | None], difference: Mapping[str, float] | None) -> list[str]:

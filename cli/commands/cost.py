@@ -32,18 +32,18 @@ def cost(
     app, list_prices = application(), cost_queries.prices(prices)
     if run:
         found = app.store.run(run)
-        told = [(found, tuple(app.store.history(run)))]
+        selected = [(found, tuple(app.store.history(run)))]
     else:
-        told = list(cost_queries.ended(app, known(app, model)))[:limit]
-    sharing = max(len(list(cost_queries.ended(app, told[0][0].model))), 1) if told else 1
-    bills = {one.id: cost_queries.bill(app, one, history, list_prices, sharing) for one, history in told}
+        selected = list(cost_queries.ended(app, known(app, model)))[:limit]
+    sharing = max(len(list(cost_queries.ended(app, selected[0][0].model))), 1) if selected else 1
+    bills = {one.id: cost_queries.bill(app, one, history, list_prices, sharing) for one, history in selected}
     if month:
         return _month(list(bills.values()), list_prices, as_json)
     if as_json:
         return emit({name: as_dict(each) for name, each in bills.items()})
     if run:
         return _lines(run, bills[run], list_prices.as_of)
-    rows = [[one.id, colored(one.state), *_totals(bills[one.id])] for one, _ in told]
+    rows = [[one.id, colored(one.state), *_totals(bills[one.id])] for one, _ in selected]
     console.print(table(f"{model}: dollars a run", ["run", "state", ">marginal", ">loaded", ">SageMaker"], rows))
     return None
 

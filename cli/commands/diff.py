@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.commands import evidence
-from cli.commands.evidence import Measured
+from cli.commands.evidence import Evidence
 from cli.connection import application
 from cli.output import Json, console, emit, stamp, table
 from statemachine.bootstrap import App
@@ -27,11 +27,11 @@ def diff(
     """
     app = application()
     one, other = evidence.find(app, a), evidence.find(app, b)
-    told = {kind: dict(_changed(*sides)) for kind, sides in _sides(app, one, other).items()}
+    differences = {kind: dict(_changed(*sides)) for kind, sides in _sides(app, one, other).items()}
     added, removed = _objects(app, one, other)
     if as_json:
-        return emit({**told, "objects_added": added, "objects_removed": removed})
-    for kind, changes in told.items():
+        return emit({**differences, "objects_added": added, "objects_removed": removed})
+    for kind, changes in differences.items():
         rows = [[name, *map(_shown, values)] for name, values in changes.items()]
         console.print(table(kind, ["", a, b], rows) if rows else f"{kind}: the same")
     for what, keys in (("added", added), ("removed", removed)):
@@ -41,7 +41,7 @@ def diff(
     return None
 
 
-def _sides(app: App, one: Measured, other: Measured) -> dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]]:
+def _sides(app: App, one: Evidence, other: Evidence) -> dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]]:
     return {
         "data": (_data(one), _data(other)),
         "code": (_code(app, one), _code(app, other)),
@@ -56,24 +56,24 @@ def _changed(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[tuple
             yield name, [one.get(name), other.get(name)]
 
 
-def _data(measured: Measured) -> dict[str, Any]:
+def _data(measured: Evidence) -> dict[str, Any]:
     """Rows, dates, labels and splits of the data set, flat."""
     dataset, metrics = measured.dataset, measured.run.metrics
-    told: dict[str, Any] = {name: dataset.get(name, metrics.get(name)) for name in COUNTS}
-    told |= {name: stamp(dataset[name]) for name in ("first", "last") if name in dataset}
-    told |= {name: dataset.get(name) for name in ("data_sha256", "schema_sha256")}
+    facts: dict[str, Any] = {name: dataset.get(name, metrics.get(name)) for name in COUNTS}
+    facts |= {name: stamp(dataset[name]) for name in ("first", "last") if name in dataset}
+    facts |= {name: dataset.get(name) for name in ("data_sha256", "schema_sha256")}
     for part, counts in dataset.get("splits", {}).items():
-        told |= {f"{part} {name}": count for name, count in counts.items()}
-    return told
+        facts |= {f"{part} {name}": count for name, count in counts.items()}
+    return facts
 
 
-def _code(app: App, measured: Measured) -> dict[str, Any]:
+def _code(app: App, measured: Evidence) -> dict[str, Any]:
     """The pipelines' content hashes, and each stage's code, image and lock as its report says."""
-    told: dict[str, Any] = {f"pipeline {name}": pin.version_name for name, pin in measured.run.pins.items()}
+    facts: dict[str, Any] = {f"pipeline {name}": pin.version_name for name, pin in measured.run.pins.items()}
     for stage, outputs in measured.run.outputs.items():
         lineage = _lineage(app, next((found.uri for found in outputs.values() if "/runs/" in found.uri), ""))
-        told |= {f"{stage} {name}": value for name, value in lineage.items() if name != "host"}
-    return told
+        facts |= {f"{stage} {name}": value for name, value in lineage.items() if name != "host"}
+    return facts
 
 
 def _lineage(app: App, uri: str) -> Mapping[str, Any]:
@@ -86,18 +86,18 @@ def _lineage(app: App, uri: str) -> Mapping[str, Any]:
         return {}
 
 
-def _parameters(measured: Measured) -> dict[str, Any]:
+def _parameters(measured: Evidence) -> dict[str, Any]:
     return {f"{s}.{name}": value for s, table in measured.run.parameters.items() for name, value in table.items()}
 
 
-def _objects(app: App, one: Measured, other: Measured) -> tuple[list[str], list[str]]:
+def _objects(app: App, one: Evidence, other: Evidence) -> tuple[list[str], list[str]]:
     """Keys that B learned from and A did not, and the reverse, by the objects' epochs and what was set aside."""
     if one.run.model != other.run.model:
         return [], []
     low, high = sorted((one.run.epoch, other.run.epoch))
     between = [t for n in range(low + 1, high + 1) for t in app.intake.of_epoch(one.run.model, n)]
-    new = sorted({thing.key for thing in between if thing.status.usable})
-    gone = sorted({thing.key for thing in app.intake.kept.removed(one.run.model, range(low + 1, high + 1))})
+    new = sorted({each.key for each in between if each.status.usable})
+    gone = sorted({each.key for each in app.intake.kept.removed(one.run.model, range(low + 1, high + 1))})
     return (new, gone) if one.run.epoch <= other.run.epoch else (gone, new)
 
 

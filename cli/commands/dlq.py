@@ -32,10 +32,10 @@ def listed(queue: Queue = "", as_json: Json = False) -> None:
     sqs = application().client("sqs")
     found = [(name, m) for name, url in _chosen(sqs, queue).items() for m in _messages(sqs, url)]
     if as_json:
-        told = [
+        waiting = [
             {"queue": name, "id": m["MessageId"], "reason": reason(name, m), "body": m["Body"]} for name, m in found
         ]
-        return emit(told)
+        return emit(waiting)
     rows = [[name, m["MessageId"], _shown(reason(name, m), 300), _shown(m["Body"], 200)] for name, m in found]
     console.print(table(f"{len(found)} messages", ["queue", "id", "reason", "body"], rows))
     return None

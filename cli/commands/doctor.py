@@ -1,4 +1,4 @@
-"""`doctor`: is everything here that the loop and its operators need?"""
+"""`doctor`: checks everything that the loop and its operators need."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +9,7 @@ from cli.connection import enter_local
 from cli.migration.phase import Model, Stack
 from cli.output import Json
 
-app = typer.Typer(help="Is everything here that the loop needs?")
+app = typer.Typer(help="Check everything that the loop needs.")
 
 
 @app.callback(invoke_without_command=True)
@@ -22,9 +22,9 @@ def doctor(
     out: Annotated[Path | None, typer.Option(help="Write the report to OUT.md and OUT.json.")] = None,
     as_json_: Json = False,
 ) -> None:
-    """Ask every question that an installation can fail at; each failure says what to do.
+    """Run every check of an installation. Each failure says what to do.
 
-    Of the local system it asks what one machine can answer. Example: `fraudloop doctor --only tools`
+    On the local system it runs the checks that one machine can answer. Example: `fraudloop doctor --only tools`
     """
     from cli.migration.phases import (
         installation,

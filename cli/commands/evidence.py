@@ -1,4 +1,4 @@
-"""What a run or a version was measured on, and what came of it: evaluation.json, dataset.json and the manifest."""
+"""Reads a run's or a version's evaluation.json and dataset.json."""
 
 import json
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ LARGEST = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A version with the run that made it. `evaluation` and `dataset` are empty where there are none any more."""
+class Evidence:
+    """A version with the run that made it. `evaluation` and `dataset` are empty if their files were deleted."""
 
     name: str
     run: Run
@@ -39,12 +39,12 @@ class Measured:
         )
 
 
-def find(app: App, name: str) -> Measured:
+def find(app: App, name: str) -> Evidence:
     """A run by its id, or the run that made a version by the version's name. Raises `Unknown`."""
     run = app.store.load(name) or app.store.load(name.rpartition("-")[0])
     if run is None or name not in (run.id, run.candidate):
         raise Unknown(f"there is no run or version {name!r}; `fraudloop runs` lists them")
-    return Measured(name, run, evaluation(app, run), dataset(app, run))
+    return Evidence(name, run, evaluation(app, run), dataset(app, run))
 
 
 def evaluation(app: App, run: Run) -> Mapping[str, Any]:
@@ -53,7 +53,7 @@ def evaluation(app: App, run: Run) -> Mapping[str, Any]:
 
 
 def dataset(app: App, run: Run) -> Mapping[str, Any]:
-    """The dataset.json of what the run learned from; empty if there is none any more."""
+    """The dataset.json of the run's training data; empty if it was deleted."""
     uri = run.output(Stage.PREPROCESS, "dataset")
     return _json(app, f"{uri.rstrip('/')}/dataset.json") if uri else {}
 

@@ -25,9 +25,9 @@ def publish(
         raise Misconfigured("FRAUDLOOP_KFP_URL is not set: where KFP's API answers, an output of the stack")
     from training.pipelines import publish as pipelines  # late: it brings KFP's client, a second that --help spares
 
-    told = {name: os.environ.get(f"FRAUDLOOP_KFP_{name.upper()}", "") for name in ("token", "namespace", "ca")}
+    access = {name: os.environ.get(f"FRAUDLOOP_KFP_{name.upper()}", "") for name in ("token", "namespace", "ca")}
     try:
-        published = pipelines.publish(url, folder, **told)
+        published = pipelines.publish(url, folder, **access)
     except (OSError, ValueError) as error:
         raise Misconfigured(f"{folder} holds no compiled pipelines ({error}); `make build` writes them") from error
     for one in published:

@@ -20,10 +20,10 @@ def listed(model: Model = "", as_json: Json = False) -> None:
     """List what is set aside: by a check, by a person, or because it belongs to no model."""
     app = application()
     models = [model if model == NOWHERE else known(app, model)] if model else [*app.policies, NOWHERE]
-    found = [(name, thing) for name in models for thing in app.intake.quarantined(name)]
+    found = [(name, each) for name in models for each in app.intake.quarantined(name)]
     if as_json:
-        return emit([plain(thing) | {"model": name} for name, thing in found])
-    rows = [[name, thing.key, clock(thing.arrived_at), thing.reason] for name, thing in found]
+        return emit([plain(each) | {"model": name} for name, each in found])
+    rows = [[name, each.key, clock(each.arrived_at), each.reason] for name, each in found]
     console.print(table(f"{len(found)} objects are quarantined", ["model", "object", "arrived", "why"], rows))
     return None
 
@@ -35,23 +35,23 @@ def put(key: Key, why: Why = "", model: Model = "fraud", as_json: Json = False) 
     Example: `fraudloop quarantine put data/fraud/day.csv --why "the labels are shuffled"`
     """
     app = application()
-    _tell(app.operations.quarantine(model, key, whoami(app), why), "teaches no run any more", as_json)
+    _tell(app.operations.quarantine(model, key, whoami(app), why), "is excluded from future runs", as_json)
 
 
 @quarantine.command()
 def release(key: Key, why: Why = "", model: Model = "fraud", as_json: Json = False) -> None:
-    """Let an object back in: it is new to the next run, which checks it again.
+    """Release an object: it joins the next run, which checks it again.
 
     Example: `fraudloop quarantine release data/fraud/day.csv --why "it was right after all"`
     """
     app = application()
-    _tell(app.operations.release_object(model, key, whoami(app), why), "is new to the next run", as_json)
+    _tell(app.operations.release_object(model, key, whoami(app), why), "joins the next run", as_json)
 
 
-def _tell(thing: Object, what: str, as_json: bool) -> None:
+def _tell(each: Object, what: str, as_json: bool) -> None:
     if as_json:
-        return emit(plain(thing))
-    console.print(f"{thing.key} {what}")
+        return emit(plain(each))
+    console.print(f"{each.key} {what}")
     return None
 
 

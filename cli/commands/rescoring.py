@@ -13,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from training import storage
+from training.data import schema
 from training.evaluation import bootstrap, slices
 from training.evaluation.reference_models import score_test
 from training.graph.graph import TEST, load_graph
@@ -37,8 +38,9 @@ def rescore(one: str, other: str, dataset: str) -> dict[str, Any]:
         graph = load_graph(data, ())
         ids = graph.where(TEST).numpy()
         labels = graph.label[graph.where(TEST)].numpy()
-        table = pl.read_parquet(data / "transactions.parquet", columns=list(slices.COLUMNS))[ids]
-        masks = list(slices.masks(table, graph, ids))
+        declared = schema.loads((data / "schema.json").read_bytes()).data
+        table = pl.read_parquet(data / "transactions.parquet", columns=slices.columns(declared))[ids]
+        masks = list(slices.masks(table, graph, ids, declared))
     thresholds = [model.threshold for model in models]
     segments = [_segment(name, inside, labels, scores, thresholds) for name, inside in masks if inside.any()]
     return {
@@ -83,14 +85,14 @@ def _figures(hits: NDArray[Any], false: NDArray[Any], frauds: NDArray[Any]) -> d
 
 
 def _pairs(labels: Labels, scores: list[Scores], thresholds: list[float]) -> dict[str, list[float]]:
-    told = [
+    measured = [
         metrics.ranking(labels, each)
         | metrics.decision(labels, each, threshold)
         | metrics.recall_within(labels, each)
         | {"brier": metrics.brier(labels, each)}
         for each, threshold in zip(scores, thresholds, strict=True)
     ]
-    return {name: [each[name] for each in told] for name in told[0]}
+    return {name: [each[name] for each in measured] for name in measured[0]}
 
 
 def _segment(
@@ -101,5 +103,5 @@ def _segment(
         metrics.decision(labels[inside], each[inside], threshold)
         for each, threshold in zip(scores, thresholds, strict=True)
     ]
-    told = {key: [each[key] for each in ranked] for key in ("rows", "frauds", "auc_roc", "average_precision")}
-    return {"name": name, "same_rows": True} | told | {key: [each[key] for each in decided] for key in DECIDED}
+    ranking = {key: [each[key] for each in ranked] for key in ("rows", "frauds", "auc_roc", "average_precision")}
+    return {"name": name, "same_rows": True} | ranking | {key: [each[key] for each in decided] for key in DECIDED}

@@ -1,4 +1,4 @@
-"""A run told to somebody who was asleep: what it is, what happened when and why, and who acts next. Pure."""
+"""A run's summary for the person on call: its state, what happened when and why, and who acts next. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ def tell(
         began=_began(run),
         visits=visits(entries, now),
         checks=list(run.verdict.get("checks", [])),
-        objects=[thing for thing in objects if thing.epoch == run.epoch and run.epoch],
+        objects=[each for each in objects if each.epoch == run.epoch and run.epoch],
         following=_following(run, model, policy, now),
         links=_links(run, policy, ui),
         acts=acts,

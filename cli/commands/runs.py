@@ -74,7 +74,7 @@ def runs(
     for name, listed in found.items():
         item = app.store.model(name)
         serves = f"{item.champion.version} serves" if item.champion else "nothing serves yet"
-        held = f"; on hold since {item.hold.who} said: {item.hold.why}" if item.hold else ""
+        held = f"; on hold by {item.hold.who}: {item.hold.why}" if item.hold else ""
         columns = ["run", "state", "began", ">took", ">AUC", ">AP", "version", "why"]
         console.print(table(f"{name}: {serves}{held}", columns, _rows(app, name, listed, limit)))
         window = dict(lines(model_status(app, name), time.time()))["window"]
@@ -110,7 +110,7 @@ def _row(run: Run) -> list[str]:
 
 
 def show(run_id: Annotated[str, typer.Argument(metavar="RUN")], as_json: Json = False) -> None:
-    """Explain a run to somebody who was asleep: what happened, why, and who acts next.
+    """Explain a run for the person on call: what happened, why, and who acts next.
 
     Example: `fraudloop show fraud-7`
     """
@@ -159,12 +159,12 @@ def _follow(app: App, run_id: str, every: float) -> None:
 
 
 def _steps(app: App, run_id: str, every: float) -> Iterator[Any]:
-    told = 0
+    printed = 0
     while True:
         rests = app.store.run(run_id).state.terminal  # looked at first, so that the last step is not missed
         for entry in app.store.history(run_id):
-            if entry.version > told:
-                told = entry.version
+            if entry.version > printed:
+                printed = entry.version
                 yield plain(entry)
         if rests:
             return
@@ -186,15 +186,15 @@ def story(app: App, run: Run) -> RunSummary:
 
 
 def _data(app: App, run: Run) -> dict[str, Any]:
-    told = story(app, run)
+    summary = story(app, run)
     return {
         "run": plain(run),
-        "headline": told.headline,
+        "headline": summary.headline,
         "history": [plain(entry) for entry in app.store.history(run.id)],
-        "objects": [plain(thing) for thing in told.objects],
-        "acts": [vars(act) for act in told.acts],
-        "next": told.following,
-        "links": dict(told.links),
+        "objects": [plain(each) for each in summary.objects],
+        "acts": [vars(act) for act in summary.acts],
+        "next": summary.following,
+        "links": dict(summary.links),
     }
 
 

@@ -82,7 +82,7 @@ def resume(nightly: Name = NIGHTLY, no_nightly: Without = False) -> None:
 
 
 def arguments(app: App, model: str) -> dict[str, Any]:
-    """What the end-to-end pipeline is told each night."""
+    """The parameters of the end-to-end pipeline's nightly run."""
     policy, item = app.policies[known(app, model)], app.store.model(model)
     serving = policy.serving
     told = {f"{stage}_parameters": dict(table) for stage, table in app.intake.parameters(model, item).items()}
@@ -123,8 +123,10 @@ def _schedules(app: App, nightly: str, without: bool) -> Schedules:
             existing_token=settings.kfp_token or None,
             ssl_ca_cert=settings.kfp_ca or None,
         )
-    keeper = NoNightly() if without else EventBridge(app.client("scheduler"), nightly)
-    return Schedules(client, settings.kfp_experiment, keeper, settings.kfp_namespace, settings.kfp_service_account)
+    nightly_schedule = NoNightly() if without else EventBridge(app.client("scheduler"), nightly)
+    return Schedules(
+        client, settings.kfp_experiment, nightly_schedule, settings.kfp_namespace, settings.kfp_service_account
+    )
 
 
 def register(app: typer.Typer) -> None:

@@ -56,6 +56,6 @@ def _check(check: object) -> list[str]:
 
 
 def _objects(story: RunSummary) -> list[list[str]]:
-    ranked = sorted(story.objects, key=lambda thing: (thing.status.value != "QUARANTINED", thing.key))
-    rows = [[thing.key, thing.status.value, thing.reason] for thing in ranked[:SHOWN]]
+    ranked = sorted(story.objects, key=lambda each: (each.status.value != "QUARANTINED", each.key))
+    rows = [[each.key, each.status.value, each.reason] for each in ranked[:SHOWN]]
     return rows + ([[f"… and {len(ranked) - SHOWN} more", "", ""]] if len(ranked) > SHOWN else [])

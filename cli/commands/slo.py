@@ -1,4 +1,4 @@
-"""`slo`: are we there? The plan's success metrics from the table's history, with trend, for people and dashboards."""
+"""`slo`: the service level objectives, measured from the table's history, with trend, for people and dashboards."""
 
 import time
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""`status`: what serves, what runs, what waits for somebody, and what is wrong. The first thing to type."""
+"""`status`: what serves, what runs, what waits for a person, and what is wrong. The first command to type."""
 
 import os
 import time
@@ -112,7 +112,7 @@ def _around(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, part in status["parts"].items():
         died = part.get("last_death")
         last = f", the last time {clock(died['at'])} ({died['how']})" if died else ""
-        yield name, f"runs since {clock(part['since'])}, started again {part['deaths']} times{last}"
+        yield name, f"runs since {clock(part['since'])}, restarts: {part['deaths']}{last}"
 
 
 def register(app: typer.Typer) -> None:

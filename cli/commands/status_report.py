@@ -1,4 +1,4 @@
-"""What `status` knows of one model, and what it says of it in words. The words are pure."""
+"""The status of one model as data, and as lines of text. The functions that write the text are pure."""
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -12,7 +12,7 @@ from statemachine.core.states import State
 from statemachine.core.window import Window
 
 SHOWN = 5  # object keys of the open window
-RECENT = 20  # runs that are looked through for the last one at rest
+RECENT = 20  # latest runs among which the last terminal one is sought
 
 
 def model_status(app: App, name: str) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def model_status(app: App, name: str) -> dict[str, Any]:
 
 
 def _window(app: App, window: Window, policy: Policy) -> dict[str, Any]:
-    keys = [thing.key for thing in app.intake.of_epoch(window.model, window.epoch) if thing.status.usable]
+    keys = [each.key for each in app.intake.of_epoch(window.model, window.epoch) if each.status.usable]
     quiet, longest = window.newest_at + policy.intake.quiet_period, window.opened_at + policy.intake.max_wait
     return {
         "epoch": window.epoch,
@@ -68,7 +68,7 @@ def _run(run: Run, policy: Policy) -> dict[str, Any]:
 
 
 def lines(status: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
-    """One fact a line; a fact that does not hold has no words."""
+    """Yields (label, text) for each fact. The text is empty if the fact does not apply."""
     yield "serves", _serves(status["serves"])
     for run in status["runs"]:
         yield "runs", _runs(run, now)
@@ -87,7 +87,7 @@ def lines(status: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
 
 
 def counted(objects: int) -> str:
-    """So many objects."""
+    """The count with its noun: "1 object", "2 objects"."""
     return f"{objects:,} object{'s' * (objects != 1)}"
 
 
@@ -122,11 +122,17 @@ def _open(status: Mapping[str, Any], now: float) -> str:
             f"; asked to close: {window['asked']}" * bool(window["asked"])
         )
     keys, more = ", ".join(window["objects"]), window["count"] - len(window["objects"])
-    told = f"{counted(window['count'])} since {clock(window['opened_at'])}: {keys}" + (f" and {more} more" * (more > 0))
+    described = f"{counted(window['count'])} since {clock(window['opened_at'])}: {keys}" + (
+        f" and {more} more" * (more > 0)
+    )
     if status["hold"] or status["runs"]:
-        return f"{told}; it closes {'after the hold' if status['hold'] else 'after the run'}"
+        return f"{described}; it closes {'after the hold' if status['hold'] else 'after the run'}"
     left = window["closes_at"] - now
-    return f"{told}; it closes in {span(left)}, if no more come" if left > 0 else f"{told}; the next tick closes it"
+    return (
+        f"{described}; it closes in {span(left)}, if no more come"
+        if left > 0
+        else f"{described}; the next tick closes it"
+    )
 
 
 def _night(status: Mapping[str, Any]) -> str:

@@ -22,7 +22,7 @@ from local.state_dir import AlreadyRunning, StateDir
 from local.system import DEMO_CONFIG, DEMO_TICK, ROOT, DidNotStart, Stopped, System, SystemOptions
 from statemachine.contracts.errors import Misconfigured
 from statemachine.core.policy import parse
-from statemachine.settings import registry
+from statemachine.settings import read_registry
 
 PANEL = "On this machine"
 SERVING_SECONDS = 120.0  # until what served before serves again
@@ -32,7 +32,7 @@ Three things to try, in another terminal:
      [bold]{fraudloop} land /tmp/day.csv && {fraudloop} start fraud[/]
      a day's transactions land, and a run begins
   2. [bold]{fraudloop} watch fraud-1[/], then [bold]{fraudloop} show fraud-1[/]
-     what becomes of it, live; and how it is told to somebody who was asleep
+     its progress, live; and its summary for the person on call
   3. [bold]{fraudloop} night[/]
      what happens at 02:00 UTC: nothing new, so nothing begins, and that is on record
 """
@@ -57,7 +57,7 @@ def up(
     """
     folder = _demo_that_was() if of_demo else home()
     config = config or (DEMO_CONFIG if of_demo else ROOT / "fraudloop.toml")
-    parse(registry(config), "s3://here")  # a mistake in it is told before anything starts
+    parse(read_registry(config), "s3://here")  # a mistake in it is told before anything starts
     tick = tick or (DEMO_TICK if of_demo else 60.0)
     if detach:
         _detach(folder, config, tick, fresh)

@@ -14,12 +14,15 @@ SPLITS = ("quantiles", "years")
 
 
 def train(
-    files: Annotated[list[Path], typer.Argument(help="CSV (also gzipped) or Parquet files in TabFormer's columns.")],
+    files: Annotated[list[Path], typer.Argument(help="CSV (also gzipped) or Parquet files.")],
     out: Annotated[Path, typer.Option(help="A folder for the model, the evaluation and the Triton repository.")],
     split: Annotated[
         str, typer.Option(help="`quantiles` of time, or `years` (train < 2018 ≤ validate < 2019 ≤ test).")
     ] = ("quantiles"),
     config: Annotated[Path | None, typer.Option(help="Hyper-parameters as TOML or JSON.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="A preset, or a TOML file that declares the columns (default: tabformer).")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check, split, train, evaluate and export on this machine: the same functions that the KFP components call.
@@ -34,8 +37,8 @@ def train(
         if not file.is_file():
             raise Unknown(f"there is no file {file}; name CSV or Parquet files in TabFormer's columns")
     if as_json:
-        return emit(run(files, out, split=split, config=config, progress=lambda *_: None))
-    result = run(files, out, split=split, config=config, progress=_say)
+        return emit(run(files, out, split=split, config=config, progress=lambda *_: None, data=data))
+    result = run(files, out, split=split, config=config, progress=_say, data=data)
     columns = ("average_precision", "auc_roc", "f1", "precision", "recall")
     named = {"this model": result["metrics"], **result["baselines"]}
     rows = [[name, *(figure(metrics.get(column)) for column in columns)] for name, metrics in named.items()]

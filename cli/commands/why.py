@@ -35,23 +35,23 @@ def why(run_id: Annotated[str, typer.Argument(metavar="RUN")], as_json: Json = F
 
 
 def reasons_of(app: App, run: Run) -> dict[str, Any]:
-    """All that speaks for how the run ended, as data."""
+    """The reasons for how the run ended, as data."""
     measured = evidence.evaluation(app, run)
-    told = story(app, run)
-    failed = [e for e in app.store.history(run.id) if e.reason and e.source == e.dest]
-    aside = [thing for thing in told.objects if thing.status is Status.QUARANTINED]
+    summary = story(app, run)
+    failed = [e for e in app.store.history(run.id) if e.message and e.source == e.dest]
+    aside = [item for item in summary.objects if item.status is Status.QUARANTINED]
     return {
         "run": run.id,
         "state": run.state.value,
-        "headline": told.headline,
+        "headline": summary.headline,
         "reason": run.reason,
         "fault": run.fault,
         "checks": [checked(check, measured) for check in run.verdict.get("checks", [])],
         "measured_on": {name: measured.get(name) for name in ("rows", "frauds", "threshold")},
-        "failed_attempts": [{"at": e.at, "state": e.source, "attempt": e.attempt, "reason": e.reason} for e in failed],
-        "refused_objects": [{"object": thing.key, "reason": thing.reason} for thing in aside],
+        "failed_attempts": [{"at": e.at, "state": e.source, "attempt": e.attempt, "reason": e.message} for e in failed],
+        "refused_objects": [{"object": item.key, "reason": item.reason} for item in aside],
         "acts": [vars(act) for act in acts_on(app, run)],
-        "next": told.following,
+        "next": summary.following,
     }
 
 
@@ -99,7 +99,7 @@ def _value(value: float | None) -> str:
 
 
 def _words(check: Mapping[str, Any]) -> str:
-    """What a check says beyond its figures: those that failed, and those without one."""
+    """The messages of the checks that failed and of those that have no value."""
     return "" if check["passed"] and check["value"] is not None else str(check.get("note", ""))
 
 

@@ -6,8 +6,9 @@ python deploy/tools/image_imports.py stage            in .venv: packages that th
 import importlib
 import re
 import sys
+from collections.abc import Iterator
 from importlib.machinery import ModuleSpec, PathFinder
-from importlib.metadata import packages_distributions
+from importlib.metadata import Distribution, packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,6 @@ ROOT = Path(__file__).resolve().parents[2]
 
 class Hidden:
     """Replaces the import system's path finder. It hides distributions that the lock does not name."""
-
-    find_distributions = staticmethod(PathFinder.find_distributions)
 
     def __init__(self, allowed: set[str]) -> None:
         self.owners = packages_distributions()
@@ -32,6 +31,11 @@ class Hidden:
         owners = {_canonical(owner) for owner in self.owners.get(name.split(".")[0], ())} - {"fraudloop"}
         hidden = owners and not owners & self.allowed
         return None if hidden else PathFinder.find_spec(name, path, target)
+
+    def find_distributions(self, context: Any) -> Iterator[Distribution]:
+        """Yield the metadata of the lock's packages only: `version("moto")` fails, as in the image."""
+        found = PathFinder.find_distributions(context)
+        return (one for one in found if _canonical(one.metadata["Name"]) in self.allowed)
 
 
 def _canonical(name: str) -> str:

@@ -43,7 +43,7 @@ def since_of(moment: float) -> tuple[Mapping[str, str], ...]:
 
 
 def identity(found: Any, what: str) -> str:
-    """The id in an answer. Raises `Unreachable`: an answer without one tells of nothing."""
+    """The id in a KFP response. Raises `Unreachable` if the response has none, because its outcome is unknown."""
     if not isinstance(found, str) or not found:
         raise Unreachable(f"KFP answered with {what} that has no id")
     return found

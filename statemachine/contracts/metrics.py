@@ -20,7 +20,7 @@ class MetricKind(Enum):
 
 
 class Emitter(Enum):
-    """Who says it, and by which way it arrives."""
+    """Who emits the metric, and how it is delivered."""
 
     LAMBDA = "Lambda → CloudWatch (EMF)"
     STAGE = "stage pod → Pushgateway"
@@ -155,5 +155,5 @@ def metric(name: str) -> Metric:
 
 
 def emitted_by(emitter: Emitter) -> tuple[Metric, ...]:
-    """All that one kind of emitter says."""
+    """The metrics of one kind of emitter."""
     return tuple(metric for metric in CATALOGUE if metric.emitter is emitter)

@@ -85,6 +85,8 @@ def _number(value: Any) -> float:
 
 
 def _whole(value: Any) -> int:
+    if type(value) is int:
+        return value  # a float has 53 bits
     number = _number(value)
     return int(number) if number == int(number) else _never()
 

@@ -123,7 +123,7 @@ def _policy(name: str, table: Mapping[str, Any], root: str) -> Policy:
         gate=read_table(GatePolicy, table.get("gate", {}), f"{where}.gate"),
         serving=read_table(Serving, table.get("serving", {}), f"{where}.serving"),
         stages=stages,
-        parameters=table.get("parameters", {}),
+        parameters=_parameters(where, table),
     )
 
 
@@ -134,6 +134,19 @@ def _must_be_tables(where: str, table: Any) -> None:
     for name, part in parts.items():
         if not isinstance(part, Mapping):
             raise Misconfigured(f"{name} is {part!r}; it takes a table, [{name}]")
+
+
+def _parameters(where: str, table: Mapping[str, Any]) -> dict[str, Any]:
+    """The stages' parameters; `data`, which declares the columns, is one of preprocess, which checks what it says."""
+    parameters, data = dict(table.get("parameters", {})), table.get("data")
+    if data is None:
+        return parameters
+    if not isinstance(data, Mapping):
+        raise Misconfigured(f"{where}.data is {data!r}; it takes a table, or the name of a TOML file that holds it")
+    preprocess = parameters.get(Stage.PREPROCESS.value, {})
+    if "data" in preprocess:
+        raise Misconfigured(f"{where}.data and {where}.parameters.preprocess.data: give one of them")
+    return {**parameters, Stage.PREPROCESS.value: {**preprocess, "data": dict(data)}}
 
 
 def _stage(where: str, key: str) -> Stage:

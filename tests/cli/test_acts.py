@@ -9,10 +9,11 @@ from played_runs import HAPPY, played, read
 from cli.reasons import stated
 from statemachine.contracts.report import Artifact
 from statemachine.core.model import Hold
+from statemachine.core.reason import TransitionReason
 from statemachine.core.window import Object
 
 WAITING = [*HAPPY[:4], ("AWAITING_APPROVAL", 112, "passed_for_approval", "")]
-FAILED = [*HAPPY[:3], ("FAILED", 50, "failed_for_good", "no memory")]
+FAILED = [*HAPPY[:3], ("FAILED", 50, TransitionReason.FAILED, "no memory")]
 
 
 @pytest.mark.parametrize("command", ["approve", "reject"])

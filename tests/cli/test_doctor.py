@@ -7,7 +7,7 @@ from cli.migration.phases.environment import Environment
 from cli.migration.phases.installation import CHECKS
 
 ASKED_HERE = {
-    "credentials", "the stack says where everything is", "the table", "the deployment's id", "the queues",
+    "credentials", "the stack's outputs", "the table", "the deployment's id", "the queues",
     "KFP answers from here", "the pipelines are published",
 }  # fmt: skip
 

@@ -10,6 +10,7 @@ from cli.output import console
 from statemachine.contracts.gate import GatePolicy, gate
 from statemachine.contracts.stage import Stage
 from statemachine.core.effects import _on_record
+from statemachine.core.reason import TransitionReason
 from statemachine.core.window import Object
 
 REJECTED = [*HAPPY[:4], ("REJECTED", 111, "failed_gate", "champion.auc_roc: lower bound -0.0300 is below -0.0050")]
@@ -70,9 +71,11 @@ def test_why_of_a_rejected_run_names_the_check_that_failed(system, fraudloop, wi
 @pytest.mark.parametrize("end", ["FAILED", "ROLLED_BACK"])
 def test_why_of_a_run_that_was_never_judged_tells_the_attempts(system, fraudloop, wide, end):
     """Each failed attempt with its reason, then what is at fault, and what to do next."""
-    tried = ("TRAINING", 50, "retryable_failure", "train: the node was evicted")
+    tried = ("TRAINING", 50, TransitionReason.RETRYABLE_FAILURE, "train: the node was evicted")
     played(
-        system, path=[*HAPPY[:3], tried, (end, 90, "failed_for_good", "training, attempt 2: no memory")], fault="oom"
+        system,
+        path=[*HAPPY[:3], tried, (end, 90, TransitionReason.FAILED, "training, attempt 2: no memory")],
+        fault="oom",
     )
     told = fits(fraudloop("why", "fraud-1"), wide)
     assert f"fraud-1 is {end}" in told
@@ -185,7 +188,7 @@ def test_open_prints_where_the_report_is(fraudloop, monkeypatch):
 
 def test_open_leads_to_kfp_while_there_is_no_report(system, fraudloop, monkeypatch):
     """If the address of its pages is known; else it says which setting is missing."""
-    played(system, path=[*HAPPY[:2], ("FAILED", 9, "failed_for_good", "x")], kfp_id="1234")
+    played(system, path=[*HAPPY[:2], ("FAILED", 9, TransitionReason.FAILED, "x")], kfp_id="1234")
     assert "FRAUDLOOP_KFP_UI_URL" in fraudloop("open", "fraud-1", "--print").stderr
     monkeypatch.setenv("FRAUDLOOP_KFP_UI_URL", "https://kfp.example/")
     assert fraudloop("open", "fraud-1", "--print").stdout.strip() == "https://kfp.example/#/runs/details/1234"

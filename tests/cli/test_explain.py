@@ -25,7 +25,7 @@ def refused():
     return caught.value
 
 
-TOLD = [
+EXPLAINED = [
     *((client_error(code), "aws sso login") for code in sorted(EXPIRED)),
     *((client_error(code), "OperatorPolicyArn") for code in sorted(DENIED)),
     (client_error("Throttling"), "`fraudloop doctor`"),
@@ -52,14 +52,14 @@ TOLD = [
 ]
 
 
-@pytest.mark.parametrize(("error", "part"), TOLD, ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(("error", "part"), EXPLAINED, ids=lambda value: type(value).__name__)
 def test_a_foreseen_error_is_one_line(monkeypatch, error, part):
     """With what to do next."""
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    told = sentence(error)
-    assert told
-    assert part in told
-    assert "\n" not in told
+    explained = sentence(error)
+    assert explained
+    assert part in explained
+    assert "\n" not in explained
 
 
 def test_missing_credentials_are_told_as_that_whoever_wrapped_them(monkeypatch):

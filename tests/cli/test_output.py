@@ -132,6 +132,7 @@ QUOTED_BEFORE = {
     "name",
     "said",
     "asked",
+    "answer",
     "mark",
     "style",
 }  # assigned from `quoted`, or words of ours, on the lines above
@@ -169,3 +170,10 @@ def test_an_error_that_quotes_data_is_data(system, fraudloop):
     done = fraudloop("show", "\x1b]0;x\x07[red]fraud[/red]-9")
     assert done.exit_code == 1
     assert "[red]fraud[/red]-9" in unstyled(done.output)
+
+
+def test_facts_end_where_their_words_end():
+    """Piped, a line is not filled up to the width with spaces."""
+    file = io.StringIO()
+    Terminal(file=file, width=180).print(output.facts("fraud", [("serves", "nothing yet")]))
+    assert max(map(len, file.getvalue().splitlines())) < 40

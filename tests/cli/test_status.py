@@ -106,7 +106,7 @@ def test_of_a_local_system_its_parts_are_told_and_what_it_lacks_is_not_asked(sys
     monkeypatch.setenv("FRAUDLOOP_HOME", str(home.path))
     told = " ".join(fraudloop("status").stdout.split())
     home.leave()
-    assert "kfp runs since 2026-09-22 12:00:00, started again 2 times" in told
+    assert "kfp runs since 2026-09-22 12:00:00, restarts: 2" in told
     assert "(killed by SIGKILL)" in told
     assert "alarms not asked here" in told
     assert "next night not asked here: the local system has none; `fraudloop night` plays one" in told

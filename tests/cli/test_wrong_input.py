@@ -22,6 +22,8 @@ WRONG: dict[str, list[tuple[list[str], str]]] = {
         (["--model", "nosuch"], "names fraud"),
         (["--prices", "no.toml"], "no.toml"),
     ],
+    "data check": [(["no.csv"], "no.csv"), (["README.md", "--data", "nosuch"], "nosuch")],
+    "data inspect": [(["no.csv"], "no.csv"), (["README.md"], "README.md")],
     "demo": [(["--rows", "many"], "--rows")],
     "diff": [(["fraud-9", "fraud-1"], "`fraudloop runs`")],
     "dlq list": [(["--queue", "nosuch"], "queues are arrivals, hints")],
@@ -232,3 +234,10 @@ def test_no_way_to_the_system_is_told_in_one_sentence(system, fraudloop, monkeyp
         one_sentence(fraudloop(*command.split(), *arguments), part)
         os.environ.clear()
         os.environ.update(before)
+
+
+def test_a_question_is_not_followed_by_a_semicolon(capsys: pytest.CaptureFixture[str]) -> None:
+    """A mistyped command is told what may have been meant, in two sentences."""
+    with pytest.raises(SystemExit):
+        app(["shwo"])
+    assert "Did you mean 'show'? `" in capsys.readouterr().err

@@ -62,7 +62,7 @@ def test_no_field_of_a_former_run_is_lost(store: Store) -> None:
 
 def test_no_field_of_a_former_model_or_audit_entry_is_lost(store: Store) -> None:
     """Their fields kept their names."""
-    for item, read in ((RECORDS["model"], store.model("fraud")), (RECORDS["audit"], next(store.told("fraud")))):
+    for item, read in ((RECORDS["model"], store.model("fraud")), (RECORDS["audit"], next(store.model_acts("fraud")))):
         assert json.loads(item["body"]).items() <= json.loads(codec.dumps(read)).items()
 
 

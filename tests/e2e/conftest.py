@@ -64,7 +64,7 @@ class Command:
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory):
     """A running system with the demo's settings, for the tests of one module, which follow each other in it."""
-    folder = tmp_path_factory.mktemp("theatre")
+    folder = tmp_path_factory.mktemp("local-system")
     with (
         pytest.MonkeyPatch.context() as patch,
         System(StateDir(folder / "home"), SystemOptions(CONFIG, TICK)) as system,

@@ -22,8 +22,10 @@ def graph(
     rows[:, 0] = torch.arange(len(time))
     return Graph(
         time=torch.tensor(time, dtype=torch.int64),
-        card=torch.tensor(card, dtype=torch.int32),
-        merchant=torch.tensor(merchant, dtype=torch.int32),
+        entities={
+            "card": torch.tensor(card, dtype=torch.int32),
+            "merchant": torch.tensor(merchant, dtype=torch.int32),
+        },
         label=torch.tensor(label or [0] * len(time), dtype=torch.int8),
         split=torch.tensor(split or [0] * len(time), dtype=torch.int8),
         row=rows,
@@ -48,7 +50,7 @@ def random_graph(rows: int, seed: int) -> Graph:
 
 def earlier(made: Graph, seed: int, side: str) -> list[int]:
     """All strictly earlier transactions of the seed's card or merchant, most recent first, by looking at each one."""
-    entity = getattr(made, side)
+    entity = made.entities[side]
     found = [i for i in range(len(made)) if entity[i] == entity[seed] and made.time[i] < made.time[seed]]
     return found[::-1]
 

@@ -17,12 +17,13 @@ from training.graph.history import Reader
 def spoiled(graph: Graph, when: int, delay: int, rng: np.random.Generator) -> Graph:
     """The same graph with all from `when` on, and each label younger than `delay` by then, changed at random."""
     late, unknown = graph.time >= when, graph.time > when - delay
-    row, label, card, merchant = (tensor.clone() for tensor in (graph.row, graph.label, graph.card, graph.merchant))
+    row, label = graph.row.clone(), graph.label.clone()
+    entities = {side: codes.clone() for side, codes in graph.entities.items()}
     row[late] = torch.from_numpy(rng.normal(size=(int(late.sum()), row.shape[1])).astype(np.float32))
     label[unknown] = torch.from_numpy(rng.integers(0, 2, int(unknown.sum())).astype(np.int8))
-    for codes in (card, merchant):
+    for codes in entities.values():
         codes[late] = torch.from_numpy(rng.integers(1, int(codes.max()) + 1, int(late.sum())).astype(np.int32))
-    return replace(graph, row=row, label=label, card=card, merchant=merchant)
+    return replace(graph, row=row, label=label, entities=entities)
 
 
 def test_the_future_changes_no_earlier_score(trained: Trained) -> None:
@@ -65,16 +66,16 @@ def test_blocks_know_nothing_of_later(seed: int, cut: int, delay_days: int) -> N
     assert torch.equal(one.risk, other.risk)
     for side in ("card", "merchant"):
         for name in ("row", "state", "gap", "label", "matured", "same", "present"):
-            assert torch.equal(getattr(getattr(one, side), name), getattr(getattr(other, side), name)), (side, name)
+            assert torch.equal(getattr(one.histories[side], name), getattr(other.histories[side], name)), (side, name)
 
 
 @pytest.mark.parametrize("delay_days", [30, 60])
 def test_a_label_counts_from_its_delay_on(trained: Trained, delay_days: int) -> None:
     """A label is heard at exactly `label_delay` after its transaction and not a second before."""
     graph = replace(random_graph(2, 1), label=torch.tensor([1, 0], dtype=torch.int8))
-    same = {"card": torch.tensor([1, 1]), "merchant": torch.tensor([1, 1])}
+    same = {side: torch.tensor([1, 1]) for side in graph.entities}
     for second, validation_messages in ((-1, 0.0), (0, 1.0)):
         time = torch.tensor([0, delay_days * 86_400 + second])
-        block = Reader(replace(graph, time=time, **same), 2, delay_days * 86_400).block(torch.tensor([1]))
-        assert block.card.label.sum() == validation_messages
+        block = Reader(replace(graph, time=time, entities=same), 2, delay_days * 86_400).block(torch.tensor([1]))
+        assert block.histories["card"].label.sum() == validation_messages
         assert block.risk.sum() == validation_messages * 16  # matured and frauds of all four windows on both sides

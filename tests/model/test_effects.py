@@ -77,9 +77,9 @@ HEAD = TrainConfig(head_rounds=40, head_patience=20, head_learning_rate=0.3, hea
 # Each setting with another value and the part of a training that must come out differently for it.
 EFFECTS = {
     "seed": ("weights", 2),
-    "k": ("lesson", 4),
-    "label_delay_days": ("lesson", 5),
-    "negative_ratio": ("lesson", 2),
+    "k": ("training_pairs", 4),
+    "label_delay_days": ("training_pairs", 5),
+    "negative_ratio": ("training_pairs", 2),
     "fan_out": ("weights", 2),
     "hidden_dim": ("weights", 4),
     "learning_rate": ("weights", 0.01),
@@ -87,7 +87,7 @@ EFFECTS = {
     "dropout": ("weights", 0.6),
     "epochs": ("weights", 1),
     "folds": ("folds", 3),
-    "encoder_validation_rows": ("lesson", 500),
+    "encoder_validation_rows": ("training_pairs", 500),
     "patience": ("over", 1),
     "batch_size": ("steps", 100),
     "groups": ("names", ("row",)),
@@ -120,7 +120,7 @@ def test_each_setting_has_its_effect(name: str, dataset: Path, small: TrainConfi
     changed: dict[str, Any] = {name: value}
     parts: dict[str, Callable[[TrainConfig], Any]] = {
         "weights": lambda config: weights(dataset, config),
-        "lesson": lambda config: _lesson(dataset, config),
+        "training_pairs": lambda config: _training_pairs(dataset, config),
         "folds": lambda config: [len(fold.trained_on) for fold in folds(prepared(dataset, config).train, config.folds)],
         "over": lambda config: TrainState(epoch=4, best_epoch=2).over(replace(config, epochs=9)),
         "steps": _steps,
@@ -140,7 +140,7 @@ def test_each_setting_has_its_effect(name: str, dataset: Path, small: TrainConfi
     assert not _same(made(base), made(replace(base, **changed)))
 
 
-def _lesson(dataset: Path, config: TrainConfig) -> list[torch.Tensor]:
+def _training_pairs(dataset: Path, config: TrainConfig) -> list[torch.Tensor]:
     training_set = prepared(dataset, config)
     return [training_set.train.ids, training_set.train_own, training_set.validation.ids]
 

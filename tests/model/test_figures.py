@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from training.data.presets import preset
 from training.evaluation import bootstrap, slices
 from training.model import metrics, threshold
 from training.model.config import TrainConfig
@@ -132,7 +133,10 @@ def test_slices_are_all_told_even_if_empty() -> None:
     """A slice without rows or frauds is named with None, so that a floor on it cannot be misspelt unseen."""
     made = graph([0, 1, 2, 3], [1, 1, 2, 3], [1, 2, 2, 2], split=[0, 0, 2, 2])
     table = pl.DataFrame({"clean_channel": [3, 1], "clean_mcc": [5411, 3000], "clean_cents": [-500, 12_345]})
-    masks = dict(slices.masks(table, made, np.array([2, 3])))
+    table = table.with_columns(clean_state=pl.Series(["CA", ""]))
+    masks = dict(slices.masks(table, made, np.array([2, 3]), preset()))
+    assert masks["state=CA"].tolist() == [True, False]
+    assert masks["state=none"].tolist() == [False, True]
     assert masks["channel=online"].tolist() == [True, False]
     assert masks["mcc=travel"].tolist() == [False, True]
     assert masks["amount=refund"].tolist() == [True, False]
@@ -150,9 +154,9 @@ def test_every_mcc_and_amount_is_in_one_slice() -> None:
     """The bands have no gaps and no overlaps."""
     made = graph([0], [1], [1])
     codes = pl.DataFrame({"clean_mcc": range(10_000)}).with_columns(
-        clean_channel=pl.lit(1), clean_cents=pl.col("clean_mcc") * 7 - 10_000
+        clean_channel=pl.lit(1), clean_state=pl.lit("CA"), clean_cents=pl.col("clean_mcc") * 7 - 10_000
     )
-    masks = dict(slices.masks(codes, made, np.zeros(10_000, dtype=np.int64)))
+    masks = dict(slices.masks(codes, made, np.zeros(10_000, dtype=np.int64), preset()))
     for kind in ("mcc=", "amount=", "channel="):
         held = np.stack([mask for name, mask in masks.items() if name.startswith(kind)])
         assert (held.sum(axis=0) == 1).all()

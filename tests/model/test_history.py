@@ -38,7 +38,7 @@ def test_the_fast_reading_is_the_plain_one(side: str, seed: int) -> None:
     """On random graphs full of ties, histories equal those found by looking at each transaction."""
     made, k = random_graph(300, seed), 5
     history = Reader(made, k, DELAY).history(side, torch.arange(300), k)
-    other = made.merchant if side == "card" else made.card
+    other = made.entities["merchant" if side == "card" else "card"]
     for i in range(300):
         found = earlier(made, i, side)[:k]
         there = history.present[i]
@@ -81,7 +81,7 @@ def test_a_state_is_what_velocity_said_at_the_time() -> None:
 def test_an_empty_history_is_zeros() -> None:
     """Where nothing is there, nothing is said: rows, states, gaps and labels are zero and nothing is present."""
     block = Reader(graph([5], [1], [1], [1]), 3, DELAY).block(torch.tensor([0]))
-    for history in (block.card, block.merchant):
+    for history in block.histories.values():
         assert not history.present.any()
         for values in (history.row, history.state, history.gap, history.label):
             assert not values.any()
@@ -93,7 +93,7 @@ def test_an_unknown_label_is_no_fraud() -> None:
     """An immature row's label is −1; it counts for nobody."""
     made: Graph = graph([0, 40 * DAY], [1, 1], [1, 1], [-1, 0])
     block = Reader(made, 2, DELAY).block(torch.tensor([1]))
-    assert block.card.label.sum() == 0
+    assert block.histories["card"].label.sum() == 0
     assert block.risk[0, RISKS.index("card_frauds_90d")] == 0
 
 

@@ -57,7 +57,7 @@ def ask(world: Environment, part: str) -> Finding:
 
 def test_inference_answers_as_it_did_offline(world: Environment) -> None:
     """The golden requests that export computed offline, replayed against a pod that the EndpointSlices name."""
-    finding = ask(world, "inference answers")
+    finding = ask(world, "predictions are equal")
     assert finding.ok, finding.answer
     assert "golden requests are answered" in finding.answer
     assert ask(world, "every Triton pod").ok
@@ -73,7 +73,7 @@ def test_an_answer_that_differs_is_no(world: Environment, bucket: Path) -> None:
     body = json.dumps(golden).encode()
     put(world, GOLDEN, body)
     put(world, MANIFEST, json.dumps({"files": {GOLDEN: sha256_bytes(body)}}).encode())
-    finding = ask(world, "inference answers")
+    finding = ask(world, "predictions are equal")
     assert not finding.ok
     assert f"{tensor['name']} differs by 0.25" in finding.answer
 
@@ -81,6 +81,6 @@ def test_an_answer_that_differs_is_no(world: Environment, bucket: Path) -> None:
 def test_golden_requests_that_were_changed_are_not_believed(world: Environment) -> None:
     """What the manifest does not vouch for is no measure."""
     put(world, GOLDEN, b'{"format": 1, "tolerance": 1e9, "exchanges": []}')
-    finding = ask(world, "inference answers")
+    finding = ask(world, "predictions are equal")
     assert not finding.ok
     assert "is not what MANIFEST.json says" in finding.answer

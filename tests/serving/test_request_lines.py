@@ -10,6 +10,7 @@ import torch
 from serving_cases import Trained
 
 from training.data import parser, schema
+from training.data.presets import preset
 from training.graph.block import History
 from training.graph.velocity import STATE
 from training.serving.csv_codec import BadRequest, parse, write
@@ -22,6 +23,11 @@ LINE = b"7,1,2019,5,17,06:21,$134.09,Swipe Transaction,3527213246127876953,La Ve
 PAST = LINE + b",0.5" * len(STATE)  # as a line of history: with its state
 EARLIER = PAST.replace(b",17,", b",16,")
 NO_COUNTERS = np.zeros((1, len(COUNTERS)), dtype=np.float32)
+
+
+def asked(card: bytes, merchant: bytes) -> ScoringRequest:
+    """A request for one transaction with these histories."""
+    return ScoringRequest([LINE], {"card": [card], "merchant": [merchant]}, NO_COUNTERS)
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +44,7 @@ def test_a_request_makes_the_block_that_training_reads(trained: Trained, featuri
         assert torch.equal(getattr(found, name), getattr(expected, name)), name
     for side in ("card", "merchant"):
         for field in fields(History):
-            served, trained_on = (getattr(getattr(block, side), field.name) for block in (found, expected))
+            served, trained_on = (getattr(block.histories[side], field.name) for block in (found, expected))
             assert torch.equal(served.float(), trained_on.float()), (side, field.name)
 
 
@@ -47,9 +53,9 @@ def test_lines_are_the_inverse_of_parsing(trained: Trained) -> None:
     table = trained.builder.table
     state = trained.builder.reader.state.numpy()
     clean = parse([line.encode() for line in write(table, state, trained.builder.fitted)], TODAY)
-    assert np.array_equal(clean.select(STATE).to_numpy(), state)
+    assert np.array_equal(clean.select(f"state {name}" for name in STATE).to_numpy(), state)
     again = schema.row_features(clean, trained.builder.fitted)
-    for name in ("time", "card_key", "merchant_key", *schema.FEATURES):
+    for name in ("time", "card_key", "merchant_key", *preset().row):
         assert again[name].cast(pl.Float64).to_list() == table[name].cast(pl.Float64).to_list(), name
 
 
@@ -89,7 +95,8 @@ def test_the_error_for_a_bad_line_names_the_column(
     featuriser: Featuriser, old: bytes, new: bytes, message: str
 ) -> None:
     """What is wrong, where, and what was expected; the good line before it is not blamed."""
-    request = ScoringRequest([LINE, LINE.replace(old, new)], [b"", b""], [b"", b""], np.repeat(NO_COUNTERS, 2, axis=0))
+    nothing = {"card": [b"", b""], "merchant": [b"", b""]}
+    request = ScoringRequest([LINE, LINE.replace(old, new)], nothing, np.repeat(NO_COUNTERS, 2, axis=0))
     with pytest.raises(BadRequest) as refused:
         featuriser.block(request, TODAY)
     assert str(refused.value).startswith("TRANSACTION[1]: "), refused.value
@@ -116,7 +123,7 @@ def test_the_error_for_a_bad_history_names_the_line(
 ) -> None:
     """A history from the future, of another card, or unreadable is refused."""
     with pytest.raises(BadRequest, match="^" + message.replace("[", r"\[").replace("?", r"\?")):
-        featuriser.block(ScoringRequest([LINE], [card], [merchant], NO_COUNTERS), TODAY)
+        featuriser.block(asked(card, merchant), TODAY)
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -1.0])
@@ -125,24 +132,24 @@ def test_counters_are_counts(featuriser: Featuriser, wrong: float) -> None:
     counters = NO_COUNTERS.copy()
     counters[0, 7] = wrong
     with pytest.raises(BadRequest, match=COUNTERS[7]):
-        featuriser.block(ScoringRequest([LINE], [b""], [b""], counters), TODAY)
+        featuriser.block(replace(asked(b"", b""), counters=counters), TODAY)
 
 
 def test_the_same_minute_is_not_earlier(featuriser: Featuriser) -> None:
     """Ties say nothing, as in training; what a minute earlier happened does."""
     minute_before = PAST.replace(b"06:21", b"06:20")
-    block = featuriser.block(ScoringRequest([LINE], [minute_before + b"\n" + PAST], [PAST], NO_COUNTERS), TODAY)
-    assert block.card.present.sum() == 1
-    assert block.card.gap[0, 0] == 60
-    assert block.merchant.present.sum() == 0
+    block = featuriser.block(asked(minute_before + b"\n" + PAST, PAST), TODAY)
+    assert block.histories["card"].present.sum() == 1
+    assert block.histories["card"].gap[0, 0] == 60
+    assert block.histories["merchant"].present.sum() == 0
 
 
 def test_a_label_is_known_only_after_the_delay(featuriser: Featuriser) -> None:
     """Yesterday's fraud is not known yet, whatever the client says; an old one is."""
     lines = b"\n".join([PAST.replace(b"2019", b"2018").replace(b",No", b",Yes"), EARLIER.replace(b",No", b",Yes")])
-    block = featuriser.block(ScoringRequest([LINE], [lines], [b""], NO_COUNTERS), TODAY)
-    assert block.card.label[0, :2].tolist() == [0.0, 1.0]
-    assert block.card.matured[0, :2].tolist() == [False, True]
+    block = featuriser.block(asked(lines, b""), TODAY)
+    assert block.histories["card"].label[0, :2].tolist() == [0.0, 1.0]
+    assert block.histories["card"].matured[0, :2].tolist() == [False, True]
 
 
 def test_transactions_of_one_request_do_not_see_each_other(trained: Trained, featuriser: Featuriser) -> None:
@@ -154,8 +161,7 @@ def test_transactions_of_one_request_do_not_see_each_other(trained: Trained, fea
         alone = replace(
             request,
             transaction=request.transaction[number : number + 1],
-            card=request.card[number : number + 1],
-            merchant=request.merchant[number : number + 1],
+            histories={side: texts[number : number + 1] for side, texts in request.histories.items()},
             counters=request.counters[number : number + 1],
         )
         assert trained.model.score(featuriser.block(alone, TODAY))[0] == together[number]

@@ -98,7 +98,7 @@ def test_an_unseen_merchant_and_an_empty_history(trained: Trained, server: trito
     served = score(server, raw(line))
     config = trained.model.config
     featuriser = Featuriser(trained.model.feature_schema, trained.model.row, config.k, config.label_delay)
-    nothing = ScoringRequest([line], [b""], [b""], np.zeros((1, len(COUNTERS)), dtype=np.float32))
+    nothing = ScoringRequest([line], {"card": [b""], "merchant": [b""]}, np.zeros((1, len(COUNTERS)), dtype=np.float32))
     offline = trained.model.score(featuriser.block(nothing, date(2026, 11, 24)))
     assert abs(served["PROBABILITY"][0, 0] - offline[0]) <= 1e-5
 

@@ -280,7 +280,7 @@ def test_nothing_closes_while_the_model_is_on_hold() -> None:
     assert world.store.load("fraud-1") is None
     world.operations.release("fraud", "bob", "thawed")
     assert world.until_rest("fraud-1").state is State.SUCCEEDED
-    assert [(t.what, t.who, t.why) for t in world.store.told("fraud")] == [
+    assert [(t.what, t.who, t.why) for t in world.store.model_acts("fraud")] == [
         ("hold", "ann", "a freeze"),
         ("release", "bob", "thawed"),
     ]
@@ -384,6 +384,38 @@ def test_a_bad_file_does_not_cost_its_good_neighbour() -> None:
     assert on_record(world) == {"good.csv": (1, "ACCEPTED"), "bad.csv": (1, "QUARANTINED")}
     (bad,) = [t for t in world.intake.objects("fraud") if t.status is Status.QUARANTINED]
     assert bad.reason == "row 7, column Amount: found 'x', expected $0.00"
+
+
+@pytest.mark.parametrize(
+    ("problem", "told"),
+    [
+        (
+            {"row": 0, "column": "", "found": "gzip inside of gzip", "expected": "a file that was packed once"},
+            "the file: found gzip inside of gzip, expected a file that was packed once",
+        ),
+        (
+            {"row": 0, "column": "MCC", "found": "no such column", "expected": "the column in the header"},
+            "the file, column MCC: found no such column, expected the column in the header",
+        ),
+        ({"row": 3, "column": "", "found": "12 cells", "expected": "13"}, "row 3: found '12 cells', expected 13"),
+    ],
+)
+def test_a_problem_of_a_whole_file_names_no_row(problem: dict[str, object], told: str) -> None:
+    """A person reads "the file", not row 0 and a column without a name."""
+    world = World()
+
+    def judge(order: StageRequest) -> Report:
+        bad = {"bucket": BUCKET, "key": "data/fraud/bad.csv", "etag": "etag-data/fraud/bad.csv"}
+        good = {"bucket": BUCKET, "key": "data/fraud/good.csv", "etag": "etag-data/fraud/good.csv"}
+        verdicts = [good | {"status": "ACCEPTED"}, bad | {"status": "QUARANTINED", "problems": [problem]}]
+        world.files.bodies[f"{order.output_uri}/objects"] = json.dumps(verdicts).encode()
+        return honest(order)
+
+    world.stages.every(Stage.PREPROCESS, judge)
+    world.land("good.csv", "bad.csv")
+    assert world.until_rest("fraud-1").state is State.SUCCEEDED
+    (bad,) = [t for t in world.intake.objects("fraud") if t.status is Status.QUARANTINED]
+    assert bad.reason == told
 
 
 def test_a_file_that_was_overwritten_is_superseded_and_says_by_what() -> None:

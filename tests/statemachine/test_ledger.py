@@ -147,7 +147,7 @@ def test_a_change_of_the_model_is_by_what_it_is_now() -> None:
 
     after = book.change_model("fraud", raced, AuditEntry("start", "ann", "why", NOW))
     assert (after.training, after.generation, len(observed)) == ("fraud-1", 7, 2)
-    assert [told.who for told in book.told("fraud")] == ["ann"]
+    assert [told.who for told in book.model_acts("fraud")] == ["ann"]
     writes = book.table.writes  # type: ignore[attr-defined]
     book.change_model("fraud", lambda item: item)
     assert book.table.writes == writes  # type: ignore[attr-defined]

@@ -327,7 +327,7 @@ def test_holding_twice_keeps_the_first_reason() -> None:
     held = world.operations.hold("fraud", "bob", "me too").hold
     assert held is not None
     assert (held.who, held.why, held.at) == ("ann", "audit", world.now)
-    assert [told.who for told in world.store.told("fraud")] == ["ann"]
+    assert [told.who for told in world.store.model_acts("fraud")] == ["ann"]
 
 
 def test_adopted_parameters_reach_the_next_run_with_their_provenance() -> None:

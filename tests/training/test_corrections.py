@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from training.data import corrections
 from training.data.corrections import Again, contested, newest
-from training.data.dataset import CLEAN, gathered
+from training.data.dataset import gathered, kept
 from training.data.judging import ValidationResult
 from training.data.preprocess import PreprocessConfig, admit, local_sources
+from training.data.presets import preset
 from training.data.source import Source
 from training.synthetic import generate
 
@@ -125,7 +126,7 @@ DELIVERIES = st.lists(st.lists(ROWS, min_size=1, max_size=8), min_size=1, max_si
 
 
 def frame(rows: list[tuple[int, int, int, int]]) -> pl.DataFrame:
-    columns = {name: [0] * len(rows) for name in CLEAN}
+    columns = {name: [0] * len(rows) for name in kept(preset())}
     minute, card, cents, label = (list(column) for column in zip(*rows, strict=True))
     given = {"time": [m * 60 for m in minute], "card_key": card, "cents": cents, "label": label}
     return pl.DataFrame(columns | given).with_columns(pl.col("state").cast(pl.String).cast(pl.Categorical))

@@ -11,6 +11,7 @@ import pytest
 from training import integrity, storage
 from training.data import parser, schema, split
 from training.data.preprocess import PreprocessConfig, configured, prepare
+from training.data.presets import preset
 from training.outcome import Permanent, Refused
 from training.synthetic import generate, slices
 
@@ -51,8 +52,8 @@ def test_the_folder_is_what_the_readers_expect(made):
     types = [pl.Int64, pl.Int32, pl.Int32, pl.Int64, pl.Int64, pl.Int8, pl.Int8]
     assert rows.columns[:7] == names
     assert rows.dtypes[:7] == types
-    assert tuple(rows.columns[-len(schema.FEATURES) :]) == schema.FEATURES
-    assert set(rows.select(schema.FEATURES).dtypes) == {pl.Float32}
+    assert tuple(rows.columns[-len(preset().row) :]) == preset().row
+    assert set(rows.select(preset().row).dtypes) == {pl.Float32}
     assert rows.null_count().sum_horizontal().item() == 0
     assert rows["time"].is_sorted()
     assert len(rows) == ROWS == made.dataset["rows"]
@@ -141,7 +142,7 @@ def test_the_same_files_give_the_same_data_set(parts, tmp_path, made):
     turned = prepare(paths[::-1], tmp_path / "turned", PreprocessConfig(), today=TODAY)
     assert integrity.digests(again.folder) == integrity.digests(made.folder)
     assert turned.dataset["data_sha256"] == made.dataset["data_sha256"]
-    keys = ["time", "card", "merchant", *schema.FEATURES]
+    keys = ["time", "card", "merchant", *preset().row]
     assert table(turned.folder).select(keys).sort(keys).equals(table(made.folder).select(keys).sort(keys))
 
 
@@ -153,7 +154,7 @@ def test_the_features_do_not_depend_on_the_data(tmp_path, made):
     assert tuple(table(other.folder).columns) == tuple(table(made.folder).columns)
     schemas = [storage.read_json(str(x.folder / "schema.json")) for x in (made, other)]
     assert schemas[0]["definition"] == schemas[1]["definition"] == schema.definition()
-    assert schemas[0]["features"] == list(schema.FEATURES)
+    assert schemas[0]["features"] == list(preset().row)
 
 
 @pytest.mark.parametrize("typed", [True, False])
@@ -166,9 +167,9 @@ def test_the_server_computes_the_very_same_features(made, parts, typed):
     served = schema.row_features(parser.transactions(raw), fitted)
     keys = ["time", "card_key", "merchant_key", "amount_log"]
     stored = table(made.folder).unique(keys)
-    both = served.select("time", "card_key", "merchant_key", *schema.FEATURES).join(stored, on=keys, suffix="_stored")
+    both = served.select("time", "card_key", "merchant_key", *preset().row).join(stored, on=keys, suffix="_stored")
     assert len(both) == 500
-    for name in schema.FEATURES:
+    for name in preset().row:
         if name not in keys:
             assert both[name].equals(both[f"{name}_stored"], check_names=False), name
 
@@ -178,7 +179,7 @@ def test_unseen_categories_have_codes_of_their_own(made, parts):
     fitted = schema.loads((made.folder / "schema.json").read_bytes())
     odd = parts[2].drop(FRAUD).head(1).with_columns(MCC=pl.lit(9998), **{"Merchant State": pl.lit("Atlantis")})
     row = schema.row_features(parser.transactions(odd), fitted)
-    for name in schema.CATEGORIES:
+    for name in preset().open_categories:
         encoding = fitted.encodings[name]
         assert row[f"{name}_risk"].item() == pytest.approx(encoding.unseen_risk)
         assert row[f"{name}_share"].item() == pytest.approx(encoding.unseen_share)
@@ -217,7 +218,7 @@ def test_rows_that_come_again_are_learned_from_once(parts, tmp_path, made):
     again = [parts[1], pl.concat([parts[1].tail(100), parts[2]])]
     other = prepare(written(tmp_path, parts[0], parts[1], *again), tmp_path / "d", PreprocessConfig(), today=TODAY)
     assert other.dataset["rows"] == made.dataset["rows"]
-    keys = ["time", "card", "merchant", *schema.FEATURES]
+    keys = ["time", "card", "merchant", *preset().row]
     assert table(other.folder).select(keys).sort(keys).equals(table(made.folder).select(keys).sort(keys))
 
 

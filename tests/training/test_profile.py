@@ -11,8 +11,8 @@ from training.data import profile
 def rows(**columns: object) -> pl.LazyFrame:
     base = {
         "cents": range(1000),
-        "minute": [number % 1440 for number in range(1000)],
-        "zip": [number % 3 * 10_000 for number in range(1000)],
+        "time": [number % 1440 * 60 for number in range(1000)],
+        "zip": [number % 3 * 10_000 or math.nan for number in range(1000)],
         "channel": [1 + number % 3 for number in range(1000)],
         "mcc": [5000 + number % 40 for number in range(1000)],
         "state": ["CA", "", "Italy", "NY"] * 250,
@@ -80,7 +80,7 @@ def test_an_older_profile_may_lack_a_column():
 
 def test_empty_columns_have_a_profile():
     """A column without a single value neither raises nor drifts against itself."""
-    empty = rows(zip=[0] * 1000)
+    empty = rows(zip=[math.nan] * 1000)
     made = profile.profile(empty)
     assert made["zip"]["counts"] == [0, 1000]
     assert profile.drift(empty, made)["zip"] == pytest.approx(0)

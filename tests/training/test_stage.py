@@ -170,7 +170,7 @@ class Bus:
     [
         ({"FailedEntryCount": 0, "Entries": [{}]}, ""),
         ({"FailedEntryCount": 1, "Entries": [{"ErrorCode": "Throttled"}]}, "refused"),
-        (ConnectionError("down"), "could not be announced"),
+        (ConnectionError("down"), "the completion event was not sent"),
     ],
 )
 def test_an_announcement_that_fails_is_logged_and_never_raised(run, caplog, answer, said):

@@ -1,10 +1,10 @@
-"""What a file must be before a model learns from it: one table of rules, told with row, column, found, expected.
+"""The rules that a file must meet before a model trains on it; violations name row, column, found and expected.
 
 The fast path is one vectorised pass of sums over the clean columns. Only when a sum is not zero are the rows looked up,
 and the raw fields read again as text, to say what was found. docs/decisions says why not pandera.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from typing import Any
@@ -12,10 +12,11 @@ from typing import Any
 import polars as pl
 
 from training.data import parser
+from training.data.declaration import Category, Declaration, Number
+from training.data.presets import preset
 
-MAX_DOLLARS = 100_000
 FOUND_LENGTH = 100
-EXAMPLES = 5  # violations of one rule that are told with their row
+EXAMPLES = 5  # violations of one rule that are reported with their row
 
 
 @dataclass(frozen=True)
@@ -67,32 +68,113 @@ class Rule:
     broken: pl.Expr
 
 
-def rules(limits: Limits) -> list[Rule]:
-    """The table, over clean columns: null is what could not be understood."""
-    last = (limits.latest - date(1970, 1, 1)).days
-    return [
-        Rule(("User",), "an integer ≥ 0", ~pl.col("user").ge(0).fill_null(False)),
-        Rule(("Card",), "an integer from 0 to 9", ~pl.col("number").is_between(0, 9).fill_null(False)),
-        Rule(("Year", "Month", "Day"), "a date that exists, from 1970 on", pl.col("date").is_null()),
-        Rule(("Year", "Month", "Day"), f"a date up to {limits.latest}", pl.col("date").gt(last).fill_null(False)),
-        Rule(("Time",), "HH:MM from 00:00 to 23:59", pl.col("minute").is_null()),
-        Rule(
-            ("Amount",),
-            f"dollars such as $12.05 or $-12.05, at most {MAX_DOLLARS:,}",
-            ~pl.col("cents").is_between(-MAX_DOLLARS * 100, MAX_DOLLARS * 100).fill_null(False),
-        ),
-        Rule(("Use Chip",), "Swipe, Chip or Online Transaction", pl.col("channel").is_null()),
-        Rule(("Merchant Name",), "a 64-bit signed integer", pl.col("merchant_key").is_null()),
-        Rule(("Merchant City",), "a name, or ONLINE", ~pl.col("has_city")),
-        Rule(("Zip",), "empty, or an integer up to 99999", ~pl.col("zip").is_between(0, 99_999).fill_null(False)),
-        Rule(("MCC",), "an integer from 700 to 9999", ~pl.col("mcc").is_between(700, 9999).fill_null(False)),
-        Rule(("Is Fraud?",), "Yes or No", pl.col("label").is_null()),
-    ]
+def rules(limits: Limits, data: Declaration | None = None) -> list[Rule]:
+    """The table, over clean columns with their keys: null is what could not be understood."""
+    data = data or preset()
+    made = [*_who(data), *_when(data, limits), _how_much(data)]
+    made += [_kind(name, one) for name, one in data.categories.items()]
+    made += [_measure(name, one) for name, one in data.numbers.items()]
+    if data.present:
+        made.append(Rule(data.present, "a name, or ONLINE" if data == preset() else "a value", ~pl.col("present")))
+    if data.id:
+        made.append(Rule((data.id,), "a value that is known once", pl.col("id").is_null()))
+    if data.label:
+        words = _listed([*data.label.fraud, *data.label.good, *(["empty"] if data.label.empty else [])])
+        words += "" if data.label.empty else " (data.label; with empty = true an empty one is not known yet)"
+        made.append(Rule((data.label.column,), words, pl.col("label").is_null()))
+    places = {column: place for place, column in enumerate(data.known)}
+    return sorted(made, key=lambda rule: places[rule.columns[0]])
 
 
-def identity() -> pl.Expr:
+def _who(data: Declaration) -> Iterator[Rule]:
+    for name, entity in data.entities.items():
+        if not entity.whole:
+            yield Rule(entity.columns, f"a value: it says which {name} it is", pl.col(f"{name}_key").is_null())
+        for number, (column, span) in enumerate(zip(entity.columns, entity.whole, strict=False), 1):
+            clean = f"{name}_{number}" if len(entity.whole) > 1 else f"{name}_key"
+            words = f"{_whole_numbers(*span)} (data.entities.{name}.whole; with [] any text)"
+            yield Rule((column,), words, ~pl.col(clean).is_between(*span).fill_null(False))
+
+
+def _when(data: Declaration, limits: Limits) -> Iterator[Rule]:
+    time, last = data.time, (limits.latest - date(1970, 1, 1)).days
+    late = (pl.col("time") // 86_400).gt(last).fill_null(False)
+    if time.parts is not None:
+        day = (time.parts.year, time.parts.month, time.parts.day)
+        minutes = 'HH:MM from 00:00 to 23:59 (data.time.resolution; with "second" also HH:MM:SS)'
+        clock = minutes if time.resolution == "minute" else "HH:MM or HH:MM:SS"
+        yield Rule(day, f"a date that exists, from {parser.FIRST_YEAR} on", pl.col("date").is_null())
+        yield Rule(day, f"a date up to {limits.latest}", late)
+        yield Rule((time.parts.time,), clock, pl.col("clock").is_null())
+        if time.zone != "UTC":
+            there = pl.col("date").is_not_null() & pl.col("clock").is_not_null()
+            yield Rule(time.columns, f"a time that exists in {time.zone}", there & pl.col("time").is_null())
+        return
+    words = {
+        "iso": "a time such as 2026-11-27 08:30:00",
+        "epoch": f"a number of {time.unit:g} seconds since {time.origin}",
+    }
+    yield Rule(
+        time.columns, words.get(time.format, f"a time as {time.format}") + " (data.time)", pl.col("time").is_null()
+    )
+    early = pl.col("time").lt(0).fill_null(False)
+    yield Rule(time.columns, f"a time from 1970-01-01 up to {limits.latest}", late | early)
+
+
+def _how_much(data: Declaration) -> Rule:
+    amount = data.amount
+    most = round(amount.limit * 10**amount.minor_units)
+    mark, end = next(iter(amount.prefixes), ""), next(iter(amount.suffixes), "")
+    written = "12" + (f"{amount.decimal}05" if amount.minor_units else "")
+    noun = "dollars" if mark == "$" else "an amount"
+    expected = (
+        f"{noun} such as {mark}{written}{end} or {mark}-{written}{end}, at most {amount.limit:,.0f} (data.amount)"
+    )
+    return Rule((amount.column,), expected, ~pl.col("cents").is_between(-most, most).fill_null(False))
+
+
+def _kind(name: str, category: Category) -> Rule:
+    code, setting = pl.col(name), f"data.categories.{name}"
+    hint = f" ({setting})" if category.empty else f" ({setting}; empty = true admits empty ones)"
+    if category.values:
+        words = _listed([*category.values, *(["empty"] if category.empty else [])])
+        return Rule((category.column,), words + hint, code.is_null())
+    if category.whole:
+        low, high = category.whole
+        inside = code.is_between(low, high) | (code.eq(0) if category.empty else False)
+        words = _or_empty(category.empty) + _whole_numbers(*category.whole)
+        return Rule((category.column,), words + hint, ~inside.fill_null(False))
+    return Rule((category.column,), "a value" + hint, code.is_null())
+
+
+def _measure(name: str, number: Number) -> Rule:
+    span = (int(number.least), int(number.most)) if number.whole else (number.least, number.most)
+    words = _whole_numbers(*span) if number.whole else f"a number from {span[0]:g} to {span[1]:g}"
+    hint = f" (data.numbers.{name}" + (")" if number.empty else "; empty = true admits empty ones)")
+    return Rule((number.column,), _or_empty(number.empty) + words + hint, pl.col(name).is_null())
+
+
+def _or_empty(empty: bool) -> str:
+    return "empty, or " if empty else ""
+
+
+def _whole_numbers(low: float, high: float) -> str:
+    if (low, high) == (-(2**63), 2**63 - 1):
+        return "a 64-bit signed integer"
+    return f"an integer ≥ {low}" if high >= parser.INT32 else f"an integer from {low} to {high}"
+
+
+def _listed(words: Sequence[str]) -> str:
+    """`Yes or No`; of words that all end alike the end once: `Swipe, Chip or Online Transaction`."""
+    ends = {word.rpartition(" ")[2] for word in words}
+    if len(words) > 1 and len(ends) == 1 and all(" " in word for word in words):
+        words = [*(word.rpartition(" ")[0] for word in words[:-1]), words[-1]]
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def identity(data: Declaration | None = None) -> pl.Expr:
     """A number for all of a row's clean columns: equal rows have equal ones."""
-    return pl.struct(*parser.canonical()).hash()
+    return pl.struct(*parser.canonical(data)).hash()
 
 
 @dataclass(frozen=True)
@@ -109,20 +191,21 @@ class Counts:
     duplicates: int
 
 
-def count(clean: pl.LazyFrame, limits: Limits) -> Counts:
-    """The one pass; `clean` holds `time` and `card_key` too."""
-    table = rules(limits)
+def count(clean: pl.LazyFrame, limits: Limits, data: Declaration | None = None) -> Counts:
+    """The one pass; `clean` holds `time` and the keys too."""
+    data = data or preset()
+    table = rules(limits, data)
     earlier = pl.col("time") < pl.col("time").shift(1)
     sums = {f"rule{number}": rule.broken.sum() for number, rule in enumerate(table)}
     row = clean.select(
         **sums,
         rows=pl.len(),
-        frauds=pl.col("label").cast(pl.Int64).sum(),
+        frauds=(pl.col("label") == 1).sum(),
         first=pl.col("time").min(),
         last=pl.col("time").max(),
         unordered=earlier.sum(),
-        unordered_by_card=(earlier & (pl.col("card_key") == pl.col("card_key").shift(1))).sum(),
-        different=identity().n_unique(),
+        unordered_by_card=(earlier & _same(data)).sum(),
+        different=identity(data).n_unique(),
     ).collect(engine="streaming")
     found = {name: value or 0 for name, value in row.row(0, named=True).items()}
     broken = {number: found.pop(f"rule{number}") for number in range(len(table))}
@@ -130,17 +213,29 @@ def count(clean: pl.LazyFrame, limits: Limits) -> Counts:
     return Counts(broken={k: v for k, v in broken.items() if v}, duplicates=found["rows"] - different, **found)
 
 
+def _same(data: Declaration) -> pl.Expr:
+    """Whether a row has the first entity of the row before."""
+    key = pl.col(data.keys[0])
+    return key == key.shift(1)
+
+
 def problems(
-    clean: pl.LazyFrame, raw: pl.LazyFrame, missing: Collection[str], counts: Counts, limits: Limits
+    clean: pl.LazyFrame,
+    raw: pl.LazyFrame,
+    missing: Collection[str],
+    counts: Counts,
+    limits: Limits,
+    data: Declaration | None = None,
 ) -> list[Problem]:
     """Every reason to quarantine the file; empty if there is none. `raw` is the same rows as text."""
+    data = data or preset()
     header = [Problem(0, name, "no such column", "the column in the header") for name in missing]
     if counts.rows < limits.min_rows:
         return [*header, Problem(0, "", f"{counts.rows} rows", f"at least {limits.min_rows} rows")]
-    table = {number: rule for number, rule in enumerate(rules(limits)) if not set(rule.columns) & set(missing)}
+    table = {number: rule for number, rule in enumerate(rules(limits, data)) if not set(rule.columns) & set(missing)}
     broken = {number: total for number, total in counts.broken.items() if number in table}
     found = [problem for number, total in broken.items() for problem in _examples(table[number], clean, raw, total)]
-    return header + found + _order(clean, counts, limits) + _duplicates(clean, counts, limits)
+    return header + found + _order(clean, counts, limits, data) + _duplicates(clean, counts, limits, data)
 
 
 def _examples(rule: Rule, clean: pl.LazyFrame, raw: pl.LazyFrame, total: int) -> list[Problem]:
@@ -156,20 +251,19 @@ def _where(clean: pl.LazyFrame, condition: pl.Expr) -> list[int]:
     return found["row"].to_list()
 
 
-def _order(clean: pl.LazyFrame, counts: Counts, limits: Limits) -> list[Problem]:
+def _order(clean: pl.LazyFrame, counts: Counts, limits: Limits, data: Declaration) -> list[Problem]:
     earlier = pl.col("time") < pl.col("time").shift(1)
-    same_card = pl.col("card_key") == pl.col("card_key").shift(1)
     match limits.order:
         case "file":
             total, condition = counts.unordered, earlier
         case "card":
-            total, condition = counts.unordered_by_card, earlier & same_card
+            total, condition = counts.unordered_by_card, earlier & _same(data)
         case _:
             return []
     return [
         Problem(
             row + 1,
-            "Year/Month/Day/Time",
+            "/".join(data.time.columns),
             "earlier than the row before",
             f"time's order by {limits.order} ({total} are not)",
         )
@@ -177,12 +271,12 @@ def _order(clean: pl.LazyFrame, counts: Counts, limits: Limits) -> list[Problem]
     ]
 
 
-def _duplicates(clean: pl.LazyFrame, counts: Counts, limits: Limits) -> list[Problem]:
+def _duplicates(clean: pl.LazyFrame, counts: Counts, limits: Limits, data: Declaration) -> list[Problem]:
     if counts.duplicates <= limits.max_duplicate_share * counts.rows:
         return []
-    again = ~identity().is_first_distinct()
+    again = ~identity(data).is_first_distinct()
     row = _where(clean, again)[0] + 1
-    expected = f"at most {limits.max_duplicate_share:.1%} repeated rows"
+    expected = f"at most {limits.max_duplicate_share:.1%} repeated rows (max_duplicate_share)"
     return [
         Problem(row, "", f"{counts.duplicates} of {counts.rows} rows repeat another, the first is row {row}", expected)
     ]

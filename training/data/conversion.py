@@ -18,7 +18,9 @@ from typing import Any
 
 from training.data.bounds import Bounds
 from training.data.checks import Limits, Problem
+from training.data.declaration import Declaration
 from training.data.judging import ValidationResult, parsed
+from training.data.presets import preset
 from training.outcome import Permanent, Transient
 
 WORKER = "training.data.worker"
@@ -40,8 +42,8 @@ class _Died(Exception):
 class Converter:
     """A context: leaving it ends the process."""
 
-    def __init__(self, bounds: Bounds, scratch: Path) -> None:
-        self.bounds, self.scratch = bounds, scratch
+    def __init__(self, bounds: Bounds, scratch: Path, data: Declaration | None = None) -> None:
+        self.bounds, self.scratch, self.data = bounds, scratch, data or preset()
         self._process: subprocess.Popen[bytes] | None = None
         self._ready = False
         self._starting = threading.Lock()  # downloads in other threads start it too
@@ -73,7 +75,13 @@ class Converter:
             Permanent: the scratch space that the run was given is not enough for it.
         """
         bounds = replace(self.bounds, max_scratch_bytes=max(1, room))
-        job = {"raw": str(raw), "clean": str(clean), "scratch": str(self.scratch), "bounds": asdict(bounds)}
+        job: dict[str, Any] = {
+            "raw": str(raw),
+            "clean": str(clean),
+            "scratch": str(self.scratch),
+            "bounds": asdict(bounds),
+        }
+        job["data"] = self.data.as_dict()
         job["limits"] = asdict(limits) | {"latest": limits.latest.isoformat()}
         death = ""
         for _ in range(TRIES):

@@ -1,8 +1,9 @@
 """A transaction that is delivered again replaces the earlier delivery: label, amount or zip may have been corrected.
 
-TabFormer has no transaction id and a resolution of a minute. A transaction is therefore known by its minute, card and
-merchant, and by its running number among those of one object. If an object holds fewer of them than were known,
-those of the same amount are matched first. The label takes no part. Only times that two objects cover are looked at.
+A transaction is known by its id. If the model declares none (TabFormer has none, and a resolution of a minute), it is
+known by its time and entities, and by its running number among those of one object. If an object holds fewer of them
+than were known, those of the same amount are matched first. The label takes no part. Only times that two objects cover
+are looked at.
 """
 
 from collections import deque
@@ -14,9 +15,9 @@ from operator import itemgetter
 import numpy as np
 import polars as pl
 
+from training.data.declaration import Declaration
 from training.data.judging import ValidationResult
-
-KEY = ("time", "card_key", "merchant_key")
+from training.data.presets import preset
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,13 @@ class Again:
     duplicates: int = 0
 
 
-def contested(verdicts: Sequence[ValidationResult]) -> list[tuple[int, int]]:
-    """The spans of time (first and last second, sorted, apart) that more than one object covers; one pass."""
+def contested(verdicts: Sequence[ValidationResult], data: Declaration | None = None) -> list[tuple[int, int]]:
+    """The spans of time (first and last second, sorted, apart) that more than one object covers; one pass.
+
+    With a declared id it is all the time: a corrected time is told by the id.
+    """
+    if data is not None and data.id and len(verdicts) > 1:
+        return [(min(one.first for one in verdicts), max(one.last for one in verdicts))]
     spans: list[tuple[int, int]] = []
     reach: int | None = None
     for first, last in sorted((verdict.first, verdict.last) for verdict in verdicts):
@@ -42,15 +48,23 @@ def contested(verdicts: Sequence[ValidationResult]) -> list[tuple[int, int]]:
     return spans
 
 
-def newest(rows: pl.DataFrame, verdicts: Sequence[ValidationResult]) -> tuple[pl.DataFrame, Again]:
+def key_of(data: Declaration) -> tuple[str, ...]:
+    """The clean columns that a transaction is known by."""
+    return ("id",) if data.id else ("time", *data.keys)
+
+
+def newest(
+    rows: pl.DataFrame, verdicts: Sequence[ValidationResult], data: Declaration | None = None
+) -> tuple[pl.DataFrame, Again]:
     """Each transaction's newest delivery; `rows` are those of the objects of `verdicts`, in the order of delivery."""
-    spans = contested(verdicts)
+    data = data or preset()
+    spans = contested(verdicts, data)
     if not spans:
         return rows, Again()
     inside = _inside(rows["time"], spans)
     objects = pl.Series(np.repeat(np.arange(len(verdicts), dtype=np.int32), [verdict.rows for verdict in verdicts]))
     number = pl.int_range(pl.len(), dtype=pl.UInt32)
-    key = pl.struct(KEY).hash()  # 64 bits: several times cheaper to group by than what they stand for
+    key = pl.struct(key_of(data)).hash()  # 64 bits: several times cheaper to group by than what they stand for
     seen = rows.select("cents", key=key, row=number, object=objects).filter(inside)
     replaced = _replaced(seen)
     if not len(replaced):

@@ -5,32 +5,40 @@ from pathlib import Path
 
 import polars as pl
 
-from training.data import schema, split
+from training.data import parser, schema, split
 from training.data.corrections import Again, newest
+from training.data.declaration import Declaration
 from training.data.judging import ValidationResult, scan
+from training.data.presets import preset
 from training.data.schema import FeatureSchema
 
-KEYS = ("time", "card", "merchant", "card_key", "merchant_key", "label", "split")
-SOURCE = ("cents", "channel", "state", "zip", "mcc", "errors")  # what row features are made of, besides the time
-CLEAN = ("time", "card_key", "merchant_key", *SOURCE, "label")
-UNKNOWN_LABEL = -1
+UNKNOWN_LABEL = parser.UNKNOWN
 
 
-def gathered(clean: Sequence[Path], verdicts: Sequence[ValidationResult]) -> tuple[pl.DataFrame, Again]:
-    """The clean rows of all objects, sorted by time, each transaction once; rows of one minute stay in their order.
+def kept(data: Declaration) -> tuple[str, ...]:
+    """The clean columns that a data set is made of."""
+    return (*(["id"] if data.id else []), "time", *data.keys, *data.source, "label")
+
+
+def gathered(
+    clean: Sequence[Path], verdicts: Sequence[ValidationResult], data: Declaration | None = None
+) -> tuple[pl.DataFrame, Again]:
+    """The clean rows of all objects, sorted by time, each transaction once; rows of one instant stay in their order.
 
     The objects come in the order of their delivery: of a transaction that several hold, the newest delivery counts.
     """
-    frame = scan(list(clean)).select(CLEAN).with_columns(pl.col("state").cast(pl.Categorical))
-    rows, again = newest(frame.collect(engine="streaming"), verdicts)
+    data = data or preset()
+    texts = [name for name in data.open_categories if not data.categories[name].whole]
+    frame = scan(list(clean), data).select(kept(data)).with_columns(pl.col(texts).cast(pl.Categorical))
+    rows, again = newest(frame.collect(engine="streaming"), verdicts, data)
     return rows if rows["time"].is_sorted() else rows.sort("time", maintain_order=True), again
 
 
 def parted(rows: pl.DataFrame, bounds: split.Boundaries) -> pl.LazyFrame:
-    """The rows with `split` and `minute`; a label that is not known yet is `UNKNOWN_LABEL`."""
+    """The rows with their `split`; a row whose label is not known yet is immature, and its label `UNKNOWN_LABEL`."""
+    part = pl.when(pl.col("label") == UNKNOWN_LABEL).then(split.IMMATURE).otherwise(bounds.expression()).cast(pl.Int8)
     label = pl.when(pl.col("split") == split.IMMATURE).then(UNKNOWN_LABEL).otherwise(pl.col("label")).cast(pl.Int8)
-    minute = (pl.col("time") % 86_400 // 60).cast(pl.Int32)
-    return rows.lazy().with_columns(split=bounds.expression(), minute=minute).with_columns(label=label)
+    return rows.lazy().with_columns(split=part).with_columns(label=label)
 
 
 def counts(rows: pl.LazyFrame) -> dict[str, dict[str, int]]:
@@ -41,14 +49,16 @@ def counts(rows: pl.LazyFrame) -> dict[str, dict[str, int]]:
 
 
 def write(rows: pl.LazyFrame, fitted: FeatureSchema, path: Path) -> dict[str, int]:
-    """Writes `transactions.parquet` and returns how many cards and merchants the graph has.
+    """Writes `transactions.parquet` and returns how many of each entity the graph has: `<name>s`.
 
-    `SOURCE` goes with the features as `clean_…`, so that an earlier model's schema can featurise the very same rows.
+    The sources of features go with them as `clean_…`, so that an earlier model's schema can featurise the same rows.
     """
-    keys = {name: _keys(rows, f"{name}_key") for name in ("card", "merchant")}
+    data = fitted.data
+    keys = {name: _keys(rows, f"{name}_key") for name in data.relations}
     coded = rows.with_columns(**{name: _code(f"{name}_key", known) for name, known in keys.items()})
-    kept = coded.with_columns(pl.col(SOURCE).name.prefix("clean_"))  # a feature may have the name of its source
-    made = schema.row_features(kept, fitted).select(*KEYS, *(f"clean_{name}" for name in SOURCE), *schema.FEATURES)
+    named = coded.with_columns(pl.col(data.source).name.prefix("clean_"))  # a feature may have the name of its source
+    columns = ("time", *data.relations, *data.keys, "label", "split", *(f"clean_{name}" for name in data.source))
+    made = schema.row_features(named, fitted).select(*columns, *fitted.features)
     made.sink_parquet(path, compression="lz4", statistics=False, maintain_order=True)
     return {f"{name}s": len(known) for name, known in keys.items()}
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import polars as pl
 
 from training.data.bounds import Bounds
-from training.data.parser import RAW_SCHEMA
+from training.data.declaration import Declaration
+from training.data.parser import raw_schema
+from training.data.presets import preset
 from training.data.unpacking import GZIP, Unreadable, unpack
 
 PARQUET = b"PAR1"
@@ -21,7 +23,6 @@ FOREIGN = {
 }
 HEADER_BYTES = 65_536
 ROW_BYTES = 40  # what one row takes at least, once it is unpacked
-REQUIRED = tuple(RAW_SCHEMA)
 
 __all__ = ["RawFile", "Unreadable", "explain", "open_raw"]
 
@@ -40,27 +41,51 @@ class RawFile:
     parquet: bool = False
 
 
-def open_raw(path: Path, scratch: Path, bounds: Bounds | None = None) -> RawFile:
+def open_raw(path: Path, scratch: Path, bounds: Bounds | None = None, data: Declaration | None = None) -> RawFile:
     """The file behind `path`; a gzipped one is unpacked into `scratch` first, since polars would unpack it into memory.
+
+    `data` says which columns are read (default: TabFormer's).
 
     Raises:
         Unreadable: it is empty, cut short, not text in UTF-8, has none of our columns, or unpacks beyond `bounds`.
     """
+    path, parquet = _plain(path, scratch, bounds or Bounds())
+    data = data or preset()
+    return _parquet(path, bounds or Bounds(), data) if parquet else _csv(path, data)
+
+
+def all_text(path: Path, scratch: Path, bounds: Bounds | None = None) -> pl.LazyFrame:
+    """All columns of a file as text, whatever they are called. Raises `Unreadable` as `open_raw` does."""
+    path, parquet = _plain(path, scratch, bounds or Bounds())
+    if parquet:
+        return _scanned(path, bounds or Bounds())[0].select(pl.all().cast(pl.String, strict=False))
+    return _as_text(path, _header(path))
+
+
+def _plain(path: Path, scratch: Path, bounds: Bounds) -> tuple[Path, bool]:
+    """The file that can be read, unpacked if need be, and whether it is Parquet."""
     with path.open("rb") as file:
         magic = file.read(4)
     if not magic:
         raise Unreadable(0, "", "an empty file", "a header and rows")
     if magic[:2] == GZIP:
-        path = unpack(path, scratch, bounds or Bounds())
+        path = unpack(path, scratch, bounds)
         with path.open("rb") as file:
             magic = file.read(4)
     foreign = next((words for start, words in FOREIGN.items() if magic.startswith(start)), None)
     if foreign:
         raise Unreadable(0, "", foreign, "CSV, gzipped CSV or Parquet")
-    return _parquet(path, bounds or Bounds()) if magic == PARQUET else _csv(path)
+    return path, magic == PARQUET
 
 
-def _parquet(path: Path, bounds: Bounds) -> RawFile:
+def _parquet(path: Path, bounds: Bounds, data: Declaration) -> RawFile:
+    frame, names = _scanned(path, bounds)
+    text = frame.select(pl.all().cast(pl.String, strict=False))
+    typed = frame.with_columns(pl.col(pl.String).replace("", None))
+    return replace(_table(path, names, typed, text.with_columns(pl.all().replace("", None)), data), parquet=True)
+
+
+def _scanned(path: Path, bounds: Bounds) -> tuple[pl.LazyFrame, list[str]]:
     try:
         frame = pl.scan_parquet(path)
         names = frame.collect_schema().names()
@@ -70,10 +95,20 @@ def _parquet(path: Path, bounds: Bounds) -> RawFile:
     if rows * ROW_BYTES > bounds.max_unpacked_bytes:
         limit = f"at most {bounds.max_unpacked_bytes // ROW_BYTES:,} rows (max_unpacked_bytes, {ROW_BYTES} a row)"
         raise Unreadable(0, "", f"{path.stat().st_size:,} bytes of Parquet with {rows:,} rows", limit)
-    return replace(_table(path, names, frame, frame.select(pl.all().cast(pl.String))), parquet=True)
+    return frame, names
 
 
-def _csv(path: Path) -> RawFile:
+def _csv(path: Path, data: Declaration) -> RawFile:
+    names, known = _header(path), raw_schema(data)
+    typed = pl.scan_csv(path, schema={name: known.get(name, pl.String) for name in names})
+    return _table(path, names, typed, _as_text(path, names), data)
+
+
+def _as_text(path: Path, names: list[str]) -> pl.LazyFrame:
+    return pl.scan_csv(path, schema=dict.fromkeys(names, pl.String)).with_columns(pl.all().replace("", None))
+
+
+def _header(path: Path) -> list[str]:
     with path.open("rb") as file:
         line, end, _ = file.read(HEADER_BYTES + 1).partition(b"\n")
     if not end and len(line) > HEADER_BYTES:
@@ -86,17 +121,16 @@ def _csv(path: Path) -> RawFile:
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
         raise Unreadable(0, ", ".join(twice), "the column twice", "each column once")
-    typed = pl.scan_csv(path, schema={name: RAW_SCHEMA.get(name, pl.String) for name in names})
-    text = pl.scan_csv(path, schema=dict.fromkeys(names, pl.String)).with_columns(pl.all().replace("", None))
-    return _table(path, names, typed, text)
+    return names
 
 
-def _table(path: Path, names: list[str], typed: pl.LazyFrame, text: pl.LazyFrame) -> RawFile:
-    there = [name for name in names if name in RAW_SCHEMA]
+def _table(path: Path, names: list[str], typed: pl.LazyFrame, text: pl.LazyFrame, data: Declaration) -> RawFile:
+    known = raw_schema(data)
+    there = [name for name in names if name in known]
     if not there:
-        raise Unreadable(0, "", f"columns {', '.join(names)}"[:200], f"columns {', '.join(REQUIRED)}")
-    missing = tuple(name for name in REQUIRED if name not in there)
-    empty = {name: pl.lit(None, dtype=RAW_SCHEMA[name]) for name in missing}
+        raise Unreadable(0, "", f"columns {', '.join(names)}"[:200], f"columns {', '.join(known)} (the model's data)")
+    missing = tuple(name for name in known if name not in there)
+    empty = {name: pl.lit(None, dtype=known[name]) for name in missing}
     text = text.select(there).with_columns(**{name: pl.lit(None, dtype=pl.String) for name in missing})
     return RawFile(path, typed.select(there).with_columns(**empty), text, missing)
 
@@ -106,20 +140,20 @@ def explain(file: RawFile, error: Exception) -> Unreadable:
     if file.parquet:
         return Unreadable(0, "", f"broken Parquet: {_first_line(error)}", "a complete Parquet file")
     with file.path.open("rb") as lines:
-        columns = next(lines).count(b",") + 1
+        names = next(lines).decode(errors="replace").split(",")
         for row, line in enumerate(lines, 1):
-            broken = _undecodable(line) or _too_long(line, columns)
+            broken = _undecodable(line, names) or _too_long(line, len(names))
             if broken:
                 return Unreadable(row, *broken)
     return Unreadable(0, "", "a file that the CSV parser refuses", "comma-separated text in UTF-8")
 
 
-def _undecodable(line: bytes) -> tuple[str, str, str] | None:
+def _undecodable(line: bytes, names: list[str]) -> tuple[str, str, str] | None:
     try:
         line.decode()
     except UnicodeDecodeError as error:
         cells = line[: error.start].count(b",")
-        column = REQUIRED[cells] if cells < len(REQUIRED) else ""
+        column = names[cells].strip('"\r\n') if cells < len(names) else ""
         return column, f"bytes that are not UTF-8: {line[max(0, error.start - 8) : error.start + 8]!r}", "text in UTF-8"
     return None
 

@@ -11,6 +11,8 @@ import polars as pl
 from training.data import checks, file_reader, parser
 from training.data.bounds import Bounds
 from training.data.checks import Counts, Limits, Problem
+from training.data.declaration import Declaration
+from training.data.presets import preset
 from training.data.unpacking import Unreadable
 
 NO_SPACE, TOO_LARGE = "No space left on device", "File too large"  # as the system's errors end in polars' words
@@ -49,31 +51,39 @@ def parsed(record: Mapping[str, Any]) -> ValidationResult:
     return ValidationResult(**{**record, "problems": tuple(Problem(**problem) for problem in record["problems"])})
 
 
-def judge(raw: Path, clean: Path, limits: Limits, scratch: Path, bounds: Bounds | None = None) -> ValidationResult:
-    """Converts one raw file into clean columns at `clean`, and judges it.
+def judge(
+    raw: Path,
+    clean: Path,
+    limits: Limits,
+    scratch: Path,
+    bounds: Bounds | None = None,
+    data: Declaration | None = None,
+) -> ValidationResult:
+    """Converts one raw file into clean columns at `clean`, and judges it, as `data` declares (default: TabFormer).
 
     Raises:
         Unreadable: it is no table at all.
     """
-    file = file_reader.open_raw(raw, scratch, bounds)
-    _convert(file, clean)
-    frame = scan([clean])
-    counts = checks.count(frame, limits)
-    found = checks.problems(frame, file.text, file.missing, counts, limits)
+    data = data or preset()
+    file = file_reader.open_raw(raw, scratch, bounds, data)
+    _convert(file, clean, data)
+    frame = scan([clean], data)
+    counts = checks.count(frame, limits, data)
+    found = checks.problems(frame, file.text, file.missing, counts, limits, data)
     return _verdict(counts, found, clean)
 
 
-def scan(clean: list[Path]) -> pl.LazyFrame:
-    """The clean columns of many objects, one after the other, with `time` and `card_key`."""
-    return pl.scan_parquet(clean).with_columns(**parser.keyed())
+def scan(clean: list[Path], data: Declaration | None = None) -> pl.LazyFrame:
+    """The clean columns of many objects, one after the other, with `time` and the keys of entities."""
+    return pl.scan_parquet(clean).with_columns(**parser.keyed(data))
 
 
-def _convert(file: file_reader.RawFile, clean: Path) -> None:
+def _convert(file: file_reader.RawFile, clean: Path, data: Declaration) -> None:
     """As typed columns, because they parse fastest; if a value has a wrong type, as text, so that it can be told."""
     failed: Exception | None = None
     for frame in (file.typed, file.text):
         try:
-            frame.select(**parser.canonical()).sink_parquet(clean, compression="lz4", statistics=False)
+            frame.select(**parser.canonical(data)).sink_parquet(clean, compression="lz4", statistics=False)
         except (pl.exceptions.PolarsError, OSError) as error:
             if TOO_LARGE in str(error):
                 limit = "at most max_unpacked_bytes of clean rows"

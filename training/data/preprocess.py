@@ -2,9 +2,9 @@
 
 `fraudloop train` calls `prepare`; the KFP component calls `preprocess`, which adds manifest and cache. The data set:
 
-    transactions.parquet  sorted by time: time, card, merchant (dense codes from 1), card_key, merchant_key, label
-                          (−1 while immature), split (0 train, 1 validate, 2 test, 3 immature), then what the row
-                          features are made of (clean_cents, …) and the row features
+    transactions.parquet  sorted by time: time, a dense code from 1 of each entity (card, merchant), their keys
+                          (card_key, merchant_key), label (−1 while not known), split (0 train, 1 validate, 2 test,
+                          3 immature), then what the row features are made of (clean_cents, …) and the row features
     schema.json           the feature schema, fitted on train
     profile.json          the profile of all rows, and the new rows' drift against the champion's
     dataset.json          counts, boundaries, configuration, hash of the data
@@ -13,7 +13,7 @@
 
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,12 @@ from statemachine.contracts.errors import Misconfigured
 from statemachine.contracts.stage_request import StageRequest
 from statemachine.contracts.tables import read_table
 from training import integrity, storage
-from training.data import corrections, dataset, index, manifest, profile, schema, split
+from training.data import corrections, dataset, index, manifest, parser, profile, schema, split
 from training.data.bounds import Bounds
 from training.data.checks import Limits
+from training.data.declaration import Declaration
+from training.data.declared import declared
+from training.data.presets import preset
 from training.data.validation import Source, ValidationResult, scan, take_in
 from training.outcome import REASON_LENGTH, Permanent, Refused, StageResult
 
@@ -36,7 +39,8 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class PreprocessConfig(Bounds):
-    """The stage's settings. `train` and `validate` are shares of the mature rows; `min_frauds` holds for each split.
+    """The stage's settings. `data` declares the columns (docs/your-data.md). `train` and `validate` are shares of the
+    mature rows; `min_frauds` holds for each split.
 
     Those that begin with `max_` or `conversion_` limit what is read from outside (docs/data.md).
     """
@@ -51,6 +55,7 @@ class PreprocessConfig(Bounds):
     min_file_rows: int = 1
     max_duplicate_share: float = 0.01
     order: str = "any"
+    data: Declaration = field(default_factory=preset)
 
     def limits(self, today: date) -> Limits:
         """What is tolerated in one file; a day ahead of us may be today elsewhere."""
@@ -65,12 +70,14 @@ def configured(parameters: Mapping[str, Any]) -> PreprocessConfig:
     """The settings from plain values.
 
     Raises:
-        Permanent: a name is unknown, a value has another type, or a limit is one that nothing can keep.
+        Permanent: a name is unknown, a value has another type, a limit is one that nothing can keep, or the
+            declaration of the columns is wrong.
     """
+    plain = {name: value for name, value in parameters.items() if name != "data"}
     try:
-        config = read_table(PreprocessConfig, parameters, "preprocess")
+        config = replace(read_table(PreprocessConfig, plain, "preprocess"), data=declared(parameters.get("data", {})))
     except Misconfigured as error:
-        raise Permanent(str(error)) from error
+        raise Permanent(f"preprocess: {error}") from error
     if senseless := config.bounds().senseless():
         raise Permanent(f"preprocess cannot work with {', '.join(senseless)}: a limit is a number above 0")
     return config
@@ -113,7 +120,7 @@ def admit(
     sources: Sequence[Source], config: PreprocessConfig, *, today: date, scratch: Path, cache: str | None = None
 ) -> Admitted:
     """Judges each object by itself: a bad one does not reject its good neighbours. Kept in the order of delivery."""
-    verdicts = take_in(sources, config.limits(today), config.bounds(), cache, scratch)
+    verdicts = take_in(sources, config.limits(today), config.bounds(), cache, scratch, config.data)
     delivered = sorted(sources, key=lambda source: source.order)
     return Admitted(
         names={source.identity: source.name for source in sources},
@@ -146,14 +153,16 @@ def build(
     fresh = [identity for identity in admitted.verdicts if new is None or identity in new]
     _refuse_admission(admitted, fresh, config)
     accepted = [admitted.verdicts[identity] for identity in admitted.clean]
-    rows, delivered_again = dataset.gathered(list(admitted.clean.values()), accepted)
+    rows, delivered_again = dataset.gathered(list(admitted.clean.values()), accepted, config.data)
     bounds = split.boundaries(rows["time"], config.split, config.train, config.validate, config.label_maturity_days)
     parted = dataset.parted(rows, bounds)
     counts = dataset.counts(parted)
-    _refuse_unlearnable(counts, config)
-    fitted = schema.fit(parted.filter(pl.col("split") == split.TRAIN))
+    _refuse_unlearnable(counts, config, rows)
+    fitted = schema.fit(parted.filter(pl.col("split") == split.TRAIN), config.data)
     nodes = dataset.write(parted, fitted, folder / "transactions.parquet")
-    profiled = _profiled(parted, [admitted.clean[name] for name in fresh if name in admitted.clean], reference)
+    profiled = _profiled(
+        parted, [admitted.clean[name] for name in fresh if name in admitted.clean], reference, config.data
+    )
     described = nodes | {
         "format": FORMAT,
         "rows": len(rows),
@@ -161,9 +170,9 @@ def build(
         "boundaries": asdict(bounds),
         "first": int(rows["time"][0]),
         "last": int(rows["time"][-1]),
-        "config": asdict(config),
+        "config": asdict(config) | {"data": config.data.as_dict()},
         "schema_sha256": fitted.sha256,
-        "data_sha256": _data_sha256(accepted),
+        "data_sha256": _data_sha256(accepted, config.data),
         **asdict(delivered_again),
     }
     storage.write_bytes(str(folder / "schema.json"), fitted.dumps())
@@ -192,30 +201,46 @@ def _refuse_admission(admitted: Admitted, fresh: Sequence[str], config: Preproce
         raise Refused(f"nothing new was accepted ({len(bad)} objects): {'; '.join(bad[:3])}"[:REASON_LENGTH])
 
 
-def _refuse_unlearnable(counts: Mapping[str, Mapping[str, int]], config: PreprocessConfig) -> None:
+def _refuse_unlearnable(
+    counts: Mapping[str, Mapping[str, int]], config: PreprocessConfig, all_rows: pl.DataFrame
+) -> None:
     learnable = {name: part for name, part in counts.items() if name != "immature"}
     rows = sum(part["rows"] for part in learnable.values())
     if rows < config.min_rows:
-        raise Refused(f"too few rows: {rows} with known labels, at least {config.min_rows} are needed")
+        told = f"too few rows: {rows} with known labels, at least {config.min_rows} are needed (min_rows)"
+        raise Refused(f"{told}; {_why_unknown(all_rows, config)}", {"splits": counts})
     for name, part in learnable.items():
         told = f"the {name} split has {part['rows']} rows and {part['frauds']} frauds"
         if part["frauds"] < config.min_frauds:
-            raise Refused(f"{told}; at least {config.min_frauds} are needed", {"splits": counts})
+            needed = f"at least {config.min_frauds} are needed (min_frauds; train = {config.train} and validate = "
+            raise Refused(f"{told}; {needed}{config.validate} say where the splits begin)", {"splits": counts})
         if part["frauds"] == part["rows"]:
             raise Refused(f"{told}: one class only", {"splits": counts})
 
 
-def _profiled(rows: pl.LazyFrame, fresh: Sequence[Path], reference: Mapping[str, Any] | None) -> dict[str, Any]:
-    found: dict[str, Any] = {"format": profile.FORMAT, "columns": profile.profile(rows), "drift": {}}
+def _why_unknown(rows: pl.DataFrame, config: PreprocessConfig) -> str:
+    """What keeps labels from being known: the file's, or the time since."""
+    days = (rows["time"][-1] - rows["time"][0]) / split.DAY
+    empty = (rows["label"] == parser.UNKNOWN).sum()
+    since = f"label_maturity_days is {config.label_maturity_days:g} and the data span {days:.2g} days"
+    if config.data.label is None:
+        return f"data.label is not declared; {since}"
+    return f"{empty} of {len(rows)} rows have no label in {config.data.label.column!r}; {since}"
+
+
+def _profiled(
+    rows: pl.LazyFrame, fresh: Sequence[Path], reference: Mapping[str, Any] | None, data: Declaration
+) -> dict[str, Any]:
+    found: dict[str, Any] = {"format": profile.FORMAT, "columns": profile.profile(rows, data), "drift": {}}
     if reference is not None:
-        found["drift"] = profile.drift(scan(list(fresh)) if fresh else rows, reference["columns"])
+        found["drift"] = profile.drift(scan(list(fresh), data) if fresh else rows, reference["columns"], data)
     return found
 
 
-def _data_sha256(verdicts: Sequence[ValidationResult]) -> str:
+def _data_sha256(verdicts: Sequence[ValidationResult], data: Declaration) -> str:
     """One digest for the accepted contents, whatever order they came in, unless the order decides which row counts."""
     digests = [verdict.sha256 for verdict in verdicts]
-    if not corrections.contested(verdicts):
+    if not corrections.contested(verdicts, data):
         digests.sort()
     return integrity.sha256_bytes("\n".join(digests).encode())
 
@@ -226,9 +251,9 @@ def preprocess(order: StageRequest, today: date | None = None) -> StageResult:
     listed = storage.read_json(order.inputs["manifest"])
     now = today or datetime.now(UTC).date()
     with tempfile.TemporaryDirectory(prefix="fraudloop-preprocess-") as scratch:
-        taken = _taken(listed, config, now, Path(scratch), _cache(order))
+        taken = _taken(listed, config, now, Path(scratch), _cache(order, config))
         new = {taken.sources[at].identity for at, entry in enumerate(taken.entries) if entry.get("new")}
-        known = _left(order, taken)
+        known = _left(order, taken, config)
         try:
             made = build(taken.admitted, Path(scratch) / "dataset", config, new=new, reference=_champion_profile(order))
         except Refused as refusal:
@@ -274,7 +299,7 @@ def _taken(listed: Mapping[str, Any], config: PreprocessConfig, today: date, scr
     return Taken(len(entries), [*entries, *older], [*sources, *known], admitted)
 
 
-def _left(order: StageRequest, taken: Taken) -> dict[str, str]:
+def _left(order: StageRequest, taken: Taken, config: PreprocessConfig) -> dict[str, str]:
     """Writes `objects` and `index`, also for a run that is refused: what was accepted teaches later runs.
 
     `objects` tells of the manifest's entries, and of those of the index that teach no more.
@@ -294,14 +319,14 @@ def _left(order: StageRequest, taken: Taken) -> dict[str, str]:
     ]
     storage.write_json(uris["objects"], told)
     kept = [triple for triple in triples if triple[2].accepted]
-    storage.write_bytes(uris["index"], index.dumps(kept, _cache(order)))
+    storage.write_bytes(uris["index"], index.dumps(kept, _cache(order, config)))
     return uris
 
 
-def _cache(order: StageRequest) -> str | None:
+def _cache(order: StageRequest, config: PreprocessConfig) -> str | None:
     """`cache/<model>/<schema hash>` beside `runs/`; none if the launch writes elsewhere."""
     root = paths.root_of(order.output_uri)
-    return storage.join(paths.cache_folder(root, order.model), schema.definition()[:16]) if root else None
+    return storage.join(paths.cache_folder(root, order.model), schema.definition(config.data)[:16]) if root else None
 
 
 def _champion_profile(order: StageRequest) -> Mapping[str, Any] | None:

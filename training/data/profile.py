@@ -10,40 +10,50 @@ from typing import Any
 
 import polars as pl
 
+from training.data import parser
+from training.data.declaration import Declaration
+from training.data.presets import preset
+
 FORMAT = 1
-NUMERIC = {
-    "amount": pl.col("cents") / 100,
-    "hour": pl.col("minute") / 60,
-    "zip": pl.when(pl.col("zip") > 0).then(pl.col("zip")),
-}
 LABEL = "label"
-CATEGORICAL = {
-    "channel": pl.col("channel"),
-    "mcc": pl.col("mcc"),
-    "state": pl.col("state"),
-    "errors": pl.col("errors"),
-    LABEL: pl.when(pl.col("label") >= 0).then(pl.col("label")),
-}
 DECILES = tuple(number / 10 for number in range(1, 10))
 TOP = 20  # categories with a bin of their own; all others share one, or PSI would measure the noise of rare ones
 Column = Mapping[str, Any]
 
 
-def profile(rows: pl.LazyFrame) -> dict[str, Column]:
+def numeric(data: Declaration) -> dict[str, pl.Expr]:
+    """The columns that have deciles, by name."""
+    made = {"amount": pl.col("cents") / 10**data.amount.minor_units, "hour": parser.minute(data) / 60}
+    return made | {name: pl.col(name).cast(pl.Float64).fill_nan(None) for name in data.numbers}
+
+
+def categorical(data: Declaration) -> dict[str, pl.Expr]:
+    """The columns that have values, by name."""
+    named = {name: pl.col(name) for name in (*data.categories, *data.flags)}
+    return named | {LABEL: pl.when(pl.col("label") >= 0).then(pl.col("label"))}
+
+
+def profile(rows: pl.LazyFrame, data: Declaration | None = None) -> dict[str, Column]:
     """Per column its bins and how many rows fall into each: deciles for numbers, the `TOP` values for categories."""
-    tables = _tables(rows)
-    return {name: _numeric(tables[name]) for name in NUMERIC} | {
-        name: _categorical(tables[name]) for name in CATEGORICAL
+    data = data or preset()
+    tables = _tables(rows, data)
+    return {name: _numeric(tables[name]) for name in numeric(data)} | {
+        name: _categorical(tables[name]) for name in categorical(data)
     }
 
 
-def drift(rows: pl.LazyFrame, reference: Mapping[str, Column]) -> dict[str, float]:
+def drift(rows: pl.LazyFrame, reference: Mapping[str, Column], data: Declaration | None = None) -> dict[str, float]:
     """PSI of each column of `rows` against an earlier profile, whose bins are used.
 
     Not of the label: those of new rows are not known yet, and a file that says "No" for now would look like a change.
+    Not of a column that the earlier profile lacks, or has as another kind.
     """
-    tables = _tables(rows)
-    known = {name: column for name, column in reference.items() if name in tables and name != LABEL}
+    data = data or preset()
+    tables = _tables(rows, data)
+    kinds = dict.fromkeys(numeric(data), "edges") | dict.fromkeys(categorical(data), "values")
+    known = {
+        name: column for name, column in reference.items() if name != LABEL and name in kinds and kinds[name] in column
+    }
     return {name: psi(_counted(tables[name], column), column["counts"]) for name, column in known.items()}
 
 
@@ -58,11 +68,11 @@ def _shares(counts: list[int]) -> list[float]:
     return [(count + 0.5) / total for count in counts]
 
 
-def _tables(rows: pl.LazyFrame) -> dict[str, pl.DataFrame]:
+def _tables(rows: pl.LazyFrame, data: Declaration) -> dict[str, pl.DataFrame]:
     """Each column's different values, sorted, and how often each occurs (`n`): few, where rows may be millions."""
     made = {
         name: rows.group_by(value=value).agg(n=pl.len().cast(pl.Int64))
-        for name, value in (NUMERIC | CATEGORICAL).items()
+        for name, value in (numeric(data) | categorical(data)).items()
     }
     tables = pl.collect_all(list(made.values()), engine="streaming")
     return {name: _plain(table).sort("value") for name, table in zip(made, tables, strict=True)}

@@ -1,52 +1,37 @@
 """The feature schema: one ordered, versioned list of row features, and the one function that computes them.
 
-The list never depends on the data, so the model's inputs have the same dimensions from one training to the next. What
-is fitted (each category's share and fraud rate) comes from the train split alone and ships with the model in
-`schema.json`; the same `row_features` runs offline over 24 million rows and in the server over one.
+The list follows from the declaration (`training.data.declaration`) and never depends on the data, so the model's inputs
+have the same dimensions from one training to the next. What is fitted (each category's share and fraud rate) comes from
+the train split alone and ships with the model in `schema.json`; the same `row_features` runs offline over 24 million
+rows and in the server over one.
 """
 
 import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
 import polars as pl
 
 from training.data import parser
+from training.data.declaration import Category, Declaration, category_features, flag_features, restored
+from training.data.presets import preset
 
-VERSION = 1
-ERRORS = tuple("error_" + word.lower().replace(" ", "_") for word in (*parser.ERRORS, "other"))
-CATEGORIES = ("mcc", "state")
-FEATURES = (
-    "amount_log",  # sign · log(1 + |dollars|)
-    "refund",
-    "swipe",
-    "chip",
-    "online",
-    "mcc_code",  # in thousands: 0.7 … 9.4
-    "mcc_share",  # log of the share of train rows; a code that train has not seen counts as half a row
-    "mcc_risk",  # log odds of fraud in train, drawn to the overall odds
-    "state_share",
-    "state_risk",
-    "no_state",
-    "no_zip",
-    "foreign",  # the State field holds a country
-    "zip",  # in ten thousands, 0 if empty
-    "hour_sin",
-    "hour_cos",
-    *ERRORS,
-)
+VERSION = 2
 PRIOR_ROWS = 500  # a category's fraud rate is drawn to the overall rate as if by this many more rows
+# Before columns were declared, all files were TabFormer's: its features are what that preset gives.
+FORMER = {"14d9156ee107edb88927654321b627d80d386a0c419980e7577be61ebfd39dd8": "tabformer"}
 
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
 
-def definition() -> str:
-    """Digest of what does not depend on data: the columns that are read and the features made of them."""
-    told = [VERSION, FEATURES, PRIOR_ROWS, parser.VERSION, parser.ERRORS, parser.CHANNELS]
+def definition(data: Declaration | None = None) -> str:
+    """Digest of what does not depend on data: the declaration of the columns, and the features made of them."""
+    data = data or preset()
+    told = [VERSION, data.row, PRIOR_ROWS, parser.VERSION, data.sha256]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
@@ -63,9 +48,15 @@ class Encoding:
 
 @dataclass(frozen=True)
 class FeatureSchema:
-    """The features with what was fitted for them, one `Encoding` for each of `CATEGORIES`."""
+    """The features of a declaration with what was fitted for them, an `Encoding` for each category without a list."""
 
     encodings: Mapping[str, Encoding]
+    data: Declaration = field(default_factory=preset)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the row features, in order."""
+        return self.data.row
 
     @cached_property
     def sha256(self) -> str:
@@ -74,7 +65,9 @@ class FeatureSchema:
 
     def dumps(self) -> bytes:
         """The contents of `schema.json`."""
-        record = {"version": VERSION, "definition": definition(), "features": list(FEATURES), **asdict(self)}
+        told = {"version": VERSION, "definition": definition(self.data), "features": list(self.features)}
+        encodings = {name: asdict(encoding) for name, encoding in self.encodings.items()}
+        record = {**told, "encodings": encodings, "data": self.data.as_dict()}
         return (json.dumps(record, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
 
 
@@ -85,43 +78,63 @@ def loads(body: bytes) -> FeatureSchema:
         ValueError: it lists other features than this code computes.
     """
     record = json.loads(body)
-    if record["definition"] != definition():
-        raise ValueError(f"schema.json has definition {record['definition'][:12]}, this code {definition()[:12]}")
+    data = preset(FORMER[record["definition"]]) if record["definition"] in FORMER else restored(record["data"])
+    if record["definition"] != definition(data) and record["definition"] not in FORMER:
+        raise ValueError(f"schema.json has definition {record['definition'][:12]}, this code {definition(data)[:12]}")
     encodings = {name: Encoding(**{k: _frozen(v) for k, v in e.items()}) for name, e in record["encodings"].items()}
-    return FeatureSchema(encodings)
+    return FeatureSchema(encodings, data)
 
 
-def fit(train: pl.LazyFrame) -> FeatureSchema:
+def fit(train: pl.LazyFrame, data: Declaration | None = None) -> FeatureSchema:
     """The schema fitted on the clean columns and labels of the train split, and of nothing else."""
-    counts = {name: _counts(train, name) for name in CATEGORIES}
-    return FeatureSchema({name: _encoding(table) for name, table in counts.items()})
+    data = data or preset()
+    counts = {name: _counts(train, name, data.categories[name]) for name in data.open_categories}
+    return FeatureSchema({name: _encoding(table) for name, table in counts.items()}, data)
 
 
 def row_features(frame: Frame, schema: FeatureSchema) -> Frame:
-    """Adds `FEATURES` as Float32 columns, in order, from clean columns (`training.data.parser`), row by row."""
+    """Adds the features as Float32 columns, in order, from clean columns (`training.data.parser`), row by row."""
     made = _expressions(schema)
-    return frame.with_columns(**{name: made[name].cast(pl.Float32) for name in FEATURES})
+    return frame.with_columns(**{name: made[name].cast(pl.Float32) for name in schema.features})
 
 
 def _expressions(schema: FeatureSchema) -> dict[str, pl.Expr]:
-    dollars = pl.col("cents") / 100
-    angle = pl.col("minute") * (2 * math.pi / 1440)
-    length = pl.col("state").cast(pl.String).str.len_bytes()
-    return {
-        "amount_log": dollars.sign() * dollars.abs().log1p(),
+    data = schema.data
+    amount = pl.col("cents") / 10**data.amount.minor_units
+    angle = parser.minute(data) * (2 * math.pi / 1440)
+    made = {
+        "amount_log": amount.sign() * amount.abs().log1p(),
         "refund": pl.col("cents") < 0,
-        **{name: pl.col("channel") == code for code, name in enumerate(("swipe", "chip", "online"), 1)},
-        "mcc_code": pl.col("mcc") / 1000,
-        **{f"{name}_share": _looked_up(schema, name, "share") for name in CATEGORIES},
-        **{f"{name}_risk": _looked_up(schema, name, "risk") for name in CATEGORIES},
-        "no_state": length == 0,
-        "no_zip": pl.col("zip") == 0,
-        "foreign": length > 2,
-        "zip": pl.col("zip") / 10_000,
         "hour_sin": angle.sin(),
         "hour_cos": angle.cos(),
-        **{name: (pl.col("errors") & (1 << bit)) != 0 for bit, name in enumerate(ERRORS)},
     }
+    for name, category in data.categories.items():
+        made |= _category(schema, name, category)
+    for name, number in data.numbers.items():
+        value = pl.col(name).cast(pl.Float64).fill_nan(0)
+        made[name] = value.sign() * value.abs().log1p() if number.log else value / number.scale
+        made[f"no_{name}"] = pl.col(name).is_nan()
+    for name, flags in data.flags.items():
+        made |= {word: (pl.col(name) & (1 << bit)) != 0 for bit, word in enumerate(flag_features(name, flags))}
+    return made
+
+
+def _category(schema: FeatureSchema, name: str, category: Category) -> dict[str, pl.Expr]:
+    if category.values:
+        return {word: pl.col(name) == code for code, word in enumerate(category_features(name, category), 1)}
+    made = {f"{name}_{what}": _looked_up(schema, name, what) for what in ("share", "risk")}
+    if category.whole:
+        made |= {f"{name}_code": pl.col(name) / category.scale, f"no_{name}": pl.col(name) == 0}
+        return made
+    length = pl.col(name).cast(pl.String).str.len_bytes()
+    made |= {f"{name}_code": _numbered(schema.encodings[name], name), f"no_{name}": length == 0}
+    return made | ({category.long_name: length >= category.long_from} if category.long_name else {})
+
+
+def _numbered(encoding: Encoding, name: str) -> pl.Expr:
+    """The number of a text among those of train, from 1; 0 if train has not seen it."""
+    numbers = list(range(1, len(encoding.values) + 1))
+    return pl.col(name).replace_strict(list(encoding.values), numbers, default=0, return_dtype=pl.Float32)
 
 
 def _looked_up(schema: FeatureSchema, name: str, what: str) -> pl.Expr:
@@ -134,9 +147,9 @@ def _looked_up(schema: FeatureSchema, name: str, what: str) -> pl.Expr:
     )
 
 
-def _counts(train: pl.LazyFrame, name: str) -> pl.DataFrame:
+def _counts(train: pl.LazyFrame, name: str, category: Category) -> pl.DataFrame:
     counted = train.group_by(name).agg(rows=pl.len(), frauds=pl.col("label").cast(pl.Int64).sum())
-    return counted.collect(engine="streaming").cast({name: pl.String if name == "state" else pl.Int64}).sort(name)
+    return counted.collect(engine="streaming").cast({name: pl.Int64 if category.whole else pl.String}).sort(name)
 
 
 def _encoding(counts: pl.DataFrame) -> Encoding:

@@ -20,6 +20,7 @@ from training.data import judging
 from training.data.bounds import Bounds
 from training.data.checks import Limits
 from training.data.conversion import Converter
+from training.data.declaration import Declaration
 from training.data.fetching import Denied, Lost, fetch, is_denied, refuse_if_nothing_is_readable
 from training.data.judging import ValidationResult, judge, scan
 from training.data.source import Source
@@ -89,7 +90,12 @@ class Taken:
 
 
 def take_in(
-    sources: Sequence[Source], limits: Limits, bounds: Bounds, cache: str | None, folder: Path
+    sources: Sequence[Source],
+    limits: Limits,
+    bounds: Bounds,
+    cache: str | None,
+    folder: Path,
+    data: Declaration | None = None,
 ) -> dict[str, ValidationResult]:
     """Each object's verdict by its identity; the accepted ones' clean rows are in `folder`.
 
@@ -103,7 +109,7 @@ def take_in(
     scratch = Scratch(folder, most)
     bounds = replace(bounds, max_unpacked_bytes=min(bounds.max_unpacked_bytes, scratch.share))
     taken = Taken(limits, bounds, cache, scratch)
-    with Converter(bounds, folder) as converter, ThreadPoolExecutor(bounds.max_downloads) as pool:
+    with Converter(bounds, folder, data) as converter, ThreadPoolExecutor(bounds.max_downloads) as pool:
         return _judged(sources, taken, converter, pool)
 
 

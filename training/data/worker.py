@@ -56,6 +56,7 @@ def answer(job: dict[str, Any]) -> dict[str, Any]:
     """
     from training.data.bounds import Bounds
     from training.data.checks import Limits
+    from training.data.declaration import restored
     from training.data.judging import NO_SPACE, judge
     from training.data.unpacking import NoRoom, Unreadable
 
@@ -63,7 +64,7 @@ def answer(job: dict[str, Any]) -> dict[str, Any]:
     raw, scratch, bounds = Path(job["raw"]), Path(job["scratch"]), Bounds(**job["bounds"])
     _limit(resource.RLIMIT_FSIZE, max(bounds.max_unpacked_bytes, 2 * raw.stat().st_size))  # a Parquet file unpacks too
     try:
-        verdict = judge(raw, Path(job["clean"]), limits, scratch, bounds)
+        verdict = judge(raw, Path(job["clean"]), limits, scratch, bounds, restored(job["data"]))
         return {"verdict": asdict(verdict.cut(bounds))}
     except Unreadable as error:
         return {"problem": asdict(error.problem)}

@@ -10,9 +10,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from training.graph.risk import RISK
-from training.graph.velocity import VELOCITY
-from training.model import head
+from training.graph.block import SIDES
+from training.model import features, head
 from training.model.config import TrainConfig
 from training.model.head import Floats, Sample
 
@@ -24,20 +23,24 @@ BASELINES: Mapping[str, tuple[str, ...]] = {
 GROUPS = ("row", "velocity", "risk")  # of the inputs of `scores`, in this order
 
 
-def names(row: Sequence[str], groups: Sequence[str] = GROUPS) -> tuple[str, ...]:
+def names(row: Sequence[str], groups: Sequence[str] = GROUPS, sides: Sequence[str] = SIDES) -> tuple[str, ...]:
     """Return a baseline's features, in order."""
-    parts = {"row": tuple(row), "velocity": VELOCITY, "risk": RISK}
-    return tuple(name for group in groups for name in parts[group])
+    return features.names(row, groups, sides)
 
 
 def scores(
-    train: Sample, validation: Sample, test: Floats, row: Sequence[str], config: TrainConfig
+    train: Sample,
+    validation: Sample,
+    test: Floats,
+    row: Sequence[str],
+    config: TrainConfig,
+    sides: Sequence[str] = SIDES,
 ) -> dict[str, NDArray[np.float32]]:
     """Return each baseline's probabilities [N] of the test rows; all inputs contain the features of `GROUPS`."""
-    everything = names(row)
+    everything = names(row, sides=sides)
     found = {}
     for name, groups in BASELINES.items():
-        chosen = names(row, groups)
+        chosen = names(row, groups, sides)
         columns = [everything.index(feature) for feature in chosen]
         settings = replace(config, groups=groups)
         booster = head.fit_head(train.columns(columns), validation.columns(columns), chosen, settings)

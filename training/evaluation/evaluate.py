@@ -200,10 +200,11 @@ def _reference(reference: tuple[str, Any] | None, versus: Mapping[str, Any] | No
 
 def _slices(model: FraudModel, dataset: Path, scored: Scored) -> list[dict[str, Any]]:
     graph = load_graph(dataset, ())
-    table = pl.read_parquet(dataset / "transactions.parquet", columns=list(slices.COLUMNS))[scored.ids]
+    data = model.feature_schema.data
+    table = pl.read_parquet(dataset / "transactions.parquet", columns=slices.columns(data))[scored.ids]
     return [
         slices.metrics(name, inside, scored.labels, scored.candidate)
-        for name, inside in slices.masks(table, graph, scored.ids)
+        for name, inside in slices.masks(table, graph, scored.ids, data)
     ]
 
 
@@ -216,5 +217,5 @@ def _baselines(model: FraudModel, reader: Reader, config: EvaluateConfig) -> dic
     validation_seeds = at_most(graph, VALIDATE, settings.validation_rows, settings.seed)
     train, validation = (sample(reader, part, settings, None) for part in (seeds, validation_seeds))
     return baselines.scores(
-        train, validation, head_inputs(reader, graph.where(TEST), settings, None), model.row, settings
+        train, validation, head_inputs(reader, graph.where(TEST), settings, None), model.row, settings, model.sides
     )

@@ -6,7 +6,6 @@ store is raised, because a retry may help.
 """
 
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +18,6 @@ from training.data import schema
 from training.graph.graph import TEST, graph_of
 from training.graph.history import Reader
 from training.model.model import FraudModel, load
-
-COLUMNS = ("time", "card", "merchant", "label", "split")
 
 
 def version_of(uri: str) -> str:
@@ -42,19 +39,23 @@ def reference_scores(uri: str, dataset: Path) -> NDArray[np.float32] | str:
 
 def score_test(model: FraudModel, dataset: Path) -> NDArray[np.float32]:
     """Return the model's probabilities of a data set's test rows, with features by the model's own schema."""
-    graph = graph_of(featurised(dataset, model), model.row)
+    graph = graph_of(featurised(dataset, model), model.row, model.sides)
     reader = Reader(graph, model.config.k, model.config.label_delay)
     return np.concatenate([model.score(block) for block in reader.blocks(graph.where(TEST))])
 
 
 def featurised(dataset: Path, model: FraudModel) -> pl.DataFrame:
-    """Return a data set's rows with the row features of the model's own schema."""
+    """Return a data set's rows with the row features of the model's own schema.
+
+    Raises:
+        ValueError: the data set's declaration does not give what the model's needs; names the tables that differ.
+    """
     fitted = model.feature_schema
-    table = pl.scan_parquet(dataset / "transactions.parquet")
-    source = [pl.col(f"clean_{name}").alias(name) for name in _SOURCE]
-    minute = (pl.col("time") % 86_400 // 60).cast(pl.Int32).alias("minute")
-    made = schema.row_features(table.select(*COLUMNS, *source, minute), fitted)
-    return made.select(*COLUMNS, *model.row).collect(engine="streaming")
-
-
-_SOURCE: Sequence[str] = ("cents", "channel", "state", "zip", "mcc", "errors")
+    data = fitted.data
+    present = schema.loads((dataset / "schema.json").read_bytes()).data
+    if lacking := data.lacks(present):
+        raise ValueError(f"its data declares otherwise: {', '.join(lacking)}")
+    keys = ("time", *data.relations, "label", "split")
+    source = [pl.col(f"clean_{name}").alias(name) for name in data.source]
+    table = pl.scan_parquet(dataset / "transactions.parquet").select(*keys, *source)
+    return schema.row_features(table, fitted).select(*keys, *model.row).collect(engine="streaming")

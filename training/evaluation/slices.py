@@ -7,42 +7,46 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from training.data.declaration import Category, Declaration
 from training.graph.graph import TRAIN, Graph
 from training.model.metrics import Labels, Scores, ranking
 
-CHANNELS = {1: "swipe", 2: "chip", 3: "online"}
-# Merchant category codes by hundreds, as the card networks group them.
-MCC_GROUPS = {
-    "services": (0, 2999),
-    "travel": (3000, 3999),
-    "transport": (4000, 4799),
-    "utilities": (4800, 4999),
-    "retail": (5000, 5599),
-    "vehicles": (5600, 5699),
-    "shops": (5700, 7299),
-    "business": (7300, 7999),
-    "professional": (8000, 8999),
-    "government": (9000, 9999),
-}
 AMOUNTS = {"refund": (-(10**9), 0), "under 10": (0, 10), "10 to 100": (10, 100), "100 and more": (100, 10**9)}
-COLUMNS = ("clean_channel", "clean_mcc", "clean_cents")
+TOP = 10  # values of an open category that are looked at
 
 Rows = NDArray[np.bool_]
 
 
-def masks(table: pl.DataFrame, graph: Graph, ids: NDArray[np.int64]) -> Iterator[tuple[str, Rows]]:
-    """Yield each slice's name and its mask over the rows `ids` [N]; `table` holds the `COLUMNS` of the same rows."""
-    channel, mcc, cents = (table[name].to_numpy() for name in COLUMNS)
-    for code, name in CHANNELS.items():
-        yield f"channel={name}", channel == code
-    for name, (low, high) in MCC_GROUPS.items():
-        yield f"mcc={name}", (mcc >= low) & (mcc <= high)
+def columns(data: Declaration) -> list[str]:
+    """The clean columns that slices are made of."""
+    return ["clean_cents", *(f"clean_{name}" for name in data.categories)]
+
+
+def masks(table: pl.DataFrame, graph: Graph, ids: NDArray[np.int64], data: Declaration) -> Iterator[tuple[str, Rows]]:
+    """Yield each slice's name and its mask over the rows `ids` [N]; `table` holds the same rows' `columns`."""
+    for name, category in data.categories.items():
+        yield from _kinds(name, category, table[f"clean_{name}"])
+    cents, unit = table["clean_cents"].to_numpy(), 10**data.amount.minor_units
     for name, (low, high) in AMOUNTS.items():
-        yield f"amount={name}", (cents >= low * 100) & (cents < high * 100)
+        yield f"amount={name}", (cents >= low * unit) & (cents < high * unit)
     train = (graph.split == TRAIN).numpy()
-    for side in ("card", "merchant"):
-        codes = getattr(graph, side).numpy()
+    for side, entity in graph.entities.items():
+        codes = entity.numpy()
         yield f"unseen {side}", ~np.isin(codes[ids], np.unique(codes[train]))
+
+
+def _kinds(name: str, category: Category, values: pl.Series) -> Iterator[tuple[str, Rows]]:
+    """A slice for each value of a closed list, each group of a whole number, each of the `TOP` values of any other."""
+    if category.values:
+        words = category.names or category.values
+        yield from ((f"{name}={word}", (values == code).to_numpy()) for code, word in enumerate(words, 1))
+    elif category.groups:
+        for group, (low, high) in category.groups.items():
+            yield f"{name}={group}", values.is_between(low, high).to_numpy()
+    else:
+        plain = values.cast(pl.String)
+        often = plain.value_counts().sort(["count", plain.name], descending=[True, False]).head(TOP)
+        yield from ((f"{name}={word or 'none'}", (plain == word).to_numpy()) for word in often[plain.name].to_list())
 
 
 def metrics(name: str, inside: Rows, labels: Labels, scores: Scores) -> dict[str, Any]:

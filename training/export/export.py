@@ -18,17 +18,17 @@ from statemachine.contracts.stage_request import StageRequest
 from training import storage
 from training.export.golden import Exchange, Golden
 from training.graph.graph import TEST
-from training.graph.velocity import STATE
+from training.graph.velocity import state_names
 from training.integrity import MANIFEST, differing, listed, sha256_folder, write_manifest
 from training.model import head
 from training.model.model import FraudModel, load
 from training.outcome import Permanent, StageResult
 from training.serving import Tensors
 from training.serving.fraud_score import FraudScore, tensors_of
-from training.serving.graph_request import IDENTITIES, graph_request
+from training.serving.graph_request import graph_request, identities
 from training.serving.prediction_and_shapley import PredictionAndShapley
 from training.serving.repository import stamp, write_repository
-from training.serving.request import COUNTERS
+from training.serving.request import counters
 from training.serving.request_builder import RequestBuilder
 
 TOLERANCE = 1e-5
@@ -126,13 +126,13 @@ def golden(model: FraudModel, builder: RequestBuilder) -> Golden:
 
 
 def chosen(model: FraudModel, builder: RequestBuilder) -> torch.Tensor:
-    """Returns ids of test transactions: the likeliest frauds, first transactions of cards or merchants, and others."""
+    """Returns ids of test transactions: the likeliest frauds, first transactions of an entity, and others."""
     graph = builder.reader.graph
     everything = graph.where(TEST)
     sample = spread(everything, 20 * GOLDEN)
     scores = torch.from_numpy(model.score(builder.reader.block(sample)))
     likely = sample[scores.argsort(descending=True)[: GOLDEN // 3]]
-    lines = (graph.cards, graph.merchants)
+    lines = graph.timelines.values()
     alone = [everything[line.before[everything] == line.first[everything]] for line in lines]
     return torch.cat([likely, *(part[: GOLDEN // 6] for part in alone), spread(sample, GOLDEN // 3)])
 
@@ -159,7 +159,8 @@ def _scored(model: FraudModel, builder: RequestBuilder, ids: torch.Tensor) -> Ex
 def _predicted(model: FraudModel, builder: RequestBuilder, ids: torch.Tensor) -> Exchange:
     """Builds a graph whose first nodes are `ids`. The other nodes are their histories."""
     nodes, edges = graph_request(builder.reader, ids)
-    sizes = [len(model.row), len(IDENTITIES), len(STATE), len(COUNTERS)]
+    named = (identities(model.sides), state_names(model.sides), counters(model.sides))
+    sizes = [len(model.row), *(len(names) for names in named)]
     mask = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
     inputs: Tensors = {
         "NODE_FEATURES": nodes,

@@ -1,10 +1,11 @@
-"""The model's input: a transaction, the last K transactions of its card and its merchant, and windowed counts of both.
+"""The model's input: a transaction, the last K transactions of each of its entities, and windowed counts of each.
 
 The model is computed from a `Block` and nothing else. Training reads blocks from the graph (`training.graph.history`);
 the server builds the same record from a request. Every feature is a function of a `Block`, so offline and online
 features cannot differ.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -13,12 +14,23 @@ from torch import Tensor
 DAY = 86_400
 VOLUME_DAYS = (1, 7, 30)
 RISK_DAYS = (7, 30, 90, 365)
-SIDES = ("card", "merchant")
+SIDES = ("card", "merchant")  # the relations of the default preset; a model's own are the entities it declares
 FLOATS = ("row", "state", "gap", "label")
+
+
 # Per side: transactions in the last 1, 7 and 30 days; then transactions and frauds in the 7, 30, 90 and 365 days before
 # now − label delay, whose labels are known. The caller of the served model keeps these counters.
-VOLUMES = tuple(f"{side}_volume_{days}d" for side in SIDES for days in VOLUME_DAYS)
-RISKS = tuple(f"{side}_{what}_{days}d" for side in SIDES for what in ("matured", "frauds") for days in RISK_DAYS)
+def volumes(sides: Sequence[str] = SIDES) -> tuple[str, ...]:
+    """Names of the volumes."""
+    return tuple(f"{side}_volume_{days}d" for side in sides for days in VOLUME_DAYS)
+
+
+def risks(sides: Sequence[str] = SIDES) -> tuple[str, ...]:
+    """Names of the risks."""
+    return tuple(f"{side}_{what}_{days}d" for side in sides for what in ("matured", "frauds") for days in RISK_DAYS)
+
+
+VOLUMES, RISKS = volumes(), risks()
 
 
 @dataclass(frozen=True)
@@ -44,12 +56,12 @@ class Edges:
 
 @dataclass(frozen=True)
 class History:
-    """The last K strictly earlier transactions of one card or merchant, most recent first; zeros where absent.
+    """The last K strictly earlier transactions of one entity, most recent first; zeros where absent.
 
     `row` [B, K, F]: row features. `state` [B, K, S]: the velocity features of each neighbour, computed at its own
     timestamp (`training.graph.velocity.STATE`); they give the model two-hop information without loading the
     neighbour's history. `gap` [B, K]: seconds before the transaction (≥ 1). `label` [B, K]: 1 for a fraud that is known
-    by then. `matured` [B, K]: the label is known. `same` [B, K]: card and merchant are both those of the transaction.
+    by then. `matured` [B, K]: the label is known. `same` [B, K]: all entities are those of the transaction.
     `present` [B, K]: there is an entry.
     """
 
@@ -74,7 +86,7 @@ class History:
 
     def only(self, columns: list[int]) -> "History":
         """The same history with these row features alone."""
-        return replace(self, row=self.row[:, :, columns])
+        return replace(self, row=picked(self.row, columns))
 
     def to(self, device: torch.device) -> "History":
         """The same history on another device."""
@@ -87,36 +99,51 @@ class History:
 
 @dataclass(frozen=True)
 class Block:
-    """B transactions: `row` [B, F], histories, the counts `volume` [B, 6] (`VOLUMES`) and `risk` [B, 16] (`RISKS`)."""
+    """B transactions: `row` [B, F], a history by relation, the counts `volume` [B, 3 S] and `risk` [B, 8 S].
+
+    The columns of the counts are named by `volumes` and `risks` of the S relations.
+    """
 
     row: Tensor
-    card: History
-    merchant: History
+    histories: Mapping[str, History]
     volume: Tensor
     risk: Tensor
 
     def __len__(self) -> int:
         return len(self.row)
 
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """Names of the relations, in order."""
+        return tuple(self.histories)
+
     def recent(self, count: int) -> "Block":
         """The same transactions with only the `count` most recent of each history."""
-        return replace(self, card=self.card.recent(count), merchant=self.merchant.recent(count))
+        return replace(self, histories={side: one.recent(count) for side, one in self.histories.items()})
 
     def edges(self) -> dict[str, Edges]:
-        """The edges of both relations, in float64."""
-        return {side: getattr(self, side).double().edges() for side in SIDES}
+        """The edges of all relations, in float64."""
+        return {side: history.double().edges() for side, history in self.histories.items()}
 
     def only(self, columns: list[int]) -> "Block":
-        """The same transactions with these row features alone."""
-        card, merchant = self.card.only(columns), self.merchant.only(columns)
-        return replace(self, row=self.row[:, columns], card=card, merchant=merchant)
+        """The same transactions with these row features alone; -1 is one that is always 0."""
+        histories = {side: one.only(columns) for side, one in self.histories.items()}
+        return replace(self, row=picked(self.row, columns), histories=histories)
 
     def to(self, device: torch.device) -> "Block":
         """The same block on another device."""
         row, volume, risk = (tensor.to(device) for tensor in (self.row, self.volume, self.risk))
-        return Block(row, self.card.to(device), self.merchant.to(device), volume, risk)
+        return Block(row, {side: one.to(device) for side, one in self.histories.items()}, volume, risk)
 
     def double(self) -> "Block":
         """The same block in float64."""
         row, volume, risk = (tensor.double() for tensor in (self.row, self.volume, self.risk))
-        return Block(row, self.card.double(), self.merchant.double(), volume, risk)
+        return Block(row, {side: one.double() for side, one in self.histories.items()}, volume, risk)
+
+
+def picked(row: Tensor, columns: Sequence[int]) -> Tensor:
+    """Some of the last dimension; zeros in place of column -1."""
+    chosen = row[..., list(columns)]
+    for position in (at for at, column in enumerate(columns) if column < 0):
+        chosen[..., position] = 0
+    return chosen

@@ -1,20 +1,24 @@
-"""The card–transaction–merchant graph, sorted by time.
+"""The graph of transactions and their entities (card–transaction–merchant), sorted by time.
 
-Edges are not stored. A `Timeline` keeps the transactions of each card (or merchant) next to each other, sorted by time.
+Edges are not stored. A `Timeline` keeps the transactions of each card (or merchant, …) side by side, sorted by time.
 So the last K transactions before a given one are K neighbouring positions, and a count over a time window is a binary
 search. Every look-up stops before the first transaction of the same second: a tie is not earlier.
 """
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import torch
 from torch import Tensor
 
+from training.graph.block import SIDES
+
 TRAIN, VALIDATE, TEST, IMMATURE = 0, 1, 2, 3
-KEYS = ("time", "card", "merchant", "card_key", "merchant_key", "label", "split")
 
 
 @dataclass(frozen=True)
@@ -47,35 +51,31 @@ class Timeline:
 
 @dataclass(frozen=True)
 class Graph:
-    """N transactions sorted by time: `time`, `card`, `merchant`, `label`, `split` [N] and `row` [N, F] features."""
+    """N transactions sorted by time: `time`, `label`, `split` [N], `row` [N, F] features and, by relation, the codes
+    [N] of its `entities`.
+    """
 
     time: Tensor
-    card: Tensor
-    merchant: Tensor
+    entities: Mapping[str, Tensor]
     label: Tensor
     split: Tensor
     row: Tensor
     features: tuple[str, ...]
 
-    @cached_property
-    def cards(self) -> Timeline:
-        """The transactions by card."""
-        return timeline(self.card, self.time)
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """Names of the relations, in order."""
+        return tuple(self.entities)
 
     @cached_property
-    def merchants(self) -> Timeline:
-        """The transactions by merchant."""
-        return timeline(self.merchant, self.time)
+    def timelines(self) -> dict[str, Timeline]:
+        """The transactions by the entities of each relation."""
+        return {side: timeline(codes, self.time) for side, codes in self.entities.items()}
 
     @cached_property
-    def card_frauds(self) -> Tensor:
-        """Number of frauds before each position of the cards' timeline [N + 1]."""
-        return _running(self.label, self.cards)
-
-    @cached_property
-    def merchant_frauds(self) -> Tensor:
-        """Number of frauds before each position of the merchants' timeline [N + 1]."""
-        return _running(self.label, self.merchants)
+    def frauds(self) -> dict[str, Tensor]:
+        """Number of frauds before each position of a relation's timeline [N + 1]."""
+        return {side: _running(self.label, line) for side, line in self.timelines.items()}
 
     def __len__(self) -> int:
         return len(self.time)
@@ -86,8 +86,8 @@ class Graph:
 
     def to(self, device: torch.device) -> "Graph":
         """The same graph on another device."""
-        tensors = ("time", "card", "merchant", "label", "split", "row")
-        return replace(self, **{name: getattr(self, name).to(device) for name in tensors})
+        moved = {name: getattr(self, name).to(device) for name in ("time", "label", "split", "row")}
+        return replace(self, entities={side: codes.to(device) for side, codes in self.entities.items()}, **moved)
 
 
 def timeline(entity: Tensor, time: Tensor) -> Timeline:
@@ -111,11 +111,17 @@ def _running(label: Tensor, line: Timeline) -> Tensor:
 
 def load_graph(dataset: str | Path, features: tuple[str, ...]) -> Graph:
     """The graph of a local dataset folder, with the row features in the schema's order."""
-    table = pl.read_parquet(Path(dataset) / "transactions.parquet", columns=[*KEYS[:3], "label", "split", *features])
-    return graph_of(table, features)
+    sides = relations(json.loads((Path(dataset) / "schema.json").read_bytes()))
+    columns = ["time", *sides, "label", "split", *features]
+    return graph_of(pl.read_parquet(Path(dataset) / "transactions.parquet", columns=columns), features, sides)
 
 
-def graph_of(table: pl.DataFrame, features: tuple[str, ...]) -> Graph:
+def relations(schema: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the relations that a `schema.json` declares; before columns were declared they were `SIDES`."""
+    return tuple(sorted(schema["data"]["entities"])) if "data" in schema else SIDES
+
+
+def graph_of(table: pl.DataFrame, features: tuple[str, ...], sides: tuple[str, ...] = SIDES) -> Graph:
     """The graph of a table that is sorted by time."""
     row = torch.empty(len(table), len(features))
     for number, name in enumerate(features):
@@ -126,8 +132,7 @@ def graph_of(table: pl.DataFrame, features: tuple[str, ...]) -> Graph:
 
     return Graph(
         time=column("time"),
-        card=column("card"),
-        merchant=column("merchant"),
+        entities={side: column(side) for side in sides},
         label=column("label"),
         split=column("split"),
         row=row,

@@ -8,23 +8,34 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from training.graph.block import SIDES, VOLUMES, Block, History
+from training.graph.block import SIDES, Block, History, volumes
 
 HOUR = 3_600
 BURSTS = {"1h": HOUR, "6h": 6 * HOUR, "3d": 72 * HOUR}
 AMOUNT, CATEGORY, ONLINE = SOURCES = ("amount_log", "mcc_code", "online")  # the row features that velocity uses
 
 
+def source_columns(features: Sequence[str]) -> list[int]:
+    """Where `SOURCES` are among a model's row features: the amount, the first code of a category, the online channel.
+
+    -1 is a feature that the model's declaration does not give; it counts as 0.
+    """
+    codes = [name for name in features if name == CATEGORY or name.endswith("_code")]
+    wanted = (AMOUNT, CATEGORY if CATEGORY in features else next(iter(codes), ""), ONLINE)
+    return [features.index(name) if name in features else -1 for name in wanted]
+
+
 def velocity(block: Block, features: Sequence[str]) -> Tensor:
-    """Velocity features [B, V] in the order of `VELOCITY`."""
+    """Velocity features [B, V] in the order of `velocity_names`."""
     columns = [torch.log1p(block.volume)]
-    columns += [_side(block.row, getattr(block, side), features) for side in SIDES]
+    columns += [_side(block.row, history, features) for history in block.histories.values()]
     return torch.cat(columns, dim=1)
 
 
 def state(block: Block, features: Sequence[str]) -> Tensor:
-    """The velocity features [B, S] that later transactions read of these, in the order of `STATE`; no counts."""
-    columns = [_MEASURES[name](block.row, getattr(block, side), features) for side, name in _STATE]
+    """The velocity features [B, S] that later transactions read of these, by `state_names`; no counts."""
+    measured = _state(block.sides)
+    columns = [_MEASURES[name](block.row, block.histories[side], features) for side, name in measured]
     return torch.stack(columns, dim=1)
 
 
@@ -119,18 +130,26 @@ _MEASURES: dict[str, Callable[[Tensor, History, Sequence[str]], Tensor]] = {
     "pair_gap": _pair_gap,
     "seen": _seen,
 }
-VELOCITY = tuple(f"log_{name}" for name in VOLUMES) + tuple(f"{side}_{name}" for side in SIDES for name in _MEASURES)
+
+
+def velocity_names(sides: Sequence[str] = SIDES) -> tuple[str, ...]:
+    """Names of the velocity features."""
+    measures = (f"{side}_{name}" for side in sides for name in _MEASURES)
+    return (*(f"log_{name}" for name in volumes(sides)), *measures)
+
+
 # A short list: the caller of the served model keeps these with each transaction and sends them with its history.
-_STATE = (
-    ("card", "gap_1"),
-    ("card", "count_3d"),
-    ("card", "amount_above"),
-    ("card", "amount_score"),
-    ("card", "pair_count"),
-    ("card", "category_share"),
-    ("card", "online_share"),
-    ("merchant", "gap_1"),
-    ("merchant", "count_3d"),
-    ("merchant", "amount_above"),
-)
-STATE = tuple(f"{side}_{name}" for side, name in _STATE)
+_OTHERS = ("gap_1", "count_3d", "amount_above")
+_FIRST = (*_OTHERS, "amount_score", "pair_count", "category_share", "online_share")
+
+
+def _state(sides: Sequence[str]) -> list[tuple[str, str]]:
+    return [(side, name) for at, side in enumerate(sides) for name in (_OTHERS if at else _FIRST)]
+
+
+def state_names(sides: Sequence[str] = SIDES) -> tuple[str, ...]:
+    """Names of the state: more of the first relation than of the others."""
+    return tuple(f"{side}_{name}" for side, name in _state(sides))
+
+
+STATE, VELOCITY = state_names(), velocity_names()

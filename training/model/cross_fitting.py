@@ -51,7 +51,8 @@ def fit_encoders(
 
 def scoring(states: Sequence[TrainState], training_set: TrainingSet, config: TrainConfig) -> Encoders:
     """The best weights of each encoder, ready to score: float64, evaluation mode, on the CPU."""
-    encoders = Encoders(width(training_set.reader.graph.features, config), len(states))
+    graph = training_set.reader.graph
+    encoders = Encoders(width(graph.features, config, graph.sides), len(states))
     encoders.message_builder.load_state_dict(training_set.message_builder.state_dict())
     for member, state in zip(encoders.members, states, strict=True):
         member.load_state_dict(state.best)

@@ -1,4 +1,4 @@
-"""GraphSAGE over the last transactions of the card and of the merchant, with torch-geometric's own convolutions."""
+"""GraphSAGE over the last transactions of each entity, with torch-geometric's own convolutions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,17 +9,18 @@ from torch_geometric.nn import SAGEConv
 
 from training.graph.block import DAY, SIDES, Edges
 
-EDGE_FEATURES = 6  # log gap, recency, matured, known fraud, same card and merchant, rank
+EDGE_FEATURES = 6  # log gap, recency, matured, known fraud, all entities the same, rank
 
 
 @dataclass(frozen=True)
 class Width:
-    """The sizes that an encoder is built from: a transaction's own features, a neighbour's features, the embedding."""
+    """The sizes of an encoder: a transaction's own features, a neighbour's, the embedding; and the relations."""
 
     own: int
     neighbour: int
     hidden: int
     dropout: float
+    sides: tuple[str, ...] = SIDES
 
 
 @dataclass(frozen=True)
@@ -67,32 +68,39 @@ class MessageBuilder(nn.Module):
     @torch.no_grad()
     def forward(self, own: Tensor, edges: Mapping[str, Edges]) -> Messages:
         """The messages for own features [B, D] and the edges of each relation."""
-        return Messages(self.own(own), {side: self._edge_inputs(edges[side]) for side in SIDES})
+        return Messages(self.own(own), {side: self._edge_inputs(one) for side, one in edges.items()})
 
     def _edge_inputs(self, edges: Edges) -> tuple[Tensor, Tensor]:
         return edges.target, torch.cat([self.neighbour(edges.source), _edge_features(edges)], dim=1)
 
 
 class Encoder(nn.Module):
-    """GraphSAGE with one layer over two relations (Hamilton et al. 2017, arXiv:1706.02216).
+    """GraphSAGE with one layer over a relation an entity (Hamilton et al. 2017, arXiv:1706.02216).
 
     For a transaction i with own features x_i and, per relation r, edges from earlier transactions j:
     m_j = ReLU(W_r [x_j, e_ij]), h_r = ReLU(W_self x_i + W_nbr [mean_j m_j, max_j m_j]), and the embedding is
-    MLP([ReLU(W x_i), h_card, h_merchant]); a linear classifier gives the fraud logit.
+    MLP([ReLU(W x_i), h_r for each r]); a linear classifier gives the fraud logit.
     """
 
     def __init__(self, width: Width) -> None:
         super().__init__()
-        hidden = width.hidden
+        hidden, self.sides = width.hidden, width.sides
         self.own = nn.Sequential(nn.Linear(width.own, hidden), nn.ReLU())
         self.message = nn.ModuleDict(
-            {side: nn.Sequential(nn.Linear(width.neighbour + EDGE_FEATURES, hidden), nn.ReLU()) for side in SIDES}
+            {
+                _module(s): nn.Sequential(nn.Linear(width.neighbour + EDGE_FEATURES, hidden), nn.ReLU())
+                for s in self.sides
+            }
         )
         self.convolve = nn.ModuleDict(
-            {side: SAGEConv((hidden, hidden), hidden, aggr=["mean", "max"]) for side in SIDES}
+            {_module(side): SAGEConv((hidden, hidden), hidden, aggr=["mean", "max"]) for side in self.sides}
         )
         self.mix = nn.Sequential(
-            nn.Linear(3 * hidden, hidden), nn.ReLU(), nn.Dropout(width.dropout), nn.Linear(hidden, hidden), nn.ReLU()
+            nn.Linear((1 + len(self.sides)) * hidden, hidden),
+            nn.ReLU(),
+            nn.Dropout(width.dropout),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
         )
         self.drop = nn.Dropout(width.dropout)
         self.classify = nn.Linear(hidden, 1)
@@ -100,14 +108,15 @@ class Encoder(nn.Module):
     def forward(self, messages: Messages) -> tuple[Tensor, Tensor]:
         """Embedding [B, hidden] and logit [B]."""
         own = self.own(messages.own)
-        aggregated = [self._aggregate(side, own, *messages.edges[side]) for side in SIDES]
+        aggregated = [self._aggregate(side, own, *messages.edges[side]) for side in self.sides]
         embedding = self.mix(torch.cat([own, *aggregated], dim=1))
         return embedding, self.classify(self.drop(embedding)).squeeze(1)
 
     def _aggregate(self, side: str, own: Tensor, target: Tensor, edge: Tensor) -> Tensor:
         """The aggregated messages along the edges (earlier transaction → transaction) of one relation [B, hidden]."""
         edges = torch.stack([torch.arange(len(target), device=target.device), target])
-        return torch.relu(self.convolve[side]((self.message[side](edge), own), edges))
+        name = _module(side)
+        return torch.relu(self.convolve[name]((self.message[name](edge), own), edges))
 
 
 class Encoders(nn.Module):
@@ -124,8 +133,13 @@ class Encoders(nn.Module):
         return torch.stack([member(messages)[1] for member in self.members], dim=1).mean(1, keepdim=True)
 
 
+def _module(side: str) -> str:
+    """The name of a relation's modules; torch refuses one that is a method of its own, such as `type`."""
+    return f"{side}_" if hasattr(nn.ModuleDict, side) else side
+
+
 def _edge_features(edges: Edges) -> Tensor:
-    """Features [E, 6] of the edges: log gap, recency, matured, known fraud, same card and merchant, rank."""
+    """Features [E, 6] of the edges: log gap, recency, matured, known fraud, all entities the same, rank."""
     gap = edges.gap
     columns = [
         torch.log1p(gap) / 10,

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.graph.block import Block
-from training.graph.risk import RISK, risk
-from training.graph.velocity import SOURCES, STATE, VELOCITY, state, velocity
+from training.graph.block import SIDES, Block
+from training.graph.risk import risk, risk_names
+from training.graph.velocity import SOURCES, source_columns, state, state_names, velocity, velocity_names
 from training.model.config import TrainConfig
 from training.model.encoder import Encoders, Width
 
@@ -21,15 +21,16 @@ OWN = ("row", "velocity", "risk")  # the groups that need no encoder; they are a
 EMBEDDING = ("graph_score",)
 
 
-def names(row: Sequence[str], groups: Sequence[str]) -> tuple[str, ...]:
-    """Names of the head's inputs, in order."""
-    parts = {"row": tuple(row), "velocity": VELOCITY, "risk": RISK, "embedding": EMBEDDING}
+def names(row: Sequence[str], groups: Sequence[str], sides: Sequence[str] = SIDES) -> tuple[str, ...]:
+    """Names of the head's inputs, in order, for the relations `sides`."""
+    own_names = {"row": tuple(row), "velocity": velocity_names(sides), "risk": risk_names(sides)}
+    parts = own_names | {"embedding": EMBEDDING}
     return tuple(name for group, part in parts.items() if group in groups for name in part)
 
 
 def own(block: Block, row: Sequence[str]) -> Tensor:
     """The features of all `OWN` groups [B, D] in float64."""
-    needed = block.only([row.index(name) for name in SOURCES]).double()
+    needed = block.only(source_columns(row)).double()
     return torch.cat([block.row.double(), velocity(needed, SOURCES), risk(needed)], dim=1)
 
 
@@ -39,10 +40,9 @@ def inputs(
 ) -> NDArray[np.float32]:
     """The head's inputs [B, D]; `encoders` are float64 and in evaluation mode, None without the embedding group."""
     own_features = own(block, row)
-    everything = names(row, OWN)
-    chosen = torch.tensor(
-        [everything.index(name) for name in names(row, groups) if name in everything], dtype=torch.long
-    )
+    everything = names(row, OWN, block.sides)
+    wanted = [everything.index(name) for name in names(row, groups, block.sides) if name in everything]
+    chosen = torch.tensor(wanted, dtype=torch.long)
     parts = [own_features[:, chosen]]
     if encoders is not None:
         parts.append(encoders(own_features, block.recent(fan_out).edges()))
@@ -51,9 +51,10 @@ def inputs(
 
 def states_of(block: Block, row: Sequence[str]) -> NDArray[np.float32]:
     """The states [B, S] that later transactions read of these ones."""
-    return state(block.only([row.index(name) for name in SOURCES]).double(), SOURCES).float().cpu().numpy()
+    return state(block.only(source_columns(row)).double(), SOURCES).float().cpu().numpy()
 
 
-def width(row: Sequence[str], config: TrainConfig) -> Width:
-    """The sizes of an encoder for these row features."""
-    return Width(len(names(row, OWN)), len(row) + len(STATE), config.hidden_dim, config.dropout)
+def width(row: Sequence[str], config: TrainConfig, sides: Sequence[str] = SIDES) -> Width:
+    """The sizes of an encoder for these row features and relations."""
+    own_width, neighbour = len(names(row, OWN, sides)), len(row) + len(state_names(sides))
+    return Width(own_width, neighbour, config.hidden_dim, config.dropout, tuple(sides))

@@ -89,7 +89,9 @@ class EncoderTrainer:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.mixed = config.amp and self.device.type == "cuda"
         torch.manual_seed(config.seed)
-        self.encoder = Encoder(width(training_set.reader.graph.features, config)).to(self.device)
+        self.encoder = Encoder(width(training_set.reader.graph.features, config, training_set.reader.graph.sides)).to(
+            self.device
+        )
         self.message_builder = training_set.message_builder
         self.optimizer = torch.optim.AdamW(
             self.encoder.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True

@@ -6,7 +6,7 @@ No pickle: `encoder.safetensors` (all cross-fitted encoders), `head.json` (XGBoo
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,10 @@ from safetensors.torch import save as save_tensors
 from training.data import schema as feature_schemas
 from training.data.schema import FeatureSchema
 from training.graph.block import Block
+from training.graph.graph import relations
 from training.model import features, head
 from training.model.config import TrainConfig
-from training.model.encoder import Encoders
+from training.model.encoder import Encoders, Width
 from training.outcome import Permanent
 
 FORMAT = 2
@@ -49,7 +50,12 @@ class FraudModel:
     @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the head's inputs, in order."""
-        return features.names(self.row, self.config.groups)
+        return features.names(self.row, self.config.groups, self.sides)
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """Names of the graph's relations: the entities that its data declares."""
+        return relations(self.schema)
 
     def head_inputs(self, block: Block) -> NDArray[np.float32]:
         """The head's inputs [B, D]."""
@@ -102,19 +108,23 @@ def load(folder: str | Path) -> FraudModel:
         )
     config = TrainConfig.from_dict(json.loads((root / "config.json").read_bytes()))
     row = tuple(record["row"])
+    schema = json.loads((root / "schema.json").read_bytes())
+    sides = relations(schema)
     return FraudModel(
         config=config,
         row=row,
-        schema=json.loads((root / "schema.json").read_bytes()),
-        encoders=_load_encoders(root, row, config) if "embedding" in config.groups else None,
+        schema=schema,
+        encoders=_load_encoders(root, features.width(row, config, sides), config.folds)
+        if "embedding" in config.groups
+        else None,
         booster=head.load_booster((root / "head.json").read_bytes()),
         threshold=float(record["threshold"]),
         facts=record["facts"],
     )
 
 
-def _load_encoders(root: Path, row: Sequence[str], config: TrainConfig) -> Encoders:
-    encoders = Encoders(features.width(row, config), config.folds)
+def _load_encoders(root: Path, width: Width, folds: int) -> Encoders:
+    encoders = Encoders(width, folds)
     weights = load_tensors((root / "encoder.safetensors").read_bytes())
     encoders.load_state_dict({_present_name(name): tensor for name, tensor in weights.items()})
     return encoders.double().eval()

@@ -62,8 +62,8 @@ def train_model(dataset: Path, config: TrainConfig, checkpoints: StoredCheckpoin
     train_sample = Sample(
         _training_inputs(training_set, config, encoders), training_set.train.labels.numpy(), training_set.train.keep
     )
-    row = training_set.reader.graph.features
-    booster = head.fit_head(train_sample, validation_sample, features.names(row, config.groups), config)
+    row, sides = training_set.reader.graph.features, training_set.reader.graph.sides
+    booster = head.fit_head(train_sample, validation_sample, features.names(row, config.groups, sides), config)
     labels, weights = validation_sample.labels, validation_sample.weights()
     scores = head.predict(booster, validation_sample.inputs)
     facts = _facts(states) | {f"val_{name}": value for name, value in ranking(labels, scores, weights).items()}
@@ -99,9 +99,9 @@ def _encoder_states(
 
 def _training_inputs(training_set: TrainingSet, config: TrainConfig, encoders: Encoders | None) -> NDArray[np.float32]:
     """The training seeds' inputs; their graph scores come from encoders that were not trained on them."""
-    row = training_set.reader.graph.features
-    everything = features.names(row, features.OWN)
-    chosen = [everything.index(name) for name in features.names(row, config.groups) if name in everything]
+    row, sides = training_set.reader.graph.features, training_set.reader.graph.sides
+    everything = features.names(row, features.OWN, sides)
+    chosen = [everything.index(name) for name in features.names(row, config.groups, sides) if name in everything]
     parts = [training_set.train_own[:, chosen]]
     if encoders is not None:
         parts.append(left_out_scores(training_set, encoders, config))

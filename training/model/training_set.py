@@ -24,7 +24,7 @@ def prepared(dataset: Path, config: TrainConfig) -> TrainingSet:
     train = thinned(reader.graph, TRAIN, config.negative_ratio, config.seed)
     validation = at_most(reader.graph, VALIDATE, config.encoder_validation_rows, config.seed)
     own = own_features(reader, train.ids)
-    message_builder = MessageBuilder(features.width(row, config))
+    message_builder = MessageBuilder(features.width(row, config, reader.graph.sides))
     message_builder.own.fit(own)
     # A neighbour is a transaction like the seeds, so the seeds' own node features give its mean and deviation.
     message_builder.neighbour.fit(reader.node_features[train.ids])

@@ -4,8 +4,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from training.graph.velocity import STATE
-from training.serving.request import COUNTERS
+from training.data.declaration import Declaration
+from training.graph.velocity import state_names
+from training.serving.csv_codec import columns
+from training.serving.request import counters, history_input
 
 MAX_BATCH = 1024
 VERSION = "candidate_version"
@@ -27,25 +29,26 @@ class Port:
         return f'  {{ name: "{self.name}" data_type: TYPE_{self.kind} dims: [ {dims} ]{optional} }}'
 
 
-def fraud_score(inputs: Sequence[str], threshold: float) -> str:
+def fraud_score(inputs: Sequence[str], threshold: float, data: Declaration) -> str:
     """Return the config of `fraud_score` for a head with these inputs; the version is added later."""
+    sides = data.relations
     ports = (
         Port("TRANSACTION", "STRING", (1,)),
-        Port("CARD_HISTORY", "STRING", (1,), optional=True),
-        Port("MERCHANT_HISTORY", "STRING", (1,), optional=True),
-        Port("COUNTERS", "FP32", (len(COUNTERS),), optional=True),
+        *(Port(history_input(side), "STRING", (1,), optional=True) for side in sides),
+        Port("COUNTERS", "FP32", (len(counters(sides)),), optional=True),
     )
     answers = (
         Port("PROBABILITY", "FP32", (1,)),
         Port("DECISION", "BOOL", (1,)),
-        Port("STATE", "FP32", (len(STATE),)),
+        Port("STATE", "FP32", (len(state_names(sides)),)),
         Port("SHAPLEY_VALUES", "FP32", (len(inputs),)),
         Port("BASE_VALUE", "FP32", (1,)),
     )
     parameters = {
         "threshold": repr(threshold),
-        "counters": json.dumps(list(COUNTERS)),
-        "state": json.dumps(list(STATE)),
+        "counters": json.dumps(list(counters(sides))),
+        "state": json.dumps(list(state_names(sides))),
+        "columns": json.dumps(list(columns(data))),
         "shapley_names": json.dumps(list(inputs)),
     }
     example = '{ data_type: TYPE_STRING dims: [ 1 ] input_data_file: "transaction" }'
@@ -54,9 +57,9 @@ def fraud_score(inputs: Sequence[str], threshold: float) -> str:
     return _text("fraud_score", MAX_BATCH, ports, answers, parameters, warm_up, "dynamic_batching { }")
 
 
-def prediction_and_shapley(columns: Sequence[str], base_value: float) -> str:
+def prediction_and_shapley(names: Sequence[str], base_value: float) -> str:
     """Return the config of `prediction_and_shapley` with these columns of NODE_FEATURES; the version is added later."""
-    width = len(columns)
+    width = len(names)
     ports = (
         Port("NODE_FEATURES", "FP32", (-1, width)),
         Port("EDGE_INDEX", "INT64", (2, -1)),
@@ -71,7 +74,7 @@ def prediction_and_shapley(columns: Sequence[str], base_value: float) -> str:
         f"dims: [ {', '.join(map(str, shape))} ] zero_data: true }} }}"
         for name, shape in shapes.items()
     )
-    parameters = {"columns": json.dumps(list(columns)), "base_value": repr(base_value)}
+    parameters = {"columns": json.dumps(list(names)), "base_value": repr(base_value)}
     return _text("prediction_and_shapley", 0, ports, answers, parameters, zeros)
 
 

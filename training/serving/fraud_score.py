@@ -10,7 +10,7 @@ from training.model import head
 from training.model.model import FraudModel, load
 from training.serving import Tensors
 from training.serving.csv_codec import BadRequest
-from training.serving.request import COUNTERS, SIDES, Featuriser, ScoringRequest
+from training.serving.request import Featuriser, ScoringRequest, counters, history_input
 
 SHAPLEY = "SHAPLEY_VALUES"
 Answer = Tensors | BadRequest
@@ -33,7 +33,7 @@ class FraudScore:
         wants them.
         """
         explain = any(not names or names & {SHAPLEY, "BASE_VALUE"} for names in wanted)
-        parsed = [parsed_request(request) for request in requests]
+        parsed = [parsed_request(request, self._model.sides) for request in requests]
         today = datetime.now(UTC).date()
         try:
             return list(self._together(parsed, today, explain))
@@ -65,17 +65,19 @@ class FraudScore:
         return [{name: part[number] for name, part in parts.items()} for number in range(len(requests))]
 
 
-def parsed_request(tensors: Tensors) -> ScoringRequest:
-    """Parse a request's tensors; missing ones are empty or zero."""
+def parsed_request(tensors: Tensors, sides: Sequence[str]) -> ScoringRequest:
+    """Parse a request's tensors, for these relations; missing ones are empty or zero."""
     transaction = tensors["TRANSACTION"].ravel().tolist()
     empty = [b""] * len(transaction)
-    card, merchant = (tensors[side].ravel().tolist() if side in tensors else empty for side in SIDES)
-    zeros = np.zeros((len(transaction), len(COUNTERS)), dtype=np.float32)
-    return ScoringRequest(transaction, card, merchant, tensors.get("COUNTERS", zeros))
+    named = {side: tensors.get(history_input(side)) for side in sides}
+    histories = {side: empty if text is None else text.ravel().tolist() for side, text in named.items()}
+    zeros = np.zeros((len(transaction), len(counters(sides))), dtype=np.float32)
+    return ScoringRequest(transaction, histories, tensors.get("COUNTERS", zeros))
 
 
 def tensors_of(request: ScoringRequest) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
     """Return the tensors of a request."""
-    texts = {"TRANSACTION": request.transaction, SIDES[0]: request.card, SIDES[1]: request.merchant}
+    texts = {"TRANSACTION": request.transaction}
+    texts |= {history_input(side): lines for side, lines in request.histories.items()}
     columns = {name: np.array(list(values), dtype=np.object_)[:, None] for name, values in texts.items()}
     return columns | {"COUNTERS": request.counters}

@@ -1,12 +1,13 @@
 """Builds blocks from a graph of nodes and edges, the request format of the blueprint's clients.
 
-Columns of NODE_FEATURES [N, F]: the row features, then `NODE_COLUMNS`. `card` and `merchant` are codes that the client
-chooses for one request; equal codes mean the same card or merchant. `day` (since the epoch) and `minute` of the day are
-the time, `fraud` is 1 for a known fraud, and `STATE` is the answer of `fraud_score` for that transaction. An edge of
-EDGE_INDEX [2, E] goes from an earlier transaction to a later one of the same card or merchant. All other edges, self
-loops included, are dropped.
+Columns of NODE_FEATURES [N, F]: the row features, then `node_columns`. The relations' columns (`card`, `merchant`, …)
+hold codes that the client chooses for one request; equal codes mean the same card, merchant, …. `day` (since the epoch)
+and `minute` of the day (12.5 is 30 seconds after 12) are the time, `fraud` is 1 for a known fraud, and `STATE` is the
+answer of `fraud_score` for that transaction. An edge of EDGE_INDEX [2, E] goes from an earlier transaction to a later
+one of the same card, merchant, …. All other edges, self loops included, are dropped.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,33 +15,44 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.graph.block import RISKS, VOLUMES, Block, History
+from training.graph.block import SIDES, Block, History, risks, volumes
 from training.graph.history import Reader
-from training.graph.velocity import STATE
+from training.graph.velocity import state_names
 from training.serving.csv_codec import BadRequest
 
-IDENTITIES = ("day", "minute", "card", "merchant", "fraud")
-NODE_COLUMNS = (*IDENTITIES, *STATE, *VOLUMES, *RISKS)
 Floats = NDArray[np.float32]
 
 
-def block_of(nodes: Floats, edges: NDArray[np.int64], rows: int, k: int, delay: int) -> Block:
+def identities(sides: Sequence[str] = SIDES) -> tuple[str, ...]:
+    """Return the names of the columns that identify a node's transaction."""
+    return ("day", "minute", *sides, "fraud")
+
+
+def node_columns(sides: Sequence[str] = SIDES) -> tuple[str, ...]:
+    """Return the names of the columns after the row features."""
+    return (*identities(sides), *state_names(sides), *volumes(sides), *risks(sides))
+
+
+NODE_COLUMNS = node_columns()
+
+
+def block_of(
+    nodes: Floats, edges: NDArray[np.int64], rows: int, k: int, delay: int, sides: Sequence[str] = SIDES
+) -> Block:
     """Return the block of all nodes [N, F]; the first `rows` columns are the row features.
 
     Raises:
         BadRequest: a value is not finite, or an edge names a node outside the graph.
     """
     check(nodes, edges)
-    cuts = np.cumsum([rows, len(IDENTITIES), len(STATE), len(VOLUMES)])
-    row, identities, state, volume, risk = (part.copy() for part in np.split(nodes, cuts, axis=1))
-    day, minute, card, merchant, fraud = identities.astype(np.int64).T
-    time = day * 86_400 + minute * 60
-    by_card = _Nodes(row, state, time, card, merchant, fraud == 1)
-    by_merchant = _Nodes(row, state, time, merchant, card, fraud == 1)
+    cuts = np.cumsum([rows, len(identities(sides)), len(state_names(sides)), len(volumes(sides))])
+    row, who, state, volume, risk = (part.copy() for part in np.split(nodes, cuts, axis=1))
+    time = who[:, 0].astype(np.int64) * 86_400 + np.rint(who[:, 1].astype(np.float64) * 60).astype(np.int64)
+    codes = dict(zip(sides, who[:, 2:-1].astype(np.int64).T, strict=True))
+    known = _Nodes(row, state, time, codes, who[:, -1].astype(np.int64) == 1)
     return Block(
         row=torch.from_numpy(row),
-        card=_history(by_card, edges, k, delay),
-        merchant=_history(by_merchant, edges, k, delay),
+        histories={side: _history(known, side, edges, k, delay) for side in sides},
         volume=torch.from_numpy(volume),
         risk=torch.from_numpy(risk),
     )
@@ -57,24 +69,22 @@ def check(nodes: Floats, edges: NDArray[np.int64]) -> None:
 
 @dataclass(frozen=True)
 class _Nodes:
-    """All nodes as one side sees them: `own` is the code that a history shares, `other` the other side's code."""
+    """All nodes, with their codes by relation."""
 
     row: Floats
     state: Floats
     time: NDArray[np.int64]
-    own: NDArray[np.int64]
-    other: NDArray[np.int64]
+    codes: Mapping[str, NDArray[np.int64]]
     fraud: NDArray[np.bool_]
 
 
-def _history(nodes: _Nodes, edges: NDArray[np.int64], k: int, delay: int) -> History:
+def _history(nodes: _Nodes, side: str, edges: NDArray[np.int64], k: int, delay: int) -> History:
     source, target = np.unique(edges, axis=1)
-    meant = (nodes.own[source] == nodes.own[target]) & (nodes.time[source] < nodes.time[target])
+    own = nodes.codes[side]
+    meant = (own[source] == own[target]) & (nodes.time[source] < nodes.time[target])
     source, target = source[meant], target[meant]
     gap = nodes.time[target] - nodes.time[source]
-    order = np.lexsort(
-        (source, -gap, target)
-    )  # of two nodes in the same minute, the one with the higher number is later
+    order = np.lexsort((source, -gap, target))  # of two with the same time, the higher number is later
     source, target, gap = source[order], target[order], gap[order]
     after = np.searchsorted(target, target, side="right") - 1 - np.arange(len(target))
     recent = after < k
@@ -86,7 +96,7 @@ def _history(nodes: _Nodes, edges: NDArray[np.int64], k: int, delay: int) -> His
         "gap": gap.astype(np.float32),
         "label": (matured & nodes.fraud[source]).astype(np.float32),
         "matured": matured,
-        "same": nodes.other[source] == nodes.other[target],
+        "same": np.logical_and.reduce([code[source] == code[target] for code in nodes.codes.values()]),
         "present": np.ones(len(source), dtype=bool),
     }
     return History(**{name: placed(len(nodes.time), k, at, values) for name, values in filled.items()})
@@ -102,7 +112,7 @@ def placed(rows: int, k: int, at: tuple[NDArray[np.intp], NDArray[np.intp]], val
 def graph_request(reader: Reader, ids: Tensor) -> tuple[Floats, NDArray[np.int64]]:
     """Return NODE_FEATURES and EDGE_INDEX for transactions of a data set: nodes 0 … B − 1, then their histories."""
     graph = reader.graph
-    last = [line.previous(ids, reader.k) for line in (graph.cards, graph.merchants)]
+    last = [line.previous(ids, reader.k) for line in graph.timelines.values()]
     others = torch.from_numpy(np.unique(torch.cat([found[present] for found, present in last]).numpy()))
     nodes = torch.cat([ids, others[~torch.isin(others, ids)]])
     number = {node: position for position, node in enumerate(nodes.tolist())}
@@ -113,10 +123,10 @@ def graph_request(reader: Reader, ids: Tensor) -> tuple[Floats, NDArray[np.int64
         for source in row[there].tolist()
     }
     time, block = graph.time[nodes], reader.block(nodes)
-    codes = [_codes(entity[nodes]) for entity in (graph.card, graph.merchant)]
-    identity_columns = [time // 86_400, time % 86_400 // 60, *codes, graph.label[nodes] == 1]
-    identities = torch.stack([column.float() for column in identity_columns], dim=1)
-    columns = torch.cat([graph.row[nodes], identities, reader.state[nodes], block.volume, block.risk], dim=1)
+    codes = [_codes(entity[nodes]) for entity in graph.entities.values()]
+    identity_columns = [time // 86_400, time % 86_400 / 60, *codes, graph.label[nodes] == 1]
+    who = torch.stack([column.float() for column in identity_columns], dim=1)
+    columns = torch.cat([graph.row[nodes], who, reader.state[nodes], block.volume, block.risk], dim=1)
     return columns.numpy(), np.array(sorted(edges), dtype=np.int64).reshape(-1, 2).T.copy()
 
 

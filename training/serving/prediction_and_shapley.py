@@ -15,7 +15,7 @@ from training.model import head
 from training.model.model import FraudModel, load
 from training.serving import Tensors
 from training.serving.csv_codec import BadRequest
-from training.serving.graph_request import NODE_COLUMNS, Floats, block_of, check
+from training.serving.graph_request import Floats, block_of, check, node_columns
 from training.serving.shapley import shapley_values
 
 PERMUTATIONS = 2
@@ -36,7 +36,7 @@ class PredictionAndShapley:
 
     def base_value(self) -> float:
         """Return the Shapley base value: the log-odds of a node with all columns 0 and no history."""
-        nothing = np.zeros((1, len(self._model.row) + len(NODE_COLUMNS)), dtype=np.float32)
+        nothing = np.zeros((1, len(self._model.row) + len(node_columns(self._model.sides))), dtype=np.float32)
         return float(self._margin(nothing, np.zeros((2, 0), dtype=np.int64))[0])
 
     def answer(self, requests: Sequence[Tensors], wanted: Sequence[frozenset[str]]) -> list[Tensors | BadRequest]:
@@ -67,5 +67,5 @@ class PredictionAndShapley:
 
     def _inputs(self, nodes: Floats, edges: NDArray[np.int64]) -> Floats:
         config = self._model.config
-        block = block_of(nodes, edges, len(self._model.row), config.k, config.label_delay)
+        block = block_of(nodes, edges, len(self._model.row), config.k, config.label_delay, self._model.sides)
         return self._model.head_inputs(block)

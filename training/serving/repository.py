@@ -9,7 +9,7 @@ from training import integrity
 from training.model.model import FraudModel
 from training.serving import config_pbtxt, triton_model
 from training.serving.closure import copy_code
-from training.serving.graph_request import NODE_COLUMNS
+from training.serving.graph_request import node_columns
 from training.serving.prediction_and_shapley import PredictionAndShapley
 
 MODELS = ("fraud_score", "prediction_and_shapley")
@@ -19,9 +19,9 @@ CODE = "training.serving.adapter"
 def write_repository(folder: Path, model: FraudModel, example: bytes) -> None:
     """Write the repository of `model`, without the version; `example` is a raw transaction for the warm-up."""
     configs = {
-        "fraud_score": config_pbtxt.fraud_score(model.inputs, model.threshold),
+        "fraud_score": config_pbtxt.fraud_score(model.inputs, model.threshold, model.feature_schema.data),
         "prediction_and_shapley": config_pbtxt.prediction_and_shapley(
-            (*model.row, *NODE_COLUMNS), PredictionAndShapley(model).base_value()
+            (*model.row, *node_columns(model.sides)), PredictionAndShapley(model).base_value()
         ),
     }
     for name, config in configs.items():

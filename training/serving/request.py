@@ -1,6 +1,6 @@
 """From a request to the block that the model is computed from: the same parser, checks and features as in training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -11,25 +11,33 @@ from numpy.typing import NDArray
 
 from training.data import schema
 from training.data.schema import FeatureSchema
-from training.graph.block import RISKS, VOLUMES, Block, History
-from training.graph.velocity import STATE
-from training.serving.csv_codec import BadLine, BadRequest, parse
+from training.graph.block import RISKS, VOLUMES, Block, History, risks, volumes
+from training.graph.velocity import state_names
+from training.serving.csv_codec import BadLine, BadRequest, columns, parse
 from training.serving.graph_request import placed
 
 COUNTERS = VOLUMES + RISKS
-SIDES = ("CARD_HISTORY", "MERCHANT_HISTORY")
 MAX_LINES = 1000
+
+
+def counters(sides: Sequence[str]) -> tuple[str, ...]:
+    """Names of the counters of these relations."""
+    return volumes(sides) + risks(sides)
+
+
+def history_input(side: str) -> str:
+    """The name of a relation's history among a request's tensors: `CARD_HISTORY` of `card`."""
+    return f"{side.upper()}_HISTORY"
 
 
 @dataclass(frozen=True)
 class ScoringRequest:
-    """B transactions, each a raw line; per transaction the raw lines of its card's and its merchant's history, oldest
-    first and joined by newlines ("" if there is none); `counters` [B, 22] as in `COUNTERS`.
+    """B transactions, each a raw line; by relation and transaction the raw lines of the entity's history, oldest first
+    and joined by newlines ("" if there is none); `counters` [B, 11 S] as `counters` names them.
     """
 
     transaction: Sequence[bytes]
-    card: Sequence[bytes]
-    merchant: Sequence[bytes]
+    histories: Mapping[str, Sequence[bytes]]
     counters: NDArray[np.float32]
 
     def __len__(self) -> int:
@@ -40,8 +48,10 @@ class ScoringRequest:
         """Many requests as one."""
         return cls(
             [line for request in requests for line in request.transaction],
-            [text for request in requests for text in request.card],
-            [text for request in requests for text in request.merchant],
+            {
+                side: [text for request in requests for text in request.histories[side]]
+                for side in requests[0].histories
+            },
             np.concatenate([request.counters for request in requests]),
         )
 
@@ -61,26 +71,27 @@ class Featuriser:
         Raises:
             BadRequest: what is wrong, in which input and line.
         """
-        _check_counters(request.counters)
-        texts = [_split(name, text) for name, text in zip(SIDES, (request.card, request.merchant), strict=True)]
+        data, sides = self.fitted.data, self.fitted.data.relations
+        _check_counters(request.counters, counters(sides))
+        texts = [_split(side, request.histories[side]) for side in sides]
         try:
-            clean = parse([*request.transaction, *texts[0].lines, *texts[1].lines], today)
+            clean = parse([*request.transaction, *(line for text in texts for line in text.lines)], today, data)
         except BadLine as error:
             raise _located(error, len(request), texts) from error
         features = schema.row_features(clean, self.fitted).select(self.row).to_numpy()
-        table = _Table.of(features, clean)
-        own, first = len(request), len(request) + len(texts[0].lines)
-        volumes, risks = np.split(request.counters, [len(VOLUMES)], axis=1)
+        table = _Table.of(features, clean, columns(data)[-1], sides)
+        own = len(request)
+        starts = np.cumsum([own, *(len(text.lines) for text in texts)])
+        volume, risk = np.split(request.counters, [len(volumes(sides))], axis=1)
         return Block(
             row=torch.from_numpy(features[:own].copy()),
-            card=self._history(table, texts[0], own),
-            merchant=self._history(table, texts[1], first),
-            volume=torch.from_numpy(volumes.copy()),
-            risk=torch.from_numpy(risks.copy()),
+            histories={text.side: self._history(table, text, int(at)) for text, at in zip(texts, starts, strict=False)},
+            volume=torch.from_numpy(volume.copy()),
+            risk=torch.from_numpy(risk.copy()),
         )
 
     def _history(self, table: "_Table", text: "_Text", start: int) -> History:
-        """The `k` last strictly earlier lines of each transaction; those of the same minute are not earlier."""
+        """The `k` last strictly earlier lines of each transaction; those of the same instant are not earlier."""
         lines = np.arange(start, start + len(text.lines))
         owner, rows = text.owner, len(text.counts)
         table.check_belonging(text, lines)
@@ -116,43 +127,46 @@ class _Table:
     row: NDArray[np.float32]
     state: NDArray[np.float32]
     time: NDArray[np.int64]
-    card: NDArray[np.int64]
-    merchant: NDArray[np.int64]
+    keys: Mapping[str, NDArray[np.int64]]
     fraud: NDArray[np.bool_]
+    label: str  # the last declared column
 
     @classmethod
-    def of(cls, row: NDArray[np.float32], clean: pl.DataFrame) -> "_Table":
+    def of(cls, row: NDArray[np.float32], clean: pl.DataFrame, label: str, sides: Sequence[str]) -> "_Table":
         """From the features and the clean columns of the same lines."""
-        time, card, merchant = (clean[name].to_numpy() for name in ("time", "card_key", "merchant_key"))
-        state = clean.select(STATE).fill_null(np.nan).to_numpy()
-        return cls(row, state, time, card, merchant, (clean["label"] == 1).fill_null(False).to_numpy())
+        keys = {side: clean[f"{side}_key"].to_numpy() for side in sides}
+        state = clean.select(f"state {name}" for name in state_names(sides)).fill_null(np.nan).to_numpy()
+        fraud = (clean["label"] == 1).fill_null(False).to_numpy()
+        return cls(row, state, clean["time"].to_numpy(), keys, fraud, label)
 
     def alike(self, owner: NDArray[np.intp], lines: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Whether lines have the card and the merchant of their transaction."""
-        card: NDArray[np.bool_] = self.card[lines] == self.card[owner]
-        merchant: NDArray[np.bool_] = self.merchant[lines] == self.merchant[owner]
-        return card & merchant
+        """Whether lines have all the entities of their transaction."""
+        alike: NDArray[np.bool_] = np.logical_and.reduce([key[lines] == key[owner] for key in self.keys.values()])
+        return alike
 
     def check_belonging(self, text: "_Text", lines: NDArray[np.intp]) -> None:
-        """Raises BadRequest if a history holds a line of another card or merchant."""
-        side, what = (self.card, "card") if text.name == SIDES[0] else (self.merchant, "merchant")
-        foreign = side[lines] != side[text.owner]
+        """Raises BadRequest if a history holds a line of another card, merchant, …"""
+        key = self.keys[text.side]
+        foreign = key[lines] != key[text.owner]
         if foreign.any():
-            raise BadRequest(f"{text.where(int(np.argmax(foreign)))} belongs to another {what} than its transaction")
+            raise BadRequest(
+                f"{text.where(int(np.argmax(foreign)))} belongs to another {text.side} than its transaction"
+            )
 
     def check_state(self, text: "_Text", lines: NDArray[np.intp]) -> None:
         """Raises BadRequest if a line of history does not say the state that was answered for it."""
         missing = ~np.isfinite(self.state[lines]).all(axis=1)
         if missing.any():
-            where, names = text.where(int(np.argmax(missing))), ", ".join(STATE)
-            raise BadRequest(f"{where} lacks its STATE: behind Is Fraud? come the {len(STATE)} numbers {names}")
+            where, names = text.where(int(np.argmax(missing))), state_names(tuple(self.keys))
+            told = f"behind {self.label} come the {len(names)} numbers {', '.join(names)}"
+            raise BadRequest(f"{where} lacks its STATE: {told}")
 
 
 @dataclass(frozen=True)
 class _Text:
-    """One side's histories as lines: `counts` [B] lines a transaction, `owner` [H] whose each one is."""
+    """One relation's histories as lines: `counts` [B] lines a transaction, `owner` [H] whose each one is."""
 
-    name: str
+    side: str
     lines: list[bytes]
     counts: list[int]
     owner: NDArray[np.intp]
@@ -160,28 +174,33 @@ class _Text:
     def where(self, line: int) -> str:
         """How to say which line is meant."""
         owner = int(self.owner[line])
-        return f"{self.name}[{owner}] line {line - sum(self.counts[:owner]) + 1}"
+        return f"{history_input(self.side)}[{owner}] line {line - sum(self.counts[:owner]) + 1}"
 
 
-def _split(name: str, texts: Sequence[bytes]) -> _Text:
+def _split(side: str, texts: Sequence[bytes]) -> _Text:
     parts = [text.split(b"\n") if text else [] for text in texts]
     counts = [len(part) for part in parts]
     if max(counts, default=0) > MAX_LINES:
-        raise BadRequest(f"{name} holds {max(counts)} lines for one transaction; at most {MAX_LINES}")
-    return _Text(name, [line for part in parts for line in part], counts, np.repeat(np.arange(len(parts)), counts))
+        raise BadRequest(f"{history_input(side)} holds {max(counts)} lines for one transaction; at most {MAX_LINES}")
+    return _Text(side, [line for part in parts for line in part], counts, np.repeat(np.arange(len(parts)), counts))
 
 
 def _located(error: BadLine, own: int, texts: Sequence[_Text]) -> BadRequest:
     line = error.line
     if line < own:
         return BadRequest(f"TRANSACTION[{line}]: {error}")
-    card = len(texts[0].lines)
-    text, line = (texts[0], line - own) if line < own + card else (texts[1], line - own - card)
-    return BadRequest(f"{text.where(line)}: {error}")
+    line -= own
+    for text in texts:
+        if line < len(text.lines):
+            return BadRequest(f"{text.where(line)}: {error}")
+        line -= len(text.lines)
+    return BadRequest(str(error))
 
 
-def _check_counters(counters: NDArray[np.float32]) -> None:
-    wrong = ~(np.isfinite(counters) & (counters >= 0))
+def _check_counters(counts: NDArray[np.float32], names: Sequence[str]) -> None:
+    if counts.shape[1] != len(names):
+        raise BadRequest(f"COUNTERS has {counts.shape[1]} numbers, expected {len(names)}: {', '.join(names)}")
+    wrong = ~(np.isfinite(counts) & (counts >= 0))
     if wrong.any():
         row, column = (int(index) for index in np.argwhere(wrong)[0])
-        raise BadRequest(f"COUNTERS[{row}] {COUNTERS[column]} is {counters[row, column]}, expected a count ≥ 0")
+        raise BadRequest(f"COUNTERS[{row}] {names[column]} is {counts[row, column]}, expected a count ≥ 0")

@@ -1,0 +1,43 @@
+"""What the loop would say of files, without the loop: each file's verdict, then whether a data set can be made."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from training.data.judging import ValidationResult
+from training.data.preprocess import PreprocessConfig, admit, build, local_sources
+from training.outcome import Permanent, Refused, Transient
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Each file's verdict by its name; why no data set can be made of them (""), else its splits and counts."""
+
+    verdicts: Mapping[str, ValidationResult]
+    reason: str
+    splits: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    counts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether a run could train on these files alone."""
+        return not self.reason
+
+
+def check(files: Sequence[str | Path], config: PreprocessConfig, today: date) -> Checked:
+    """Judges files as the preprocess stage does: in a process of their own, under the same limits."""
+    verdicts: dict[str, ValidationResult] = {}
+    with tempfile.TemporaryDirectory(prefix="fraudloop-check-") as scratch:
+        try:
+            admitted = admit(local_sources(files), config, today=today, scratch=Path(scratch))
+            verdicts = {admitted.names[identity]: verdict for identity, verdict in admitted.verdicts.items()}
+            made = build(admitted, Path(scratch) / "dataset", config).dataset
+        except Refused as refused:
+            return Checked(verdicts, refused.reason, dict(refused.result.details).get("splits", {}))
+        except (Permanent, Transient) as error:
+            return Checked(verdicts, str(error))
+    names = ("rows", "corrected", "duplicates", *(f"{name}s" for name in config.data.relations))
+    return Checked(verdicts, "", made["splits"], {name: made[name] for name in names})
