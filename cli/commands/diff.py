@@ -11,6 +11,7 @@ from cli.commands.evidence import Evidence
 from cli.connection import application
 from cli.output import Json, console, emit, stamp, table
 from statemachine.bootstrap import App
+from statemachine.contracts import paths
 
 SHOWN = 20  # objects a side on the terminal
 COUNTS = ("rows", "corrected", "duplicates")
@@ -71,7 +72,7 @@ def _code(app: App, measured: Evidence) -> dict[str, Any]:
     """The pipelines' content hashes, and each stage's code, image and lock as its report says."""
     facts: dict[str, Any] = {f"pipeline {name}": pin.version_name for name, pin in measured.run.pins.items()}
     for stage, outputs in measured.run.outputs.items():
-        lineage = _lineage(app, next((found.uri for found in outputs.values() if "/runs/" in found.uri), ""))
+        lineage = _lineage(app, next((found.uri for found in outputs.values() if paths.root_of(found.uri)), ""))
         facts |= {f"{stage} {name}": value for name, value in lineage.items() if name != "host"}
     return facts
 

@@ -49,7 +49,7 @@ def find_version(folder: Path) -> Path:
     """The version in what `train` wrote, or the folder itself. Raises `Misconfigured`."""
     if (folder / REPOSITORY).is_dir():
         return folder
-    found = sorted(folder.glob(f"models/*/{REPOSITORY}"), key=lambda path: path.stat().st_mtime)
+    found = sorted((folder / "models").glob(f"*/{REPOSITORY}"), key=lambda path: path.stat().st_mtime)
     if not found:
         raise Misconfigured(
             f"{folder} holds no Triton repository: name the folder of `fraudloop train FILES --out {folder}`"
