@@ -129,8 +129,8 @@ def test_the_seed_of_our_own_jobs_is_in_their_parameters(client):
 @pytest.mark.parametrize(
     ("settings", "answers", "why"),
     [
-        ({"seed": "1"}, {}, "the data's hash is not on record"),
-        ({"data_sha256": DATA}, {}, "the seed is not on record"),
+        ({"seed": "1"}, {}, "the data's hash is not recorded"),
+        ({"data_sha256": DATA}, {}, "the seed is not recorded"),
         ({"seed": "1", "data_sha256": DATA}, {"status": "Failed"}, "is Failed"),
         ({"seed": "1", "data_sha256": DATA}, {"metrics": FINAL[:2]}, "lack auc_roc"),
     ],
