@@ -136,7 +136,7 @@ def _dataset(folder: Path, rows: int, seed: int) -> Path:
 def _print_features() -> None:
     print("the baselines' features, in training/evaluation/baselines.py:")
     for name, groups in baselines.BASELINES.items():
-        print(f"  {name}: {', '.join(baselines.names(preset().row, groups))}")
+        print(f"  {name}: {', '.join(names(preset().row, groups))}")
 
 
 def _mean(everything: Sequence[MetricValues], name: str) -> dict[str, float]:

@@ -23,11 +23,6 @@ BASELINES: Mapping[str, tuple[str, ...]] = {
 GROUPS = ("row", "velocity", "risk")  # of the inputs of `scores`, in this order
 
 
-def names(row: Sequence[str], groups: Sequence[str] = GROUPS, sides: Sequence[str] = SIDES) -> tuple[str, ...]:
-    """Return a baseline's features, in order."""
-    return features.names(row, groups, sides)
-
-
 def scores(
     train: Sample,
     validation: Sample,
@@ -37,10 +32,10 @@ def scores(
     sides: Sequence[str] = SIDES,
 ) -> dict[str, NDArray[np.float32]]:
     """Return each baseline's probabilities [N] of the test rows; all inputs contain the features of `GROUPS`."""
-    everything = names(row, sides=sides)
+    everything = features.names(row, GROUPS, sides)
     found = {}
     for name, groups in BASELINES.items():
-        chosen = names(row, groups, sides)
+        chosen = features.names(row, groups, sides)
         columns = [everything.index(feature) for feature in chosen]
         settings = replace(config, groups=groups)
         booster = head.fit_head(train.columns(columns), validation.columns(columns), chosen, settings)
