@@ -56,7 +56,7 @@ docs: $(SETUP)  ## the site, built strictly
 
 lock: $(SETUP)  ## resolve every group anew
 	$(BIN)/uv pip compile -q --upgrade --python-version 3.11 --no-header --no-annotate $${PIP_FIND_LINKS:+--find-links $$PIP_FIND_LINKS} \
-	    --group lambda --group training --group local --group dev -o requirements/all.lock
+	    --group lambda --group training --group console --group local --group dev -o requirements/all.lock
 	sed -i 's/+cpu//; /find-links/d' requirements/all.lock
 	$(BIN)/python deploy/tools/lock_hashes.py requirements/*.lock
 	$(BIN)/python deploy/tools/image_locks.py
