@@ -54,7 +54,6 @@ def _shadow(snapshot: Snapshot) -> dict[str, str]:
     return {
         "repository": snapshot.run.output(Stage.EXPORT, "repository"),
         "champion": _compared_version(snapshot, snapshot.run.champion),
-        "dataset": snapshot.run.output(Stage.PREPROCESS, "dataset"),
     }
 
 

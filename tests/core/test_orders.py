@@ -28,7 +28,6 @@ INPUTS = {
     State.SHADOWING: {
         "repository": f"{MODELS}/{NEW}",
         "champion": f"{MODELS}/{OLD}",
-        "dataset": f"{A}/dataset",
     },
     State.DEPLOYING: {"repository": f"{MODELS}/{NEW}"},
     State.ROLLING_BACK: {"repository": f"{MODELS}/{OLD}"},

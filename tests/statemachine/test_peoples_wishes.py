@@ -99,7 +99,6 @@ def test_a_wish_while_a_worker_acts_is_not_lost() -> None:
 @pytest.mark.parametrize(
     ("state", "kind", "reason"),
     [
-        (State.TRAINING, RequestKind.APPROVE, "only a run that is AWAITING_APPROVAL"),
         (State.TRAINING, RequestKind.REJECT, "only a run that is AWAITING_APPROVAL"),
         (State.ROLLING_BACK, RequestKind.CANCEL, "bringing the last good version back"),
     ],
@@ -126,15 +125,15 @@ def test_a_run_that_is_over_takes_no_wish() -> None:
 
 
 def test_a_second_wish_of_another_kind_is_refused_with_who_was_first() -> None:
-    """Ann approved; Bob cannot reject afterwards."""
+    """Ann rejected; Bob cannot cancel afterwards."""
     world = World()
     policy = world.policies["fraud"]
     world.policies["fraud"] = replace(policy, require_approval=True)
     world.land("a.csv")
     until(world, State.AWAITING_APPROVAL)
-    world.operations.operator_request("fraud-1", RequestKind.APPROVE, "ann", "fine")
-    with pytest.raises(OperationRefused, match="ann asked fraud-1 to approve already"):
-        world.operations.operator_request("fraud-1", RequestKind.REJECT, "bob", "no")
+    world.operations.operator_request("fraud-1", RequestKind.REJECT, "ann", "no")
+    with pytest.raises(OperationRefused, match="ann asked fraud-1 to reject already"):
+        world.operations.operator_request("fraud-1", RequestKind.CANCEL, "bob", "why")
 
 
 # -- start ----------------------------------------------------------------------------------------------------------
@@ -306,7 +305,7 @@ def test_a_rollback_is_refused_while_another_deploys_or_to_a_version_that_never_
 
 
 def test_a_hold_stops_promotion_and_a_release_goes_on_with_it() -> None:
-    """The run waits with its exported version; nothing is lost."""
+    """The run waits with its version, exported and tried; nothing is lost."""
     world = succeeded("a.csv")
     world.land("b.csv")
     until(world, State.TRAINING, "fraud-2")
@@ -314,7 +313,7 @@ def test_a_hold_stops_promotion_and_a_release_goes_on_with_it() -> None:
     for _ in range(60):
         world.minute()
     run = world.store.run("fraud-2")
-    assert run.state is State.EXPORTING
+    assert run.state is State.SHADOWING
     assert world.store.model("fraud").hold is not None
     world.operations.release("fraud", "ann", "done")
     assert world.until_rest("fraud-2").state is State.SUCCEEDED
