@@ -73,36 +73,37 @@ def shadow_verdict(
     `candidate` and `champion` are the versions that the caller knows it holds: figures of others do not pass. "" for
     the champion says that there is none; then there is nothing to compare with, and no control.
     """
+    allowed = {
+        ShadowOutcome.PASS: True,
+        ShadowOutcome.FAIL: False,
+        ShadowOutcome.INSUFFICIENT: policy.insufficient_passes,
+        ShadowOutcome.INVALID: policy.invalid_passes,
+    }
     try:
-        load = tuple(_load(figures, policy, candidate))
-        control = tuple(_control(figures, policy, champion))
-        enough = _enough(figures, policy)
-        judged = enough.passed and all(check.passed for check in control)
-        beside = tuple(_beside(figures, policy)) if judged else ()
+        outcome, checks = _judged(figures, policy, candidate, champion)
     except Malformed as error:
-        broken = GateCheck("shadow", None, None, False, f"malformed: {error}")
-        return ShadowVerdict(ShadowOutcome.FAIL, False, (broken,), f"shadow: {broken.note}")
-    return _concluded(load, control, enough, beside, policy)
-
-
-def _concluded(
-    load: tuple[GateCheck, ...],
-    control: tuple[GateCheck, ...],
-    enough: GateCheck,
-    beside: tuple[GateCheck, ...],
-    policy: ShadowPolicy,
-) -> ShadowVerdict:
-    checks = (*load, *control, enough, *beside)
-    outcome, allowed = ShadowOutcome.PASS, True
-    if not all(check.passed for check in (*load, *beside)):
-        outcome, allowed = ShadowOutcome.FAIL, False
-    elif not all(check.passed for check in control):
-        outcome, allowed = ShadowOutcome.INVALID, policy.invalid_passes
-    elif not enough.passed:
-        outcome, allowed = ShadowOutcome.INSUFFICIENT, policy.insufficient_passes
+        outcome, checks = ShadowOutcome.FAIL, (GateCheck("shadow", None, None, False, f"malformed: {error}"),)
     missed = [check for check in checks if not check.passed]
     reason = "; ".join(f"{check.name}: {check.note}" for check in missed) or f"all {len(checks)} checks held"
-    return ShadowVerdict(outcome, allowed, checks, f"shadow {outcome.value}: {reason}")
+    return ShadowVerdict(outcome, allowed[outcome], checks, f"shadow {outcome.value}: {reason}")
+
+
+def _judged(
+    figures: Mapping[str, Any], policy: ShadowPolicy, candidate: str, champion: str | None
+) -> tuple[ShadowOutcome, tuple[GateCheck, ...]]:
+    """Step by step: what does not load is not compared, and nothing is compared without a control that held."""
+    checks: tuple[GateCheck, ...] = ()
+    for outcome, step in (
+        (ShadowOutcome.FAIL, _load(figures, policy, candidate)),
+        (ShadowOutcome.INVALID, _control(figures, champion, policy)),
+        (ShadowOutcome.INSUFFICIENT, _enough(figures, policy)),
+        (ShadowOutcome.FAIL, _beside(figures, policy)),
+    ):
+        found = tuple(step)
+        checks += found
+        if not all(check.passed for check in found):
+            return outcome, checks
+    return ShadowOutcome.PASS, checks
 
 
 def _load(figures: Mapping[str, Any], policy: ShadowPolicy, expected: str) -> Iterator[GateCheck]:
@@ -123,7 +124,7 @@ def _load(figures: Mapping[str, Any], policy: ShadowPolicy, expected: str) -> It
     yield GateCheck("errors", share, policy.max_error_share, share <= policy.max_error_share, clipped(note))
 
 
-def _control(figures: Mapping[str, Any], policy: ShadowPolicy, expected: str | None) -> Iterator[GateCheck]:
+def _control(figures: Mapping[str, Any], expected: str | None, policy: ShadowPolicy) -> Iterator[GateCheck]:
     champion = figures.get("champion")
     if champion is None:
         note = f"{expected} was expected, but no champion was tried" if expected else "there is no champion"
@@ -147,17 +148,16 @@ def _control(figures: Mapping[str, Any], policy: ShadowPolicy, expected: str | N
     yield GateCheck("control", share, policy.min_reproduced, held, note)
 
 
-def _enough(figures: Mapping[str, Any], policy: ShadowPolicy) -> GateCheck:
-    asked = _count(figures, "requests")
-    held = asked >= policy.min_requests
-    return GateCheck("requests", asked, policy.min_requests, held, f"{asked:g} requests were replayed")
+def _enough(figures: Mapping[str, Any], policy: ShadowPolicy) -> Iterator[GateCheck]:
+    beside = figures.get("champion") is not None
+    asked = _count(figures, "compared" if beside else "requests")
+    note = f"{asked:g} requests were answered by {'both' if beside else 'it'}"
+    yield GateCheck("requests", asked, policy.min_requests, asked >= policy.min_requests, note)
 
 
 def _beside(figures: Mapping[str, Any], policy: ShadowPolicy) -> Iterator[GateCheck]:
     """The candidate beside the champion, on the requests that both answered."""
     candidate, champion = _object(figures, "candidate"), figures.get("champion")
-    if candidate.get("error"):
-        return
     p99, other = _count(candidate, "p99_ms"), champion
     limit = policy.min_p99_ms
     if isinstance(other, Mapping):
@@ -166,9 +166,6 @@ def _beside(figures: Mapping[str, Any], policy: ShadowPolicy) -> Iterator[GateCh
     if not isinstance(other, Mapping):
         return
     compared = _count(figures, "compared")
-    yield GateCheck(
-        "compared", compared, policy.min_requests, compared >= policy.min_requests, f"both answered {compared:g}"
-    )
     if figures.get("psi") is not None and policy.max_psi is not None:
         psi = _count(figures, "psi")
         yield GateCheck("psi", psi, policy.max_psi, psi <= policy.max_psi, f"PSI of the scores is {psi:.3f}")

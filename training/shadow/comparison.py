@@ -1,11 +1,14 @@
 """Figures of two versions that were asked the same requests: `details.shadow`, without a verdict."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
+from training.data.declaration import Declaration
 from training.data.profile import psi
 from training.evaluation.slices import of_values
 from training.serving.csv_codec import BadRequest, parse
@@ -66,12 +69,13 @@ def score_psi(scores: NDArray[np.float64], reference: NDArray[np.float64]) -> fl
     return psi(*(part.tolist() for part in counts))
 
 
-def segments(requests: Sequence[ReplayRequest], ours: Answers, theirs: Answers, data: Any) -> list[dict[str, Any]]:
+def segments(
+    requests: Sequence[ReplayRequest], ours: Answers, theirs: Answers, data: Declaration
+) -> list[dict[str, Any]]:
     """Alerts and disagreements by kind of payment; empty if the lines are not of these columns. Worst come first."""
-    from datetime import UTC, datetime
-
     try:
         table = parse([request.line for request in requests], datetime.now(UTC).date(), data)
+        table = table.select(pl.all().name.prefix("clean_"))
     except BadRequest:
         return []
     both = ours.answered & theirs.answered
@@ -97,7 +101,7 @@ def largest_changes(ours: Answers, theirs: Answers) -> list[int]:
 
 
 def change(number: int, ours: Answers, theirs: Answers, reasons: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """One request whose score changed; `reasons` by role. No field of the payment: its number in the replay is enough."""
+    """One request whose score changed, by its number in the replay: no field of the payment; `reasons` by role."""
     return {
         "request": number,
         "candidate": round(float(ours.probability[number]), PLACES),

@@ -1,8 +1,9 @@
 """Runs one tritonserver of the stage's own pod on loopback: start, wait until it is ready, stop.
 
-The binary is `tritonserver` on PATH, as in the serving image, or what `FRAUDLOOP_TRITONSERVER` names. The python backend
-takes the first `python3` on PATH and passes paths to a shell without quotes (python_backend, src/stub_launcher.cc). So
-the stage's own environment is taken off PATH, and the server gets paths relative to the folder in which it runs.
+The binary is `tritonserver` on PATH, as in the serving image, or what `FRAUDLOOP_TRITONSERVER` names. The python
+backend takes the first `python3` on PATH and passes paths to a shell without quotes (python_backend,
+src/stub_launcher.cc). So the stage's own environment is taken off PATH, and paths are relative to the folder in which
+the server runs.
 """
 
 import json

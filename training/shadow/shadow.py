@@ -172,12 +172,9 @@ def _sampled(request: ShadowRequest, candidate: PodServer, champion: PodServer) 
 def _changes(
     requests: Sequence[ReplayRequest], ours: Answers, theirs: Answers, candidate: PodServer, champion: PodServer
 ) -> list[dict[str, Any]]:
-    found = []
+    found, servers = [], {"candidate": candidate, "champion": champion}
     for number in comparison.largest_changes(ours, theirs):
-        reasons = {
-            role: _reasons(server, requests[number])
-            for role, server in (("candidate", candidate), ("champion", champion))
-        }
+        reasons = {role: _reasons(server, requests[number]) for role, server in servers.items()}
         found.append(comparison.change(number, ours, theirs, reasons))
     return found
 
