@@ -18,7 +18,6 @@ from statemachine.core.run import RequestKind, Run
 
 PANEL = "People"
 SHORTEST = 12  # digits of a digest
-ORDER = [stage.value for stage in Stage if stage is not Stage.RESTORE]
 RunId = Annotated[str, typer.Argument(metavar="RUN")]
 ModelName = Annotated[str, typer.Argument(metavar="MODEL")]
 
@@ -26,7 +25,7 @@ ModelName = Annotated[str, typer.Argument(metavar="MODEL")]
 Digest = Annotated[
     str,
     typer.Option(
-        "--digest", metavar="SHA256", help="Of what you saw, as `fraudloop show` prints it; else: as it is now."
+        "--digest", metavar="SHA256", help="Of what you saw: `fraudloop show` prints it. Without it: as it is now."
     ),
 ]
 
@@ -46,8 +45,8 @@ def approve(run_id: RunId, why: Why = "", digest: Digest = "", as_json: Json = F
     if as_json:
         return emit(plain(approved))
     lacking = approvals_lacking(approved, app.policies[run.model], time.time())
-    more = f"{lacking} more have to say yes" if lacking else "the next pass acts on it"
-    console.print(Markup(f"{quoted(run_id)} is approved by you; {more}; `fraudloop watch {quoted(run_id)}` follows it"))
+    name, said = quoted(run_id), f"{lacking} more have to say yes" if lacking else "the next pass acts on it"
+    console.print(Markup(f"{name} is approved by you; {said}; `fraudloop watch {name}` follows it"))
     return None
 
 
@@ -109,7 +108,11 @@ def _show_reused(app: App, run_id: str, stage: Stage, as_json: bool) -> None:
     rows = [[name, output, found.uri] for name, outputs in kept.items() for output, found in outputs.items()]
     if rows:
         console.print(table(f"A redrive of {run_id} keeps, unchanged", ["stage", "output", "where"], rows))
-    console.print(f"It does again: {', '.join(each for each in ORDER[ORDER.index(stage.value) :])}")
+    policy = app.policies[app.store.run(run_id).model]
+    skipped = {Stage.RESTORE: True, Stage.MATERIALISE: not policy.live, Stage.SHADOW: not policy.shadow.enabled}
+    stages = list(Stage)
+    again = [each.value for each in stages[stages.index(stage) :] if not skipped.get(each)]
+    console.print(f"It does again: {', '.join(again)}")
 
 
 def rollback(

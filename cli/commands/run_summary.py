@@ -7,7 +7,7 @@ from typing import Any
 
 from statemachine.contracts import paths
 from statemachine.contracts.stage import Stage
-from statemachine.core.approval import who_may_approve
+from statemachine.core.approval import subject_digest, who_may_approve
 from statemachine.core.model import Model
 from statemachine.core.policy import Policy
 from statemachine.core.run import Run, Transition
@@ -36,6 +36,7 @@ class RunSummary:
     began: str
     visits: Sequence[Visit]
     checks: Sequence[Mapping[str, Any]]
+    shadow: Sequence[Mapping[str, Any]]
     objects: Sequence[Object]
     following: str
     links: Mapping[str, str]
@@ -58,7 +59,8 @@ def tell(
         headline=_headline(run, model),
         began=_began(run),
         visits=visits(entries, now),
-        checks=[*run.verdict.get("checks", []), *run.shadow.get("checks", [])],
+        checks=list(run.verdict.get("checks", [])),
+        shadow=list(run.shadow.get("checks", [])),
         objects=[each for each in objects if each.epoch == run.epoch and run.epoch],
         following=_following(run, model, policy, now),
         links=_links(run, policy, ui),
@@ -123,7 +125,8 @@ def _following(run: Run, model: Model, policy: Policy, now: float) -> str:
         who = who_may_approve(run, policy, now)
         left = max(0.0, run.entered_at + policy.approval_deadline - now) / 3600
         ways = f"`fraudloop approve {run.id}` or `fraudloop reject {run.id}`"
-        return f"A person: {ways}; {who}; rejected by itself in {left:.1f} h."
+        of = f"what they approve has the digest {subject_digest(run)}"
+        return f"A person: {ways}; {who}; {of}; rejected by itself in {left:.1f} h."
     if run.state in ACTIVE:
         return _next_look(run, policy, now)
     if model.hold is not None:
