@@ -84,8 +84,8 @@ def _parts(run: Run, reasons: Mapping[str, Any]) -> Iterator[RenderableType]:
     elif run.verdict == {}:
         yield facts("The gate was not asked.", [])
     if reasons["shadow"]:
-        rows = [_row({"interval": None, "frauds": None, "rows": None, **check}) for check in reasons["shadow"]]
-        yield table("The shadow", ["check", ">value", ">limit", "", "", ""], rows)
+        judged = [_row({"interval": None, "frauds": None, "rows": None, **check}) for check in reasons["shadow"]]
+        yield table("The shadow", ["check", ">value", ">limit", "", "", ""], judged)
         yield facts("", [(check["name"], _words(check)) for check in reasons["shadow"]])
     yield facts("", [("next", reasons["next"])])
 

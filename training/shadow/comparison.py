@@ -79,7 +79,7 @@ def segments(
     except BadRequest:
         return []
     both = ours.answered & theirs.answered
-    found = [
+    found: list[dict[str, Any]] = [
         {
             "name": name[:100],
             "requests": int((inside & both).sum()),

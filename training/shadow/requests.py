@@ -49,7 +49,7 @@ def logged(root: str, model: str, version: str, now: float, days: float, count: 
     from training.scorelog.read import read
 
     records = read(root, model, now - days * DAY, MOST_RECORDS)
-    span = float(records["at"].max() - records["at"].min()) if len(records) > 1 else 0.0  # type: ignore[operator]
+    span = float(records["at"].max() - records["at"].min()) if len(records) > 1 else 0.0
     wanted = records.filter((records["version"] == version) & (records["degraded"] == "") & (records["request"] != ""))
     found = []
     for text, probability in wanted.tail(count).select("request", "probability").iter_rows():

@@ -84,8 +84,9 @@ class PodServer:
         """
         deadline = time.monotonic() + seconds
         while not self.ready():
-            if self._process is None or (code := self._process.poll()) is not None:
-                raise self._ended(code if self._process else 0)
+            code = self._process.poll() if self._process else 0
+            if code is not None:
+                raise self._ended(code)
             if time.monotonic() > deadline:
                 raise Transient(f"tritonserver was not ready within {seconds:.0f} s: {self.complaint()}")
             time.sleep(PAUSE)

@@ -30,6 +30,17 @@ from training.shadow.requests import SCORED, ReplayRequest, Sampled, exported, f
 from training.shadow.server import DoesNotLoad, PodServer
 
 LOG = logging.getLogger("fraudloop.shadow")
+NOTHING: Mapping[str, Any] = {
+    "source": "",
+    "requests": 0,
+    "control": None,
+    "champion": None,
+    "compared": 0,
+    "psi": None,
+    "disagreements": 0,
+    "segments": [],
+    "changes": [],
+}
 SCHEMA = f"{SCORED}/1/model/schema.json"  # in a repository
 
 
@@ -87,8 +98,7 @@ def measured(request: ShadowRequest, scratch: Path, stack: ExitStack) -> dict[st
     candidate = _begun(request.candidate, scratch / "candidate", stack)
     champion = _begun(request.champion, scratch / "champion", stack, only=SCORED) if request.champion else None
     ours, theirs = _name(request.candidate), _name(request.champion)
-    nothing = {"compared": 0, "psi": None, "disagreements": 0, "segments": [], "changes": [], "control": None}
-    figures: dict[str, Any] = {"format": FORMAT, "source": "", "requests": 0, "champion": None, **nothing}
+    figures = {"format": FORMAT, **NOTHING}
     try:
         candidate.wait_ready()
     except DoesNotLoad as error:
