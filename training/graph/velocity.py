@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from training.graph.block import SIDES, Block, History, volumes
+from training.graph.block import SIDES, VOLUME_DAYS, Block, History
 
 HOUR = 3_600
 BURSTS = {"1h": HOUR, "6h": 6 * HOUR, "3d": 72 * HOUR}
@@ -27,7 +27,8 @@ def source_columns(features: Sequence[str]) -> list[int]:
 
 def velocity(block: Block, features: Sequence[str]) -> Tensor:
     """Velocity features [B, V] in the order of `velocity_names`."""
-    columns = [torch.log1p(block.volume)]
+    amount = block.row[:, [features.index(AMOUNT)]]
+    columns = [_windows(volume, amount) for volume in block.volume.chunk(len(block.histories), dim=1)]
     columns += [_side(block.row, history, features) for history in block.histories.values()]
     return torch.cat(columns, dim=1)
 
@@ -37,6 +38,14 @@ def state(block: Block, features: Sequence[str]) -> Tensor:
     measured = _state(block.sides)
     columns = [_MEASURES[name](block.row, block.histories[side], features) for side, name in measured]
     return torch.stack(columns, dim=1)
+
+
+def _windows(volume: Tensor, amount: Tensor) -> Tensor:
+    """Log counts, log mean amounts and how far above these the amount is [B, 9], of one relation."""
+    count, total = volume.chunk(2, dim=1)
+    mean = total / count.clamp(min=1)
+    mean = mean.sign() * mean.abs().log1p()
+    return torch.cat([torch.log1p(count), mean, amount - mean], dim=1)
 
 
 def _side(row: Tensor, history: History, features: Sequence[str]) -> Tensor:
@@ -134,8 +143,9 @@ _MEASURES: dict[str, Callable[[Tensor, History, Sequence[str]], Tensor]] = {
 
 def velocity_names(sides: Sequence[str] = SIDES) -> tuple[str, ...]:
     """Names of the velocity features."""
-    measures = (f"{side}_{name}" for side in sides for name in _MEASURES)
-    return (*(f"log_{name}" for name in volumes(sides)), *measures)
+    kinds = ("log_{side}_volume_{days}d", "{side}_mean_amount_{days}d", "{side}_above_mean_{days}d")
+    windows = (kind.format(side=side, days=days) for side in sides for kind in kinds for days in VOLUME_DAYS)
+    return (*windows, *(f"{side}_{name}" for side in sides for name in _MEASURES))
 
 
 # A short list: the caller of the served model keeps these with each transaction and sends them with its history.
