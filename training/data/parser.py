@@ -75,9 +75,17 @@ def keyed(data: Declaration | None = None) -> dict[str, pl.Expr]:
     data = data or preset()
     several = {name: one for name, one in data.entities.items() if len(one.whole) > 1}
     made = {f"{name}_key": _composed(name, one) for name, one in several.items()}
-    if data.time.parts is None:
-        return made
-    return {"time": _universal(pl.col("date").cast(pl.Int64) * 86_400 + pl.col("clock"), data.time.zone), **made}
+    return made if data.time.parts is None else {"time": _joined(data.time), **made}
+
+
+def times(raw: pl.DataFrame, time: Time) -> pl.Series:
+    """The clean `time` of raw columns, null where it is none."""
+    made = raw.select(**_time(time))
+    return (made if time.parts is None else made.select(time=_joined(time)))["time"]
+
+
+def _joined(time: Time) -> pl.Expr:
+    return _universal(pl.col("date").cast(pl.Int64) * 86_400 + pl.col("clock"), time.zone)
 
 
 def transactions(raw: pl.DataFrame, data: Declaration | None = None) -> pl.DataFrame:
@@ -131,11 +139,12 @@ def _hashed(columns: Sequence[str], salt: str, what: str) -> pl.Expr:
 
 def _keys(texts: pl.Series, salt: str) -> pl.Series:
     different = texts.unique()
-    keys = [_key(text, salt) for text in different.to_list()]
+    keys = [key(text, salt) for text in different.to_list()]
     return texts.replace_strict(different, pl.Series(keys, dtype=pl.Int64), return_dtype=pl.Int64)
 
 
-def _key(text: str | None, salt: str) -> int | None:
+def key(text: str | None, salt: str) -> int | None:
+    """The key of an entity's values, joined by `\\x1f`; None if all of them are empty."""
     values = (text or "").split("\x1f")
     return digits(values, salt) if any(values) else None
 
