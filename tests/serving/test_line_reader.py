@@ -1,33 +1,20 @@
 """The plain reader's values are the batch parser's, and ordinary files are read by it without exception."""
 
 import csv
-import io
 import math
-from collections.abc import Mapping, Sequence
-from datetime import date
 from typing import Any
 
 import numpy as np
 import pytest
-from declared_files import CASES, SHAPES
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_lines import DECLARED, TODAY, line, lines, rows
 
 from training.data.declaration import Declaration
-from training.data.declared import declared
 from training.graph.velocity import state_names
 from training.serving.csv_codec import BadRequest, columns, parse
 from training.serving.line_reader import CleanLines, LineReader
 
-TODAY = date(2026, 11, 24)
-MORE: Mapping[str, tuple[str, dict[str, Any]]] = {  # declarations that no preset has, on the lines of a shape
-    "zone": ("sparkov", {"preset": "sparkov", "time": {"column": "trans_date_trans_time", "zone": "Europe/Berlin"}}),
-    "zone of parts": ("seconds", {"time": {"resolution": "second", "zone": "America/New_York"}}),
-    "strptime": ("fdh", {"preset": "handbook", "time": {"format": "%Y-%m-%d %H:%M:%S", "resolution": "minute"}}),
-    "thousands": ("eurocomma", {"amount": {"prefixes": ["€"], "suffixes": [" EUR"], "decimal": ",", "thousands": "."}}),
-    "salted": ("sparkov", {"preset": "sparkov", "salt": "ours"}),
-}
-CASES_OF: Mapping[str, tuple[str, dict[str, Any]]] = {**{name: (name, SHAPES[name][0]) for name in SHAPES}, **MORE}
 ODD = [
     *("", " ", "0", "-0", "00", "+1", "1.0", "1.5", ".5", "5.", "1e3", "1E5", "-1e-7", "1_0", "٣", "inf", "nan", "NaN"),
     *("1e400", "-1", "99999999999", "9223372036854775807", "9223372036854775808", "-9223372036854775808", "0x1", "7;8"),
@@ -38,26 +25,6 @@ ODD = [
     *("Yes", "No", "1", "Café", "日本", "key:card=00000000000000ff;", "key:merchant=ffffffffffffffff;x", "key:x=12;", "null"),
     *("12.00", "12.0x", "a\x1fb", "\x1f", "a\x00b", "\u00a012", "12 ", "\ufeff", "true", 'say "hi"', "a,b", "O'Neill"),
 ]
-
-
-def table(name: str) -> tuple[Declaration, list[dict[str, str]]]:
-    """The declaration, and rows of the shape's case."""
-    shape, declaration = CASES_OF[name]
-    with (CASES / f"{shape}.csv").open(newline="", encoding="utf-8") as file:
-        return declared(declaration), list(csv.DictReader(file))
-
-
-def line(cells: Sequence[str], always: bool = False) -> bytes:
-    """One line of CSV."""
-    out = io.StringIO()
-    csv.writer(out, lineterminator="", quoting=csv.QUOTE_ALL if always else csv.QUOTE_MINIMAL).writerow(cells)
-    return out.getvalue().encode()
-
-
-def lines(name: str) -> tuple[Declaration, list[bytes]]:
-    """The declaration, and the case's rows as lines of a request."""
-    data, rows = table(name)
-    return data, [line([row.get(column) or "" for column in columns(data)]) for row in rows]
 
 
 def same(plain: CleanLines, batch: Any, data: Declaration) -> None:
@@ -74,7 +41,7 @@ def _told(value: Any) -> Any:
     return "nan" if isinstance(value, float) and math.isnan(value) else value
 
 
-@pytest.mark.parametrize("name", CASES_OF)
+@pytest.mark.parametrize("name", DECLARED)
 def test_every_line_of_a_known_shape_is_plain(name: str) -> None:
     """All rows of the case are read, quoted or not, and as the batch parser reads them."""
     data, raw = lines(name)
@@ -83,14 +50,14 @@ def test_every_line_of_a_known_shape_is_plain(name: str) -> None:
     same(plain, parse(raw, TODAY, data), data)
 
 
-@pytest.mark.parametrize("name", CASES_OF)
-@settings(max_examples=60, deadline=None)
+@pytest.mark.parametrize("name", DECLARED)
+@settings(max_examples=30, deadline=None)
 @given(draw=st.data())
 def test_what_is_read_plainly_is_what_the_batch_parser_reads(name: str, draw: st.DataObject) -> None:
     """Whatever stands in whatever field: the plain reader gives the parser's values, or leaves the line to it."""
-    data, rows = table(name)
+    data, found = rows(name)
     reader = LineReader(data)
-    row = rows[draw.draw(st.integers(0, len(rows) - 1))]
+    row = draw.draw(st.sampled_from(found))
     cells = [row.get(column) or "" for column in columns(data)]
     states = len(state_names(data.relations))
     for at, text in draw.draw(

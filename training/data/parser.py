@@ -7,8 +7,9 @@ which `training.data.checks` then reports with its row. Fields that may be empty
 import hashlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
+from typing import Any
 
 import polars as pl
 
@@ -93,10 +94,10 @@ def transactions(raw: pl.DataFrame, data: Declaration | None = None) -> pl.DataF
     return raw.select(**canonical(data, labelled=False)).with_columns(**keyed(data))
 
 
-def minute(data: Declaration) -> pl.Expr:
-    """The minute of the day where the model is at home, from the clean `time`."""
+def minute(data: Declaration, column: Callable[[str], Any] = pl.col) -> Any:
+    """The minute of the day where the model is at home, from the clean `time`; of another zone always a pl.Expr."""
     if data.time.zone == "UTC":
-        return (pl.col("time") % 86_400 // 60).cast(pl.Int32)
+        return (column("time") % 86_400 // 60).cast(pl.Int32)
     local = pl.from_epoch("time", time_unit="s").dt.replace_time_zone("UTC").dt.convert_time_zone(data.time.zone)
     return local.dt.hour().cast(pl.Int32) * 60 + local.dt.minute().cast(pl.Int32)
 
