@@ -45,7 +45,7 @@ def _told(value: Any) -> Any:
 def test_every_line_of_a_known_shape_is_plain(name: str) -> None:
     """All rows of the case are read, quoted or not, and as the batch parser reads them."""
     data, raw = lines(name)
-    plain = LineReader(data).read(raw, TODAY)
+    plain = LineReader(data).plain(raw, TODAY)
     assert plain is not None
     same(plain, parse(raw, TODAY, data), data)
 
@@ -68,7 +68,7 @@ def test_what_is_read_plainly_is_what_the_batch_parser_reads(name: str, draw: st
     cells = cells[: draw.draw(st.integers(len(cells) - 2, len(cells)))]
     raw = line(cells, draw.draw(st.booleans()))
     spoiled = draw.draw(st.sampled_from([raw, raw, raw, raw + b'"', b'"' + raw, raw + b"\n", raw + b"\xff", raw[:-1]]))
-    plain = reader.read([spoiled], TODAY)
+    plain = reader.plain([spoiled], TODAY)
     try:
         batch = parse([spoiled], TODAY, data)
     except BadRequest as refused:
@@ -87,6 +87,6 @@ def test_times_that_only_the_parser_reads_cost_no_line(name: str) -> None:
     if data.time.parts is None:
         cells[at] = "@1558074061"
     mixed = [raw[0], line(cells), raw[2]]
-    plain = LineReader(data).read(mixed, TODAY)
+    plain = LineReader(data).plain(mixed, TODAY)
     assert plain is not None
     same(plain, parse(mixed, TODAY, data), data)

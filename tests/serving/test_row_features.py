@@ -29,7 +29,7 @@ def fitted(clean: pl.DataFrame, data: Declaration) -> FeatureSchema:
 def test_features_of_lines_are_those_of_the_batch(name: str) -> None:
     """Of every row of every known shape, those of a zone of its own included."""
     data, raw = lines(name)
-    clean, plain = parse(raw, TODAY, data), LineReader(data).read(raw, TODAY)
+    clean, plain = parse(raw, TODAY, data), LineReader(data).plain(raw, TODAY)
     assert plain is not None
     made = fitted(clean, data)
     expected = schema.row_features(clean, made).select(data.row).to_numpy()

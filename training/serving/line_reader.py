@@ -20,13 +20,15 @@ from numpy.typing import NDArray
 from training.data import parser
 from training.data.declaration import Declaration
 from training.graph.velocity import state_names
-from training.serving.csv_codec import KEY, latest, served
+from training.serving.csv_codec import KEY, latest, parse, served
 from training.serving.plain_values import DAY, EPOCH, Read, Unclear, plainly, readers
 
 CELL = r'(?:"[^"]*(?:""[^"]*)*"|[^",]*)'
 QUOTED = re.compile(f"{CELL}(?:,{CELL})*")
 STATE = re.compile(r"[0-9.e,-]+")
 KEYED = re.compile(KEY, re.ASCII)
+
+FEW = 256  # lines up to which reading them one by one is faster than the parser's start
 
 Columns = Mapping[str, NDArray[Any]]
 
@@ -48,7 +50,16 @@ class LineReader:
 
     data: Declaration
 
-    def read(self, lines: Sequence[bytes], today: date) -> CleanLines | None:
+    def read(self, lines: Sequence[bytes], today: date) -> CleanLines:
+        """What N ≥ 1 lines say, by the parser where one of them is not plain or they are many.
+
+        Raises:
+            BadLine: the number of the first line that is wrong, and why.
+        """
+        plain = self.plain(lines, today) if len(lines) <= FEW else None
+        return self._parsed(lines, today) if plain is None else plain
+
+    def plain(self, lines: Sequence[bytes], today: date) -> CleanLines | None:
         """What N ≥ 1 lines say; None if one of them is not plain."""
         try:
             rows, states = zip(*(self._row(line) for line in lines), strict=True)
@@ -61,6 +72,12 @@ class LineReader:
         columns = {name: np.array(column, dtype=self._kinds[name]) for name, column in values.items()}
         with np.errstate(over="ignore"):
             return CleanLines(columns, np.array(states, dtype=np.float64).astype(np.float32))
+
+    def _parsed(self, lines: Sequence[bytes], today: date) -> CleanLines:
+        clean = parse(lines, today, self.data).with_columns(pl.col("label").fill_null(parser.UNKNOWN))
+        columns = {name: clean[name].to_numpy() for name in self._readers}
+        state = clean.select(f"state {name}" for name in state_names(self.data.relations)).fill_null(math.nan)
+        return CleanLines(columns, state.to_numpy())
 
     @cached_property
     def _data(self) -> Declaration:
