@@ -79,6 +79,11 @@ class LineReader:
         state = clean.select(f"state {name}" for name in state_names(self.data.relations)).fill_null(math.nan)
         return CleanLines(columns, state.to_numpy())
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The fields of a line, the label last."""
+        return self._data.known
+
     @cached_property
     def _data(self) -> Declaration:
         return served(self.data)

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from training.data import parser
-from training.data.declaration import Amount, Category, Declaration, Entity, Flags, Label, Number, Time, TimeParts
+from training.data.declaration import Amount, Category, Declaration, Flags, Label, Number, Time
 
 DAY = 86_400
 EPOCH = date(1970, 1, 1)

@@ -12,7 +12,7 @@ from training.data.parser import UNKNOWN
 from training.data.schema import FeatureSchema
 from training.graph.block import RISKS, VOLUMES, Block, risks, volumes
 from training.graph.velocity import state_names
-from training.serving.csv_codec import BadLine, BadRequest, columns
+from training.serving.csv_codec import BadLine, BadRequest
 from training.serving.entries import Entries, Numbers
 from training.serving.line_reader import CleanLines, LineReader
 from training.serving.row_features import RowFeatures
@@ -84,7 +84,7 @@ class Featuriser:
         cuts = np.cumsum([own, *(len(text.lines) for text in texts)])
         scored, *others = np.split(number, cuts[:-1])
         for text, one in zip(texts, others, strict=True):
-            _check_history(entries, text, scored, one, columns(self.fitted.data)[-1])
+            _check_history(entries, text, scored, one, self.reader.columns[-1])
         volume, risk = np.split(request.counters, [len(volumes(sides))], axis=1)
         histories = {
             text.side: entries.history(scored, text.owner, one, self.k) for text, one in zip(texts, others, strict=True)
@@ -107,6 +107,8 @@ class Featuriser:
     def features(self) -> RowFeatures:
         """Computes the row features."""
         return RowFeatures(self.fitted, self.row)
+
+
 @dataclass(frozen=True)
 class _Text:
     """One relation's histories as lines: `counts` [B] lines a transaction, `owner` [H] whose each one is."""
