@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from statemachine.contracts import paths
 from training import storage
 from training.export.export import REQUESTS
 from training.export.golden import Exchange, Golden, tensors_from
+from training.scorelog.read import read
 from training.serving import Tensors
 
 LOG = logging.getLogger("fraudloop.shadow")
@@ -44,10 +44,6 @@ class Sampled:
 
 def logged(root: str, model: str, version: str, now: float, days: float, count: int) -> Sampled:
     """The newest `count` complete requests that `version` answered in the last `days` with its history at hand."""
-    if not storage.list_uris(paths.scores_folder(root, model)):
-        return Sampled("log", ())
-    from training.scorelog.read import read
-
     records = read(root, model, now - days * DAY, MOST_RECORDS)
     span = float(records["at"].max() - records["at"].min()) if len(records) > 1 else 0.0
     wanted = records.filter((records["version"] == version) & (records["degraded"] == "") & (records["request"] != ""))
