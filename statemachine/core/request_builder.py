@@ -99,6 +99,12 @@ def _judging(snapshot: Snapshot) -> dict[str, Any]:
     return {"gate": {name: value for name, value in asdict(snapshot.policy.gate).items() if value is not None}}
 
 
+def _deploying(snapshot: Snapshot) -> dict[str, Any]:
+    """Exactly the files that were judged: the export's own manifest, by its digest."""
+    exported = snapshot.run.outputs.get(Stage.EXPORT.value, {}).get("repository")
+    return {**_releasing(snapshot), **({"manifest": exported.sha256} if exported and exported.sha256 else {})}
+
+
 def _releasing(snapshot: Snapshot) -> dict[str, Any]:
     serving = snapshot.policy.serving
     return {
@@ -124,6 +130,6 @@ PARAMETERS: Mapping[Stage, Callable[[Snapshot], dict[str, Any]]] = {
     Stage.EVALUATE: _judging,
     Stage.EXPORT: lambda snapshot: {},
     Stage.SHADOW: _shadowing,
-    Stage.DEPLOY: _releasing,
+    Stage.DEPLOY: _deploying,
     Stage.RESTORE: _releasing,
 }
