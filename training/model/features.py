@@ -46,8 +46,9 @@ def inputs(
     everything = names(row, OWN, block.sides)
     wanted = [everything.index(name) for name in names(row, groups, block.sides) if name in everything]
     parts = [own_features[:, wanted]]
+    recent = block.recent(fan_out)
     if encoders is not None:
-        parts.append(encoders(own_features, block.recent(fan_out).edges()))
+        parts.append(encoders(own_features, recent.histories if isinstance(encoders, Forward) else recent.edges()))
     return single(library(own_features).concatenate(parts, 1))
 
 
