@@ -47,8 +47,10 @@ def inputs(
     wanted = [everything.index(name) for name in names(row, groups, block.sides) if name in everything]
     parts = [own_features[:, wanted]]
     recent = block.recent(fan_out)
-    if encoders is not None:
-        parts.append(encoders(own_features, recent.histories if isinstance(encoders, Forward) else recent.edges()))
+    if isinstance(encoders, Forward):
+        parts.append(encoders(own_features, recent.histories))
+    elif encoders is not None:
+        parts.append(encoders(own_features, recent.edges()))
     return single(library(own_features).concatenate(parts, 1))
 
 
