@@ -121,7 +121,8 @@ class StoreConnection:
         """A connection that answered a PING in time; None if there is none, with the reason."""
         made: Any = None
         try:
-            made = valkey.ConnectionPool.from_url(
+            pool: Any = valkey.ConnectionPool
+            made = pool.from_url(
                 self._settings.url,
                 password=self._settings.password or None,
                 socket_connect_timeout=CONNECT_SECONDS,
@@ -143,7 +144,8 @@ class StoreConnection:
 
 def _exchange(sock: socket.socket, commands: Sequence[Command], until: float) -> list[Any]:
     """Send commands and read their answers before `until`. Raises TimeoutError, EOFError, OSError."""
-    reader, answers = libvalkey.Reader(), []
+    answers: list[Any] = []
+    reader = libvalkey.Reader()
     sock.settimeout(_left(until))
     sock.sendall(b"".join(libvalkey.pack_command(tuple(command)) for command in commands))
     while len(answers) < len(commands):

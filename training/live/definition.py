@@ -49,7 +49,8 @@ class LiveDefinition:
         """The layout of an entry, without gaps. The scripts rely on `time` and `tag` to come first."""
         columns: list[tuple[Any, ...]] = [("time", "<i8"), ("tag", f"V{TAG}"), ("known", "<u2"), ("fraud", "u1")]
         columns += [(f"key {side}", "<u8") for side in self.data.relations]
-        columns += [("clean cents", "<i4" if self.data.amount.limit * 10**self.data.amount.minor_units < INT32 else "<i8")]
+        narrow = self.data.amount.limit * 10**self.data.amount.minor_units < INT32
+        columns += [("clean cents", "<i4" if narrow else "<i8")]
         for name, category in self.data.categories.items():
             columns += _category(f"clean {name}", category)
         columns += [(f"clean {name}", _number(one)) for name, one in self.data.numbers.items()]

@@ -59,7 +59,7 @@ class PaymentFeaturiser:
         frame = clean.select(names)
         if entries:
             past = pl.DataFrame(self.definition.clean(np.concatenate(entries), self.known))
-            frame = pl.concat([frame, past.select(names).cast(dict(frame.schema))])
+            frame = pl.concat([frame, past.select(names).cast(frame.schema)])
         made: NDArray[np.float32] = schema.row_features(frame, self.fitted).select(self.row).to_numpy()
         return made
 
@@ -87,4 +87,4 @@ class PaymentFeaturiser:
 
 def as_number(hashed: bytes) -> np.uint64:
     """An entity's hash as entries hold it."""
-    return np.uint64(int.from_bytes(hashed, "little"))
+    return np.uint64(int.from_bytes(hashed, "big"))

@@ -1,12 +1,12 @@
 """The state of one entity: one value in the online store, which two scripts and this module read and write.
 
-    header   format u8, day rows u16, report rows u16, counter u32, until i64
+    header   format u8, day rows u16, report rows u16, counter u32, until i64, as_of i64
     days     newest first: day u16, transactions u32, minor units i64           (the last 32 days that had any)
     reports  oldest first: report day u16, labels u32, frauds u32               (of the last 366 days, and to come)
     entries  newest first: `LiveDefinition.entry`                               (the last k and what came just now)
 
-`counter` counts what was ever appended. Before `until` the data set has been brought in; later transactions came as
-payments.
+`counter` counts what was ever appended. A data set with the newest transaction at `as_of` was brought in up to `until`;
+later transactions came as payments.
 """
 
 import struct
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from training.live.definition import DAY, FORMAT, LiveDefinition
 
-HEADER = struct.Struct("<BHHIq")
+HEADER = struct.Struct("<BHHIqq")
 DAYS = np.dtype([("day", "<u2"), ("count", "<u4"), ("cents", "<i8")])
 REPORTS = np.dtype([("day", "<u2"), ("known", "<u4"), ("frauds", "<u4")])
 KEPT_DAYS, KEPT_REPORTS = 32, 366
@@ -33,13 +33,14 @@ class EntityState:
 
     counter: int
     until: int
+    as_of: int
     days: NDArray[np.void]
     reports: NDArray[np.void]
     entries: NDArray[np.void]
 
     def dumps(self) -> bytes:
         """The value in the store."""
-        header = HEADER.pack(FORMAT, len(self.days), len(self.reports), self.counter, self.until)
+        header = HEADER.pack(FORMAT, len(self.days), len(self.reports), self.counter, self.until, self.as_of)
         return header + self.days.tobytes() + self.reports.tobytes() + self.entries.tobytes()
 
     def later(self, time: int) -> int:
@@ -68,7 +69,7 @@ class EntityState:
         return np.array(counts, dtype=np.float32), np.array(sums, dtype=np.float64)
 
     def risks(self, time: int, spans: tuple[int, ...]) -> NDArray[np.float32]:
-        """Labels [len(spans)] that were reported over the N days before the day of `time`, then the frauds among them."""
+        """Labels [len(spans)] that were reported in the N days before the day of `time`, then the frauds among them."""
         today, day = time // DAY, self.reports["day"].astype(np.int64)
         inside = [(day >= today - span) & (day < today) for span in spans]
         counts = [self.reports[what][one].sum() for what in ("known", "frauds") for one in inside]
@@ -83,10 +84,10 @@ def loads(value: bytes | None, definition: LiveDefinition) -> EntityState:
     """
     empty = np.zeros(0, definition.entry)
     if value is None:
-        return EntityState(0, 0, np.zeros(0, DAYS), np.zeros(0, REPORTS), empty)
+        return EntityState(0, 0, 0, np.zeros(0, DAYS), np.zeros(0, REPORTS), empty)
     if len(value) < HEADER.size or value[0] != FORMAT:
         raise Damaged(f"a record begins with {value[:1].hex() or 'nothing'}; expected format {FORMAT}")
-    _, days, reports, counter, until = HEADER.unpack_from(value)
+    _, days, reports, counter, until, as_of = HEADER.unpack_from(value)
     first = HEADER.size + days * DAYS.itemsize
     start = first + reports * REPORTS.itemsize
     size = definition.entry.itemsize
@@ -95,6 +96,7 @@ def loads(value: bytes | None, definition: LiveDefinition) -> EntityState:
     return EntityState(
         counter,
         until,
+        as_of,
         np.frombuffer(value, DAYS, days, HEADER.size),
         np.frombuffer(value, REPORTS, reports, first),
         np.frombuffer(value, definition.entry, -1, start),

@@ -1,4 +1,4 @@
-"""The two scripts that change the online store. Each is atomic; the layout is that of `training.live.record`.
+"""The scripts that change the online store. Each is atomic; the layout is that of `training.live.record`.
 
 `APPEND` counts one payment at all its entities, keeps its answer under its request id, and logs it, or does none of it:
 
@@ -10,29 +10,36 @@
              {"stale", records …}: another payment that is strictly earlier has been appended since they were read
              {"counted"}
 
-A payment whose tag an entity has is a repetition: nothing changes. An entity into which the data set of the payment's time
-was brought in is left as it is: the data set says what happened then.
+A payment whose tag an entity has is a repetition: nothing changes. An entity is left as it is if a data set was brought
+in for the time of the payment: the data set says what happened then.
 
 `MERGE` brings the data set's part of one entity in:
 
     KEYS  entity
     ARGV  1 until   2 retention seconds   3 k   4 most entries   5 late seconds   6 size of an entry
           7 days   8 reports   9 entries   10 where in an entry the minor units are   11 their format
-    returns  1, or 0 if a later `until` was brought in before
+          12 the newest time of the data set
+    returns  1, or 0 if a later data set was brought in before
+
+`FINISH` says that a data set was brought in, unless a later one was: KEYS filled, definitions; ARGV its newest time,
+the definition's digest and what is known of it.
 
 Records keep what came as payments at or after `until`. Numbers are doubles in Lua: all are whole and below 2^53.
 """
 
 _LAYOUT = """
-local DAY, HEADER, DAYROW, REPORT, KEPT = 86400, 17, 14, 10, 32
+local DAY, HEADER, DAYROW, REPORT, KEPT = 86400, 25, 14, 10, 32
 local function cut(value)
-  if not value then return {n = 0, till = 0, days = '', reports = '', entries = ''} end
-  local _, nd, nr, n, till = struct.unpack('<BHHI4i8', value)
+  if not value then return {n = 0, till = 0, asof = 0, days = '', reports = '', entries = ''} end
+  local _, nd, nr, n, till, asof = struct.unpack('<BHHI4i8i8', value)
   local d, r = HEADER + nd * DAYROW, HEADER + nd * DAYROW + nr * REPORT
-  return {n = n, till = till, days = value:sub(HEADER + 1, d), reports = value:sub(d + 1, r), entries = value:sub(r + 1)}
+  local one = {n = n, till = till, asof = asof, days = value:sub(HEADER + 1, d)}
+  one.reports, one.entries = value:sub(d + 1, r), value:sub(r + 1)
+  return one
 end
 local function write(key, one, keep)
-  local head = struct.pack('<BHHI4i8', 1, #one.days / DAYROW, #one.reports / REPORT, one.n % 4294967296, one.till)
+  local sizes = struct.pack('<BHH', 1, #one.days / DAYROW, #one.reports / REPORT)
+  local head = sizes .. struct.pack('<I4i8i8', one.n % 4294967296, one.till, one.asof)
   redis.call('SET', key, head .. one.days .. one.reports .. one.entries, 'EX', keep)
 end
 local function front(entries, size, time, same)  -- bytes of the entries that are later than `time`, or as late
@@ -119,7 +126,7 @@ MERGE = (
 local till, k, most = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local late, size = tonumber(ARGV[5]), tonumber(ARGV[6])
 local old = cut(redis.call('GET', KEYS[1]))
-if old.till > till then return 0 end
+if old.asof > tonumber(ARGV[12]) then return 0 end
 local border = math.floor(till / DAY)
 local kept = old.entries:sub(1, front(old.entries, size, till, true))
 local rows, row = {}, 0
@@ -144,9 +151,18 @@ if till % DAY ~= 0 then  -- both the data set and payments tell of the last day
   if count > 0 then days = struct.pack('<HI4i8', border, count, sum) .. days end
 end
 local entries = trimmed(kept .. ARGV[9], size, k, most, late)
-local made = {n = old.n + #ARGV[9] / size + 1, till = till, reports = ARGV[8], entries = entries}
+local made = {n = old.n + #ARGV[9] / size + 1, reports = ARGV[8], entries = entries}
+made.till, made.asof = math.max(till, old.till), tonumber(ARGV[12])
 made.days = fresh_days(table.concat(rows) .. days)
 write(KEYS[1], made, ARGV[2])
 return 1
 """
 )
+
+FINISH = """
+local old = tonumber(redis.call('GET', KEYS[1]) or '0')
+if old > tonumber(ARGV[1]) then return 0 end
+redis.call('SET', KEYS[1], ARGV[1])
+redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])
+return 1
+"""

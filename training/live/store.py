@@ -1,7 +1,6 @@
 """The online store as one payment uses it: read the state of its entities, then append it to all of them at once."""
 
 import hashlib
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -21,7 +21,7 @@ from training.live.features import PaymentFeaturiser, as_number
 from training.live.keys import EntityHash, Names
 from training.live.record import EntityState, loads
 from training.live.settings import LiveSettings
-from training.live.store import OnlineStore, Payment, Seen
+from training.live.store import OnlineStore, Payment
 from training.model import head
 from training.model.model import FraudModel, load
 from training.scorelog.record import ScoreRecord, stream

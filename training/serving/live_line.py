@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -50,41 +50,45 @@ def _cell(name: str, value: Any) -> str:
 
 
 def pseudonymous(line: bytes, entities: Mapping[str, bytes], data: Declaration) -> str:
-    """A line without its entities' values: in their place stand their keyed hashes, in the form that the parser reads.
+    """A line in whose entities' columns stand their keyed hashes, as `key:NAME=<16 hex digits>;`, and nothing clear.
 
-    A column that is also something else, a category say, keeps that value behind the hash.
+    A column that is something else as well, a category say, keeps its value.
     """
-    cells = next(csv.reader(io.StringIO(line.decode())))
-    at = {name: number for number, name in enumerate(columns(data))}
-    kept = _kept(data)
+    made = {side: dict.fromkeys(data.entities[side].columns, "") for side in entities}
     for side, hashed in entities.items():
-        entity = data.entities[side]
-        made = stand_in(side, entity, hashed)
-        for column in entity.columns:
-            if at[column] < len(cells):
-                cells[at[column]] = made[column] + (cells[at[column]] if column in kept and not entity.whole else "")
+        made[side][data.entities[side].columns[0]] = f"key:{side}={hashed.hex()};"
+    return _replaced(line, made.values(), data)
+
+
+def _requested(line: bytes, entities: Mapping[str, bytes], data: Declaration) -> str:
+    """The same, in a form that `fraud_score` reads: of whole numbers others of the same span, drawn by the hash."""
+    return _replaced(line, [stand_in(side, data.entities[side], hashed) for side, hashed in entities.items()], data)
+
+
+def _replaced(line: bytes, made: Iterable[Mapping[str, str]], data: Declaration) -> str:
+    cells = next(csv.reader(io.StringIO(line.decode())))
+    at, kept = {name: number for number, name in enumerate(columns(data))}, _kept(data)
+    for column, text in (pair for one in made for pair in one.items()):
+        if at[column] < len(cells):
+            cells[at[column]] = text + (cells[at[column]] if column in kept else "")
     return _csv(cells[: len(at) - 1]).decode()
 
 
 def _kept(data: Declaration) -> frozenset[str]:
+    """Columns that are something else than an entity too."""
     parts = (data.categories, data.numbers, data.flags)
     return frozenset({one.column for part in parts for one in part.values()} | {*data.time.columns, data.amount.column})
 
 
 def stand_in(side: str, entity: Entity, hashed: bytes) -> dict[str, str]:
-    """What stands in an entity's columns for its hash; whole numbers are drawn from their span by it."""
+    """What `fraud_score` may read in place of an entity: its hash, or whole numbers that are drawn by it."""
     if not entity.whole:
-        first = {entity.columns[0]: f"key:{side}={_hex(hashed)};"}
-        return dict.fromkeys(entity.columns, "") | first
-    left, cells = int.from_bytes(hashed, "little"), {}
+        return dict.fromkeys(entity.columns, "") | {entity.columns[0]: f"key:{side}={hashed.hex()};"}
+    left, cells = int.from_bytes(hashed, "big"), {}
     for column, (low, high) in zip(entity.columns, entity.whole, strict=True):
         left, number = divmod(left, high - low + 1)
         cells[column] = str(low + number)
     return cells
-
-
-def _hex(hashed: bytes) -> str:
-    return f"{int.from_bytes(hashed, 'little'):016x}"
 
 
 def _csv(cells: list[str]) -> bytes:
@@ -96,10 +100,15 @@ def _csv(cells: list[str]) -> bytes:
 def logged_request(
     line: bytes, block: Block, states: Mapping[str, EntityState], payment: Payment, featuriser: PaymentFeaturiser
 ) -> str:
-    """The `fraud_score` request, as KServe v2 writes it in JSON, that gives this score without a store."""
+    """The `fraud_score` request, as KServe v2 writes it in JSON, that gives this score without a store.
+
+    "" if an entity of whole numbers shares a column with something else: no other number may stand there.
+    """
     data = featuriser.definition.data
+    if any(entity.whole and _kept(data).intersection(entity.columns) for entity in data.entities.values()):
+        return ""
     counters = np.concatenate([block.volume.numpy(), block.risk.numpy()], axis=1).astype(np.float32)
-    inputs = [_tensor("TRANSACTION", "BYTES", [pseudonymous(line, payment.entities, data)])]
+    inputs = [_tensor("TRANSACTION", "BYTES", [_requested(line, payment.entities, data)])]
     for side, state in states.items():
         lines = _lines(state, payment.time, featuriser)
         inputs.append(_tensor(history_input(side), "BYTES", ["\n".join(reversed(lines))]))
@@ -135,6 +144,6 @@ def _with_stand_ins(text: str, entry: Any, data: Declaration) -> str:
     cells = next(csv.reader(io.StringIO(text)))
     at = {name: number for number, name in enumerate(columns(data))}
     for side, entity in whole.items():
-        for column, cell in stand_in(side, entity, int(entry[f"key {side}"]).to_bytes(8, "little")).items():
+        for column, cell in stand_in(side, entity, int(entry[f"key {side}"]).to_bytes(8, "big")).items():
             cells[at[column]] = cell
     return _csv(cells).decode()

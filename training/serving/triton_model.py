@@ -24,8 +24,10 @@ class TritonPythonModel:
         sys.modules.update(dict.fromkeys(OPTIONAL))  # type: ignore[arg-type]
         from training.serving import adapter
 
-        self._model = adapter.load(args["model_name"], FOLDER / "model")
-        self._outputs = [output["name"] for output in json.loads(args["model_config"])["output"]]
+        config = json.loads(args["model_config"])
+        parameters = {name: value["string_value"] for name, value in config.get("parameters", {}).items()}
+        self._model = adapter.load(args["model_name"], FOLDER / "model", parameters)
+        self._outputs = [output["name"] for output in config["output"]]
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Return one response per request. An invalid request gets an error; the others are answered."""
