@@ -164,7 +164,8 @@ def test_golden_requests_are_compared_with_the_manifest(exported: StageResult, t
     """A deployment proves itself by the golden requests that were exported, or not at all."""
     copy = storage.download_folder(str(folder(exported)), tmp_path / "version")
     golden = golden_of(str(copy))
-    assert [exchange.model for exchange in golden.exchanges] == ["fraud_score", "fraud_score", "prediction_and_shapley"]
+    models = [exchange.model for exchange in golden.exchanges]
+    assert models == ["fraud_score", "fraud_score", "fraud_live", "prediction_and_shapley"]
     assert len(golden.exchanges[0].inputs["TRANSACTION"]) >= 20
     assert b"" in golden.exchanges[0].inputs["MERCHANT_HISTORY"].ravel().tolist()
     (copy / "golden.json").write_text('{"format": 1, "tolerance": 1, "exchanges": []}')

@@ -13,8 +13,7 @@ from training.graph.graph import graph_of
 from training.graph.history import Reader
 from training.live.definition import DAY, LATE, LiveDefinition
 from training.live.definition import NEVER as NO_DAY
-from training.live.features import as_number
-from training.live.keys import EntityHash
+from training.live.keys import EntityHash, as_number
 from training.live.record import DAYS, KEPT_DAYS, KEPT_REPORTS, REPORTS
 
 

@@ -96,7 +96,8 @@ class LiveDefinition:
             values = entries[f"clean {name}"]
             if name in self.texts:
                 told = zip(values.tolist(), entries[f"clean {name} length"].tolist(), strict=True)
-                columns[name] = [known[name].get(one) or UNKNOWN_TEXT * length for one, length in told]
+                texts = [known[name].get(one) or UNKNOWN_TEXT * length for one, length in told]
+                columns[name] = np.array([*texts, None], dtype=object)[:-1]
             else:
                 columns[name] = values
         return columns

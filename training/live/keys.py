@@ -59,3 +59,8 @@ class Names:
     def answer(self, request_id: str) -> str:
         """The answer that a request id was given."""
         return f"{self.root}:answer:{hashlib.blake2b(request_id.encode(), digest_size=16).hexdigest()}"
+
+
+def as_number(hashed: bytes) -> int:
+    """An entity's hash as entries of history hold it."""
+    return int.from_bytes(hashed, "big")

@@ -17,8 +17,7 @@ import numpy as np
 from training.live import settings as live_settings
 from training.live.connection import StoreConnection, Unavailable
 from training.live.definition import LiveDefinition
-from training.live.features import PaymentFeaturiser, as_number
-from training.live.keys import EntityHash, Names
+from training.live.keys import EntityHash, Names, as_number
 from training.live.record import EntityState, loads
 from training.live.settings import LiveSettings
 from training.live.store import OnlineStore, Payment
@@ -26,11 +25,14 @@ from training.model import head
 from training.model.model import FraudModel, load
 from training.scorelog.record import ScoreRecord, stream
 from training.serving import Tensors
-from training.serving.csv_codec import BadLine, BadRequest, parse
+from training.serving.csv_codec import BadLine, BadRequest
+from training.serving.line_reader import LineReader
 from training.serving.live_answer import LiveAnswer
 from training.serving.live_line import logged_request, pseudonymous, transaction_line
 from training.serving.live_metrics import LiveMetrics
+from training.serving.payment_block import PaymentFeaturiser
 from training.serving.reasons import reasons
+from training.serving.row_features import Columns
 
 LOG = logging.getLogger("fraudloop.live")
 FIRST_CONNECTION = 2.0  # seconds that loading waits for the store
@@ -53,7 +55,9 @@ class FraudLive:
     def __init__(self, model: FraudModel, name: str, version: str, settings: LiveSettings, metrics: LiveMetrics):
         self._model, self._name, self._version = model, name, version
         self._settings, self._metrics = settings, metrics
+        head.use_threads(model.booster, 1)
         fitted = model.feature_schema
+        self._reader = LineReader(fitted.data)
         self.definition = LiveDefinition(fitted.data, model.config.k)
         self._featuriser = PaymentFeaturiser(fitted, model.row, self.definition)
         self._hash = EntityHash(settings.entity_key)
@@ -94,7 +98,7 @@ class FraudLive:
             return error
         return LiveAnswer.tensors(answers)
 
-    def _parsed(self, at: int, told: bytes, request_id: bytes) -> tuple[bytes, Any, str]:
+    def _parsed(self, at: int, told: bytes, request_id: bytes) -> tuple[bytes, Columns, str]:
         """The line of one transaction, its clean columns and its request id. Raises BadRequest."""
         data = self.definition.data
         try:
@@ -102,13 +106,13 @@ class FraudLive:
             name = request_id.decode()
             if len(name) > LONGEST_ID:
                 raise BadRequest(f"REQUEST_ID[{at}] has {len(name)} characters, expected at most {LONGEST_ID}")
-            return line, parse([line], datetime.now(UTC).date(), data), name
+            return line, self._reader.read([line], datetime.now(UTC).date()).columns, name
         except UnicodeDecodeError:
             raise BadRequest(f"REQUEST_ID[{at}] is {request_id[:40]!r}, expected UTF-8") from None
         except BadLine as error:
             raise BadRequest(f"TRANSACTION[{at}]: {error}") from error
 
-    def _payment(self, line: bytes, clean: Any, request_id: str, stored: bool, explain: bool) -> LiveAnswer:
+    def _payment(self, line: bytes, clean: Columns, request_id: str, stored: bool, explain: bool) -> LiveAnswer:
         began = time.perf_counter()
         keys = {side: int(clean[f"{side}_key"][0]) for side in self.definition.data.relations}
         hashes = {side: self._hash.of(side, key) for side, key in keys.items()}
@@ -123,7 +127,14 @@ class FraudLive:
         return answer
 
     def _counted(
-        self, store: OnlineStore, line: bytes, clean: Any, payment: Payment, with_id: bool, explain: bool, began: float
+        self,
+        store: OnlineStore,
+        line: bytes,
+        clean: Columns,
+        payment: Payment,
+        with_id: bool,
+        explain: bool,
+        began: float,
     ) -> tuple[LiveAnswer, float, int]:
         """The answer, the seconds waited for the store, and how often it was scored again."""
         budget, conflicts = _Budget(self._settings.deadline_ms / 1000), 0
@@ -149,7 +160,7 @@ class FraudLive:
         return LiveAnswer.loads(seen.answer), budget.spent, conflicts
 
     def _scored(
-        self, line: bytes, clean: Any, payment: Payment, states: Mapping[str, EntityState], why: str, explain: bool
+        self, line: bytes, clean: Columns, payment: Payment, states: Mapping[str, EntityState], why: str, explain: bool
     ) -> _Scored:
         """The payment scored on these states of its entities."""
         model = self._model

@@ -12,10 +12,10 @@ import polars as pl
 
 from training.data.declaration import Declaration, Entity
 from training.graph.block import Block
-from training.live.features import PaymentFeaturiser
 from training.live.record import EntityState
 from training.live.store import Payment
 from training.serving.csv_codec import BadRequest, columns, write
+from training.serving.payment_block import PaymentFeaturiser
 from training.serving.request import history_input
 
 LONGEST = 16_384  # bytes of one transaction
@@ -107,7 +107,7 @@ def logged_request(
     data = featuriser.definition.data
     if any(entity.whole and _kept(data).intersection(entity.columns) for entity in data.entities.values()):
         return ""
-    counters = np.concatenate([block.volume.numpy(), block.risk.numpy()], axis=1).astype(np.float32)
+    counters = np.concatenate([block.volume, block.risk], axis=1)
     inputs = [_tensor("TRANSACTION", "BYTES", [_requested(line, payment.entities, data)])]
     for side, state in states.items():
         lines = _lines(state, payment.time, featuriser)

@@ -6,15 +6,14 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import polars as pl
-import torch
 from numpy.typing import NDArray
 
-from training.data import schema
 from training.data.schema import FeatureSchema
 from training.graph.block import DAY, RISK_DAYS, VOLUME_DAYS, Block, History
 from training.live.definition import LiveDefinition
+from training.live.keys import as_number
 from training.live.record import EntityState
+from training.serving.row_features import Columns, RowFeatures
 
 
 @dataclass(frozen=True)
@@ -30,43 +29,37 @@ class PaymentFeaturiser:
         """The texts that this version was fitted on, by category and hash."""
         return self.definition.known_texts(self.fitted)
 
-    def block(self, clean: pl.DataFrame, keys: Mapping[str, bytes], states: Mapping[str, EntityState]) -> Block:
-        """The block of one payment: `clean` [1] as the parser gives it, its entities' hashes and states."""
+    @cached_property
+    def _features(self) -> RowFeatures:
+        return RowFeatures(self.fitted, self.row)
+
+    def block(self, clean: Columns, keys: Mapping[str, bytes], states: Mapping[str, EntityState]) -> Block:
+        """The block of one payment: `clean` columns [1], its entities' hashes and states."""
         time = int(clean["time"][0])
         used = {side: self.used(state, time) for side, state in states.items()}
-        features = self._features(clean, [entries for entries in used.values() if len(entries)])
+        features = self._rows(clean, np.concatenate(list(used.values())))
         at, histories = 1, {}
         for side, entries in used.items():
             histories[side] = self._history(entries, features[at : at + len(entries)], time, keys)
             at += len(entries)
         volumes = [state.volumes(time, VOLUME_DAYS)[0] for state in states.values()]
         risks = [state.risks(time, RISK_DAYS) for state in states.values()]
-        return Block(
-            row=torch.from_numpy(features[:1].copy()),
-            histories=histories,
-            volume=torch.from_numpy(np.concatenate(volumes)[None]),
-            risk=torch.from_numpy(np.concatenate(risks)[None]),
-        )
+        return Block(features[:1], histories, np.concatenate(volumes)[None], np.concatenate(risks)[None])
 
     def used(self, state: EntityState, time: int) -> NDArray[np.void]:
         """The k last strictly earlier entries, most recent first."""
         later = state.later(time)
         return state.entries[later : later + self.definition.k]
 
-    def _features(self, clean: pl.DataFrame, entries: list[NDArray[np.void]]) -> NDArray[np.float32]:
-        """Row features [1 + all entries, F]."""
-        names = ("time", *self.definition.data.source)
-        frame = clean.select(names)
-        if entries:
-            past = pl.DataFrame(self.definition.clean(np.concatenate(entries), self.known))
-            frame = pl.concat([frame, past.select(names).cast(frame.schema)])
-        made: NDArray[np.float32] = schema.row_features(frame, self.fitted).select(self.row).to_numpy()
-        return made
+    def _rows(self, clean: Columns, entries: NDArray[np.void]) -> NDArray[np.float32]:
+        """Row features [1 + H, F] of the payment and of H entries."""
+        past = self.definition.clean(entries, self.known)
+        return self._features({name: np.concatenate([clean[name], values]) for name, values in past.items()})
 
     def _history(
         self, entries: NDArray[np.void], features: NDArray[np.float32], time: int, keys: Mapping[str, bytes]
     ) -> History:
-        matured = entries["known"].astype(np.int64) < time // DAY
+        matured = entries["known"] < time // DAY
         same = [entries[f"key {side}"] == as_number(hashed) for side, hashed in keys.items()]
         filled: dict[str, Any] = {
             "row": features,
@@ -79,12 +72,7 @@ class PaymentFeaturiser:
         }
         return History(**{name: self._padded(values) for name, values in filled.items()})
 
-    def _padded(self, values: NDArray[Any]) -> torch.Tensor:
+    def _padded(self, values: NDArray[Any]) -> NDArray[Any]:
         full = np.zeros((1, self.definition.k, *values.shape[1:]), dtype=values.dtype)
         full[0, : len(values)] = values
-        return torch.from_numpy(full)
-
-
-def as_number(hashed: bytes) -> np.uint64:
-    """An entity's hash as entries hold it."""
-    return np.uint64(int.from_bytes(hashed, "big"))
+        return full
