@@ -37,11 +37,12 @@ def gathered(
 def parted(rows: pl.DataFrame, bounds: split.Boundaries, delay_days: float = 30) -> pl.LazyFrame:
     """The rows with their `split`, and `known_at`, when the label became known: `delay_days` after the transaction.
 
-    A row without a label is immature. The label of an immature row is shown if it was known by the newest row.
+    A row without a label is immature. The label of an immature row is shown if it was known by the end of the
+    newest row's day.
     """
     newest = int(rows["time"][-1]) if len(rows) else 0
     known_at = pl.when(pl.col("label") != UNKNOWN_LABEL).then(pl.col("time") + round(delay_days * split.DAY))
-    shown = (pl.col("split") != split.IMMATURE) | (pl.col("known_at") <= newest)
+    shown = (pl.col("split") != split.IMMATURE) | (pl.col("known_at") // split.DAY <= newest // split.DAY)
     part = pl.when(pl.col("label") == UNKNOWN_LABEL).then(split.IMMATURE).otherwise(bounds.expression()).cast(pl.Int8)
     made = rows.lazy().with_columns(split=part, known_at=known_at)
     return made.with_columns(
