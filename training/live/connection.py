@@ -135,8 +135,12 @@ class StoreConnection:
             self._reason = REASONS.get(str(pong).partition(" ")[0], "error")
         except TimeoutError:
             self._reason = "slow"
-        except (OSError, EOFError, ValueError, valkey.ValkeyError, libvalkey.LibvalkeyError) as error:
-            self._reason = REASONS.get(str(error).partition(" ")[0], "down")
+        except (valkey.AuthenticationError, valkey.exceptions.AuthorizationError):
+            self._reason = "refused"
+        except valkey.BusyLoadingError:
+            self._reason = "loading"
+        except (OSError, EOFError, ValueError, valkey.ValkeyError, libvalkey.LibvalkeyError):
+            self._reason = "down"
         if made is not None:
             made.disconnect()
         return None
