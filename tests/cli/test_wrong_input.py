@@ -29,6 +29,7 @@ WRONG: dict[str, list[tuple[list[str], str]]] = {
     "dlq list": [(["--queue", "nosuch"], "queues are arrivals, hints")],
     "dlq replay": [(["--queue", "nosuch"], "queues are arrivals, hints")],
     "doctor": [(["--only", "nosuch"], "tools")],
+    "drift": [(["--model", "nosuch"], "names fraud"), (["--first-days", "0"], "--first-days")],
     "down": [(["now"], "`fraudloop down --help`")],
     "hold": [(["nosuch", "--why", "x"], "names fraud"), (["fraud"], "--why")],
     "land": [(["no.csv"], "no.csv"), (["README.md", "--model", "nosuch"], "names fraud")],
@@ -92,7 +93,7 @@ REPR = re.compile(r"Traceback|<\w+[ .]|\w(Error|Exception)\(|\{'|\[\('|File \"|b
 CALLS = [(command, *call) for command, calls in WRONG.items() for call in calls]
 # Commands that speak to a system; what is wrong with the way to it is told by each of them alike.
 SPEAKS = {
-    "approve": ["fraud-1", "--why", "x"], "audit": ["fraud"], "cost": [], "dlq list": [],
+    "approve": ["fraud-1", "--why", "x"], "audit": ["fraud"], "cost": [], "dlq list": [], "drift": [],
     "hold": ["fraud", "--why", "x"], "land": ["README.md"], "night": [], "open": ["fraud-1"],
     "quarantine list": [], "runs": [], "show": ["fraud-1"],
     "slo": [], "start": ["fraud"], "status": [], "watch": ["fraud-1"], "why": ["fraud-1"], "publish": [],
