@@ -13,7 +13,14 @@ from cli.main import app
 # Each command, and calls of it that are wrong, each with a part of what has to be said.
 WRONG: dict[str, list[tuple[list[str], str]]] = {
     "approve": [(["fraud-9", "--why", "fine"], "`fraudloop runs`"), (["fraud-1", "--why", " "], "--why")],
-    "audit": [(["nosuch"], "fraudloop.toml names fraud")],
+    "audit": [
+        (["nosuch"], "fraudloop.toml names fraud"),
+        (["fraud-9", "--out", "{tmp}/a.zip", "--key", "no.pem"], "`fraudloop runs`"),
+        (["fraud-1", "--out", "{tmp}/a.zip"], "--kms"),
+        (["fraud-1", "README.md"], "`fraudloop audit verify"),
+        (["verify", "README.md"], "--key"),
+        (["verify", "README.md", "--key", "no.pem"], "no.pem"),
+    ],
     "baseline import": [(["--training-job", "no-arn"], "--training-job")],
     "cancel": [(["fraud-9", "--why", "x"], "`fraudloop runs`"), (["fraud-1"], "--why")],
     "compare": [(["fraud-1", "nosuch-1"], "`fraudloop runs`"), (["fraud-1", "fraud-1"], "`fraudloop why fraud-1`")],
