@@ -97,13 +97,13 @@ def test_a_champion_is_read_with_its_own_schema(trained: Trained) -> None:
     """Other fitted shares in the champion's schema give other features of the same rows, and other scores."""
     schema = json.loads(json.dumps(dict(trained.model.schema)))
     encoding = schema["encodings"]["mcc"]
-    encoding["risk"] = [value + 1.0 for value in encoding["risk"]]
-    encoding["unseen_risk"] += 1.0
+    encoding["share"] = [value + 1.0 for value in encoding["share"]]
+    encoding["unseen_share"] += 1.0
     other = replace(trained.model, schema=schema)
-    columns = ["mcc_risk", "amount_log"]
+    columns = ["mcc_share", "amount_log"]
     one, two = (featurised(trained.dataset, model).select(columns) for model in (trained.model, other))
     assert one["amount_log"].equals(two["amount_log"])
-    assert np.allclose(one["mcc_risk"].to_numpy() + 1, two["mcc_risk"].to_numpy(), atol=1e-5)
+    assert np.allclose(one["mcc_share"].to_numpy() + 1, two["mcc_share"].to_numpy(), atol=1e-5)
     assert not np.array_equal(score_test(trained.model, trained.dataset), score_test(other, trained.dataset))
 
 
@@ -141,7 +141,7 @@ def test_shapley_values_add_up(trained: Trained) -> None:
     from training.graph.graph import TEST, load_graph
 
     graph, config = load_graph(trained.dataset, trained.model.row), trained.model.config
-    block = Reader(graph, config.k, config.label_delay).block(graph.where(TEST)[:200])
+    block = Reader(graph, config.k).block(graph.where(TEST)[:200])
     margin = trained.model.explain(block).sum(axis=1)
     assert np.allclose(1 / (1 + np.exp(-margin)), trained.model.score(block), atol=1e-5)
 
@@ -151,7 +151,7 @@ def test_scores_do_not_depend_on_the_batch(trained: Trained) -> None:
     from training.graph.graph import TEST, load_graph
 
     graph, config = load_graph(trained.dataset, trained.model.row), trained.model.config
-    reader, ids = Reader(graph, config.k, config.label_delay), graph.where(TEST)
+    reader, ids = Reader(graph, config.k), graph.where(TEST)
     together = trained.model.score(reader.block(ids))
     alone = np.concatenate([trained.model.score(reader.block(ids[n : n + 1])) for n in range(300)])
     assert np.array_equal(together[:300], alone)

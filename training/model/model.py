@@ -8,6 +8,7 @@ No pickle: `encoder.safetensors` (all cross-fitted encoders), `head.json` (XGBoo
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,15 @@ from safetensors.torch import save as save_tensors
 
 from training.data import schema as feature_schemas
 from training.data.schema import FeatureSchema
-from training.graph.block import Block
+from training.graph.block import DEFINITION, Block
 from training.graph.graph import relations
 from training.model import features, head
-from training.model.config import TrainConfig
+from training.model.config import MOVED, TrainConfig
 from training.model.encoder import Encoders, Width
+from training.model.forward import Forward
 from training.outcome import Permanent
 
-FORMAT = 2
-# Format 1 named two modules of the encoder otherwise.
-FORMER_WEIGHTS = {"listener.said.": "message_builder.neighbour.", "listener.": "message_builder."}
+FORMAT = 3  # from 3 on it says of which definition its features are
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class FraudModel:
     """Scores blocks: what `training.graph.history.Reader` reads from a graph, or a server builds from a request.
 
     `row` are the row features' names in the schema's order; `schema` is the data set's schema.json as it was; `facts`
-    are kept for the record (seeds, validation metrics, data hash).
+    are kept for the record (seeds, validation metrics, data hash); `definition` is that of windows and known labels.
     """
 
     config: TrainConfig
@@ -46,6 +46,7 @@ class FraudModel:
     booster: xgb.Booster
     threshold: float
     facts: Mapping[str, Any] = field(default_factory=dict)
+    definition: int = DEFINITION
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -59,7 +60,8 @@ class FraudModel:
 
     def head_inputs(self, block: Block) -> NDArray[np.float32]:
         """The head's inputs [B, D]."""
-        return features.inputs(block, self.row, self.config.groups, self.encoders, self.config.fan_out)
+        encoders = self.forward if isinstance(block.row, np.ndarray) else self.encoders
+        return features.inputs(block, self.row, self.config.groups, encoders, self.config.fan_out)
 
     def score(self, block: Block) -> NDArray[np.float32]:
         """Fraud probabilities [B]."""
@@ -72,6 +74,11 @@ class FraudModel:
     def state(self, block: Block) -> NDArray[np.float32]:
         """The states [B, S] of these transactions. Keep each with its transaction: later requests send it."""
         return features.states_of(block, self.row)
+
+    @cached_property
+    def forward(self) -> Forward | None:
+        """The encoders for blocks of numpy."""
+        return None if self.encoders is None else Forward.of(self.encoders)
 
     @property
     def feature_schema(self) -> FeatureSchema:
@@ -89,8 +96,8 @@ class FraudModel:
             # Weights were float32 before scoring made them float64: nothing is lost.
             tensors = {name: tensor.float().contiguous() for name, tensor in self.encoders.state_dict().items()}
             (root / "encoder.safetensors").write_bytes(save_tensors(tensors))
-        record = {"format": FORMAT, "row": list(self.row), "threshold": self.threshold, "facts": dict(self.facts)}
-        _write(root / "model.json", record)
+        record = {"format": FORMAT, "definition": self.definition, "row": list(self.row), "threshold": self.threshold}
+        _write(root / "model.json", record | {"facts": dict(self.facts)})
 
 
 def load(folder: str | Path) -> FraudModel:
@@ -102,39 +109,32 @@ def load(folder: str | Path) -> FraudModel:
     """
     root = Path(folder)
     record = json.loads((root / "model.json").read_bytes())
-    if record.get("format") not in (FORMAT - 1, FORMAT):
-        raise Permanent(
-            f"{root}/model.json has format {record.get('format')!r}; readable are {FORMAT - 1} and {FORMAT}"
-        )
-    config = TrainConfig.from_dict(json.loads((root / "config.json").read_bytes()))
+    if record.get("format") not in range(1, FORMAT + 1):
+        raise Permanent(f"{root}/model.json has format {record.get('format')!r}; readable are 1 to {FORMAT}")
+    settings = json.loads((root / "config.json").read_bytes())
+    config = TrainConfig.from_dict({name: value for name, value in settings.items() if name != MOVED})
     row = tuple(record["row"])
     schema = json.loads((root / "schema.json").read_bytes())
-    sides = relations(schema)
+    definition = int(record.get("definition", 1))
+    # The weights of another definition are of other features: such a model is read for its record, and never scores.
+    wanted = "embedding" in config.groups and definition == DEFINITION
     return FraudModel(
         config=config,
         row=row,
         schema=schema,
-        encoders=_load_encoders(root, features.width(row, config, sides), config.folds)
-        if "embedding" in config.groups
-        else None,
+        encoders=_load_encoders(root, features.width(row, config, relations(schema)), config.folds) if wanted else None,
         booster=head.load_booster((root / "head.json").read_bytes()),
         threshold=float(record["threshold"]),
         facts=record["facts"],
+        definition=definition,
     )
 
 
 def _load_encoders(root: Path, width: Width, folds: int) -> Encoders:
     encoders = Encoders(width, folds)
     weights = load_tensors((root / "encoder.safetensors").read_bytes())
-    encoders.load_state_dict({_present_name(name): tensor for name, tensor in weights.items()})
+    encoders.load_state_dict(weights)
     return encoders.double().eval()
-
-
-def _present_name(name: str) -> str:
-    for former, present in FORMER_WEIGHTS.items():
-        if name.startswith(former):
-            return present + name.removeprefix(former)
-    return name
 
 
 def _write(path: Path, value: Mapping[str, Any]) -> None:

@@ -21,7 +21,8 @@ class FraudScore:
 
     def __init__(self, model: FraudModel) -> None:
         self._model = model
-        self._featuriser = Featuriser(model.feature_schema, model.row, model.config.k, model.config.label_delay)
+        head.use_threads(model.booster, 1)  # more of them cost a batch of one more than its trees
+        self._featuriser = Featuriser(model.feature_schema, model.row, model.config.k)
 
     @classmethod
     def load(cls, folder: Path) -> "FraudScore":
