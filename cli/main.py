@@ -16,6 +16,7 @@ from cli.commands import (
     diff,
     dlq,
     doctor,
+    drift,
     nightly,
     open_pages,
     operations,
@@ -117,7 +118,7 @@ def main(
 
 for group in (
     *(status, system, data, runs, why, compare, diff, open_pages, nightly, operations, quarantine, dlq, audit),
-    *(publish, train, serve, score, tune, baseline, parity, cost, slo, schedule, sagemaker),
+    *(publish, train, serve, score, tune, baseline, parity, cost, slo, drift, schedule, sagemaker),
 ):
     group.register(app)
 app.add_typer(doctor.app, name="doctor", rich_help_panel="Cluster")
