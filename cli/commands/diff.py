@@ -14,7 +14,7 @@ from statemachine.bootstrap import App
 from statemachine.contracts import paths
 
 SHOWN = 20  # objects a side on the terminal
-COUNTS = ("rows", "corrected", "duplicates")
+COUNTS = ("rows", "corrected", "duplicates", "labels_corrected", "reports", "reports_waiting")
 
 
 def diff(

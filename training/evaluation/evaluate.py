@@ -164,7 +164,14 @@ def measured(model: FraudModel, dataset: Path, scored: Scored, config: EvaluateC
         "slices": _slices(model, dataset, scored),
         "baselines": {name: metrics.ranking(labels, other) for name, other in scored.baselines.items()},
         "reliability": metrics.reliability(labels, scores),
+        **_labels(dataset),
     }
+
+
+def _labels(dataset: Path) -> dict[str, Any]:
+    """What the data set counted of labels, and its warnings of them."""
+    described = storage.read_json(str(dataset / "dataset.json"))
+    return {"labels": described.get("labels", {}), "warnings": described.get("warnings", [])}
 
 
 def _metrics(scored: Scored, threshold: float, config: EvaluateConfig) -> dict[str, float]:

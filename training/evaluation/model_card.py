@@ -32,6 +32,7 @@ def card(
             "",
             f"Data sha256 `{data['data_sha256']}`, schema sha256 `{data['schema_sha256']}`, seed {config.seed}.",
             "",
+            *_labels(data),
             "## Measured on later data, at natural prevalence",
             "",
             *_table(("metric", "value"), [(name, f"{value:.4g}") for name, value in evaluation["metrics"].items()]),
@@ -57,6 +58,17 @@ def card(
 
 def _delay(data: Mapping[str, Any]) -> str:
     return f"{data['config']['label_delay_days']:g} days"
+
+
+def _labels(data: Mapping[str, Any]) -> list[str]:
+    labels = data["labels"]
+    told = f"{labels['labels_corrected']:,} labels were corrected by a later report or delivery"
+    if labels["reported"]:
+        told += f"; {labels['reported']:,} transactions were reported, {labels['waiting']:,} reports wait for theirs"
+    if labels["delay_median_days"] is not None:
+        told += f"; half of the frauds were reported within {labels['delay_median_days']:.3g} days, nine of ten within "
+        told += f"{labels['delay_p90_days']:.3g}"
+    return [f"{told}.", "", *(f"**Warning:** {warning}.\n" for warning in data["warnings"])]
 
 
 def _parts(data: Mapping[str, Any]) -> list[Sequence[Any]]:
