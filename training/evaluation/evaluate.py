@@ -1,7 +1,7 @@
 """The evaluate stage: measures candidate, champion, anchor and baselines on the same rows. The gate judges."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,23 +22,34 @@ from training.evaluation.report_html import ReportPage, page
 from training.graph.graph import TEST, TRAIN, VALIDATE, load_graph
 from training.graph.history import Reader
 from training.model import head, metrics
+from training.model.config import TrainConfig
 from training.model.model import FraudModel, load
 from training.model.seeds import at_most, thinned
 from training.model.train import head_inputs, sample
 from training.outcome import Permanent, StageResult
 
 FORMAT = 1
+WITHOUT = (
+    "The graph network is not shown to be better than {rival} on these rows: train with groups = {groups}. "
+    "That serves faster (docs/model.md says by how much)."
+)
 
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """The stage's settings. `baseline_rounds` 0 omits the baselines; `gate` is the policy for the report page."""
+    """The stage's settings. `baseline_rounds`: −1 is as many as the head's, 0 omits the baselines; `gate` is the policy
+    for the report page.
+    """
 
     draws: int = 1000
     seed: int = 1
     alerts_a_day: int = 100
-    baseline_rounds: int = 200
+    baseline_rounds: int = -1
     gate: Mapping[str, Any] | None = None
+
+    def rounds(self, trained: TrainConfig) -> int:
+        """How many boosting rounds a baseline may have."""
+        return trained.head_rounds if self.baseline_rounds < 0 else self.baseline_rounds
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> "EvaluateConfig":
@@ -149,6 +160,7 @@ def measured(model: FraudModel, dataset: Path, scored: Scored, config: EvaluateC
     known = {role: other for role, (_, other) in scored.references.items() if not isinstance(other, str)}
     drawn = bootstrap.resample(labels, [scores, *known.values()], config.draws, config.seed)
     versus = {role: _versus(labels, known[role], drawn[0], other) for role, other in zip(known, drawn[1:], strict=True)}
+    rivals = _rivals(scored, model.config, config)
     return {
         "format": FORMAT,
         "rows": len(labels),
@@ -162,7 +174,9 @@ def measured(model: FraudModel, dataset: Path, scored: Scored, config: EvaluateC
         **{role: _reference(scored.references.get(role), versus.get(role)) for role in ("champion", "anchor")},
         "drift": storage.read_json(str(dataset / "profile.json"))["drift"],
         "slices": _slices(model, dataset, scored),
-        "baselines": {name: metrics.ranking(labels, other) for name, other in scored.baselines.items()},
+        "baselines": {name: one["metrics"] for name, one in rivals.items()},
+        "rivals": rivals,
+        "graph_adds": graph_adds(model.config.groups, rivals),
         "reliability": metrics.reliability(labels, scores),
         **_labels(dataset),
     }
@@ -191,11 +205,35 @@ def _versus(
     candidate: bootstrap.Resampled,
     other: bootstrap.Resampled,
 ) -> dict[str, Any]:
-    gained = {
-        "auc_roc": bootstrap.difference(candidate.auc_roc, other.auc_roc),
-        "average_precision": bootstrap.difference(candidate.average_precision, other.average_precision),
+    return {"metrics": metrics.ranking(labels, scores), "difference": bootstrap.differences(candidate, other)}
+
+
+def _rivals(scored: Scored, trained: TrainConfig, config: EvaluateConfig) -> dict[str, Any]:
+    """Each baseline's metrics, the paired difference of the candidate to it, and the boosting rounds that both had."""
+    labels, found = scored.labels, {}
+    for name, other in scored.baselines.items():
+        candidate, drawn = bootstrap.resample(labels, [scored.candidate, other], config.draws, config.seed)
+        versus = _versus(labels, other, candidate, drawn)
+        found[name] = versus | {"rounds": config.rounds(trained)}
+    return found
+
+
+def graph_adds(groups: Sequence[str], rivals: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
+    """What the graph network adds to average precision over the strongest rival, and what follows from it.
+
+    None where there is no rival, or the model has no graph network.
+    """
+    if not rivals or "embedding" not in groups:
+        return None
+    rival = max(rivals, key=lambda name: rivals[name]["metrics"]["average_precision"])
+    gained = rivals[rival]["difference"]["average_precision"]
+    proven = gained["low"] > 0
+    return {
+        "rival": rival,
+        **gained,
+        "verdict": "adds" if proven else "not shown",
+        "recommendation": None if proven else WITHOUT.format(rival=rival, groups=", ".join(baselines.BASELINES[rival])),
     }
-    return {"metrics": metrics.ranking(labels, scores), "difference": gained}
 
 
 def _reference(reference: tuple[str, Any] | None, versus: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -218,7 +256,7 @@ def _slices(model: FraudModel, dataset: Path, scored: Scored) -> list[dict[str, 
 def _baselines(model: FraudModel, reader: Reader, config: EvaluateConfig) -> dict[str, NDArray[np.float32]]:
     if not config.baseline_rounds:
         return {}
-    settings = replace(model.config, groups=baselines.GROUPS, head_rounds=config.baseline_rounds)
+    settings = replace(model.config, groups=baselines.GROUPS, head_rounds=config.rounds(model.config))
     graph = reader.graph
     seeds = thinned(graph, TRAIN, settings.negative_ratio, settings.seed)
     validation_seeds = at_most(graph, VALIDATE, settings.validation_rows, settings.seed)
