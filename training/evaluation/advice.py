@@ -31,7 +31,9 @@ def advise(evaluation: Mapping[str, Any], passed: bool, failed: Mapping[str, str
     reasons = tuple(_reasons(evaluation, passed, failed))
     against = [text for kind, text in reasons if kind == "against"]
     if not passed:
-        return Advice(KEEP, f"Do not release this candidate: {_counted(len(failed), 'check')} of the gate failed.", reasons)
+        return Advice(
+            KEEP, f"Do not release this candidate: {_counted(len(failed), 'check')} of the gate failed.", reasons
+        )
     if against:
         return Advice(LOOK, "The gate passes. Look closer before you say yes.", reasons)
     return Advice(RELEASE, "Release this candidate: the gate passes, and nothing here speaks against it.", reasons)
@@ -93,7 +95,10 @@ def _baseline(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     gained = (evaluation.get("rivals") or {}).get(best, {}).get("difference", {}).get("average_precision")
     between = f" ({gained['low']:+.3f} to {gained['high']:+.3f})" if gained else ""
     kind = "against" if (gained["high"] < 0 if gained else ours < theirs) else "note"
-    yield kind, f"The strongest baseline, {best}, reaches {theirs:.3f} average precision; it, {ours:.3f}{between}."
+    yield (
+        kind,
+        f"The strongest baseline, {best}, reaches {theirs:.3f} average precision, this candidate {ours:.3f}{between}.",
+    )
 
 
 def _graph(adds: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
@@ -110,11 +115,13 @@ def _calibration(reliability: Any) -> Iterator[tuple[str, str]]:
         and not 1 / MISCALIBRATED <= part["predicted"] / part["observed"] <= MISCALIBRATED
     ]
     if off:
-        worst = max(off, key=lambda part: max(part["predicted"] / part["observed"], part["observed"] / part["predicted"]))
+        worst = max(
+            off, key=lambda part: max(part["predicted"] / part["observed"], part["observed"] / part["predicted"])
+        )
         yield (
             "note",
-            f"Its probabilities are off by more than a factor of {MISCALIBRATED:g} in {_counted(len(off), 'bin')}; worst: "
-            f"it says {worst['predicted']:.2%}, and {worst['observed']:.2%} were fraud.",
+            f"Its probabilities are off by more than a factor of {MISCALIBRATED:g} in {_counted(len(off), 'bin')}; "
+            f"worst: it says {worst['predicted']:.2%}, and {worst['observed']:.2%} were fraud.",
         )
 
 

@@ -65,12 +65,14 @@ class Scale:
             first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
             step = max(1, math.ceil((last - first + 1) / TICKS))
             return [10.0**power for power in range(first, last + 1, step)] or [self.low, self.high]
-        step = _round_step((self.high - self.low) / (TICKS - 1), self.dates)
-        first = math.ceil(self.low / step - 1e-9)
-        return [n * step for n in range(first, first + 3 * TICKS) if n * step <= self.high + step * 1e-9]
+        width = _round_step((self.high - self.low) / (TICKS - 1), self.dates)
+        start = math.ceil(self.low / width - 1e-9)
+        return [n * width for n in range(start, start + 3 * TICKS) if n * width <= self.high + width * 1e-9]
 
 
-def curves(lines: Sequence[Line], across: Scale, up: Scale, title: str, marks: Mapping[str, float] | None = None) -> str:
+def curves(
+    lines: Sequence[Line], across: Scale, up: Scale, title: str, marks: Mapping[str, float] | None = None
+) -> str:
     """One plot of several curves; `marks` are vertical lines by name. `title` is what a screen reader says."""
     named = [line for line in lines if line.name]
     marks = marks or {}
@@ -80,14 +82,21 @@ def curves(lines: Sequence[Line], across: Scale, up: Scale, title: str, marks: M
     parts = [box.grid()]
     for number, (_, at) in enumerate(marks.items()):
         x = box.x(at)
-        parts.append(f'<line class="mark m{number}" x1="{x:.1f}" x2="{x:.1f}" y1="{box.top:.1f}" y2="{box.bottom:.1f}"/>')
+        parts.append(
+            f'<line class="mark m{number}" x1="{x:.1f}" x2="{x:.1f}" y1="{box.top:.1f}" y2="{box.bottom:.1f}"/>'
+        )
     parts += [_curve(line, number, box) for number, line in reversed(list(enumerate(lines)))]
-    classes = [*(f"s{number}" for number, line in enumerate(lines) if line.name), *(f"mark m{n}" for n in range(len(marks)))]
+    classes = [
+        *(f"s{number}" for number, line in enumerate(lines) if line.name),
+        *(f"mark m{n}" for n in range(len(marks))),
+    ]
     parts.append(_legend(legend, classes))
     return _svg(parts, height, title)
 
 
-def histogram(edges: Sequence[float], counts: Mapping[str, Sequence[int]], across: Scale, title: str, mark: float) -> str:
+def histogram(
+    edges: Sequence[float], counts: Mapping[str, Sequence[int]], across: Scale, title: str, mark: float
+) -> str:
     """Bars of counts [B] between `edges` [B + 1] on a logarithmic axis, the series before each other."""
     top = max((max(values, default=0) for values in counts.values()), default=0)
     up = Scale("transactions", 0.8, max(top, 2), log=True)
@@ -101,7 +110,8 @@ def histogram(edges: Sequence[float], counts: Mapping[str, Sequence[int]], acros
             if count:
                 x, right, y = box.x(edges[number]), box.x(edges[number + 1]), box.y(count)
                 parts.append(
-                    f'<rect class="bar s{names.index(name)}" x="{x:.1f}" y="{y:.1f}" width="{max(right - x - 0.5, 0.5):.1f}" '
+                    f'<rect class="bar s{names.index(name)}" x="{x:.1f}" y="{y:.1f}" '
+                    f'width="{max(right - x - 0.5, 0.5):.1f}" '
                     f'height="{box.bottom - y:.1f}"><title>{escape(name)}: {count:,}</title></rect>'
                 )
     x = box.x(mark)
@@ -146,7 +156,8 @@ def intervals(rows: Sequence[tuple[str, float, float, float]], title: str) -> st
         )
     for at, anchor in ((-reach, "start"), (0.0, "middle"), (reach, "end")):
         parts.append(
-            f'<text class="tick" x="{middle + at * unit:.1f}" y="{height - 6:.1f}" text-anchor="{anchor}">{at:+.3g}</text>'
+            f'<text class="tick" x="{middle + at * unit:.1f}" y="{height - 6:.1f}" text-anchor="{anchor}">'
+            f"{at:+.3g}</text>"
         )
     return _svg(parts, height, title)
 
@@ -180,7 +191,9 @@ class _Box:
                 f'<text class="tick" x="{x:.1f}" y="{self.bottom + 14:.1f}" text-anchor="middle">'
                 f"{_tick(tick, self.across)}</text>"
             )
-        parts.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{self.bottom:.1f}" y2="{self.bottom:.1f}"/>')
+        parts.append(
+            f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{self.bottom:.1f}" y2="{self.bottom:.1f}"/>'
+        )
         middle = (LEFT + WIDTH - RIGHT) / 2
         parts.append(
             f'<text class="label" x="{middle:.1f}" y="{self.bottom + 29:.1f}" text-anchor="middle">'

@@ -53,12 +53,17 @@ class EvaluateConfig:
         """Parse the settings.
 
         Raises:
-            Permanent: an unknown setting.
+            Permanent: an unknown setting, or a value outside of its range.
         """
         try:
-            return read_table(cls, settings, "evaluate")
+            config = read_table(cls, settings, "evaluate")
         except Misconfigured as error:
             raise Permanent(str(error)) from error
+        if not config.alert_cost >= 0:
+            raise Permanent(f"evaluate: alert_cost is {config.alert_cost!r}; it must be at least 0")
+        if not 0 <= config.recovered_share <= 1:
+            raise Permanent(f"evaluate: recovered_share is {config.recovered_share!r}; it must be in [0, 1]")
+        return config
 
 
 @dataclass(frozen=True)

@@ -43,12 +43,10 @@ def explained(
     ]
 
 
-def chosen(
-    labels: Labels, scores: Scores, amounts: NDArray[np.float64], threshold: float
-) -> list[tuple[str, int]]:
+def chosen(labels: Labels, scores: Scores, amounts: NDArray[np.float64], threshold: float) -> list[tuple[str, int]]:
     """Kinds and places: the highest scores of true and of false alerts, and the largest amounts of missed frauds."""
     alarm, fraud = scores >= np.float32(threshold), labels == 1
-    parts = {
+    parts: dict[str, tuple[NDArray[np.bool_], NDArray[Any]]] = {
         TRUE_ALERT: (alarm & fraud, scores),
         FALSE_ALARM: (alarm & ~fraud, scores),
         MISSED: (~alarm & fraud, amounts),

@@ -47,7 +47,10 @@ def calibration(reliability: Sequence[Mapping[str, float]]) -> str:
     least, most = min(both), max(both)
     across, up = (Scale.over(name, [least, most], log=True) for name in ("predicted", "observed"))
     notes = [f"predicted {predicted:.2%}, observed {observed:.2%}" for predicted, observed in bins]
-    lines = [Line("candidate", bins, dots=True, notes=notes), Line("as predicted", [(least, least), (most, most)], dashed=True)]
+    lines = [
+        Line("candidate", bins, dots=True, notes=notes),
+        Line("as predicted", [(least, least), (most, most)], dashed=True),
+    ]
     return drawing.curves(lines, across, up, "Observed over predicted share of fraud")
 
 

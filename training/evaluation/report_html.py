@@ -37,7 +37,7 @@ def page(report: ReportPage) -> str:
     """Return the page."""
     evaluation = report.evaluation
     failed = {check.name: check.note for check in report.verdict.checks if not check.passed}
-    return _template().render(
+    html: str = _template().render(
         title=report.title,
         style=STYLE,
         evaluation=evaluation,
@@ -53,6 +53,7 @@ def page(report: ReportPage) -> str:
         config=report.config,
         plots=_plots(report),
     )
+    return html
 
 
 def _rivals(evaluation: Mapping[str, Any]) -> dict[str, str]:
@@ -99,12 +100,14 @@ def threshold_plots(thresholds: Mapping[str, Any]) -> dict[str, str]:
     ]
     # Far beyond the useful thresholds the alerts cost more than all fraud; that depth would flatten the rest.
     most = max((row["saved_a_day"] for row in curve), default=1.0) or 1.0
-    shares = [
-        Line(name, [(row["alerts_a_day"], row[name]) for row in curve]) for name in ("precision", "recall")
-    ]
+    shares = [Line(name, [(row["alerts_a_day"], row[name]) for row in curve]) for name in ("precision", "recall")]
     return {
-        "money": drawing.curves(money, across, Scale("money a day", -0.25 * most, most * 1.05), "Money a day over alerts a day", marks),
-        "detection": drawing.curves(shares, across, Scale("share", 0, 1), "Precision and recall over alerts a day", marks),
+        "money": drawing.curves(
+            money, across, Scale("money a day", -0.25 * most, most * 1.05), "Money a day over alerts a day", marks
+        ),
+        "detection": drawing.curves(
+            shares, across, Scale("share", 0, 1), "Precision and recall over alerts a day", marks
+        ),
     }
 
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from training.model.metrics import DAY, Labels, Scores
 
 ROWS, CURVE = 10, 60
-IN_USE, BUDGET, COST = "in use", "budget", "cost"
+IN_USE, BUDGET, COST = "in use", "alert budget", "most money"
+APART = 1.05  # factor by which the alerts of two rows differ at least, unless a rule names them
 DIGITS = 6  # significant ones of a figure on record
 
 Amounts = NDArray[np.float64]
@@ -105,7 +106,7 @@ class _Ladder:
         }
         figures = {"alerts": alerts, **money}
         return {
-            "threshold": _round(float(self.scores[step])),
+            "threshold": float(self.scores[step]),  # exact, so that it can be put into a setting
             "precision": _round(caught / alerts),
             "recall": _round(caught / max(self.frauds, 1)),
             **{f"{name}_a_day": _round(value / self.days) for name, value in figures.items()},
@@ -118,13 +119,14 @@ def _spread(ladder: _Ladder, named: list[int]) -> list[int]:
     chosen = set(named)
     for count in range(ROWS, 4 * ROWS):  # neighbours may be one step, so more are asked for until there are enough
         wanted = np.geomspace(max(least, ladder.alerts[0]), min(most, ladder.alerts[-1]), count)
-        found = [int(step) for step in np.searchsorted(ladder.alerts, wanted).clip(0, len(ladder.alerts) - 1)]
-        for step in found[:: max(1, len(found) // ROWS)]:
-            if len(chosen) < ROWS:
+        for step in np.searchsorted(ladder.alerts, wanted).clip(0, len(ladder.alerts) - 1).tolist():
+            if len(chosen) < ROWS and all(_apart(ladder.alerts[step], ladder.alerts[other]) for other in chosen):
                 chosen.add(step)
-        if len(chosen) >= ROWS:
-            break
     return sorted(chosen)
+
+
+def _apart(one: float, other: float) -> bool:
+    return max(one, other) >= APART * min(one, other)
 
 
 def _round(value: float) -> float:

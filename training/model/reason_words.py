@@ -44,7 +44,7 @@ def _several(value: float, noun: str) -> str:
 
 def _within(span: str) -> str:
     unit = AGES.get(span[-1], span[-1])
-    return f"{span[:-1]} {unit}s" if span[:-1] != "1" else unit
+    return f"{span[:-1]} {unit}{'' if span[:-1] == '1' else 's'}"
 
 
 def _ago(value: float) -> str:
