@@ -67,7 +67,8 @@ class Scale:
             return [10.0**power for power in range(first, last + 1, step)] or [self.low, self.high]
         width = _round_step((self.high - self.low) / (TICKS - 1), self.dates)
         start = math.ceil(self.low / width - 1e-9)
-        return [n * width for n in range(start, start + 3 * TICKS) if n * width <= self.high + width * 1e-9]
+        found = [n * width for n in range(start, start + 3 * TICKS) if n * width <= self.high + width * 1e-9]
+        return found or [self.low, self.high]
 
 
 def curves(
