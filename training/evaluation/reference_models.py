@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from training import storage
 from training.data import schema
 from training.graph.block import DEFINITION
-from training.graph.graph import KNOWN_AT, TEST, graph_of
+from training.graph.graph import CENTS, KNOWN_AT, TEST, graph_of, unit_of
 from training.graph.history import Reader
 from training.model.model import FraudModel, load
 
@@ -40,7 +40,7 @@ def reference_scores(uri: str, dataset: Path) -> NDArray[np.float32] | str:
 
 def score_test(model: FraudModel, dataset: Path) -> NDArray[np.float32]:
     """Return the model's probabilities of a data set's test rows, with features by the model's own schema."""
-    graph = graph_of(featurised(dataset, model), model.row, model.sides)
+    graph = graph_of(featurised(dataset, model), model.row, model.sides, unit_of(model.schema))
     reader = Reader(graph, model.config.k)
     return np.concatenate([model.score(block) for block in reader.blocks(graph.where(TEST))])
 
@@ -61,7 +61,7 @@ def featurised(dataset: Path, model: FraudModel) -> pl.DataFrame:
     present = schema.loads((dataset / "schema.json").read_bytes()).data
     if lacking := data.lacks(present):
         raise ValueError(f"its data declares otherwise: {', '.join(lacking)}")
-    keys = ("time", *data.relations, "label", KNOWN_AT, "split")
+    keys = ("time", *data.relations, "label", KNOWN_AT, "split", CENTS)
     source = [pl.col(f"clean_{name}").alias(name) for name in data.source]
     table = pl.scan_parquet(dataset / "transactions.parquet").select(*keys, *source)
     return schema.row_features(table, fitted).select(*keys, *model.row).collect(engine="streaming")

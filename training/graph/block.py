@@ -9,23 +9,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
-from torch import Tensor
+
+from training.graph.arrays import Array, double, library, there
 
 DAY = 86_400
-DEFINITION = 2  # of volumes, risks and known labels; a model of another one is not scored with these
+DEFINITION = 3  # of volumes, risks and known labels; a model of another one is not scored with these
 VOLUME_DAYS = (1, 7, 30)
-RISK_DAYS = (7, 30, 90, 365)
+RISK_DAYS = (1, 7, 30, 90, 365)
 SIDES = ("card", "merchant")  # the relations of the default preset; a model's own are the entities it declares
 FLOATS = ("row", "state", "gap", "label")
 
 
-# Windows are calendar days (UTC); D is the day of the transaction. Per side: strictly earlier transactions of the days
-# D − N + 1 … D for N = 1, 7 and 30; then transactions, and frauds among them, whose labels became known on the days
-# D − N … D − 1 for N = 7, 30, 90 and 365: what a nightly load of label reports knows. The served model's caller keeps
-# these counters.
+# Windows are calendar days (UTC); D is the day of the transaction. Per side: how many strictly earlier transactions of
+# the days D − N + 1 … D there were for N = 1, 7 and 30, and the sums of their amounts; then transactions, and frauds
+# among them, whose labels became known on the days D − N … D − 1 for N = 1, 7, 30, 90 and 365: what a nightly load of
+# label reports knows. The served model's caller keeps these counters.
 def volumes(sides: Sequence[str] = SIDES) -> tuple[str, ...]:
-    """Names of the volumes."""
-    return tuple(f"{side}_volume_{days}d" for side in sides for days in VOLUME_DAYS)
+    """Names of the volumes: by side all counts, then all sums of amounts."""
+    return tuple(f"{side}_{what}_{days}d" for side in sides for what in ("volume", "amount") for days in VOLUME_DAYS)
 
 
 def risks(sides: Sequence[str] = SIDES) -> tuple[str, ...]:
@@ -44,17 +45,17 @@ class Edges:
     row features and state of the earlier transaction. `gap`, `label`, `matured`, `same` [E]: as in `History`.
     """
 
-    target: Tensor
-    rank: Tensor
-    source: Tensor
-    gap: Tensor
-    label: Tensor
-    matured: Tensor
-    same: Tensor
+    target: Array
+    rank: Array
+    source: Array
+    gap: Array
+    label: Array
+    matured: Array
+    same: Array
 
     def double(self) -> "Edges":
         """The same edges in float64."""
-        return replace(self, source=self.source.double(), gap=self.gap.double(), label=self.label.double())
+        return replace(self, source=double(self.source), gap=double(self.gap), label=double(self.label))
 
 
 @dataclass(frozen=True)
@@ -68,18 +69,18 @@ class History:
     of the transaction. `present` [B, K]: there is an entry.
     """
 
-    row: Tensor
-    state: Tensor
-    gap: Tensor
-    label: Tensor
-    matured: Tensor
-    same: Tensor
-    present: Tensor
+    row: Array
+    state: Array
+    gap: Array
+    label: Array
+    matured: Array
+    same: Array
+    present: Array
 
     def edges(self) -> Edges:
         """Converts the padded history to an edge list, dropping the padding."""
-        target, rank = self.present.nonzero(as_tuple=True)
-        source = torch.cat([self.row[target, rank], self.state[target, rank]], dim=1)
+        target, rank = there(self.present)
+        source = library(self.row).concatenate([self.row[target, rank], self.state[target, rank]], 1)
         columns = (self.gap, self.label, self.matured, self.same)
         return Edges(target, rank, source, *(column[target, rank] for column in columns))
 
@@ -97,20 +98,21 @@ class History:
 
     def double(self) -> "History":
         """The same history in float64."""
-        return replace(self, **{name: getattr(self, name).double() for name in FLOATS})
+        return replace(self, **{name: double(getattr(self, name)) for name in FLOATS})
 
 
 @dataclass(frozen=True)
 class Block:
-    """B transactions: `row` [B, F], a history by relation, the counts `volume` [B, 3 S] and `risk` [B, 8 S].
+    """B transactions: `row` [B, F], a history by relation, the counts and sums `volume` [B, 6 S], the counts `risk`
+    [B, 10 S].
 
-    The columns of the counts are named by `volumes` and `risks` of the S relations.
+    Their columns are named by `volumes` and `risks` of the S relations; an amount is in whole units of the currency.
     """
 
-    row: Tensor
+    row: Array
     histories: Mapping[str, History]
-    volume: Tensor
-    risk: Tensor
+    volume: Array
+    risk: Array
 
     def __len__(self) -> int:
         return len(self.row)
@@ -140,11 +142,11 @@ class Block:
 
     def double(self) -> "Block":
         """The same block in float64."""
-        row, volume, risk = (tensor.double() for tensor in (self.row, self.volume, self.risk))
+        row, volume, risk = (double(counts) for counts in (self.row, self.volume, self.risk))
         return Block(row, {side: one.double() for side, one in self.histories.items()}, volume, risk)
 
 
-def picked(row: Tensor, columns: Sequence[int]) -> Tensor:
+def picked(row: Array, columns: Sequence[int]) -> Array:
     """Some of the last dimension; zeros in place of column -1."""
     chosen = row[..., list(columns)]
     for position in (at for at, column in enumerate(columns) if column < 0):

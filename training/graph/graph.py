@@ -21,7 +21,7 @@ from training.graph.block import DAY, SIDES
 from training.outcome import Permanent
 
 TRAIN, VALIDATE, TEST, IMMATURE = 0, 1, 2, 3
-KNOWN_AT = "known_at"
+KNOWN_AT, CENTS = "known_at", "clean_cents"
 NEVER_DAY = NEVER // DAY
 
 
@@ -78,7 +78,7 @@ class Reports:
 class Graph:
     """N transactions sorted by time: `time`, `label`, `split` [N], `row` [N, F] features and, by relation, the codes
     [N] of its `entities`. `known_day` [N]: the day since the epoch on which the label became known, never before the
-    transaction's own; `NEVER_DAY` if it is not.
+    transaction's own; `NEVER_DAY` if it is not. `cents` [N]: the amounts in minor units, of which `unit` are one whole.
     """
 
     time: Tensor
@@ -88,6 +88,8 @@ class Graph:
     split: Tensor
     row: Tensor
     features: tuple[str, ...]
+    cents: Tensor
+    unit: int = 100
 
     @property
     def sides(self) -> tuple[str, ...]:
@@ -104,6 +106,11 @@ class Graph:
         """The known labels by the entities of each relation."""
         return {side: reports(codes, self.known_day, self.label) for side, codes in self.entities.items()}
 
+    @cached_property
+    def spent(self) -> dict[str, Tensor]:
+        """Sum of the amounts before each position of a relation's timeline [N + 1], exact."""
+        return {side: _running(self.cents, line) for side, line in self.timelines.items()}
+
     def __len__(self) -> int:
         return len(self.time)
 
@@ -113,7 +120,9 @@ class Graph:
 
     def to(self, device: torch.device) -> "Graph":
         """The same graph on another device."""
-        moved = {name: getattr(self, name).to(device) for name in ("time", "label", "known_day", "split", "row")}
+        moved = {
+            name: getattr(self, name).to(device) for name in ("time", "label", "known_day", "split", "row", "cents")
+        }
         return replace(self, entities={side: codes.to(device) for side, codes in self.entities.items()}, **moved)
 
 
@@ -128,6 +137,12 @@ def timeline(entity: Tensor, time: Tensor) -> Timeline:
     first[order] = torch.searchsorted(clock, entity[order] * span)
     before[order] = torch.searchsorted(clock, clock)
     return Timeline(order.int(), first.int(), before.int(), clock, start, span)
+
+
+def _running(cents: Tensor, line: Timeline) -> Tensor:
+    sums = torch.zeros(len(cents) + 1, dtype=torch.int64, device=cents.device)
+    torch.cumsum(cents[line.order.long()], dim=0, out=sums[1:])
+    return sums
 
 
 def reports(entity: Tensor, known_day: Tensor, label: Tensor) -> Reports:
@@ -148,12 +163,13 @@ def load_graph(dataset: str | Path, features: tuple[str, ...]) -> Graph:
     Raises:
         Permanent: the data set does not say when labels became known.
     """
-    sides = relations(json.loads((Path(dataset) / "schema.json").read_bytes()))
-    columns = ["time", *sides, "label", KNOWN_AT, "split", *features]
+    schema = json.loads((Path(dataset) / "schema.json").read_bytes())
+    sides = relations(schema)
+    columns = ["time", *sides, "label", KNOWN_AT, "split", CENTS, *features]
     file = Path(dataset) / "transactions.parquet"
     if KNOWN_AT not in pl.read_parquet_schema(file):
         raise Permanent(f"{file} has no {KNOWN_AT}: an earlier release made this data set; run preprocess again")
-    return graph_of(pl.read_parquet(file, columns=columns), features, sides)
+    return graph_of(pl.read_parquet(file, columns=columns), features, sides, unit_of(schema))
 
 
 def relations(schema: Mapping[str, Any]) -> tuple[str, ...]:
@@ -161,7 +177,12 @@ def relations(schema: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(sorted(schema["data"]["entities"])) if "data" in schema else SIDES
 
 
-def graph_of(table: pl.DataFrame, features: tuple[str, ...], sides: tuple[str, ...] = SIDES) -> Graph:
+def unit_of(schema: Mapping[str, Any]) -> int:
+    """How many minor units are one whole of the currency that a `schema.json` declares."""
+    return int(10 ** schema.get("data", {}).get("amount", {}).get("minor_units", 2))
+
+
+def graph_of(table: pl.DataFrame, features: tuple[str, ...], sides: tuple[str, ...] = SIDES, unit: int = 100) -> Graph:
     """The graph of a table that is sorted by time."""
     row = torch.empty(len(table), len(features))
     for number, name in enumerate(features):
@@ -178,4 +199,6 @@ def graph_of(table: pl.DataFrame, features: tuple[str, ...], sides: tuple[str, .
         split=column("split"),
         row=row,
         features=features,
+        cents=torch.from_numpy(table[CENTS].cast(pl.Int64).to_numpy(writable=True)),
+        unit=unit,
     )

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from training.graph.arrays import Array, double, library, single
 from training.graph.block import SIDES, Block
 from training.graph.risk import risk, risk_names
 from training.graph.velocity import SOURCES, source_columns, state, state_names, velocity, velocity_names
 from training.model.config import TrainConfig
 from training.model.encoder import Encoders, Width
+from training.model.forward import Forward
 
 OWN = ("row", "velocity", "risk")  # the groups that need no encoder; they are also the encoder's own features
 EMBEDDING = ("graph_score",)
@@ -28,30 +29,31 @@ def names(row: Sequence[str], groups: Sequence[str], sides: Sequence[str] = SIDE
     return tuple(name for group, part in parts.items() if group in groups for name in part)
 
 
-def own(block: Block, row: Sequence[str]) -> Tensor:
+def own(block: Block, row: Sequence[str]) -> Array:
     """The features of all `OWN` groups [B, D] in float64."""
     needed = block.only(source_columns(row)).double()
-    return torch.cat([block.row.double(), velocity(needed, SOURCES), risk(needed)], dim=1)
+    return library(block.row).concatenate([double(block.row), velocity(needed, SOURCES), risk(needed)], 1)
 
 
 @torch.no_grad()
 def inputs(
-    block: Block, row: Sequence[str], groups: Sequence[str], encoders: Encoders | None, fan_out: int
+    block: Block, row: Sequence[str], groups: Sequence[str], encoders: Encoders | Forward | None, fan_out: int
 ) -> NDArray[np.float32]:
-    """The head's inputs [B, D]; `encoders` are float64 and in evaluation mode, None without the embedding group."""
+    """The head's inputs [B, D]; `encoders` are of the block's library, in float64 and in evaluation mode, and None
+    without the embedding group.
+    """
     own_features = own(block, row)
     everything = names(row, OWN, block.sides)
     wanted = [everything.index(name) for name in names(row, groups, block.sides) if name in everything]
-    chosen = torch.tensor(wanted, dtype=torch.long)
-    parts = [own_features[:, chosen]]
+    parts = [own_features[:, wanted]]
     if encoders is not None:
         parts.append(encoders(own_features, block.recent(fan_out).edges()))
-    return torch.cat(parts, dim=1).float().cpu().numpy()
+    return single(library(own_features).concatenate(parts, 1))
 
 
 def states_of(block: Block, row: Sequence[str]) -> NDArray[np.float32]:
     """The states [B, S] that later transactions read of these ones."""
-    return state(block.only(source_columns(row)).double(), SOURCES).float().cpu().numpy()
+    return single(state(block.only(source_columns(row)).double(), SOURCES))
 
 
 def width(row: Sequence[str], config: TrainConfig, sides: Sequence[str] = SIDES) -> Width:
