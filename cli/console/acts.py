@@ -25,7 +25,7 @@ class Preview:
 
 
 @dataclass(frozen=True)
-class Act:
+class ConsoleAct:
     """One act: its `target`'s fields, who may ask for it, what it would do, and doing it.
 
     `look` and `do` raise what the operations raise. `do` returns the path to go on with.
@@ -171,21 +171,23 @@ def _figure(value: Any) -> str:
 
 
 RUN, MODEL, OBJECT = ("run",), ("model",), ("model", "key")
-ACTS: Mapping[str, Act] = {
+ACTS: Mapping[str, ConsoleAct] = {
     act.name: act
     for act in (
-        Act("approve", Role.APPROVER, "Approve {run}", "Approve", RUN, _look_approve, _approve),
-        Act("reject", Role.APPROVER, "Reject {run}", "Reject", RUN, _look_reject, _request(RequestKind.REJECT), True),
-        Act("cancel", Role.OPERATOR, "Cancel {run}", "Cancel the run", RUN, _look_cancel,
-            _request(RequestKind.CANCEL), True),
-        Act("redrive", Role.OPERATOR, "Redrive {run} from {stage}", "Begin the new run", ("run", "stage"),
+        ConsoleAct("approve", Role.APPROVER, "Approve {run}", "Approve", RUN, _look_approve, _approve),
+        ConsoleAct("reject", Role.APPROVER, "Reject {run}", "Reject", RUN, _look_reject,
+            _request(RequestKind.REJECT), grave=True),
+        ConsoleAct("cancel", Role.OPERATOR, "Cancel {run}", "Cancel the run", RUN, _look_cancel,
+            _request(RequestKind.CANCEL), grave=True),
+        ConsoleAct("redrive", Role.OPERATOR, "Redrive {run} from {stage}", "Begin the new run", ("run", "stage"),
             _look_redrive, _redrive),
-        Act("rollback", Role.OPERATOR, "Roll {model} back to {version}", "Roll back", ("model", "version"),
-            _look_rollback, _rollback, True),
-        Act("hold", Role.OPERATOR, "Put {model} on hold", "Put on hold", MODEL, _look_hold, _hold, True),
-        Act("release", Role.OPERATOR, "Release {model}", "Release", MODEL, _look_release, _release),
-        Act("quarantine", Role.OPERATOR, "Set an object of {model} aside", "Set aside", OBJECT, _look_put, _put, True),
-        Act("release-object", Role.OPERATOR, "Release an object of {model}", "Release", OBJECT, _look_release_object,
-            _release_object),
+        ConsoleAct("rollback", Role.OPERATOR, "Roll {model} back to {version}", "Roll back", ("model", "version"),
+            _look_rollback, _rollback, grave=True),
+        ConsoleAct("hold", Role.OPERATOR, "Put {model} on hold", "Put on hold", MODEL, _look_hold, _hold, grave=True),
+        ConsoleAct("release", Role.OPERATOR, "Release {model}", "Release", MODEL, _look_release, _release),
+        ConsoleAct("quarantine", Role.OPERATOR, "Set an object of {model} aside", "Set aside", OBJECT,
+            _look_put, _put, grave=True),
+        ConsoleAct("release-object", Role.OPERATOR, "Release an object of {model}", "Release", OBJECT,
+            _look_release_object, _release_object),
     )
 }  # fmt: skip

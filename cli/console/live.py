@@ -6,7 +6,7 @@ from typing import Any
 
 from statemachine.bootstrap import App
 from training.evaluation import drawing
-from training.evaluation.drawing import Line, Scale
+from training.evaluation.drawing import Axis, PlotLine
 
 SPAN = 24 * 3600.0  # seconds that are shown
 MOST = 200_000  # newest answers that are read for a page
@@ -58,17 +58,19 @@ def summary(frame: Any) -> dict[str, Any]:
 
 
 def _plots(hours: list[Mapping[str, Any]]) -> dict[str, str]:
-    across = Scale.over("", [row["hour"] for row in hours], dates=True)
-    latency = [Line(name, [(row["hour"], row[name]) for row in hours], dots=len(hours) < 3) for name in ("p50", "p99")]
+    across = Axis.over("", [row["hour"] for row in hours], dates=True)
+    latency = [
+        PlotLine(name, [(row["hour"], row[name]) for row in hours], dots=len(hours) < 3) for name in ("p50", "p99")
+    ]
     shares = [
-        Line(name, [(row["hour"], row[name] / row["answers"]) for row in hours], dots=len(hours) < 3)
+        PlotLine(name, [(row["hour"], row[name] / row["answers"]) for row in hours], dots=len(hours) < 3)
         for name in ("alerts", "degraded")
     ]
-    answers = [Line("answers an hour", [(row["hour"], row["answers"]) for row in hours], dots=len(hours) < 3)]
+    answers = [PlotLine("answers an hour", [(row["hour"], row["answers"]) for row in hours], dots=len(hours) < 3)]
 
-    def up(label: str, lines: list[Line]) -> Scale:
+    def up(label: str, lines: list[PlotLine]) -> Axis:
         most = max(value for line in lines for _, value in line.points)
-        return Scale(label, 0.0, most * 1.1 or 1.0)
+        return Axis(label, 0.0, most * 1.1 or 1.0)
 
     return {
         "latency": drawing.curves(latency, across, up("milliseconds", latency), "Latency by hour"),

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from cli.commands import compare as comparing
 from cli.commands import cost_queries, diff, dlq, evidence
 from cli.commands.audit import acts, acts_on
+from cli.commands.comparison import compared
 from cli.commands.runs import story
 from cli.commands.status import asked, deployment_status
 from cli.commands.status_report import lines, model_status
@@ -23,7 +23,7 @@ from statemachine.core.states import State
 from statemachine.intake import NOWHERE
 from training.evaluation import drawing
 from training.evaluation.advice import advise
-from training.evaluation.drawing import Line, Scale
+from training.evaluation.drawing import Axis, PlotLine
 
 PAGE = 25  # runs a page
 MOST_PAGES = 40
@@ -139,7 +139,7 @@ def compare(app: App, a: str, b: str) -> dict[str, Any]:
         return shown
     one, other = evidence.find(app, a), evidence.find(app, b)
     shown["changes"] = asked(lambda: diff.differences(app, one, other))
-    shown["comparison"] = asked(lambda: comparing.compared(one, other))
+    shown["comparison"] = asked(lambda: compared(one, other))
     return shown
 
 
@@ -162,24 +162,22 @@ def plots(found: Sequence[Run]) -> dict[str, str]:
     evaluated = [item for item in found if "average_precision" in item.metrics and item.kind is RunKind.TRAINING]
     if not evaluated:
         return {}
-    across = Scale.over("", [item.created_at for item in evaluated], dates=True)
+    across = Axis.over("", [item.created_at for item in evaluated], dates=True)
 
-    def line(name: str, value: Callable[[Run], float | None]) -> Line:
+    def line(name: str, value: Callable[[Run], float | None]) -> PlotLine:
         points = [(item, found) for item in evaluated if (found := value(item)) is not None]
         notes = [f"{item.id} ({item.state.value.lower()}): {name} {value:.4g}" for item, value in points]
-        return Line(name, [(item.created_at, value) for item, value in points], dots=True, notes=notes)
+        return PlotLine(name, [(item.created_at, value) for item, value in points], dots=True, notes=notes)
 
     quality = [line(name, lambda item, name=name: item.metrics.get(name)) for name in ("average_precision", "auc_roc")]  # type: ignore[misc]
     decision = [line(name, lambda item, name=name: item.metrics.get(name)) for name in ("precision", "recall")]  # type: ignore[misc]
     drift = [line("largest PSI of a column", _drift)]
     drawn = {
-        "quality": drawing.curves(quality, across, Scale("", 0, 1), "Quality of each candidate over time"),
-        "decision": drawing.curves(
-            decision, across, Scale("", 0, 1), "Precision and recall at the threshold over time"
-        ),
+        "quality": drawing.curves(quality, across, Axis("", 0, 1), "Quality of each candidate over time"),
+        "decision": drawing.curves(decision, across, Axis("", 0, 1), "Precision and recall at the threshold over time"),
     }
     if drift[0].points:
-        up = Scale("", 0, max(0.5, *(value for _, value in drift[0].points)))
+        up = Axis("", 0, max(0.5, *(value for _, value in drift[0].points)))
         drawn["drift"] = drawing.curves(drift, across, up, "Drift of each run's data over time")
     return drawn
 

@@ -16,7 +16,7 @@ from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
 from cli.console import reads
-from cli.console.acts import ACTS, Act, Preview
+from cli.console.acts import ACTS, ConsoleAct, Preview
 from cli.console.door import Door
 from cli.console.live import live
 from cli.console.people import Person, Role
@@ -68,7 +68,7 @@ PATHS = Map(
 )
 
 
-class Visit(Request):
+class BoundedRequest(Request):
     """A request of bounded size."""
 
     max_content_length = FORM_BYTES
@@ -96,7 +96,7 @@ class Site:
 
     def __call__(self, environ: dict[str, Any], start: Any) -> Iterable[bytes]:
         """The WSGI application."""
-        return self.answer(Visit(environ))(environ, start)
+        return self.answer(BoundedRequest(environ))(environ, start)
 
     def answer(self, request: Request) -> Response:
         """The answer to one request, with every header that it needs."""
@@ -150,7 +150,7 @@ class Site:
             return self._asked(request, person, act, target, preview)
         return self._done(request, person, act, target)
 
-    def _done(self, request: Request, person: Person, act: Act, target: Mapping[str, str]) -> Response:
+    def _done(self, request: Request, person: Person, act: ConsoleAct, target: Mapping[str, str]) -> Response:
         if not own_origin(request.headers, self.origins):
             raise Forbidden("This form was not sent by a page of this console.")
         bound = {name: value for name, value in request.form.items() if name.startswith("bound_")}
@@ -169,7 +169,7 @@ class Site:
         self,
         request: Request,
         person: Person,
-        act: Act,
+        act: ConsoleAct,
         target: Mapping[str, str],
         preview: Preview,
         lacks: str = "",

@@ -12,7 +12,7 @@ from statemachine.contracts.gate import GateCheck, GatePolicy, Verdict, gate
 from training import storage
 from training.evaluation import changes, drawing, segments, thresholds
 from training.evaluation.advice import KEEP, LOOK, RELEASE, advise
-from training.evaluation.drawing import Line, Scale
+from training.evaluation.drawing import PlotLine, Axis
 from training.evaluation.evaluate import EvaluateConfig
 from training.evaluation.explained import FALSE_ALARM, MISSED, TRUE_ALERT, chosen
 from training.evaluation.report_html import ReportPage, page
@@ -225,9 +225,9 @@ def test_text_from_outside_is_text() -> None:
 def test_a_plot_keeps_its_points_inside() -> None:
     """Whatever the values: no NaN in the SVG, and every coordinate lies in its box."""
     for points in ([(0.0, 0.0)], [(1.0, 2.0), (1.0, 2.0)], [(-5.0, float("nan")), (3.0, 1e30)], []):
-        lines = [Line("one", points, dots=True)]
+        lines = [PlotLine("one", points, dots=True)]
         xs, ys = ([p[n] for p in points] for n in (0, 1))
-        made = drawing.curves(lines, Scale.over("x", xs), Scale.over("y", ys), "plot")
+        made = drawing.curves(lines, Axis.over("x", xs), Axis.over("y", ys), "plot")
         assert "nan" not in made
         for value in re.findall(r'(?:cx|x1|x2)="([^"]+)"', made):
             assert 0 <= float(value) <= drawing.WIDTH

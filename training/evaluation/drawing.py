@@ -19,7 +19,7 @@ Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Line:
+class PlotLine:
     """One curve: points in data coordinates. `dots` marks each point, with its own words as a tooltip in `notes`."""
 
     name: str
@@ -30,7 +30,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Scale:
+class Axis:
     """An axis: from `low` to `high` in data, linear or logarithmic, with a label. `dates`: seconds since the epoch."""
 
     label: str
@@ -40,7 +40,7 @@ class Scale:
     dates: bool = False
 
     @classmethod
-    def over(cls, label: str, values: Iterable[float], *, log: bool = False, dates: bool = False) -> "Scale":
+    def over(cls, label: str, values: Iterable[float], *, log: bool = False, dates: bool = False) -> "Axis":
         """An axis that holds these values, with room around a single one."""
         finite = [value for value in values if math.isfinite(value) and (value > 0 or not log)]
         if not finite:
@@ -72,7 +72,7 @@ class Scale:
 
 
 def curves(
-    lines: Sequence[Line], across: Scale, up: Scale, title: str, marks: Mapping[str, float] | None = None
+    lines: Sequence[PlotLine], across: Axis, up: Axis, title: str, marks: Mapping[str, float] | None = None
 ) -> str:
     """One plot of several curves; `marks` are vertical lines by name. `title` is what a screen reader says."""
     named = [line for line in lines if line.name]
@@ -96,11 +96,11 @@ def curves(
 
 
 def histogram(
-    edges: Sequence[float], counts: Mapping[str, Sequence[int]], across: Scale, title: str, mark: float
+    edges: Sequence[float], counts: Mapping[str, Sequence[int]], across: Axis, title: str, mark: float
 ) -> str:
     """Bars of counts [B] between `edges` [B + 1] on a logarithmic axis, the series before each other."""
     top = max((max(values, default=0) for values in counts.values()), default=0)
-    up = Scale("transactions", 0.8, max(top, 2), log=True)
+    up = Axis("transactions", 0.8, max(top, 2), log=True)
     legend = _rows([*counts, "threshold"])
     height = HEIGHT + LEGEND_LINE * len(legend)
     box = _Box(across, up, TOP + LEGEND_LINE * len(legend), height - BOTTOM)
@@ -167,8 +167,8 @@ def intervals(rows: Sequence[tuple[str, float, float, float]], title: str) -> st
 class _Box:
     """The plot's area: data to pixels, `top` to `bottom`."""
 
-    across: Scale
-    up: Scale
+    across: Axis
+    up: Axis
     top: float
     bottom: float
 
@@ -209,7 +209,7 @@ class _Box:
         return "".join(parts)
 
 
-def _curve(line: Line, number: int, box: _Box) -> str:
+def _curve(line: PlotLine, number: int, box: _Box) -> str:
     places = [(box.x(x), box.y(y)) for x, y in line.points if math.isfinite(x) and math.isfinite(y)]
     path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places) if places else ""
     drawn = f'<path class="line s{number}{" dashed" if line.dashed else ""}" d="{path}"/>' if len(places) > 1 else ""
@@ -261,7 +261,7 @@ def _name(name: str, most: int) -> str:
     return escape(name if len(name) <= most else f"{name[: most - 1]}…")
 
 
-def _tick(value: float, scale: Scale) -> str:
+def _tick(value: float, scale: Axis) -> str:
     if scale.dates:
         then = datetime.fromtimestamp(value, UTC)
         return f"{then:%d %b}" if scale.high - scale.low > 2 * 86_400 else f"{then:%H:%M}"

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from training.evaluation import drawing
-from training.evaluation.drawing import Line, Scale
+from training.evaluation.drawing import Axis, PlotLine
 
 Labels = NDArray[np.int8]
 Scores = NDArray[np.float32]
@@ -25,7 +25,7 @@ def precision_recall(labels: Labels, scores_by_model: Mapping[str, Scores]) -> s
         return recall, precision
 
     lines = _lines(scores_by_model, curve)
-    return drawing.curves(lines, Scale("recall", 0, 1), Scale("precision", 0, 1), "Precision over recall, by model")
+    return drawing.curves(lines, Axis("recall", 0, 1), Axis("precision", 0, 1), "Precision over recall, by model")
 
 
 def roc(labels: Labels, scores_by_model: Mapping[str, Scores]) -> str:
@@ -36,8 +36,8 @@ def roc(labels: Labels, scores_by_model: Mapping[str, Scores]) -> str:
         return np.maximum(fpr, LEAST_RATE), tpr
 
     lines = _lines(scores_by_model, curve)
-    across = Scale("false positive rate", LEAST_RATE, 1, log=True)
-    return drawing.curves(lines, across, Scale("recall", 0, 1), "Recall over the false positive rate, by model")
+    across = Axis("false positive rate", LEAST_RATE, 1, log=True)
+    return drawing.curves(lines, across, Axis("recall", 0, 1), "Recall over the false positive rate, by model")
 
 
 def calibration(reliability: Sequence[Mapping[str, float]]) -> str:
@@ -45,11 +45,11 @@ def calibration(reliability: Sequence[Mapping[str, float]]) -> str:
     bins = [(bin["predicted"], bin["observed"]) for bin in reliability if bin["observed"] > 0 and bin["predicted"] > 0]
     both = [value for pair in bins for value in pair] or [0.01, 1.0]
     least, most = min(both), max(both)
-    across, up = (Scale.over(name, [least, most], log=True) for name in ("predicted", "observed"))
+    across, up = (Axis.over(name, [least, most], log=True) for name in ("predicted", "observed"))
     notes = [f"predicted {predicted:.2%}, observed {observed:.2%}" for predicted, observed in bins]
     lines = [
-        Line("candidate", bins, dots=True, notes=notes),
-        Line("as predicted", [(least, least), (most, most)], dashed=True),
+        PlotLine("candidate", bins, dots=True, notes=notes),
+        PlotLine("as predicted", [(least, least), (most, most)], dashed=True),
     ]
     return drawing.curves(lines, across, up, "Observed over predicted share of fraud")
 
@@ -63,15 +63,15 @@ def histogram(labels: Labels, scores: Scores, threshold: float) -> str:
         "frauds": np.histogram(held[labels == 1], edges)[0].tolist(),
         "others": np.histogram(held[labels != 1], edges)[0].tolist(),
     }
-    across = Scale("probability", float(edges[0]), 1.0, log=True)
+    across = Axis("probability", float(edges[0]), 1.0, log=True)
     return drawing.histogram(edges.tolist(), counts, across, "Scores of frauds and of others", threshold)
 
 
-def _lines(scores_by_model: Mapping[str, Scores], curve: Callable[[Scores], Curve]) -> list[Line]:
+def _lines(scores_by_model: Mapping[str, Scores], curve: Callable[[Scores], Curve]) -> list[PlotLine]:
     lines = []
     for name, scores in scores_by_model.items():
         x, y = (_thinned(values) for values in curve(scores))
-        lines.append(Line(name, list(zip(x.tolist(), y.tolist(), strict=True))))
+        lines.append(PlotLine(name, list(zip(x.tolist(), y.tolist(), strict=True))))
     return lines
 
 

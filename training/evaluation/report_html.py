@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from statemachine.contracts.gate import Verdict
 from training.evaluation import drawing, plots
 from training.evaluation.advice import advise, strongest
-from training.evaluation.drawing import Line, Scale
+from training.evaluation.drawing import Axis, PlotLine
 
 HERE = Path(__file__).parent
 TOP_FEATURES = 15
@@ -93,20 +93,20 @@ def threshold_plots(thresholds: Mapping[str, Any]) -> dict[str, str]:
     """Money and detection over alerts a day, with the marked rules."""
     curve = [row for row in thresholds["curve"] if row["alerts_a_day"] > 0]
     marks = {rule: row["alerts_a_day"] for row in thresholds["rows"] for rule in row["rule"].split(", ") if rule}
-    across = Scale.over("alerts a day", [row["alerts_a_day"] for row in curve], log=True)
+    across = Axis.over("alerts a day", [row["alerts_a_day"] for row in curve], log=True)
     money = [
-        Line(name, [(row["alerts_a_day"], row[f"{key}_a_day"]) for row in curve])
+        PlotLine(name, [(row["alerts_a_day"], row[f"{key}_a_day"]) for row in curve])
         for name, key in (("net", "net"), ("saved", "saved"), ("cost of alerts", "alert_costs"))
     ]
     # Far beyond the useful thresholds the alerts cost more than all fraud; that depth would flatten the rest.
     most = max((row["saved_a_day"] for row in curve), default=1.0) or 1.0
-    shares = [Line(name, [(row["alerts_a_day"], row[name]) for row in curve]) for name in ("precision", "recall")]
+    shares = [PlotLine(name, [(row["alerts_a_day"], row[name]) for row in curve]) for name in ("precision", "recall")]
     return {
         "money": drawing.curves(
-            money, across, Scale("money a day", -0.25 * most, most * 1.05), "Money a day over alerts a day", marks
+            money, across, Axis("money a day", -0.25 * most, most * 1.05), "Money a day over alerts a day", marks
         ),
         "detection": drawing.curves(
-            shares, across, Scale("share", 0, 1), "Precision and recall over alerts a day", marks
+            shares, across, Axis("share", 0, 1), "Precision and recall over alerts a day", marks
         ),
     }
 

@@ -37,7 +37,7 @@ def choices(
     Each of the inputs has one value per row [N]; amounts in the data's currency, refunds count as 0.
     """
     days = max(int(np.ptp(times // DAY)) + 1, 1)
-    ladder = _Ladder.of(labels, scores, np.maximum(amounts, 0.0), days, costs)
+    ladder = _Cumulated.of(labels, scores, np.maximum(amounts, 0.0), days, costs)
     named = {IN_USE: ladder.at(in_use), BUDGET: ladder.within(costs.alerts_a_day), COST: ladder.cheapest()}
     chosen = _spread(ladder, sorted(set(named.values())))
     rules = {step: ", ".join(name for name, at in named.items() if at == step) for step in named.values()}
@@ -53,7 +53,7 @@ def choices(
 
 
 @dataclass(frozen=True)
-class _Ladder:
+class _Cumulated:
     """Cumulated over the distinct scores, highest first [S]: alerts, frauds among them, and the frauds' amounts."""
 
     scores: Amounts
@@ -66,7 +66,7 @@ class _Ladder:
     costs: Costs
 
     @classmethod
-    def of(cls, labels: Labels, scores: Scores, amounts: Amounts, days: int, costs: Costs) -> "_Ladder":
+    def of(cls, labels: Labels, scores: Scores, amounts: Amounts, days: int, costs: Costs) -> "_Cumulated":
         order = np.argsort(-scores, kind="stable")
         ranked, fraud = scores[order], labels[order] == 1
         last = np.append(ranked[1:] != ranked[:-1], True)  # equal scores are decided together
@@ -113,7 +113,7 @@ class _Ladder:
         }
 
 
-def _spread(ladder: _Ladder, named: list[int]) -> list[int]:
+def _spread(ladder: _Cumulated, named: list[int]) -> list[int]:
     """The named steps and others around them, up to `ROWS`, from few alerts to ten times the most of a named one."""
     least, most = ladder.alerts[named[0]] / 10, ladder.alerts[named[-1]] * 10
     chosen = set(named)
