@@ -74,6 +74,7 @@ class Intake:
         markers: list[tuple[str, Object]] = []
         for obj in objects:
             admission = admit(obj, self.bucket, self.policies)
+            obj = replace(obj, kind=admission.kind)
             if admission.marker:
                 markers.append((admission.model, obj))
             elif admission.reason:

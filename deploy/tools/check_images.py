@@ -18,9 +18,7 @@ from image_build import IMAGES, ROOT, WORK, Image
 from image_imports import entry_points
 from image_pods import Container
 
-IMPORTED = {
-    "operator": "operator",
-    "stage": "stage",
+IMPORTED = {name: name for name in ("console", "operator", "stage")} | {
     "training": "stage",
     "shadow": "stage",
 }  # a version carries Triton's code

@@ -8,6 +8,7 @@ from typing import Any
 
 from statemachine.contracts.errors import Misconfigured
 from statemachine.contracts.gate import GatePolicy
+from statemachine.contracts.object_kind import ObjectKind
 from statemachine.contracts.shadow import ShadowPolicy
 from statemachine.contracts.stage import Stage
 from statemachine.contracts.tables import read_table
@@ -61,6 +62,8 @@ class ApprovalPolicy:
 class Policy:
     """Everything `decide` may know about a model beyond the run itself. `root` is `s3://<artifacts bucket>`.
 
+    Objects under `prefix` are transactions, those under `labels_prefix` reports of fraud (default: `labels/<model>/`).
+
     Seconds: a launch that stays CANCELING for `cancel_deadline` counts as over; a run that KFP or S3 refuses for
     `denied_deadline` fails. It fails, too, after `max_lapsed` claims in succession whose holder died. A deploy's proof
     counts for `proof_age`. `live`: the model is scored live, so each run brings the online store up to its data set.
@@ -68,6 +71,7 @@ class Policy:
 
     model: str
     prefix: str
+    labels_prefix: str = ""
     root: str = "s3://artifacts"
     engine: str = "kfp"
     strict: bool = False
@@ -94,6 +98,16 @@ class Policy:
     stages: Mapping[Stage, StagePolicy] = field(default_factory=dict)
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if not self.labels_prefix:
+            object.__setattr__(self, "labels_prefix", f"labels/{self.model}/")
+
+    @property
+    def prefixes(self) -> dict[str, ObjectKind]:
+        """What lies under each of the model's prefixes, sorted by them."""
+        kinds = {self.prefix: ObjectKind.DATA, self.labels_prefix: ObjectKind.LABELS}
+        return dict(sorted(kinds.items()))
+
     def of(self, stage: Stage) -> StagePolicy:
         """That stage's deadlines."""
         return self.stages.get(stage, StagePolicy())
@@ -109,10 +123,11 @@ def parse(tables: Mapping[str, Any], root: str) -> dict[str, Policy]:
     if not isinstance(models, Mapping) or not models:
         raise Misconfigured("fraudloop.toml names no model: it needs at least one [models.<name>] table")
     policies = {name: _policy(name, table, root) for name, table in models.items()}
-    prefixes = sorted(policy.prefix for policy in policies.values())
+    prefixes = sorted(prefix for policy in policies.values() for prefix in (policy.prefix, policy.labels_prefix))
     for one, other in pairwise(prefixes):
         if other.startswith(one):
-            raise Misconfigured(f"the prefixes {one!r} and {other!r} overlap: an object would belong to two models")
+            why = "an object would belong to two models, or be transactions and labels at once"
+            raise Misconfigured(f"the prefixes {one!r} and {other!r} overlap: {why} (prefix, labels_prefix)")
     return policies
 
 
@@ -127,7 +142,7 @@ def _policy(name: str, table: Mapping[str, Any], root: str) -> Policy:
         _stage(where, key): read_table(StagePolicy, value, f"{where}.stages.{key}")
         for key, value in table.get("stages", {}).items()
     }
-    top = {key: table[key] for key in ("prefix", "engine", "strict") if key in table}
+    top = {key: table[key] for key in ("prefix", "labels_prefix", "engine", "strict") if key in table}
     return read_table(
         Policy,
         {**top, **table.get("policy", {})},
