@@ -118,6 +118,12 @@ def _releasing(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
+def _materialising(snapshot: Snapshot) -> dict[str, Any]:
+    """How many transactions of an entity the training that follows looks back at."""
+    train = snapshot.run.parameters.get(Stage.TRAIN.value, {})
+    return {"k": train["k"]} if "k" in train else {}
+
+
 def _shadowing(snapshot: Snapshot) -> dict[str, Any]:
     policy = snapshot.policy.shadow
     return {"requests": policy.requests, "log_days": policy.log_days, "tolerance": policy.tolerance}
@@ -125,7 +131,7 @@ def _shadowing(snapshot: Snapshot) -> dict[str, Any]:
 
 PARAMETERS: Mapping[Stage, Callable[[Snapshot], dict[str, Any]]] = {
     Stage.PREPROCESS: _data,
-    Stage.MATERIALISE: lambda snapshot: {},
+    Stage.MATERIALISE: _materialising,
     Stage.TRAIN: lambda snapshot: {},
     Stage.EVALUATE: _judging,
     Stage.EXPORT: lambda snapshot: {},

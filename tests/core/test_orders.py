@@ -90,6 +90,12 @@ def test_a_release_is_told_where_under_which_generation_and_which_version() -> N
     assert (back.parameters["version"], back.inputs["repository"]) == (OTHER, f"{MODELS}/{OTHER}")
 
 
+def test_materialise_keeps_as_many_transactions_as_training_reads() -> None:
+    """`k` is a parameter of train."""
+    assert requested(State.MATERIALISING, of_run={"parameters": {"train": {"k": 16}}}).parameters == {"k": 16}
+    assert requested(State.MATERIALISING).parameters == {}
+
+
 def test_configured_parameters_reach_the_stage_but_cannot_replace_ours() -> None:
     """What the run began with; the gate and the version are not the configuration's to say."""
     run = {"parameters": {"train": {"hidden_dim": 64}, "deploy": {"version": "mine", "extra": 1}}}
