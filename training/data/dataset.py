@@ -21,9 +21,13 @@ def kept(data: Declaration) -> tuple[str, ...]:
 
 
 def gathered(
-    clean: Sequence[Path], verdicts: Sequence[ValidationResult], data: Declaration | None = None
+    clean: Sequence[Path],
+    verdicts: Sequence[ValidationResult],
+    data: Declaration | None = None,
+    begin: int = split.ALWAYS,
 ) -> tuple[pl.DataFrame, Again]:
-    """The clean rows of all objects, sorted by time, each transaction once; rows of one instant stay in their order.
+    """The clean rows of all objects from the second `begin` on, sorted by time, each transaction once; rows of one
+    instant stay in their order.
 
     The objects come in the order of their delivery: of a transaction that several hold, the newest delivery counts.
     """
@@ -31,7 +35,8 @@ def gathered(
     texts = [name for name in data.open_categories if not data.categories[name].whole]
     frame = scan(list(clean), data).select(kept(data)).with_columns(pl.col(texts).cast(pl.Categorical))
     rows, again = newest(frame.collect(engine="streaming"), verdicts, data)
-    return rows if rows["time"].is_sorted() else rows.sort("time", maintain_order=True), again
+    rows = rows if rows["time"].is_sorted() else rows.sort("time", maintain_order=True)
+    return rows[int(rows["time"].search_sorted(begin, side="left")) :], again
 
 
 def parted(rows: pl.DataFrame, bounds: split.Boundaries) -> pl.LazyFrame:
@@ -42,10 +47,11 @@ def parted(rows: pl.DataFrame, bounds: split.Boundaries) -> pl.LazyFrame:
 
 
 def counts(rows: pl.LazyFrame) -> dict[str, dict[str, int]]:
-    """Rows and known frauds of each part by its name."""
+    """Rows and known frauds of each part by its name; of history only if there is any."""
     found = rows.group_by("split").agg(rows=pl.len(), frauds=(pl.col("label") == 1).sum()).collect(engine="streaming")
     table = {part: {"rows": n, "frauds": frauds} for part, n, frauds in found.select("split", "rows", "frauds").rows()}
-    return {name: table.get(part, {"rows": 0, "frauds": 0}) for part, name in enumerate(split.NAMES)}
+    named = {name: part for part, name in enumerate(split.NAMES) if part != split.HISTORY or part in table}
+    return {name: table.get(part, {"rows": 0, "frauds": 0}) for name, part in named.items()}
 
 
 def write(rows: pl.LazyFrame, fitted: FeatureSchema, path: Path) -> dict[str, int]:

@@ -4,7 +4,7 @@
 
     transactions.parquet  sorted by time: time, a dense code from 1 of each entity (card, merchant), their keys
                           (card_key, merchant_key), label (−1 while not known), split (0 train, 1 validate, 2 test,
-                          3 immature), then what the row features are made of (clean_cents, …) and the row features
+                          3 immature, 4 history alone), then what the row features are made of (clean_cents, …) and the row features
     schema.json           the feature schema, fitted on train
     profile.json          the profile of all rows, and the new rows' drift against the champion's
     dataset.json          counts, boundaries, configuration, hash of the data
@@ -31,6 +31,7 @@ from training.data.checks import Limits
 from training.data.declaration import Declaration
 from training.data.declared import declared
 from training.data.presets import preset
+from training.data.reach import Reach, newest
 from training.data.validation import Source, ValidationResult, scan, take_in
 from training.outcome import REASON_LENGTH, Permanent, Refused, StageResult
 
@@ -40,7 +41,8 @@ FORMAT = 1
 @dataclass(frozen=True)
 class PreprocessConfig(Bounds):
     """The stage's settings. `data` declares the columns (docs/your-data.md). `train` and `validate` are shares of the
-    mature rows; `min_frauds` holds for each split.
+    mature rows; `min_frauds` holds for each split. Seeds are rows of the last `training_window_days`; their histories
+    reach back `history_days` before the first of these (0: all there is).
 
     Those that begin with `max_` or `conversion_` limit what is read from outside (docs/data.md).
     """
@@ -53,6 +55,8 @@ class PreprocessConfig(Bounds):
     min_rows: int = 1000
     min_frauds: int = 1
     min_file_rows: int = 1
+    training_window_days: int = 0
+    history_days: int = 0
     max_duplicate_share: float = 0.01
     order: str = "any"
     data: Declaration = field(default_factory=preset)
@@ -60,6 +64,10 @@ class PreprocessConfig(Bounds):
     def limits(self, today: date) -> Limits:
         """What is tolerated in one file; a day ahead of us may be today elsewhere."""
         return Limits(self.min_file_rows, self.max_duplicate_share, self.order, today + timedelta(days=1))
+
+    def reach(self, newest: int) -> Reach:
+        """How far back a run looks whose newest row is at `newest`, in seconds since the epoch."""
+        return Reach.of(newest, self.training_window_days, self.history_days)
 
     def bounds(self) -> Bounds:
         """How much an object, and all of them, may ask for."""
@@ -80,6 +88,10 @@ def configured(parameters: Mapping[str, Any]) -> PreprocessConfig:
         raise Permanent(f"preprocess: {error}") from error
     if senseless := config.bounds().senseless():
         raise Permanent(f"preprocess cannot work with {', '.join(senseless)}: a limit is a number above 0")
+    if min(config.training_window_days, config.history_days) < 0:
+        raise Permanent("preprocess: training_window_days and history_days are numbers of days; 0 means all there are")
+    if config.history_days and not config.training_window_days:
+        raise Permanent("preprocess: history_days counts back from the training window; set training_window_days too")
     return config
 
 
@@ -152,9 +164,12 @@ def build(
     folder.mkdir(parents=True, exist_ok=True)
     fresh = [identity for identity in admitted.verdicts if new is None or identity in new]
     _refuse_admission(admitted, fresh, config)
-    accepted = [admitted.verdicts[identity] for identity in admitted.clean]
-    rows, delivered_again = dataset.gathered(list(admitted.clean.values()), accepted, config.data)
-    bounds = split.boundaries(rows["time"], config.split, config.train, config.validate, config.label_maturity_days)
+    reach = config.reach(newest(admitted.verdicts[identity].last for identity in admitted.clean))
+    clean = {name: path for name, path in admitted.clean.items() if admitted.verdicts[name].last >= reach.history}
+    accepted = [admitted.verdicts[identity] for identity in clean]
+    rows, delivered_again = dataset.gathered(list(clean.values()), accepted, config.data, reach.history)
+    parts = (config.split, config.train, config.validate, config.label_maturity_days)
+    bounds = split.boundaries(rows["time"], *parts, reach.seeds)
     parted = dataset.parted(rows, bounds)
     counts = dataset.counts(parted)
     _refuse_unlearnable(counts, config, rows)
@@ -204,11 +219,13 @@ def _refuse_admission(admitted: Admitted, fresh: Sequence[str], config: Preproce
 def _refuse_unlearnable(
     counts: Mapping[str, Mapping[str, int]], config: PreprocessConfig, all_rows: pl.DataFrame
 ) -> None:
-    learnable = {name: part for name, part in counts.items() if name != "immature"}
+    learnable = {name: counts[name] for name in split.LEARNABLE}
     rows = sum(part["rows"] for part in learnable.values())
     if rows < config.min_rows:
         told = f"too few rows: {rows} with known labels, at least {config.min_rows} are needed (min_rows)"
-        raise Refused(f"{told}; {_why_unknown(all_rows, config)}", {"splits": counts})
+        window = config.training_window_days
+        limit = f"training_window_days is {window}; " if window else ""
+        raise Refused(f"{told}; {limit}{_why_unknown(all_rows, config)}", {"splits": counts})
     for name, part in learnable.items():
         told = f"the {name} split has {part['rows']} rows and {part['frauds']} frauds"
         if part["frauds"] < config.min_frauds:
@@ -270,12 +287,16 @@ def preprocess(order: StageRequest, today: date | None = None) -> StageResult:
 
 @dataclass(frozen=True)
 class Taken:
-    """The manifest's entries (`listed` of them), then the rows of its index that still teach; and what they gave."""
+    """The manifest's entries (`listed` of them), then the rows of its index that still teach; and what they gave.
+
+    `past` are the rows of the index whose objects lie before the history: they stay on record and are not fetched.
+    """
 
     listed: int
     entries: Sequence[index.Entry]
     sources: Sequence[Source]
     admitted: Admitted
+    past: Sequence[index.Entry] = ()
 
 
 def _taken(listed: Mapping[str, Any], config: PreprocessConfig, today: date, scratch: Path, cache: str | None) -> Taken:
@@ -284,7 +305,10 @@ def _taken(listed: Mapping[str, Any], config: PreprocessConfig, today: date, scr
     sources = [manifest.source(entry) for entry in entries]
     brought = admit(sources, config, today=today, scratch=scratch, cache=cache)
     accepted = [brought.verdicts[source.identity].accepted for source in sources]
-    older = index.former(index.read(listed), entries, accepted)
+    former = index.former(index.read(listed), entries, accepted)
+    lasts = [verdict.last for verdict in brought.verdicts.values() if verdict.accepted]
+    reach = config.reach(newest([*lasts, *(int(entry["last"]) for entry in former)]))
+    older, past = index.parted(former, reach.history)
     known = [manifest.source(entry) for entry in older]
     before = admit(known, config, today=today, scratch=scratch, cache=cache)
     names = {source.identity: source.name for source in (*sources, *known)}
@@ -296,7 +320,7 @@ def _taken(listed: Mapping[str, Any], config: PreprocessConfig, today: date, scr
         verdicts={identity: verdicts[identity] for identity in ordered},
         clean={identity: clean[identity] for identity in ordered if identity in clean},
     )
-    return Taken(len(entries), [*entries, *older], [*sources, *known], admitted)
+    return Taken(len(entries), [*entries, *older], [*sources, *known], admitted, past)
 
 
 def _left(order: StageRequest, taken: Taken, config: PreprocessConfig) -> dict[str, str]:
@@ -319,7 +343,7 @@ def _left(order: StageRequest, taken: Taken, config: PreprocessConfig) -> dict[s
     ]
     storage.write_json(uris["objects"], told)
     kept = [triple for triple in triples if triple[2].accepted]
-    storage.write_bytes(uris["index"], index.dumps(kept, _cache(order, config)))
+    storage.write_bytes(uris["index"], index.dumps(kept, _cache(order, config), taken.past))
     return uris
 
 
@@ -345,6 +369,7 @@ def _counted(tally: Mapping[str, int]) -> dict[str, float]:
 
 
 def _metrics(made: Prepared) -> dict[str, float]:
-    parts = {f"{name}_frauds": float(part["frauds"]) for name, part in made.dataset["splits"].items()}
+    splits = {name: part for name, part in made.dataset["splits"].items() if name != split.NAMES[split.HISTORY]}
+    parts = {f"{name}_frauds": float(part["frauds"]) for name, part in splits.items()}
     counts = {name: float(made.dataset[name]) for name in ("rows", "corrected", "duplicates")}
     return {**counts, **parts, "max_drift": max(made.profile["drift"].values(), default=0.0)}
