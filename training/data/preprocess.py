@@ -4,7 +4,8 @@
 
     transactions.parquet  sorted by time: time, a dense code from 1 of each entity (card, merchant), their keys
                           (card_key, merchant_key), label (−1 while not known), split (0 train, 1 validate, 2 test,
-                          3 immature, 4 history alone), then what the row features are made of (clean_cents, …) and the row features
+                          3 immature, 4 history alone), then what the row features are made of (clean_cents, …)
+                          and the row features
     schema.json           the feature schema, fitted on train
     profile.json          the profile of all rows, and the new rows' drift against the champion's
     dataset.json          counts, boundaries, configuration, hash of the data
