@@ -118,7 +118,7 @@ def _say_where_time_goes(
 
 
 def _steps(model: FraudModel, request: ScoringRequest) -> dict[str, float]:
-    featuriser = Featuriser(model.feature_schema, model.row, model.config.k, model.config.label_delay)
+    featuriser = Featuriser(model.feature_schema, model.row, model.config.k)
     today = datetime.now(UTC).date()
     lines = [line for texts in request.histories.values() for text in texts for line in text.split(b"\n") if line]
     block = featuriser.block(request, today)

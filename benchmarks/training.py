@@ -23,7 +23,7 @@ from torch_geometric.loader import NeighborLoader
 from torch_geometric.nn import HeteroConv, SAGEConv
 
 from benchmarks.results import Measurement, measurement
-from training.graph.block import SIDES
+from training.graph.block import DAY, SIDES
 from training.graph.graph import TRAIN, Graph
 from training.graph.history import Reader
 from training.graph.velocity import SOURCES
@@ -57,13 +57,15 @@ def synthetic(rows: int, seed: int = 0) -> Graph:
     generator = torch.Generator().manual_seed(seed)
     cards, merchants = max(int(rows * CARDS_PER_ROW), 2), max(int(rows * MERCHANTS_PER_ROW), 2)
     popularity = torch.rand(rows, generator=generator) ** 3
+    time = torch.randint(0, 4 * 365 * 86_400, (rows,), generator=generator).sort().values
     return Graph(
-        time=torch.randint(0, 4 * 365 * 86_400, (rows,), generator=generator).sort().values,
+        time=time,
         entities={
             "card": torch.randint(0, cards, (rows,), generator=generator, dtype=torch.int32),
             "merchant": (popularity * merchants).to(torch.int32),
         },
         label=(torch.rand(rows, generator=generator) < 0.03).to(torch.int8),
+        known_day=(time // DAY + 30).int(),
         split=torch.full((rows,), TRAIN, dtype=torch.int8),
         row=torch.randn(rows, len(FEATURES), generator=generator),
         features=FEATURES,
@@ -152,7 +154,7 @@ def _fitting(rows: int, count: int) -> tuple[EncoderTrainer, TrainingSet]:
     if CONFIG.threads:
         torch.set_num_threads(CONFIG.threads)
     graph = synthetic(rows)
-    reader, seeds = Reader(graph, CONFIG.k, CONFIG.label_delay), seeds_of(graph, count)
+    reader, seeds = Reader(graph, CONFIG.k), seeds_of(graph, count)
     own = own_features(reader, seeds.ids)
     message_builder = MessageBuilder(width(FEATURES, CONFIG))
     message_builder.own.fit(own)

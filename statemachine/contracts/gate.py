@@ -24,7 +24,8 @@ class GatePolicy:
     the same against the fixed anchor version, so that quality cannot fall a little with every run.
     `margin_average_precision` is off when None: with few frauds average precision swings too much to gate on. A slice
     counts from `min_slice_frauds` on; `slice_floors` replaces `min_slice_auc_roc` by name. `max_drift` is the PSI of
-    any feature that is not in `drift_exempt`.
+    any feature that is not in `drift_exempt`. `uncompared` are versions that cannot be scored any more, and that a
+    person lets a candidate replace without the comparison.
     """
 
     min_auc_roc: float = 0.90
@@ -35,6 +36,7 @@ class GatePolicy:
     anchor_margin: float = 0.02
     max_drift: float = 0.5
     drift_exempt: tuple[str, ...] = ()
+    uncompared: tuple[str, ...] = ()
     min_slice_frauds: int = 30
     min_slice_auc_roc: float = 0.60
     slice_floors: Mapping[str, float] = field(default_factory=dict)
@@ -97,14 +99,19 @@ def _checks(
     yield _at_least("frauds", _number(evaluation, "frauds"), policy.min_frauds)
     yield _at_least("auc_roc", _unit(metrics, "auc_roc"), policy.min_auc_roc)
     yield _at_least("average_precision", _unit(metrics, "average_precision"), policy.min_average_precision)
-    yield from _against("champion", evaluation, policy.margin, policy.margin_average_precision, champion)
-    yield from _against("anchor", evaluation, policy.anchor_margin, None, anchor)
+    margins = (policy.margin, policy.margin_average_precision)
+    yield from _against("champion", evaluation, margins, champion, policy.uncompared)
+    yield from _against("anchor", evaluation, (policy.anchor_margin, None), anchor, policy.uncompared)
     yield from _drift(_object(evaluation, "drift"), policy)
     yield from _slices(evaluation, policy)
 
 
 def _against(
-    role: str, evaluation: Mapping[str, Any], margin: float, margin_ap: float | None, expected: str | None
+    role: str,
+    evaluation: Mapping[str, Any],
+    margins: tuple[float, float | None],
+    expected: str | None,
+    uncompared: tuple[str, ...],
 ) -> Iterator[GateCheck]:
     if role not in evaluation:
         raise Malformed(f"{role} is missing; null says that there is none")
@@ -120,8 +127,11 @@ def _against(
         yield GateCheck(role, None, None, False, f"{expected} was expected, but {version} was compared")
         return
     if "error" in other:
-        yield GateCheck(role, None, None, False, f"{version} could not be scored: {other['error']}")
+        allowed = version in uncompared
+        how = "so gate.uncompared says" if allowed else "gate.uncompared can name it, to release without comparison"
+        yield GateCheck(role, None, None, allowed, f"{version} could not be scored: {other['error']}; {how}")
         return
+    margin, margin_ap = margins
     difference = _object(other, "difference")
     yield _not_worse(f"{role}.auc_roc", difference, "auc_roc", margin, version)
     if margin_ap is not None:

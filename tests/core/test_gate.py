@@ -145,6 +145,18 @@ def test_the_rival_must_be_the_one_the_caller_holds(observed: dict[str, Any] | N
     assert failed(gate(evaluation(anchor=observed), POLICY, anchor="fraud-1-aaaaaaaa")) == ["anchor"]
 
 
+def test_a_champion_that_cannot_be_scored_is_let_go_by_its_name_only() -> None:
+    """The check passes and says so; another version, and one that was compared and is better, still close the gate."""
+    lost = {"champion": {"version": "v", "error": "another definition"}}
+    verdict = gate(evaluation(**lost), GatePolicy(uncompared=("v",)), champion="v")
+    check = next(check for check in verdict.checks if check.name == "champion")
+    assert verdict.passed
+    assert check.note == "v could not be scored: another definition; so gate.uncompared says"
+    assert failed(gate(evaluation(**lost), GatePolicy(uncompared=("w",)))) == ["champion"]
+    better = gate(evaluation(champion=rival(-0.5, "v")), GatePolicy(uncompared=("v",)))
+    assert failed(better) == ["champion.auc_roc"]
+
+
 def test_every_setting_of_the_policy_changes_some_verdict() -> None:
     """No field is there for show: the cases above turn each one."""
     turned: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -156,6 +168,7 @@ def test_every_setting_of_the_policy_changes_some_verdict() -> None:
         "anchor_margin": (0.0, {"anchor": rival(-0.001)}),
         "max_drift": (0.01, {}),
         "drift_exempt": (("amount",), {"drift": {"amount": 9.0}}),
+        "uncompared": (("v",), {"champion": {"version": "v", "error": "another definition"}}),
         "min_slice_frauds": (41, {"slices": [{"name": "s", "rows": 90, "frauds": 40, "auc_roc": 0.1}]}),
         "min_slice_auc_roc": (0.96, {}),
         "slice_floors": ({"channel=online": 0.96}, {}),

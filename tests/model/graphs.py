@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from training.graph.block import DAY
-from training.graph.graph import Graph
+from training.graph.graph import NEVER_DAY, Graph
 from training.graph.velocity import SOURCES
 
 
@@ -16,8 +16,9 @@ def graph(
     merchant: list[int],
     label: list[int] | None = None,
     split: list[int] | None = None,
+    delay: int = 30 * DAY,
 ) -> Graph:
-    """A graph of transactions sorted by time, whose first row feature is their number."""
+    """A graph of transactions sorted by time, whose first row feature is their number; labels known after `delay`."""
     rows = torch.zeros(len(time), len(SOURCES))
     rows[:, 0] = torch.arange(len(time))
     return Graph(
@@ -27,13 +28,20 @@ def graph(
             "merchant": torch.tensor(merchant, dtype=torch.int32),
         },
         label=torch.tensor(label or [0] * len(time), dtype=torch.int8),
+        known_day=known_days(time, label or [0] * len(time), delay),
         split=torch.tensor(split or [0] * len(time), dtype=torch.int8),
         row=rows,
         features=SOURCES,
     )
 
 
-def random_graph(rows: int, seed: int) -> Graph:
+def known_days(time: list[int], label: list[int], delay: int) -> torch.Tensor:
+    """The days on which labels are known `delay` seconds after their transactions."""
+    days = [NEVER_DAY if one < 0 else (at + delay) // DAY for at, one in zip(time, label, strict=True)]
+    return torch.tensor(days, dtype=torch.int32)
+
+
+def random_graph(rows: int, seed: int, delay: int = 30 * DAY) -> Graph:
     """Few cards and merchants, many ties, 400 days."""
     rng = np.random.default_rng(seed)
     time = np.sort(rng.integers(0, 400, rows)) * DAY // 2
@@ -43,6 +51,7 @@ def random_graph(rows: int, seed: int) -> Graph:
         rng.integers(1, 9, rows).tolist(),
         (rng.random(rows) < 0.3).astype(int).tolist(),
         np.minimum(np.arange(rows) * 4 // rows, 2).tolist(),
+        delay,
     )
     made.row[:] = torch.from_numpy(rng.normal(size=(rows, len(SOURCES))).astype(np.float32))
     return made
@@ -55,12 +64,12 @@ def earlier(made: Graph, seed: int, side: str) -> list[int]:
     return found[::-1]
 
 
-def counted(made: Graph, seed: int, side: str, delay: int, days: int) -> dict[str, Any]:
-    """Volume, matured transactions and matured frauds of one window, by looking at each transaction."""
-    age = {i: int(made.time[seed] - made.time[i]) for i in earlier(made, seed, side)}
-    matured = [i for i, gap in age.items() if delay <= gap <= delay + days * DAY]
+def counted(made: Graph, seed: int, side: str, days: int) -> dict[str, Any]:
+    """Volume, known labels and known frauds of one window of calendar days, by looking at each transaction."""
+    today, past = int(made.time[seed]) // DAY, earlier(made, seed, side)
+    matured = [i for i in past if today - days <= int(made.known_day[i]) <= today - 1]
     return {
-        "volume": sum(gap <= days * DAY for gap in age.values()),
+        "volume": sum(today - days + 1 <= int(made.time[i]) // DAY <= today for i in past),
         "matured": len(matured),
         "frauds": int(sum(made.label[i] == 1 for i in matured)),
     }

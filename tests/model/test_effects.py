@@ -78,7 +78,6 @@ HEAD = TrainConfig(head_rounds=40, head_patience=20, head_learning_rate=0.3, hea
 EFFECTS = {
     "seed": ("weights", 2),
     "k": ("training_pairs", 4),
-    "label_delay_days": ("training_pairs", 5),
     "negative_ratio": ("training_pairs", 2),
     "fan_out": ("weights", 2),
     "hidden_dim": ("weights", 4),

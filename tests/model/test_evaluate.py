@@ -141,7 +141,7 @@ def test_shapley_values_add_up(trained: Trained) -> None:
     from training.graph.graph import TEST, load_graph
 
     graph, config = load_graph(trained.dataset, trained.model.row), trained.model.config
-    block = Reader(graph, config.k, config.label_delay).block(graph.where(TEST)[:200])
+    block = Reader(graph, config.k).block(graph.where(TEST)[:200])
     margin = trained.model.explain(block).sum(axis=1)
     assert np.allclose(1 / (1 + np.exp(-margin)), trained.model.score(block), atol=1e-5)
 
@@ -151,7 +151,7 @@ def test_scores_do_not_depend_on_the_batch(trained: Trained) -> None:
     from training.graph.graph import TEST, load_graph
 
     graph, config = load_graph(trained.dataset, trained.model.row), trained.model.config
-    reader, ids = Reader(graph, config.k, config.label_delay), graph.where(TEST)
+    reader, ids = Reader(graph, config.k), graph.where(TEST)
     together = trained.model.score(reader.block(ids))
     alone = np.concatenate([trained.model.score(reader.block(ids[n : n + 1])) for n in range(300)])
     assert np.array_equal(together[:300], alone)

@@ -42,5 +42,5 @@ def test_weights_of_format_1_are_read(trained: Trained, tmp_path: Path) -> None:
 
 def test_a_format_of_the_future_is_refused(trained: Trained, tmp_path: Path) -> None:
     """The error names the formats that can be read."""
-    with pytest.raises(Permanent, match="readable are 1 and 2"):
-        load(rewritten(trained, tmp_path / "model", 3))
+    with pytest.raises(Permanent, match="readable are 1 to 3"):
+        load(rewritten(trained, tmp_path / "model", 4))

@@ -26,9 +26,7 @@ from training.serving import adapter
 from training.serving.request import history_input
 
 TODAY = date(2026, 11, 27)
-TINY = TrainConfig(
-    k=4, fan_out=2, folds=2, epochs=1, hidden_dim=4, head_rounds=8, negative_ratio=5, threads=1, label_delay_days=5
-)
+TINY = TrainConfig(k=4, fan_out=2, folds=2, epochs=1, hidden_dim=4, head_rounds=8, negative_ratio=5, threads=1)
 THREE = {  # of Sparkov's file: a second entity of two columns, one of which is another's as well
     "preset": "sparkov",
     "entities": {"job": {"columns": ["job"]}, "card_at_merchant": {"columns": ["merchant", "cc_num"]}},
@@ -40,7 +38,7 @@ CASES_OF = [*((name, SHAPES[name][0]) for name in SHAPES), ("sparkov", THREE), (
 
 def made_of(file: Path, table: dict[str, Any], folder: Path) -> Prepared:
     """The data set of one file under a declaration."""
-    settings = {"min_rows": 100, "label_maturity_days": 5, "max_duplicate_share": 0.5}
+    settings = {"min_rows": 100, "label_delay_days": 5, "label_maturity_days": 5, "max_duplicate_share": 0.5}
     return prepare([file], folder / "dataset", configured(settings | {"data": table}), today=TODAY)
 
 

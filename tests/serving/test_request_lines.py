@@ -33,7 +33,7 @@ def asked(card: bytes, merchant: bytes) -> ScoringRequest:
 @pytest.fixture(scope="session")
 def featuriser(trained: Trained) -> Featuriser:
     config = trained.model.config
-    return Featuriser(trained.builder.fitted, trained.model.row, config.k, config.label_delay)
+    return Featuriser(trained.builder.fitted, trained.model.row, config.k)
 
 
 def test_a_request_makes_the_block_that_training_reads(trained: Trained, featuriser: Featuriser) -> None:
@@ -144,12 +144,13 @@ def test_the_same_minute_is_not_earlier(featuriser: Featuriser) -> None:
     assert block.histories["merchant"].present.sum() == 0
 
 
-def test_a_label_is_known_only_after_the_delay(featuriser: Featuriser) -> None:
-    """Yesterday's fraud is not known yet, whatever the client says; an old one is."""
-    lines = b"\n".join([PAST.replace(b"2019", b"2018").replace(b",No", b",Yes"), EARLIER.replace(b",No", b",Yes")])
+def test_a_label_is_known_if_the_line_says_it_and_is_of_an_earlier_day(featuriser: Featuriser) -> None:
+    """An empty label is not known; that of a payment of the same day cannot be, whatever the client says."""
+    same_day = PAST.replace(b"06:21", b"06:20").replace(b",No", b",Yes")
+    lines = b"\n".join([EARLIER.replace(b",No", b",Yes"), EARLIER, EARLIER.replace(b",No", b","), same_day])
     block = featuriser.block(asked(lines, b""), TODAY)
-    assert block.histories["card"].label[0, :2].tolist() == [0.0, 1.0]
-    assert block.histories["card"].matured[0, :2].tolist() == [False, True]
+    assert block.histories["card"].label[0, :4].tolist() == [0.0, 0.0, 0.0, 1.0]
+    assert block.histories["card"].matured[0, :4].tolist() == [False, False, True, True]
 
 
 def test_transactions_of_one_request_do_not_see_each_other(trained: Trained, featuriser: Featuriser) -> None:

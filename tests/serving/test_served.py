@@ -97,7 +97,7 @@ def test_an_unseen_merchant_and_an_empty_history(trained: Trained, server: trito
     line = LINE.replace(b"3527213246127876953", b"-42").replace(b"5300", b"9999").replace(b",CA,", b",Atlantis,")
     served = score(server, raw(line))
     config = trained.model.config
-    featuriser = Featuriser(trained.model.feature_schema, trained.model.row, config.k, config.label_delay)
+    featuriser = Featuriser(trained.model.feature_schema, trained.model.row, config.k)
     nothing = ScoringRequest([line], {"card": [b""], "merchant": [b""]}, np.zeros((1, len(COUNTERS)), dtype=np.float32))
     offline = trained.model.score(featuriser.block(nothing, date(2026, 11, 24)))
     assert abs(served["PROBABILITY"][0, 0] - offline[0]) <= 1e-5

@@ -48,10 +48,10 @@ def table(folder: Path) -> pl.DataFrame:
 def test_the_folder_is_what_the_readers_expect(made):
     """Columns, types and order of `transactions.parquet`; the folder is proven by its manifest."""
     rows = table(made.folder)
-    names = ["time", "card", "merchant", "card_key", "merchant_key", "label", "split"]
-    types = [pl.Int64, pl.Int32, pl.Int32, pl.Int64, pl.Int64, pl.Int8, pl.Int8]
-    assert rows.columns[:7] == names
-    assert rows.dtypes[:7] == types
+    names = ["time", "card", "merchant", "card_key", "merchant_key", "label", "known_at", "split"]
+    types = [pl.Int64, pl.Int32, pl.Int32, pl.Int64, pl.Int64, pl.Int8, pl.Int64, pl.Int8]
+    assert rows.columns[:8] == names
+    assert rows.dtypes[:8] == types
     assert tuple(rows.columns[-len(preset().row) :]) == preset().row
     assert set(rows.select(preset().row).dtypes) == {pl.Float32}
     assert rows.null_count().sum_horizontal().item() == 0

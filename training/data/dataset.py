@@ -12,7 +12,7 @@ from training.data.judging import ValidationResult, scan
 from training.data.presets import preset
 from training.data.schema import FeatureSchema
 
-UNKNOWN_LABEL = parser.UNKNOWN
+UNKNOWN_LABEL, NEVER = parser.UNKNOWN, parser.NEVER
 
 
 def kept(data: Declaration) -> tuple[str, ...]:
@@ -39,11 +39,20 @@ def gathered(
     return rows[int(rows["time"].search_sorted(begin, side="left")) :], again
 
 
-def parted(rows: pl.DataFrame, bounds: split.Boundaries) -> pl.LazyFrame:
-    """The rows with their `split`; a row whose label is not known yet is immature, and its label `UNKNOWN_LABEL`."""
+def parted(rows: pl.DataFrame, bounds: split.Boundaries, delay_days: float = 30) -> pl.LazyFrame:
+    """The rows with their `split`, and `known_at`, when the label became known: `delay_days` after the transaction.
+
+    A row without a label is immature. The label of an immature row is shown if it was known by the newest row.
+    """
+    newest = int(rows["time"][-1]) if len(rows) else 0
+    known_at = pl.when(pl.col("label") != UNKNOWN_LABEL).then(pl.col("time") + round(delay_days * split.DAY))
+    shown = (pl.col("split") != split.IMMATURE) | (pl.col("known_at") <= newest)
     part = pl.when(pl.col("label") == UNKNOWN_LABEL).then(split.IMMATURE).otherwise(bounds.expression()).cast(pl.Int8)
-    label = pl.when(pl.col("split") == split.IMMATURE).then(UNKNOWN_LABEL).otherwise(pl.col("label")).cast(pl.Int8)
-    return rows.lazy().with_columns(split=part).with_columns(label=label)
+    made = rows.lazy().with_columns(split=part, known_at=known_at)
+    return made.with_columns(
+        label=pl.when(shown).then(pl.col("label")).otherwise(UNKNOWN_LABEL).cast(pl.Int8),
+        known_at=pl.when(shown).then(pl.col("known_at")).fill_null(NEVER).cast(pl.Int64),
+    )
 
 
 def counts(rows: pl.LazyFrame) -> dict[str, dict[str, int]]:
@@ -63,7 +72,8 @@ def write(rows: pl.LazyFrame, fitted: FeatureSchema, path: Path) -> dict[str, in
     keys = {name: _keys(rows, f"{name}_key") for name in data.relations}
     coded = rows.with_columns(**{name: _code(f"{name}_key", known) for name, known in keys.items()})
     named = coded.with_columns(pl.col(data.source).name.prefix("clean_"))  # a feature may have the name of its source
-    columns = ("time", *data.relations, *data.keys, "label", "split", *(f"clean_{name}" for name in data.source))
+    clean = [f"clean_{name}" for name in data.source]
+    columns = ("time", *data.relations, *data.keys, "label", "known_at", "split", *clean)
     made = schema.row_features(named, fitted).select(*columns, *fitted.features)
     made.sink_parquet(path, compression="lz4", statistics=False, maintain_order=True)
     return {f"{name}s": len(known) for name, known in keys.items()}

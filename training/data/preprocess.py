@@ -3,7 +3,8 @@
 `fraudloop train` calls `prepare`; the KFP component calls `preprocess`, which adds manifest and cache. The data set:
 
     transactions.parquet  sorted by time: time, a dense code from 1 of each entity (card, merchant), their keys
-                          (card_key, merchant_key), label (−1 while not known), split (0 train, 1 validate, 2 test,
+                          (card_key, merchant_key), label (−1 while not known), known_at (seconds since the epoch when
+                          the label became known, `NEVER` while it is not), split (0 train, 1 validate, 2 test,
                           3 immature, 4 history alone), then what the row features are made of (clean_cents, …)
                           and the row features
     schema.json           the feature schema, fitted on train
@@ -36,14 +37,15 @@ from training.data.reach import Reach, newest
 from training.data.validation import Source, ValidationResult, scan, take_in
 from training.outcome import REASON_LENGTH, Permanent, Refused, StageResult
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
 class PreprocessConfig(Bounds):
     """The stage's settings. `data` declares the columns (docs/your-data.md). `train` and `validate` are shares of the
-    mature rows; `min_frauds` holds for each split. Seeds are rows of the last `training_window_days`; their histories
-    reach back `history_days` before the first of these (0: all there is).
+    mature rows; `min_frauds` holds for each split. A label of a column is known `label_delay_days` after its
+    transaction; rows younger than `label_maturity_days` are in no split. Seeds are rows of the last
+    `training_window_days`; their histories reach back `history_days` before the first of these (0: all there is).
 
     Those that begin with `max_` or `conversion_` limit what is read from outside (docs/data.md).
     """
@@ -51,6 +53,7 @@ class PreprocessConfig(Bounds):
     split: str = "quantiles"
     train: float = 0.7
     validate: float = 0.15
+    label_delay_days: float = 30
     label_maturity_days: float = 30
     strict: bool = False
     min_rows: int = 1000
@@ -171,7 +174,7 @@ def build(
     rows, delivered_again = dataset.gathered(list(clean.values()), accepted, config.data, reach.history)
     parts = (config.split, config.train, config.validate, config.label_maturity_days)
     bounds = split.boundaries(rows["time"], *parts, reach.seeds)
-    parted = dataset.parted(rows, bounds)
+    parted = dataset.parted(rows, bounds, config.label_delay_days)
     counts = dataset.counts(parted)
     _refuse_unlearnable(counts, config, rows)
     fitted = schema.fit(parted.filter(pl.col("split") == split.TRAIN), config.data)

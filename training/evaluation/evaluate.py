@@ -128,7 +128,7 @@ def write(folder: str, evaluation: Mapping[str, Any], pages: Pages) -> dict[str,
 def score(model: FraudModel, dataset: Path, references: Mapping[str, str], config: EvaluateConfig) -> Scored:
     """Return the probabilities of the test rows by every model."""
     graph = load_graph(dataset, model.row)
-    reader = Reader(graph, model.config.k, model.config.label_delay)
+    reader = Reader(graph, model.config.k)
     test = graph.where(TEST)
     if not 0 < int((graph.label[test] == 1).sum()) < len(test):
         raise Permanent("the test split needs both frauds and others")

@@ -23,7 +23,7 @@ def card(
             f"{config.folds} cross-fitted GraphSAGE encoders (width {config.hidden_dim}) hear of the {config.fan_out}",
             f"latest of the last {config.k} strictly earlier transactions of each {', each '.join(model.sides)}; their",
             f"score goes, beside the groups {', '.join(config.groups)}, into XGBoost.",
-            f"Labels count {config.label_delay_days:g} days after their transaction.",
+            f"A label counts from the day after it was known; one of a column {_delay(data)} after its transaction.",
             f"Threshold {model.threshold:.4g}, by the rule {config.threshold_rule}.",
             "",
             "## Data",
@@ -53,6 +53,10 @@ def card(
             "",
         ]
     )
+
+
+def _delay(data: Mapping[str, Any]) -> str:
+    return f"{data['config']['label_delay_days']:g} days"
 
 
 def _parts(data: Mapping[str, Any]) -> list[Sequence[Any]]:

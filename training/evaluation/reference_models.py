@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from training import storage
 from training.data import schema
-from training.graph.graph import TEST, graph_of
+from training.graph.block import DEFINITION
+from training.graph.graph import KNOWN_AT, TEST, graph_of
 from training.graph.history import Reader
 from training.model.model import FraudModel, load
 
@@ -40,7 +41,7 @@ def reference_scores(uri: str, dataset: Path) -> NDArray[np.float32] | str:
 def score_test(model: FraudModel, dataset: Path) -> NDArray[np.float32]:
     """Return the model's probabilities of a data set's test rows, with features by the model's own schema."""
     graph = graph_of(featurised(dataset, model), model.row, model.sides)
-    reader = Reader(graph, model.config.k, model.config.label_delay)
+    reader = Reader(graph, model.config.k)
     return np.concatenate([model.score(block) for block in reader.blocks(graph.where(TEST))])
 
 
@@ -48,14 +49,19 @@ def featurised(dataset: Path, model: FraudModel) -> pl.DataFrame:
     """Return a data set's rows with the row features of the model's own schema.
 
     Raises:
-        ValueError: the data set's declaration does not give what the model's needs; names the tables that differ.
+        ValueError: the model's windows and known labels are of another definition, or the data set's declaration does
+            not give what the model's needs; names the tables that differ.
     """
+    if model.definition != DEFINITION:
+        raise ValueError(
+            f"its windows and known labels are of definition {model.definition}, this release computes {DEFINITION}"
+        )
     fitted = model.feature_schema
     data = fitted.data
     present = schema.loads((dataset / "schema.json").read_bytes()).data
     if lacking := data.lacks(present):
         raise ValueError(f"its data declares otherwise: {', '.join(lacking)}")
-    keys = ("time", *data.relations, "label", "split")
+    keys = ("time", *data.relations, "label", KNOWN_AT, "split")
     source = [pl.col(f"clean_{name}").alias(name) for name in data.source]
     table = pl.scan_parquet(dataset / "transactions.parquet").select(*keys, *source)
     return schema.row_features(table, fitted).select(*keys, *model.row).collect(engine="streaming")

@@ -12,14 +12,17 @@ import torch
 from torch import Tensor
 
 DAY = 86_400
+DEFINITION = 2  # of volumes, risks and known labels; a model of another one is not scored with these
 VOLUME_DAYS = (1, 7, 30)
 RISK_DAYS = (7, 30, 90, 365)
 SIDES = ("card", "merchant")  # the relations of the default preset; a model's own are the entities it declares
 FLOATS = ("row", "state", "gap", "label")
 
 
-# Per side: transactions in the last 1, 7 and 30 days; then transactions and frauds in the 7, 30, 90 and 365 days before
-# now − label delay, whose labels are known. The caller of the served model keeps these counters.
+# Windows are calendar days (UTC); D is the day of the transaction. Per side: strictly earlier transactions of the days
+# D − N + 1 … D for N = 1, 7 and 30; then transactions, and frauds among them, whose labels became known on the days
+# D − N … D − 1 for N = 7, 30, 90 and 365: what a nightly load of label reports knows. The served model's caller keeps
+# these counters.
 def volumes(sides: Sequence[str] = SIDES) -> tuple[str, ...]:
     """Names of the volumes."""
     return tuple(f"{side}_volume_{days}d" for side in sides for days in VOLUME_DAYS)
@@ -60,9 +63,9 @@ class History:
 
     `row` [B, K, F]: row features. `state` [B, K, S]: the velocity features of each neighbour, computed at its own
     timestamp (`training.graph.velocity.STATE`); they give the model two-hop information without loading the
-    neighbour's history. `gap` [B, K]: seconds before the transaction (≥ 1). `label` [B, K]: 1 for a fraud that is known
-    by then. `matured` [B, K]: the label is known. `same` [B, K]: all entities are those of the transaction.
-    `present` [B, K]: there is an entry.
+    neighbour's history. `gap` [B, K]: seconds before the transaction (≥ 1). `matured` [B, K]: the label became known
+    before the day of the transaction. `label` [B, K]: 1 if it did and says fraud. `same` [B, K]: all entities are those
+    of the transaction. `present` [B, K]: there is an entry.
     """
 
     row: Tensor

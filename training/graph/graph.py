@@ -16,9 +16,13 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from training.graph.block import SIDES
+from training.data.parser import NEVER
+from training.graph.block import DAY, SIDES
+from training.outcome import Permanent
 
 TRAIN, VALIDATE, TEST, IMMATURE = 0, 1, 2, 3
+KNOWN_AT = "known_at"
+NEVER_DAY = NEVER // DAY
 
 
 @dataclass(frozen=True)
@@ -50,14 +54,37 @@ class Timeline:
 
 
 @dataclass(frozen=True)
+class Reports:
+    """The M known labels by entity and the day on which they became known, at the end of which they count.
+
+    `key` [M]: sorted 2 · (entity · span + (day − start) + 1) + fraud. `frauds` [M + 1]: frauds before each position.
+    """
+
+    key: Tensor
+    frauds: Tensor
+    start: int
+    span: int
+
+    def until(self, entity: Tensor, day: Tensor) -> tuple[Tensor, Tensor]:
+        """Labels of `entity` [B] that were known by the end of `day` [B], and frauds among them, counted from the
+        first of all entities: take differences.
+        """
+        at = (day - self.start + 1).clamp(min=0, max=self.span - 1)
+        position = torch.searchsorted(self.key, (entity.long() * self.span + at) * 2 + 1, right=True)
+        return position, self.frauds[position]
+
+
+@dataclass(frozen=True)
 class Graph:
     """N transactions sorted by time: `time`, `label`, `split` [N], `row` [N, F] features and, by relation, the codes
-    [N] of its `entities`.
+    [N] of its `entities`. `known_day` [N]: the day since the epoch on which the label became known, never before the
+    transaction's own; `NEVER_DAY` if it is not.
     """
 
     time: Tensor
     entities: Mapping[str, Tensor]
     label: Tensor
+    known_day: Tensor
     split: Tensor
     row: Tensor
     features: tuple[str, ...]
@@ -73,9 +100,9 @@ class Graph:
         return {side: timeline(codes, self.time) for side, codes in self.entities.items()}
 
     @cached_property
-    def frauds(self) -> dict[str, Tensor]:
-        """Number of frauds before each position of a relation's timeline [N + 1]."""
-        return {side: _running(self.label, line) for side, line in self.timelines.items()}
+    def reports(self) -> dict[str, Reports]:
+        """The known labels by the entities of each relation."""
+        return {side: reports(codes, self.known_day, self.label) for side, codes in self.entities.items()}
 
     def __len__(self) -> int:
         return len(self.time)
@@ -86,7 +113,7 @@ class Graph:
 
     def to(self, device: torch.device) -> "Graph":
         """The same graph on another device."""
-        moved = {name: getattr(self, name).to(device) for name in ("time", "label", "split", "row")}
+        moved = {name: getattr(self, name).to(device) for name in ("time", "label", "known_day", "split", "row")}
         return replace(self, entities={side: codes.to(device) for side, codes in self.entities.items()}, **moved)
 
 
@@ -103,17 +130,30 @@ def timeline(entity: Tensor, time: Tensor) -> Timeline:
     return Timeline(order.int(), first.int(), before.int(), clock, start, span)
 
 
-def _running(label: Tensor, line: Timeline) -> Tensor:
-    sums = torch.zeros(len(label) + 1, dtype=torch.int32, device=label.device)
-    torch.cumsum(label[line.order.long()] == 1, dim=0, dtype=torch.int32, out=sums[1:])
-    return sums
+def reports(entity: Tensor, known_day: Tensor, label: Tensor) -> Reports:
+    """Orders the known labels of all transactions by entity and day."""
+    known = (known_day < NEVER_DAY).nonzero().flatten()
+    day = known_day[known].long()
+    start, end = (int(day.min()), int(day.max())) if len(day) else (0, 0)
+    span = end - start + 3
+    key = torch.sort((entity[known].long() * span + day - start + 1) * 2 + (label[known] == 1)).values
+    frauds = torch.zeros(len(key) + 1, dtype=torch.int32, device=key.device)
+    torch.cumsum(key % 2, dim=0, dtype=torch.int32, out=frauds[1:])
+    return Reports(key, frauds, start, span)
 
 
 def load_graph(dataset: str | Path, features: tuple[str, ...]) -> Graph:
-    """The graph of a local dataset folder, with the row features in the schema's order."""
+    """The graph of a local dataset folder, with the row features in the schema's order.
+
+    Raises:
+        Permanent: the data set does not say when labels became known.
+    """
     sides = relations(json.loads((Path(dataset) / "schema.json").read_bytes()))
-    columns = ["time", *sides, "label", "split", *features]
-    return graph_of(pl.read_parquet(Path(dataset) / "transactions.parquet", columns=columns), features, sides)
+    columns = ["time", *sides, "label", KNOWN_AT, "split", *features]
+    file = Path(dataset) / "transactions.parquet"
+    if KNOWN_AT not in pl.read_parquet_schema(file):
+        raise Permanent(f"{file} has no {KNOWN_AT}: an earlier release made this data set; run preprocess again")
+    return graph_of(pl.read_parquet(file, columns=columns), features, sides)
 
 
 def relations(schema: Mapping[str, Any]) -> tuple[str, ...]:
@@ -134,6 +174,7 @@ def graph_of(table: pl.DataFrame, features: tuple[str, ...], sides: tuple[str, .
         time=column("time"),
         entities={side: column(side) for side in sides},
         label=column("label"),
+        known_day=torch.from_numpy((table[KNOWN_AT] // DAY).cast(pl.Int32).to_numpy(writable=True)),
         split=column("split"),
         row=row,
         features=features,

@@ -17,11 +17,10 @@ STATE_CHUNK = 32_768
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads blocks of a graph: `k` earlier transactions a side, labels known `delay` seconds after the transaction."""
+    """Reads blocks of a graph: `k` earlier transactions a side, and labels that were known the day before."""
 
     graph: Graph
     k: int
-    delay: int
 
     def block(self, seeds: Tensor) -> Block:
         """The block of the transactions `seeds` [B]."""
@@ -43,7 +42,7 @@ class Reader:
         """The velocity features `STATE` of all transactions [N, S], each at its own timestamp."""
         columns = source_columns(self.graph.features)
         narrow = replace(self.graph, row=picked(self.graph.row, columns).contiguous(), features=SOURCES)
-        reader, everything = _Stateless(narrow, self.k, self.delay), torch.arange(len(narrow), device=narrow.row.device)
+        reader, everything = _Stateless(narrow, self.k), torch.arange(len(narrow), device=narrow.row.device)
         parts = [
             state(reader.uncounted(chunk).double(), SOURCES).float() for chunk in torch.split(everything, STATE_CHUNK)
         ]
@@ -58,7 +57,7 @@ class Reader:
         """The last `k` strictly earlier transactions of the seeds' entities of one relation."""
         ids, present = self.graph.timelines[side].previous(seeds, k)
         gap = (self.graph.time[seeds, None] - self.graph.time[ids]) * present
-        matured = present & (gap >= self.delay)
+        matured = present & self._teaches(ids, seeds[:, None])
         return History(
             row=self.graph.row[ids] * present[..., None],
             state=self.state[ids] * present[..., None],
@@ -75,10 +74,14 @@ class Reader:
         target, rank = present.nonzero(as_tuple=True)
         source, sink = ids[target, rank], seeds[target]
         gap = graph.time[sink] - graph.time[source]
-        matured = gap >= self.delay
+        matured = self._teaches(source, sink)
         label = (matured & (graph.label[source] == 1)).float()
         same = self._same(side, source, sink, torch.ones_like(matured))
         return Edges(target, rank, self.node_features[source], gap.float(), label, matured, same)
+
+    def _teaches(self, ids: Tensor, seeds: Tensor) -> Tensor:
+        """Whether the labels of `ids` became known before the days of `seeds`."""
+        return self.graph.known_day[ids] < self.graph.time[seeds] // DAY
 
     def _same(self, side: str, ids: Tensor, seeds: Tensor, present: Tensor) -> Tensor:
         """Whether all other entities, too, are those of the seeds."""
@@ -89,18 +92,14 @@ class Reader:
     def _counts(self, side: str, seeds: Tensor) -> tuple[Tensor, Tensor]:
         """Volumes [B, 3], and transactions and frauds with known labels [B, 8], of one relation.
 
-        A count over (now − days, now) is the difference of two positions in the timeline.
+        A count over days is the difference of two positions in the timeline, or among the known labels.
         """
-        line, frauds = self.graph.timelines[side], self.graph.frauds[side]
-        entity, now, before = self.graph.entities[side][seeds], self.graph.time[seeds], line.before[seeds].long()
-        volumes = [before - line.count_until(entity, now - days * DAY - 1) for days in VOLUME_DAYS]
-        known = torch.minimum(
-            line.count_until(entity, now - self.delay), before
-        )  # without a delay, a tie is still not earlier
-        starts = [
-            torch.minimum(line.count_until(entity, now - self.delay - days * DAY - 1), known) for days in RISK_DAYS
-        ]
-        risks = [known - start for start in starts] + [frauds[known] - frauds[start] for start in starts]
+        line, reports = self.graph.timelines[side], self.graph.reports[side]
+        entity, today, before = self.graph.entities[side][seeds], self.graph.time[seeds] // DAY, line.before[seeds]
+        volumes = [before - line.count_until(entity, (today - days + 1) * DAY - 1) for days in VOLUME_DAYS]
+        known, frauds = reports.until(entity, today - 1)
+        earlier = [reports.until(entity, today - days - 1) for days in RISK_DAYS]
+        risks = [known - count for count, _ in earlier] + [frauds - count for _, count in earlier]
         return torch.stack(volumes, dim=1).float(), torch.stack(risks, dim=1).float()
 
 

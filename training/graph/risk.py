@@ -1,4 +1,4 @@
-"""Risk features: known frauds of each entity, after the label delay."""
+"""Risk features: known frauds of each entity, by the day on which they became known."""
 
 from collections.abc import Sequence
 

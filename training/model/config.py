@@ -7,6 +7,7 @@ from typing import Any
 from training.outcome import Permanent
 
 GROUPS = ("row", "velocity", "risk", "embedding")
+MOVED = "label_delay_days"  # what preprocess says is what everything learns from
 THRESHOLDS = ("max_f1", "fpr_budget", "cost")
 
 
@@ -15,7 +16,7 @@ class TrainConfig:
     """The settings of a training; Katib tunes some of them under these names.
 
     History: `k` strictly earlier transactions of the card and of the merchant; the encoder aggregates the `fan_out`
-    most recent of them. A label is known `label_delay_days` after its transaction. Seeds: all frauds of
+    most recent of them. Seeds: all frauds of
     the training period and `negative_ratio` times as many others; the graph is never thinned. Encoder: GraphSAGE of
     width `hidden_dim`, Adam, early stopping on the AUC of `encoder_validation_rows` after `patience` epochs; `folds`
     of them are cross-fitted over blocks of time. Head: XGBoost on the feature `groups`, early stopping on validation
@@ -26,7 +27,6 @@ class TrainConfig:
     seed: int = 1
     k: int = 32
     fan_out: int = 16
-    label_delay_days: float = 30.0
     negative_ratio: float = 30.0
     groups: tuple[str, ...] = GROUPS
 
@@ -74,11 +74,6 @@ class TrainConfig:
         if self.fan_out > self.k:
             raise Permanent(f"train: fan_out {self.fan_out} is more than the k = {self.k} transactions that are seen")
 
-    @property
-    def label_delay(self) -> int:
-        """The chargeback delay in seconds."""
-        return round(self.label_delay_days * 86_400)
-
     def as_dict(self) -> dict[str, Any]:
         """The settings as plain JSON values."""
         return asdict(self) | {"groups": list(self.groups)}
@@ -92,6 +87,8 @@ class TrainConfig:
             Permanent: a name is unknown or a value cannot be read; the message names it.
         """
         kinds = {field.name: field.type for field in fields(cls)}
+        if MOVED in settings:
+            raise Permanent(f"train: {MOVED} is a setting of preprocess now: move it to parameters.preprocess")
         if unknown := sorted(set(settings) - set(kinds)):
             raise Permanent(f"train: unknown {', '.join(unknown)}; known are {', '.join(kinds)}")
         return cls(**{name: _parsed(name, kinds[name], value) for name, value in settings.items()})
@@ -100,7 +97,6 @@ class TrainConfig:
 _LEAST = {
     "k": 1,
     "fan_out": 1,
-    "label_delay_days": 0,
     "negative_ratio": 0.1,
     "hidden_dim": 1,
     "learning_rate": 0,

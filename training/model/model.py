@@ -19,14 +19,14 @@ from safetensors.torch import save as save_tensors
 
 from training.data import schema as feature_schemas
 from training.data.schema import FeatureSchema
-from training.graph.block import Block
+from training.graph.block import DEFINITION, Block
 from training.graph.graph import relations
 from training.model import features, head
-from training.model.config import TrainConfig
+from training.model.config import MOVED, TrainConfig
 from training.model.encoder import Encoders, Width
 from training.outcome import Permanent
 
-FORMAT = 2
+FORMAT = 3  # from 3 on it says of which definition its features are
 # Format 1 named two modules of the encoder otherwise.
 FORMER_WEIGHTS = {"listener.said.": "message_builder.neighbour.", "listener.": "message_builder."}
 
@@ -36,7 +36,7 @@ class FraudModel:
     """Scores blocks: what `training.graph.history.Reader` reads from a graph, or a server builds from a request.
 
     `row` are the row features' names in the schema's order; `schema` is the data set's schema.json as it was; `facts`
-    are kept for the record (seeds, validation metrics, data hash).
+    are kept for the record (seeds, validation metrics, data hash); `definition` is that of windows and known labels.
     """
 
     config: TrainConfig
@@ -46,6 +46,7 @@ class FraudModel:
     booster: xgb.Booster
     threshold: float
     facts: Mapping[str, Any] = field(default_factory=dict)
+    definition: int = DEFINITION
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -89,8 +90,8 @@ class FraudModel:
             # Weights were float32 before scoring made them float64: nothing is lost.
             tensors = {name: tensor.float().contiguous() for name, tensor in self.encoders.state_dict().items()}
             (root / "encoder.safetensors").write_bytes(save_tensors(tensors))
-        record = {"format": FORMAT, "row": list(self.row), "threshold": self.threshold, "facts": dict(self.facts)}
-        _write(root / "model.json", record)
+        record = {"format": FORMAT, "definition": self.definition, "row": list(self.row), "threshold": self.threshold}
+        _write(root / "model.json", record | {"facts": dict(self.facts)})
 
 
 def load(folder: str | Path) -> FraudModel:
@@ -102,11 +103,10 @@ def load(folder: str | Path) -> FraudModel:
     """
     root = Path(folder)
     record = json.loads((root / "model.json").read_bytes())
-    if record.get("format") not in (FORMAT - 1, FORMAT):
-        raise Permanent(
-            f"{root}/model.json has format {record.get('format')!r}; readable are {FORMAT - 1} and {FORMAT}"
-        )
-    config = TrainConfig.from_dict(json.loads((root / "config.json").read_bytes()))
+    if record.get("format") not in range(1, FORMAT + 1):
+        raise Permanent(f"{root}/model.json has format {record.get('format')!r}; readable are 1 to {FORMAT}")
+    settings = json.loads((root / "config.json").read_bytes())
+    config = TrainConfig.from_dict({name: value for name, value in settings.items() if name != MOVED})
     row = tuple(record["row"])
     schema = json.loads((root / "schema.json").read_bytes())
     sides = relations(schema)
@@ -120,6 +120,7 @@ def load(folder: str | Path) -> FraudModel:
         booster=head.load_booster((root / "head.json").read_bytes()),
         threshold=float(record["threshold"]),
         facts=record["facts"],
+        definition=int(record.get("definition", 1)),
     )
 
 

@@ -20,7 +20,7 @@ from training.model.seeds import at_most, thinned
 def prepared(dataset: Path, config: TrainConfig) -> TrainingSet:
     """The seeds of a local data set folder, thinned, with their own features; the graph stays whole."""
     row = row_features(storage.read_json(str(dataset / "schema.json")))
-    reader = Reader(load_graph(dataset, row), config.k, config.label_delay)
+    reader = Reader(load_graph(dataset, row), config.k)
     train = thinned(reader.graph, TRAIN, config.negative_ratio, config.seed)
     validation = at_most(reader.graph, VALIDATE, config.encoder_validation_rows, config.seed)
     own = own_features(reader, train.ids)

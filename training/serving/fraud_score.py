@@ -21,7 +21,7 @@ class FraudScore:
 
     def __init__(self, model: FraudModel) -> None:
         self._model = model
-        self._featuriser = Featuriser(model.feature_schema, model.row, model.config.k, model.config.label_delay)
+        self._featuriser = Featuriser(model.feature_schema, model.row, model.config.k)
 
     @classmethod
     def load(cls, folder: Path) -> "FraudScore":

@@ -2,9 +2,10 @@
 
 Columns of NODE_FEATURES [N, F]: the row features, then `node_columns`. The relations' columns (`card`, `merchant`, …)
 hold codes that the client chooses for one request; equal codes mean the same card, merchant, …. `day` (since the epoch)
-and `minute` of the day (12.5 is 30 seconds after 12) are the time, `fraud` is 1 for a known fraud, and `STATE` is the
-answer of `fraud_score` for that transaction. An edge of EDGE_INDEX [2, E] goes from an earlier transaction to a later
-one of the same card, merchant, …. All other edges, self loops included, are dropped.
+and `minute` of the day (12.5 is 30 seconds after 12) are the time. `fraud` is 1 for a fraud, and `known_day` the day on
+which that became known, or that it is none; 0 while it is not known. `STATE` is the answer of `fraud_score` for that
+transaction. An edge of EDGE_INDEX [2, E] goes from an earlier transaction to a later one of the same card, merchant, ….
+All other edges, self loops included, are dropped.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.graph.block import SIDES, Block, History, risks, volumes
+from training.graph.block import DAY, SIDES, Block, History, risks, volumes
+from training.graph.graph import NEVER_DAY
 from training.graph.history import Reader
 from training.graph.velocity import state_names
 from training.serving.csv_codec import BadRequest
@@ -25,7 +27,7 @@ Floats = NDArray[np.float32]
 
 def identities(sides: Sequence[str] = SIDES) -> tuple[str, ...]:
     """Return the names of the columns that identify a node's transaction."""
-    return ("day", "minute", *sides, "fraud")
+    return ("day", "minute", *sides, "fraud", "known_day")
 
 
 def node_columns(sides: Sequence[str] = SIDES) -> tuple[str, ...]:
@@ -36,9 +38,7 @@ def node_columns(sides: Sequence[str] = SIDES) -> tuple[str, ...]:
 NODE_COLUMNS = node_columns()
 
 
-def block_of(
-    nodes: Floats, edges: NDArray[np.int64], rows: int, k: int, delay: int, sides: Sequence[str] = SIDES
-) -> Block:
+def block_of(nodes: Floats, edges: NDArray[np.int64], rows: int, k: int, sides: Sequence[str] = SIDES) -> Block:
     """Return the block of all nodes [N, F]; the first `rows` columns are the row features.
 
     Raises:
@@ -48,11 +48,12 @@ def block_of(
     cuts = np.cumsum([rows, len(identities(sides)), len(state_names(sides)), len(volumes(sides))])
     row, who, state, volume, risk = (part.copy() for part in np.split(nodes, cuts, axis=1))
     time = who[:, 0].astype(np.int64) * 86_400 + np.rint(who[:, 1].astype(np.float64) * 60).astype(np.int64)
-    codes = dict(zip(sides, who[:, 2:-1].astype(np.int64).T, strict=True))
-    known = _Nodes(row, state, time, codes, who[:, -1].astype(np.int64) == 1)
+    codes = dict(zip(sides, who[:, 2:-2].astype(np.int64).T, strict=True))
+    fraud, known_day = who[:, -2:].astype(np.int64).T
+    known = _Nodes(row, state, time, codes, fraud == 1, np.where(known_day == 0, NEVER_DAY, known_day))
     return Block(
         row=torch.from_numpy(row),
-        histories={side: _history(known, side, edges, k, delay) for side in sides},
+        histories={side: _history(known, side, edges, k) for side in sides},
         volume=torch.from_numpy(volume),
         risk=torch.from_numpy(risk),
     )
@@ -76,9 +77,10 @@ class _Nodes:
     time: NDArray[np.int64]
     codes: Mapping[str, NDArray[np.int64]]
     fraud: NDArray[np.bool_]
+    known_day: NDArray[np.int64]
 
 
-def _history(nodes: _Nodes, side: str, edges: NDArray[np.int64], k: int, delay: int) -> History:
+def _history(nodes: _Nodes, side: str, edges: NDArray[np.int64], k: int) -> History:
     source, target = np.unique(edges, axis=1)
     own = nodes.codes[side]
     meant = (own[source] == own[target]) & (nodes.time[source] < nodes.time[target])
@@ -89,7 +91,7 @@ def _history(nodes: _Nodes, side: str, edges: NDArray[np.int64], k: int, delay: 
     after = np.searchsorted(target, target, side="right") - 1 - np.arange(len(target))
     recent = after < k
     source, target, gap, at = source[recent], target[recent], gap[recent], (target[recent], after[recent])
-    matured = gap >= delay
+    matured = np.maximum(nodes.known_day, nodes.time // DAY)[source] < (nodes.time // DAY)[target]
     filled = {
         "row": nodes.row[source],
         "state": nodes.state[source],
@@ -124,7 +126,8 @@ def graph_request(reader: Reader, ids: Tensor) -> tuple[Floats, NDArray[np.int64
     }
     time, block = graph.time[nodes], reader.block(nodes)
     codes = [_codes(entity[nodes]) for entity in graph.entities.values()]
-    identity_columns = [time // 86_400, time % 86_400 / 60, *codes, graph.label[nodes] == 1]
+    known = torch.where(graph.known_day[nodes] == NEVER_DAY, 0, graph.known_day[nodes])
+    identity_columns = [time // 86_400, time % 86_400 / 60, *codes, graph.label[nodes] == 1, known]
     who = torch.stack([column.float() for column in identity_columns], dim=1)
     columns = torch.cat([graph.row[nodes], who, reader.state[nodes], block.volume, block.risk], dim=1)
     return columns.numpy(), np.array(sorted(edges), dtype=np.int64).reshape(-1, 2).T.copy()

@@ -67,5 +67,5 @@ class PredictionAndShapley:
 
     def _inputs(self, nodes: Floats, edges: NDArray[np.int64]) -> Floats:
         config = self._model.config
-        block = block_of(nodes, edges, len(self._model.row), config.k, config.label_delay, self._model.sides)
+        block = block_of(nodes, edges, len(self._model.row), config.k, self._model.sides)
         return self._model.head_inputs(block)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from training.data import schema
 from training.data.schema import FeatureSchema
-from training.graph.block import RISKS, VOLUMES, Block, History, risks, volumes
+from training.graph.block import DAY, RISKS, VOLUMES, Block, History, risks, volumes
 from training.graph.velocity import state_names
 from training.serving.csv_codec import BadLine, BadRequest, columns, parse
 from training.serving.graph_request import placed
@@ -58,12 +58,11 @@ class ScoringRequest:
 
 @dataclass(frozen=True)
 class Featuriser:
-    """Makes blocks of requests: features of `fitted`, `k` lines of history, labels known after `delay` seconds."""
+    """Makes blocks of requests: features of `fitted`, `k` lines of history; an empty label is not known."""
 
     fitted: FeatureSchema
     row: tuple[str, ...]
     k: int
-    delay: int
 
     def block(self, request: ScoringRequest, today: date) -> Block:
         """The block of a request.
@@ -107,8 +106,8 @@ class Featuriser:
         after = np.searchsorted(owner, owner, side="right") - 1 - np.arange(len(owner))
         recent = after < self.k
         at = (owner[recent], after[recent])
-        lines, gap = lines[recent], gap[recent]
-        matured = gap >= self.delay
+        lines, owner, gap = lines[recent], owner[recent], gap[recent]
+        matured = table.known[lines] & (table.day[lines] < table.day[owner])  # of one day: it cannot be known yet
         return History(
             row=placed(rows, self.k, at, table.row[lines]),
             state=placed(rows, self.k, at, table.state[lines]),
@@ -128,6 +127,7 @@ class _Table:
     state: NDArray[np.float32]
     time: NDArray[np.int64]
     keys: Mapping[str, NDArray[np.int64]]
+    known: NDArray[np.bool_]
     fraud: NDArray[np.bool_]
     label: str  # the last declared column
 
@@ -137,7 +137,14 @@ class _Table:
         keys = {side: clean[f"{side}_key"].to_numpy() for side in sides}
         state = clean.select(f"state {name}" for name in state_names(sides)).fill_null(np.nan).to_numpy()
         fraud = (clean["label"] == 1).fill_null(False).to_numpy()
-        return cls(row, state, clean["time"].to_numpy(), keys, fraud, label)
+        known = clean["label"].is_not_null().to_numpy()
+        return cls(row, state, clean["time"].to_numpy(), keys, known, fraud, label)
+
+    @property
+    def day(self) -> NDArray[np.int64]:
+        """The day of each line, since the epoch."""
+        days: NDArray[np.int64] = self.time // DAY
+        return days
 
     def alike(self, owner: NDArray[np.intp], lines: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Whether lines have all the entities of their transaction."""

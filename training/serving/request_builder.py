@@ -1,13 +1,16 @@
 """Builds requests for transactions of a data set: for golden requests, tests and benchmarks."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from training.data.parser import UNKNOWN
 from training.data.schema import FeatureSchema
 from training.graph.graph import graph_of
 from training.graph.history import Reader
@@ -28,7 +31,7 @@ class RequestBuilder:
     def of(cls, dataset: str | Path, model: FraudModel) -> "RequestBuilder":
         """Read a local data set folder with the schema of `model`."""
         table = pl.read_parquet(Path(dataset) / "transactions.parquet")
-        reader = Reader(graph_of(table, model.row, model.sides), model.config.k, model.config.label_delay)
+        reader = Reader(graph_of(table, model.row, model.sides), model.config.k)
         return cls(table, reader, model.feature_schema)
 
     def request(self, ids: Tensor) -> ScoringRequest:
@@ -37,15 +40,26 @@ class RequestBuilder:
         graph, k = self.reader.graph, self.reader.k
         last = [line.previous(ids, k) for line in graph.timelines.values()]
         wanted = np.unique(torch.cat([ids, *(found[present] for found, present in last)]).numpy())
-        lines = [line.encode() for line in write(self.table[wanted], self.reader.state[wanted].numpy(), self.fitted)]
-        line_of = dict(zip(wanted.tolist(), lines, strict=True))
-        texts = ([_joined(line_of, *row) for row in zip(*found, strict=True)] for found in last)
+        known, unknown = (self._lines(wanted, told) for told in (True, False))
+        texts = {}
+        for (side, history), (found, _) in zip(block.histories.items(), last, strict=True):
+            columns = (found.tolist(), history.present.tolist(), history.matured.tolist())
+            texts[side] = [_joined(known, unknown, *row) for row in zip(*columns, strict=True)]
         counters = np.concatenate([block.volume.numpy(), block.risk.numpy()], axis=1).astype(np.float32)
-        return ScoringRequest(
-            [line_of[number] for number in ids.tolist()], dict(zip(graph.sides, texts, strict=True)), counters
-        )
+        return ScoringRequest([unknown[number] for number in ids.tolist()], texts, counters)
+
+    def _lines(self, wanted: NDArray[np.int64], told: bool) -> dict[int, bytes]:
+        """Return the lines of transactions by number, with their labels or without."""
+        table = self.table[wanted]
+        table = table if told else table.with_columns(label=pl.lit(UNKNOWN, dtype=pl.Int8))
+        lines = write(table, self.reader.state[wanted].numpy(), self.fitted)
+        return {number: line.encode() for number, line in zip(wanted.tolist(), lines, strict=True)}
 
 
-def _joined(line_of: dict[int, bytes], ids: Tensor, present: Tensor) -> bytes:
-    """Return a history's lines, oldest first."""
-    return b"\n".join(line_of[number] for number in reversed(ids[present].tolist()))
+Lines = Mapping[int, bytes]
+
+
+def _joined(known: Lines, unknown: Lines, ids: list[int], present: list[bool], matured: list[bool]) -> bytes:
+    """Return a history's lines, oldest first, each with its label if that was known by then."""
+    entries = [(number, told) for number, there, told in zip(ids, present, matured, strict=True) if there]
+    return b"\n".join((known if told else unknown)[number] for number, told in reversed(entries))
