@@ -11,12 +11,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 
 from benchmarks.preprocess import peak_gb
-from benchmarks.results import Measurement, measurement, record
 
 ROWS, FULL, SEED = 1_000_000, 24_386_900, 1
 
@@ -83,6 +82,7 @@ def _child(stage: str, folder: Path, rows: int) -> dict[str, float]:
 
 def _measure(stage: str, folder: Path, rows: int) -> None:
     import torch, polars, xgboost, torch_geometric  # noqa
+
     began, used = time.perf_counter(), _cpu()
     ALL[stage](folder, rows)
     print(json.dumps({"seconds": time.perf_counter() - began, "cpu_s": _cpu() - used, "peak_gb": peak_gb()}))
@@ -90,7 +90,8 @@ def _measure(stage: str, folder: Path, rows: int) -> None:
 
 def _cpu() -> float:
     return sum(
-        u.ru_utime + u.ru_stime for u in (resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        u.ru_utime + u.ru_stime
+        for u in (resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     )
 
 

@@ -11,8 +11,9 @@ from training.data.declaration import Declaration
 from training.data.judging import ValidationResult, scan
 from training.data.presets import preset
 from training.data.schema import FeatureSchema
+from training.graph.days import NEVER
 
-UNKNOWN_LABEL, NEVER = parser.UNKNOWN, parser.NEVER
+UNKNOWN_LABEL = parser.UNKNOWN
 
 
 def kept(data: Declaration) -> tuple[str, ...]:

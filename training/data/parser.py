@@ -18,7 +18,6 @@ from training.data.presets import preset
 FIRST_YEAR, LAST_YEAR = 1970, 2100
 VERSION = 3  # of the columns below; cached objects of another version are not read
 UNKNOWN = -1  # a label that is not known yet
-NEVER = 253_402_300_799  # when it will be known: the end of the year 9999
 INT32 = 2**31 - 1
 BITS = {pl.UInt8: 8, pl.UInt16: 16, pl.UInt32: 32, pl.Int64: 63}  # what has room for how many flags
 ISO = (

@@ -7,6 +7,7 @@
                           the label became known, `NEVER` while it is not), split (0 train, 1 validate, 2 test,
                           3 immature, 4 history alone), then what the row features are made of (clean_cents, …)
                           and the row features
+    graph/                the graph of these rows, to be mapped into memory (`training.graph.store`)
     schema.json           the feature schema, fitted on train
     profile.json          the profile of all rows, and the new rows' drift against the champion's
     dataset.json          counts, boundaries, configuration, hash of the data
@@ -46,6 +47,7 @@ class PreprocessConfig(Bounds):
     mature rows; `min_frauds` holds for each split. A label of a column is known `label_delay_days` after its
     transaction; rows younger than `label_maturity_days` are in no split. Seeds are rows of the last
     `training_window_days`; their histories reach back `history_days` before the first of these (0: all there is).
+    The state of each transaction is computed once, from its last `k`: as many as train's `k`, or train does it again.
 
     Those that begin with `max_` or `conversion_` limit what is read from outside (docs/data.md).
     """
@@ -61,6 +63,7 @@ class PreprocessConfig(Bounds):
     min_file_rows: int = 1
     training_window_days: int = 0
     history_days: int = 0
+    k: int = 32
     max_duplicate_share: float = 0.01
     order: str = "any"
     data: Declaration = field(default_factory=preset)
@@ -90,6 +93,8 @@ def configured(parameters: Mapping[str, Any]) -> PreprocessConfig:
         config = replace(read_table(PreprocessConfig, plain, "preprocess"), data=declared(parameters.get("data", {})))
     except Misconfigured as error:
         raise Permanent(f"preprocess: {error}") from error
+    if config.k < 1:
+        raise Permanent(f"preprocess: k is {config.k}; it must be at least 1")
     if senseless := config.bounds().senseless():
         raise Permanent(f"preprocess cannot work with {', '.join(senseless)}: a limit is a number above 0")
     if min(config.training_window_days, config.history_days) < 0:
@@ -194,6 +199,11 @@ def build(
         "data_sha256": _data_sha256(accepted, config.data),
         **asdict(delivered_again),
     }
+    if config.k:
+        from training.graph import store  # it brings torch, which whoever only checks a file has no use for
+
+        del rows, parted
+        store.write(folder, fitted.features, tuple(sorted(config.data.relations)), config.k)
     storage.write_bytes(str(folder / "schema.json"), fitted.dumps())
     storage.write_json(str(folder / "profile.json"), profiled)
     storage.write_json(str(folder / "dataset.json"), described)

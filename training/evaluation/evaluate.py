@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from statemachine.contracts.errors import Misconfigured
@@ -16,6 +15,7 @@ from statemachine.contracts.stage_request import StageRequest
 from statemachine.contracts.tables import read_table
 from training import storage
 from training.evaluation import baselines, bootstrap, slices
+from training.evaluation.baselines import Baseline
 from training.evaluation.model_card import card
 from training.evaluation.reference_models import reference_scores, version_of
 from training.evaluation.report_html import ReportPage, page
@@ -23,11 +23,12 @@ from training.graph.graph import TEST, TRAIN, VALIDATE, load_graph
 from training.graph.history import Reader
 from training.model import head, metrics
 from training.model.model import FraudModel, load
+from training.model.reading import input_parts
 from training.model.seeds import at_most, thinned
-from training.model.train import head_inputs, sample
+from training.model.train import sample
 from training.outcome import Permanent, StageResult
 
-FORMAT = 1
+FORMAT, CANDIDATE = 1, "candidate"
 
 
 @dataclass(frozen=True)
@@ -132,14 +133,22 @@ def score(model: FraudModel, dataset: Path, references: Mapping[str, str], confi
     test = graph.where(TEST)
     if not 0 < int((graph.label[test] == 1).sum()) < len(test):
         raise Permanent("the test split needs both frauds and others")
-    candidate = np.concatenate([model.score(block) for block in reader.blocks(test)])
+    rivals = _baselines(model, reader, config)
+    scores = {name: np.empty(len(test), dtype=np.float32) for name in (CANDIDATE, *rivals)}
+    done = 0
+    for own, inputs in input_parts(reader, test, model.config, model.encoders):
+        at = slice(done, done := done + len(own))
+        scores[CANDIDATE][at] = head.predict(model.booster, inputs)
+        plain = own.float().numpy() if rivals else inputs
+        for name, rival in rivals.items():
+            scores[name][at] = rival.score(plain)
     return Scored(
         ids=test.numpy(),
         times=graph.time[test].numpy(),
         labels=graph.label[test].numpy(),
-        candidate=candidate,
+        candidate=scores.pop(CANDIDATE),
         references={role: (version_of(uri), reference_scores(uri, dataset)) for role, uri in references.items()},
-        baselines=_baselines(model, reader, config),
+        baselines=scores,
     )
 
 
@@ -201,14 +210,14 @@ def _reference(reference: tuple[str, Any] | None, versus: Mapping[str, Any] | No
 def _slices(model: FraudModel, dataset: Path, scored: Scored) -> list[dict[str, Any]]:
     graph = load_graph(dataset, ())
     data = model.feature_schema.data
-    table = pl.read_parquet(dataset / "transactions.parquet", columns=slices.columns(data))[scored.ids]
+    table = slices.rows(dataset, data)
     return [
         slices.metrics(name, inside, scored.labels, scored.candidate)
         for name, inside in slices.masks(table, graph, scored.ids, data)
     ]
 
 
-def _baselines(model: FraudModel, reader: Reader, config: EvaluateConfig) -> dict[str, NDArray[np.float32]]:
+def _baselines(model: FraudModel, reader: Reader, config: EvaluateConfig) -> dict[str, Baseline]:
     if not config.baseline_rounds:
         return {}
     settings = replace(model.config, groups=baselines.GROUPS, head_rounds=config.baseline_rounds)
@@ -216,6 +225,4 @@ def _baselines(model: FraudModel, reader: Reader, config: EvaluateConfig) -> dic
     seeds = thinned(graph, TRAIN, settings.negative_ratio, settings.seed)
     validation_seeds = at_most(graph, VALIDATE, settings.validation_rows, settings.seed)
     train, validation = (sample(reader, part, settings, None) for part in (seeds, validation_seeds))
-    return baselines.scores(
-        train, validation, head_inputs(reader, graph.where(TEST), settings, None), model.row, settings, model.sides
-    )
+    return baselines.fitted(train, validation, model.row, settings, model.sides)

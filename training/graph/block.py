@@ -11,7 +11,8 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-DAY = 86_400
+from training.graph.days import DAY as DAY
+
 DEFINITION = 2  # of volumes, risks and known labels; a model of another one is not scored with these
 VOLUME_DAYS = (1, 7, 30)
 RISK_DAYS = (7, 30, 90, 365)

@@ -6,23 +6,26 @@ search. Every look-up stops before the first transaction of the same second: a t
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import polars as pl
 import torch
 from torch import Tensor
 
-from training.data.parser import NEVER
-from training.graph.block import DAY, SIDES
+from training.graph.block import SIDES
+from training.graph.days import DAY, NEVER
 from training.outcome import Permanent
 
 TRAIN, VALIDATE, TEST, IMMATURE = 0, 1, 2, 3
 KNOWN_AT = "known_at"
 NEVER_DAY = NEVER // DAY
+FOLDER, RECORD, FORMAT = "graph", "graph.json", 1  # of the mapped files (`training.graph.store`)
+SMALL = 1 << 20  # bytes of a file that is read rather than mapped
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,9 @@ class Reports:
         return position, self.frauds[position]
 
 
+Part = TypeVar("Part", Timeline, Reports)
+
+
 @dataclass(frozen=True)
 class Graph:
     """N transactions sorted by time: `time`, `label`, `split` [N], `row` [N, F] features and, by relation, the codes
@@ -103,6 +109,16 @@ class Graph:
     def reports(self) -> dict[str, Reports]:
         """The known labels by the entities of each relation."""
         return {side: reports(codes, self.known_day, self.label) for side, codes in self.entities.items()}
+
+    @cached_property
+    def nodes(self) -> dict[int, Tensor]:
+        """Row features and states [N, F + S] that were computed before, by the k of their histories."""
+        return {}
+
+    @cached_property
+    def sources(self) -> dict[int, Tensor]:
+        """The row features [N, 3] that velocity is made of, if they lie apart."""
+        return {}
 
     def __len__(self) -> int:
         return len(self.time)
@@ -143,17 +159,64 @@ def reports(entity: Tensor, known_day: Tensor, label: Tensor) -> Reports:
 
 
 def load_graph(dataset: str | Path, features: tuple[str, ...]) -> Graph:
-    """The graph of a local dataset folder, with the row features in the schema's order.
+    """The graph of a local dataset folder, with the row features in the schema's order; mapped if it has the files.
 
     Raises:
         Permanent: the data set does not say when labels became known.
     """
+    if (found := mapped(Path(dataset) / FOLDER, features)) is not None:
+        return found
     sides = relations(json.loads((Path(dataset) / "schema.json").read_bytes()))
     columns = ["time", *sides, "label", KNOWN_AT, "split", *features]
     file = Path(dataset) / "transactions.parquet"
     if KNOWN_AT not in pl.read_parquet_schema(file):
         raise Permanent(f"{file} has no {KNOWN_AT}: an earlier release made this data set; run preprocess again")
     return graph_of(pl.read_parquet(file, columns=columns), features, sides)
+
+
+def mapped(folder: Path, features: tuple[str, ...]) -> Graph | None:
+    """The graph whose files are in `folder`, with these row features or none; None if it has others, or no files.
+
+    Raises:
+        Permanent: the files are of a format that this code cannot read.
+    """
+    record = json.loads((folder / RECORD).read_bytes()) if (folder / RECORD).is_file() else {}
+    if not record or (features and tuple(record["features"]) != features):
+        return None
+    if record["format"] != FORMAT:
+        raise Permanent(f"{folder} has format {record['format']!r}, readable is {FORMAT}; run preprocess again")
+    nodes = tensor(folder, "nodes")
+    made = base(folder, record["sides"], record["scalars"], nodes[:, : len(features)], features)
+    if features:
+        made.nodes[record["k"]] = nodes
+        made.sources[record["k"]] = tensor(folder, "sources")
+    return made
+
+
+def base(
+    folder: Path, sides: Sequence[str], scalars: Mapping[str, Any], row: Tensor, features: tuple[str, ...]
+) -> Graph:
+    """The graph of mapped columns with these row features; timelines and reports are mapped too, not computed."""
+    columns = {name: tensor(folder, name) for name in ("time", "label", "known_day", "split")}
+    entities = {side: tensor(folder, side) for side in sides}
+    made = Graph(entities=entities, row=row, features=features, **columns)
+    # They follow from the columns; a graph that is made of this one by `replace` computes its own.
+    made.__dict__["timelines"] = {side: _part(Timeline, folder, side, scalars) for side in sides}
+    made.__dict__["reports"] = {side: _part(Reports, folder, side, scalars) for side in sides}
+    return made
+
+
+def tensor(folder: Path, name: str) -> Tensor:
+    """A file of the graph as a tensor: mapped copy-on-write, so that nothing can change the file."""
+    file = folder / f"{name}.npy"
+    return torch.from_numpy(np.load(file, mmap_mode="c" if file.stat().st_size > SMALL else None))
+
+
+def _part(kind: type[Part], folder: Path, side: str, scalars: Mapping[str, Any]) -> Part:
+    told = scalars[side][kind.__name__]
+    names = [field.name for field in fields(kind)]
+    found: dict[str, Any] = {name: tensor(folder, f"{side}.{name}") for name in names if name not in told}
+    return kind(**found, **told)
 
 
 def relations(schema: Mapping[str, Any]) -> tuple[str, ...]:

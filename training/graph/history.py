@@ -28,6 +28,15 @@ class Reader:
         histories = {side: self.history(side, seeds, self.k) for side in self.graph.sides}
         return Block(self.graph.row[seeds], histories, torch.cat(volumes, dim=1), torch.cat(risks, dim=1))
 
+    def needed(self, seeds: Tensor) -> Block:
+        """The block of `seeds` with only what a transaction's own features need: `SOURCES` for row features, no states.
+
+        It is `block(seeds).only(…)` without reading the rest, which is most of it.
+        """
+        volumes, risks = zip(*(self._counts(side, seeds) for side in self.graph.sides), strict=True)
+        histories = {side: self._needed(side, seeds) for side in self.graph.sides}
+        return Block(self.sources[seeds], histories, torch.cat(volumes, dim=1), torch.cat(risks, dim=1))
+
     def edges(self, seeds: Tensor, fan_out: int) -> dict[str, Edges]:
         """The edges from the last `fan_out` transactions of each of a seed's entities, without padding."""
         return {side: self._edges(side, seeds, fan_out) for side in self.graph.sides}
@@ -38,29 +47,46 @@ class Reader:
             yield self.block(chunk)
 
     @cached_property
+    def sources(self) -> Tensor:
+        """The row features `SOURCES` of all transactions [N, 3]; zeros for those that the model has not."""
+        if self.k in self.graph.sources:
+            return self.graph.sources[self.k]
+        return picked(self.graph.row, source_columns(self.graph.features)).contiguous()
+
+    @cached_property
     def state(self) -> Tensor:
         """The velocity features `STATE` of all transactions [N, S], each at its own timestamp."""
-        columns = source_columns(self.graph.features)
-        narrow = replace(self.graph, row=picked(self.graph.row, columns).contiguous(), features=SOURCES)
-        reader, everything = _Stateless(narrow, self.k), torch.arange(len(narrow), device=narrow.row.device)
-        parts = [
-            state(reader.uncounted(chunk).double(), SOURCES).float() for chunk in torch.split(everything, STATE_CHUNK)
-        ]
-        return torch.cat(parts)
+        if self.k in self.graph.nodes:
+            return self.graph.nodes[self.k][:, len(self.graph.features) :]
+        narrow = replace(self.graph, row=self.sources, features=SOURCES)
+        return Stateless(narrow, self.k).states(0, len(narrow))
 
     @cached_property
     def node_features(self) -> Tensor:
         """Row features and state of all transactions [N, F + S] in one tensor: an edge needs one gather, not two."""
+        if self.k in self.graph.nodes:
+            return self.graph.nodes[self.k]
         return torch.cat([self.graph.row, self.state], dim=1)
 
     def history(self, side: str, seeds: Tensor, k: int) -> History:
         """The last `k` strictly earlier transactions of the seeds' entities of one relation."""
         ids, present = self.graph.timelines[side].previous(seeds, k)
+        features = self.node_features[ids] * present[..., None]
+        width = len(self.graph.features)
+        return self._told(side, seeds, ids, present, features[..., :width], features[..., width:])
+
+    def _needed(self, side: str, seeds: Tensor) -> History:
+        ids, present = self.graph.timelines[side].previous(seeds, self.k)
+        row = self.sources[ids] * present[..., None]
+        return self._told(side, seeds, ids, present, row, row[..., :0])
+
+    def _told(self, side: str, seeds: Tensor, ids: Tensor, present: Tensor, row: Tensor, state: Tensor) -> History:
+        """The history [B, K] of these `ids` with what `seeds` know of each: its age and, if it was known, its label."""
         gap = (self.graph.time[seeds, None] - self.graph.time[ids]) * present
         matured = present & self._teaches(ids, seeds[:, None])
         return History(
-            row=self.graph.row[ids] * present[..., None],
-            state=self.state[ids] * present[..., None],
+            row=row,
+            state=state,
             gap=gap.float(),
             label=(matured & (self.graph.label[ids] == 1)).float(),
             matured=matured,
@@ -103,16 +129,26 @@ class Reader:
         return torch.stack(volumes, dim=1).float(), torch.stack(risks, dim=1).float()
 
 
-class _Stateless(Reader):
-    """Reads histories without states; the states themselves are computed from these."""
+class Stateless(Reader):
+    """Reads histories without states or labels; the states themselves are computed from these."""
 
-    @cached_property
-    def state(self) -> Tensor:
-        """Empty [N, 0]."""
-        return self.graph.row.new_zeros(len(self.graph), 0)
+    def states(self, first: int, count: int) -> Tensor:
+        """The states [count, S] of transactions from number `first` on."""
+        ids = torch.arange(first, min(first + count, len(self.graph)), device=self.graph.time.device)
+        parts = [state(self._uncounted(chunk), SOURCES).float() for chunk in torch.split(ids, STATE_CHUNK)]
+        return torch.cat(parts)
 
-    def uncounted(self, seeds: Tensor) -> Block:
-        """The block of `seeds` without counts: states do not use them."""
-        histories = {side: self.history(side, seeds, self.k) for side in self.graph.sides}
+    def _uncounted(self, seeds: Tensor) -> Block:
+        """The float64 block of `seeds` without counts and labels: states do not use them."""
+        histories = {side: self._unlabelled(side, seeds) for side in self.graph.sides}
         empty = self.graph.row.new_zeros(len(seeds), 0)
-        return Block(self.graph.row[seeds], histories, empty, empty)
+        return Block(self.graph.row[seeds].double(), histories, empty, empty)
+
+    def _unlabelled(self, side: str, seeds: Tensor) -> History:
+        ids, present = self.graph.timelines[side].previous(seeds, self.k)
+        gap = (self.graph.time[seeds, None] - self.graph.time[ids]) * present
+        row = self.graph.row[ids].double() * present[..., None]
+        empty = row.new_zeros(0)
+        return History(
+            row, empty, gap.float().double(), empty, empty, self._same(side, ids, seeds[:, None], present), present
+        )

@@ -4,14 +4,14 @@ Arithmetic is in float64 and only then rounded to the head's float32. A sum in f
 happens to be laid out, and a boosted tree turns a difference in the last digit into another leaf.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.graph.block import SIDES, Block
+from training.graph.block import SIDES, Block, Edges
 from training.graph.risk import risk, risk_names
 from training.graph.velocity import SOURCES, source_columns, state, state_names, velocity, velocity_names
 from training.model.config import TrainConfig
@@ -30,8 +30,13 @@ def names(row: Sequence[str], groups: Sequence[str], sides: Sequence[str] = SIDE
 
 def own(block: Block, row: Sequence[str]) -> Tensor:
     """The features of all `OWN` groups [B, D] in float64."""
-    needed = block.only(source_columns(row)).double()
-    return torch.cat([block.row.double(), velocity(needed, SOURCES), risk(needed)], dim=1)
+    return own_of(block.row, block.only(source_columns(row)))
+
+
+def own_of(row: Tensor, needed: Block) -> Tensor:
+    """The same from the row features [B, F] and the block of what velocity and risk need of them (`Reader.needed`)."""
+    exact = needed.double()
+    return torch.cat([row.double(), velocity(exact, SOURCES), risk(exact)], dim=1)
 
 
 @torch.no_grad()
@@ -39,13 +44,25 @@ def inputs(
     block: Block, row: Sequence[str], groups: Sequence[str], encoders: Encoders | None, fan_out: int
 ) -> NDArray[np.float32]:
     """The head's inputs [B, D]; `encoders` are float64 and in evaluation mode, None without the embedding group."""
-    own_features = own(block, row)
-    everything = names(row, OWN, block.sides)
-    wanted = [everything.index(name) for name in names(row, groups, block.sides) if name in everything]
-    chosen = torch.tensor(wanted, dtype=torch.long)
-    parts = [own_features[:, chosen]]
+    edges = block.recent(fan_out).edges() if encoders is not None else {}
+    return inputs_of(own(block, row), row, groups, encoders, edges, block.sides)
+
+
+@torch.no_grad()
+def inputs_of(
+    own_features: Tensor,
+    row: Sequence[str],
+    groups: Sequence[str],
+    encoders: Encoders | None,
+    edges: Mapping[str, Edges],
+    sides: Sequence[str],
+) -> NDArray[np.float32]:
+    """The same from own features [B, D] in float64, and the edges of each relation in float64."""
+    everything = names(row, OWN, sides)
+    wanted = [everything.index(name) for name in names(row, groups, sides) if name in everything]
+    parts = [own_features[:, torch.tensor(wanted, dtype=torch.long)]]
     if encoders is not None:
-        parts.append(encoders(own_features, block.recent(fan_out).edges()))
+        parts.append(encoders(own_features, edges))
     return torch.cat(parts, dim=1).float().cpu().numpy()
 
 
