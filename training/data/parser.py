@@ -7,8 +7,9 @@ which `training.data.checks` then reports with its row. Fields that may be empty
 import hashlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
+from typing import Any
 
 import polars as pl
 
@@ -75,9 +76,17 @@ def keyed(data: Declaration | None = None) -> dict[str, pl.Expr]:
     data = data or preset()
     several = {name: one for name, one in data.entities.items() if len(one.whole) > 1}
     made = {f"{name}_key": _composed(name, one) for name, one in several.items()}
-    if data.time.parts is None:
-        return made
-    return {"time": _universal(pl.col("date").cast(pl.Int64) * 86_400 + pl.col("clock"), data.time.zone), **made}
+    return made if data.time.parts is None else {"time": _joined(data.time), **made}
+
+
+def times(raw: pl.DataFrame, time: Time) -> pl.Series:
+    """The clean `time` of raw columns, null where it is none."""
+    made = raw.select(**_time(time))
+    return (made if time.parts is None else made.select(time=_joined(time)))["time"]
+
+
+def _joined(time: Time) -> pl.Expr:
+    return _universal(pl.col("date").cast(pl.Int64) * 86_400 + pl.col("clock"), time.zone)
 
 
 def transactions(raw: pl.DataFrame, data: Declaration | None = None) -> pl.DataFrame:
@@ -85,10 +94,10 @@ def transactions(raw: pl.DataFrame, data: Declaration | None = None) -> pl.DataF
     return raw.select(**canonical(data, labelled=False)).with_columns(**keyed(data))
 
 
-def minute(data: Declaration) -> pl.Expr:
-    """The minute of the day where the model is at home, from the clean `time`."""
+def minute(data: Declaration, column: Callable[[str], Any] = pl.col) -> Any:
+    """The minute of the day where the model is at home, from the clean `time`; of another zone always a pl.Expr."""
     if data.time.zone == "UTC":
-        return (pl.col("time") % 86_400 // 60).cast(pl.Int32)
+        return (column("time") % 86_400 // 60).cast(pl.Int32)
     local = pl.from_epoch("time", time_unit="s").dt.replace_time_zone("UTC").dt.convert_time_zone(data.time.zone)
     return local.dt.hour().cast(pl.Int32) * 60 + local.dt.minute().cast(pl.Int32)
 
@@ -131,11 +140,12 @@ def _hashed(columns: Sequence[str], salt: str, what: str) -> pl.Expr:
 
 def _keys(texts: pl.Series, salt: str) -> pl.Series:
     different = texts.unique()
-    keys = [_key(text, salt) for text in different.to_list()]
+    keys = [key(text, salt) for text in different.to_list()]
     return texts.replace_strict(different, pl.Series(keys, dtype=pl.Int64), return_dtype=pl.Int64)
 
 
-def _key(text: str | None, salt: str) -> int | None:
+def key(text: str | None, salt: str) -> int | None:
+    """The key of an entity's values, joined by `\\x1f`; None if all of them are empty."""
     values = (text or "").split("\x1f")
     return digits(values, salt) if any(values) else None
 

@@ -9,7 +9,7 @@ rows and in the server over one.
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
@@ -94,52 +94,52 @@ def fit(train: pl.LazyFrame, data: Declaration | None = None) -> FeatureSchema:
 
 def row_features(frame: Frame, schema: FeatureSchema) -> Frame:
     """Adds the features as Float32 columns, in order, from clean columns (`training.data.parser`), row by row."""
-    made = _expressions(schema)
+    made = expressions(schema)
     return frame.with_columns(**{name: made[name].cast(pl.Float32) for name in schema.features})
 
 
-def _expressions(schema: FeatureSchema) -> dict[str, pl.Expr]:
+def expressions(schema: FeatureSchema, column: Callable[[str], Any] = pl.col) -> dict[str, Any]:
+    """The features over clean columns: expressions of polars, or of another library with the same methods."""
     data = schema.data
-    amount = pl.col("cents") / 10**data.amount.minor_units
-    angle = parser.minute(data) * (2 * math.pi / 1440)
+    amount = column("cents") / 10**data.amount.minor_units
+    angle = parser.minute(data, column) * (2 * math.pi / 1440)
     made = {
         "amount_log": amount.sign() * amount.abs().log1p(),
-        "refund": pl.col("cents") < 0,
+        "refund": column("cents") < 0,
         "hour_sin": angle.sin(),
         "hour_cos": angle.cos(),
     }
     for name, category in data.categories.items():
-        made |= _category(schema, name, category)
+        made |= _category(schema, name, category, column(name))
     for name, number in data.numbers.items():
-        value = pl.col(name).cast(pl.Float64).fill_nan(0)
+        value = column(name).cast(pl.Float64).fill_nan(0)
         made[name] = value.sign() * value.abs().log1p() if number.log else value / number.scale
-        made[f"no_{name}"] = pl.col(name).is_nan()
+        made[f"no_{name}"] = column(name).is_nan()
     for name, flags in data.flags.items():
-        made |= {word: (pl.col(name) & (1 << bit)) != 0 for bit, word in enumerate(flag_features(name, flags))}
+        made |= {word: (column(name) & (1 << bit)) != 0 for bit, word in enumerate(flag_features(name, flags))}
     return made
 
 
-def _category(schema: FeatureSchema, name: str, category: Category) -> dict[str, pl.Expr]:
+def _category(schema: FeatureSchema, name: str, category: Category, value: Any) -> dict[str, Any]:
     if category.values:
-        return {word: pl.col(name) == code for code, word in enumerate(category_features(name, category), 1)}
-    made = {f"{name}_{what}": _looked_up(schema, name, what) for what in ("share", "risk")}
+        return {word: value == code for code, word in enumerate(category_features(name, category), 1)}
+    made = {f"{name}_{what}": _looked_up(schema.encodings[name], what, value) for what in ("share", "risk")}
     if category.whole:
-        made |= {f"{name}_code": pl.col(name) / category.scale, f"no_{name}": pl.col(name) == 0}
+        made |= {f"{name}_code": value / category.scale, f"no_{name}": value == 0}
         return made
-    length = pl.col(name).cast(pl.String).str.len_bytes()
-    made |= {f"{name}_code": _numbered(schema.encodings[name], name), f"no_{name}": length == 0}
+    length = value.cast(pl.String).str.len_bytes()
+    made |= {f"{name}_code": _numbered(schema.encodings[name], value), f"no_{name}": length == 0}
     return made | ({category.long_name: length >= category.long_from} if category.long_name else {})
 
 
-def _numbered(encoding: Encoding, name: str) -> pl.Expr:
+def _numbered(encoding: Encoding, value: Any) -> Any:
     """The number of a text among those of train, from 1; 0 if train has not seen it."""
     numbers = list(range(1, len(encoding.values) + 1))
-    return pl.col(name).replace_strict(list(encoding.values), numbers, default=0, return_dtype=pl.Float32)
+    return value.replace_strict(list(encoding.values), numbers, default=0, return_dtype=pl.Float32)
 
 
-def _looked_up(schema: FeatureSchema, name: str, what: str) -> pl.Expr:
-    encoding = schema.encodings[name]
-    return pl.col(name).replace_strict(
+def _looked_up(encoding: Encoding, what: str, value: Any) -> Any:
+    return value.replace_strict(
         list(encoding.values),
         list(getattr(encoding, what)),
         default=getattr(encoding, f"unseen_{what}"),

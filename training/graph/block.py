@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
-from torch import Tensor
 
+from training.graph.arrays import Array, double, library, there
 from training.graph.days import DAY as DAY
 
 DEFINITION = 2  # of volumes, risks and known labels; a model of another one is not scored with these
@@ -45,17 +45,17 @@ class Edges:
     row features and state of the earlier transaction. `gap`, `label`, `matured`, `same` [E]: as in `History`.
     """
 
-    target: Tensor
-    rank: Tensor
-    source: Tensor
-    gap: Tensor
-    label: Tensor
-    matured: Tensor
-    same: Tensor
+    target: Array
+    rank: Array
+    source: Array
+    gap: Array
+    label: Array
+    matured: Array
+    same: Array
 
     def double(self) -> "Edges":
         """The same edges in float64."""
-        return replace(self, source=self.source.double(), gap=self.gap.double(), label=self.label.double())
+        return replace(self, source=double(self.source), gap=double(self.gap), label=double(self.label))
 
 
 @dataclass(frozen=True)
@@ -69,18 +69,18 @@ class History:
     of the transaction. `present` [B, K]: there is an entry.
     """
 
-    row: Tensor
-    state: Tensor
-    gap: Tensor
-    label: Tensor
-    matured: Tensor
-    same: Tensor
-    present: Tensor
+    row: Array
+    state: Array
+    gap: Array
+    label: Array
+    matured: Array
+    same: Array
+    present: Array
 
     def edges(self) -> Edges:
         """Converts the padded history to an edge list, dropping the padding."""
-        target, rank = self.present.nonzero(as_tuple=True)
-        source = torch.cat([self.row[target, rank], self.state[target, rank]], dim=1)
+        target, rank = there(self.present)
+        source = library(self.row).concatenate([self.row[target, rank], self.state[target, rank]], 1)
         columns = (self.gap, self.label, self.matured, self.same)
         return Edges(target, rank, source, *(column[target, rank] for column in columns))
 
@@ -98,7 +98,7 @@ class History:
 
     def double(self) -> "History":
         """The same history in float64."""
-        return replace(self, **{name: getattr(self, name).double() for name in FLOATS})
+        return replace(self, **{name: double(getattr(self, name)) for name in FLOATS})
 
 
 @dataclass(frozen=True)
@@ -108,10 +108,10 @@ class Block:
     The columns of the counts are named by `volumes` and `risks` of the S relations.
     """
 
-    row: Tensor
+    row: Array
     histories: Mapping[str, History]
-    volume: Tensor
-    risk: Tensor
+    volume: Array
+    risk: Array
 
     def __len__(self) -> int:
         return len(self.row)
@@ -141,11 +141,11 @@ class Block:
 
     def double(self) -> "Block":
         """The same block in float64."""
-        row, volume, risk = (tensor.double() for tensor in (self.row, self.volume, self.risk))
+        row, volume, risk = (double(counts) for counts in (self.row, self.volume, self.risk))
         return Block(row, {side: one.double() for side, one in self.histories.items()}, volume, risk)
 
 
-def picked(row: Tensor, columns: Sequence[int]) -> Tensor:
+def picked(row: Array, columns: Sequence[int]) -> Array:
     """Some of the last dimension; zeros in place of column -1."""
     chosen = row[..., list(columns)]
     for position in (at for at, column in enumerate(columns) if column < 0):

@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-
+from training.graph.arrays import Array, library
 from training.graph.block import RISK_DAYS, SIDES, Block
 
 PRIOR_COUNT = 10.0
@@ -20,14 +18,14 @@ def risk_names(sides: Sequence[str] = SIDES) -> tuple[str, ...]:
 RISK = risk_names()
 
 
-def risk(block: Block) -> Tensor:
+def risk(block: Block) -> Array:
     """Risk features [B, R] in the order of `risk_names`.
 
     rate = frauds / (matured + PRIOR_COUNT): shrunk towards 0 by `PRIOR_COUNT` assumed good transactions.
     """
-    columns = []
-    for counts in block.risk.chunk(len(block.histories), dim=1):
-        matured, frauds = counts.chunk(2, dim=1)
-        columns += [torch.log1p(matured), frauds, frauds / (matured + PRIOR_COUNT)]
-    columns += [history.label.sum(1, keepdim=True) for history in block.histories.values()]
-    return torch.cat(columns, dim=1)
+    lib, columns, size = library(block.risk), [], block.risk.shape[1] // len(block.histories)
+    for at in range(0, block.risk.shape[1], size):
+        matured, frauds = block.risk[:, at : at + size // 2], block.risk[:, at + size // 2 : at + size]
+        columns += [lib.log1p(matured), frauds, frauds / (matured + PRIOR_COUNT)]
+    columns += [history.label.sum(1)[:, None] for history in block.histories.values()]
+    return lib.concatenate(columns, 1)

@@ -3,11 +3,10 @@
 The same function serves training, the baselines and the server. Counts from the last K saturate at K.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
-import torch
-from torch import Tensor
-
+from training.graph.arrays import Array, library
 from training.graph.block import SIDES, Block, History, volumes
 
 HOUR = 3_600
@@ -25,98 +24,100 @@ def source_columns(features: Sequence[str]) -> list[int]:
     return [features.index(name) if name in features else -1 for name in wanted]
 
 
-def velocity(block: Block, features: Sequence[str]) -> Tensor:
+def velocity(block: Block, features: Sequence[str]) -> Array:
     """Velocity features [B, V] in the order of `velocity_names`."""
-    columns = [torch.log1p(block.volume)]
+    columns = [library(block.volume).log1p(block.volume)]
     columns += [_side(block.row, history, features) for history in block.histories.values()]
-    return torch.cat(columns, dim=1)
+    return library(block.volume).concatenate(columns, 1)
 
 
-def state(block: Block, features: Sequence[str]) -> Tensor:
+def state(block: Block, features: Sequence[str]) -> Array:
     """The velocity features [B, S] that later transactions read of these, by `state_names`; no counts."""
     measured = _state(block.sides)
     columns = [_MEASURES[name](block.row, block.histories[side], features) for side, name in measured]
-    return torch.stack(columns, dim=1)
+    return library(block.row).stack(columns, 1)
 
 
-def _side(row: Tensor, history: History, features: Sequence[str]) -> Tensor:
-    return torch.stack([measure(row, history, features) for measure in _MEASURES.values()], dim=1)
+def _side(row: Array, history: History, features: Sequence[str]) -> Array:
+    return library(row).stack([measure(row, history, features) for measure in _MEASURES.values()], 1)
 
 
-def _burst(seconds: int) -> Callable[[Tensor, History, Sequence[str]], Tensor]:
+def _burst(seconds: int) -> Callable[[Array, History, Sequence[str]], Array]:
     return lambda row, history, features: (history.present & (history.gap <= seconds)).sum(1, dtype=row.dtype)
 
 
-def _since(rank: int) -> Callable[[Tensor, History, Sequence[str]], Tensor]:
+def _since(rank: int) -> Callable[[Array, History, Sequence[str]], Array]:
     """log(1 + seconds) since the rank-th last transaction, −1 if there is none."""
 
-    def gap(row: Tensor, history: History, features: Sequence[str]) -> Tensor:
+    def gap(row: Array, history: History, features: Sequence[str]) -> Array:
+        lib = library(row)
         if rank >= history.gap.shape[1]:
-            return torch.full_like(row[:, 0], -1.0)
-        return torch.where(history.present[:, rank], torch.log1p(history.gap[:, rank]), -1.0)
+            return lib.full_like(row[:, 0], -1.0)
+        return lib.where(history.present[:, rank], lib.log1p(history.gap[:, rank]), -1.0)
 
     return gap
 
 
-def _past(history: History, column: int) -> tuple[Tensor, Tensor]:
+def _past(history: History, column: int) -> tuple[Array, Array]:
     """Mean and standard deviation [B] of one row feature over the history; zeros without one."""
-    count = history.present.sum(1).clamp(min=1)
+    count = history.present.sum(1).clip(1)
     value = history.row[:, :, column]
     mean = value.sum(1) / count
     spread = ((value - mean[:, None]) ** 2 * history.present).sum(1) / count
-    return mean, spread.sqrt()
+    return mean, library(spread).sqrt(spread)
 
 
-def _amount_above(row: Tensor, history: History, features: Sequence[str]) -> Tensor:
+def _amount_above(row: Array, history: History, features: Sequence[str]) -> Array:
     column = features.index(AMOUNT)
     return row[:, column] - _past(history, column)[0]
 
 
-def _amount_score(row: Tensor, history: History, features: Sequence[str]) -> Tensor:
+def _amount_score(row: Array, history: History, features: Sequence[str]) -> Array:
     column = features.index(AMOUNT)
     mean, spread = _past(history, column)
     return (row[:, column] - mean) / (spread + 0.25)
 
 
-def _amount_spread(row: Tensor, history: History, features: Sequence[str]) -> Tensor:
+def _amount_spread(row: Array, history: History, features: Sequence[str]) -> Array:
     return _past(history, features.index(AMOUNT))[1]
 
 
-def _amount_recent(row: Tensor, history: History, features: Sequence[str]) -> Tensor:
+def _amount_recent(row: Array, history: History, features: Sequence[str]) -> Array:
     """Mean over the last three."""
     return _past(history.recent(3), features.index(AMOUNT))[0]
 
 
-def _online_share(row: Tensor, history: History, features: Sequence[str]) -> Tensor:
+def _online_share(row: Array, history: History, features: Sequence[str]) -> Array:
     return _past(history, features.index(ONLINE))[0]
 
 
-def _online_recent(row: Tensor, history: History, features: Sequence[str]) -> Tensor:
+def _online_recent(row: Array, history: History, features: Sequence[str]) -> Array:
     return _past(history.recent(3), features.index(ONLINE))[0]
 
 
-def _category_share(row: Tensor, history: History, features: Sequence[str]) -> Tensor:
+def _category_share(row: Array, history: History, features: Sequence[str]) -> Array:
     """Share of the history in the same merchant category."""
     column = features.index(CATEGORY)
     alike = (history.row[:, :, column] == row[:, None, column]) & history.present
-    return alike.sum(1, dtype=row.dtype) / history.present.sum(1).clamp(min=1)
+    return alike.sum(1, dtype=row.dtype) / history.present.sum(1).clip(1)
 
 
-def _pair_count(row: Tensor, history: History, features: Sequence[str]) -> Tensor:
+def _pair_count(row: Array, history: History, features: Sequence[str]) -> Array:
     return history.same.sum(1, dtype=row.dtype)
 
 
-def _pair_gap(row: Tensor, history: History, features: Sequence[str]) -> Tensor:
+def _pair_gap(row: Array, history: History, features: Sequence[str]) -> Array:
     """log(1 + seconds) since this card last paid at this merchant, −1 if not within the history."""
-    gap = torch.where(history.same, history.gap, torch.inf).amin(1)
-    return torch.where(history.same.any(1), torch.log1p(gap), -1.0)
+    lib = library(row)
+    gap = lib.amin(lib.where(history.same, history.gap, math.inf), 1)
+    return lib.where(history.same.any(1), lib.log1p(gap), -1.0)
 
 
-def _seen(row: Tensor, history: History, features: Sequence[str]) -> Tensor:
+def _seen(row: Array, history: History, features: Sequence[str]) -> Array:
     return history.present.sum(1, dtype=row.dtype)
 
 
-_MEASURES: dict[str, Callable[[Tensor, History, Sequence[str]], Tensor]] = {
+_MEASURES: dict[str, Callable[[Array, History, Sequence[str]], Array]] = {
     **{f"count_{name}": _burst(seconds) for name, seconds in BURSTS.items()},
     **{f"gap_{rank + 1}": _since(rank) for rank in (0, 1, 3, 9)},
     "amount_above": _amount_above,

@@ -7,8 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import SAGEConv
 
+from training.graph.arrays import Array, library
 from training.graph.block import DAY, SIDES, Edges
 
+LIMIT = 8.0  # of a standardised feature
 EDGE_FEATURES = 6  # log gap, recency, matured, known fraud, all entities the same, rank
 
 
@@ -54,7 +56,7 @@ class Scale(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Standardised features."""
-        return ((features - self.mean) * self.factor).clamp_(-8, 8)
+        return ((features - self.mean) * self.factor).clamp_(-LIMIT, LIMIT)
 
 
 class MessageBuilder(nn.Module):
@@ -71,7 +73,7 @@ class MessageBuilder(nn.Module):
         return Messages(self.own(own), {side: self._edge_inputs(one) for side, one in edges.items()})
 
     def _edge_inputs(self, edges: Edges) -> tuple[Tensor, Tensor]:
-        return edges.target, torch.cat([self.neighbour(edges.source), _edge_features(edges)], dim=1)
+        return edges.target, torch.cat([self.neighbour(edges.source), edge_features(edges)], dim=1)
 
 
 class Encoder(nn.Module):
@@ -88,12 +90,12 @@ class Encoder(nn.Module):
         self.own = nn.Sequential(nn.Linear(width.own, hidden), nn.ReLU())
         self.message = nn.ModuleDict(
             {
-                _module(s): nn.Sequential(nn.Linear(width.neighbour + EDGE_FEATURES, hidden), nn.ReLU())
+                module_name(s): nn.Sequential(nn.Linear(width.neighbour + EDGE_FEATURES, hidden), nn.ReLU())
                 for s in self.sides
             }
         )
         self.convolve = nn.ModuleDict(
-            {_module(side): SAGEConv((hidden, hidden), hidden, aggr=["mean", "max"]) for side in self.sides}
+            {module_name(side): SAGEConv((hidden, hidden), hidden, aggr=["mean", "max"]) for side in self.sides}
         )
         self.mix = nn.Sequential(
             nn.Linear((1 + len(self.sides)) * hidden, hidden),
@@ -115,7 +117,7 @@ class Encoder(nn.Module):
     def _aggregate(self, side: str, own: Tensor, target: Tensor, edge: Tensor) -> Tensor:
         """The aggregated messages along the edges (earlier transaction → transaction) of one relation [B, hidden]."""
         edges = torch.stack([torch.arange(len(target), device=target.device), target])
-        name = _module(side)
+        name = module_name(side)
         return torch.relu(self.convolve[name]((self.message[name](edge), own), edges))
 
 
@@ -133,20 +135,21 @@ class Encoders(nn.Module):
         return torch.stack([member(messages)[1] for member in self.members], dim=1).mean(1, keepdim=True)
 
 
-def _module(side: str) -> str:
+def module_name(side: str) -> str:
     """The name of a relation's modules; torch refuses one that is a method of its own, such as `type`."""
     return f"{side}_" if hasattr(nn.ModuleDict, side) else side
 
 
-def _edge_features(edges: Edges) -> Tensor:
+def edge_features(edges: Edges) -> Array:
     """Features [E, 6] of the edges: log gap, recency, matured, known fraud, all entities the same, rank."""
-    gap = edges.gap
+    gap, lib = edges.gap, library(edges.gap)
+    zero = lib.zeros_like(gap)  # makes numbers of truth values, in the same precision
     columns = [
-        torch.log1p(gap) / 10,
-        torch.exp(-gap / DAY),
-        edges.matured.to(gap.dtype),
+        lib.log1p(gap) / 10,
+        lib.exp(-gap / DAY),
+        edges.matured + zero,
         edges.label,
-        edges.same.to(gap.dtype),
-        edges.rank.to(gap.dtype) / 16,
+        edges.same + zero,
+        (edges.rank + zero) / 16,
     ]
-    return torch.stack(columns, dim=1)
+    return lib.stack(columns, 1)

@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from training.graph.arrays import Array, double, library, single
 from training.graph.block import SIDES, Block, Edges
 from training.graph.risk import risk, risk_names
 from training.graph.velocity import SOURCES, source_columns, state, state_names, velocity, velocity_names
 from training.model.config import TrainConfig
 from training.model.encoder import Encoders, Width
+from training.model.forward import Forward
 
 OWN = ("row", "velocity", "risk")  # the groups that need no encoder; they are also the encoder's own features
 EMBEDDING = ("graph_score",)
@@ -28,47 +29,49 @@ def names(row: Sequence[str], groups: Sequence[str], sides: Sequence[str] = SIDE
     return tuple(name for group, part in parts.items() if group in groups for name in part)
 
 
-def own(block: Block, row: Sequence[str]) -> Tensor:
+def own(block: Block, row: Sequence[str]) -> Array:
     """The features of all `OWN` groups [B, D] in float64."""
     return own_of(block.row, block.only(source_columns(row)))
 
 
-def own_of(row: Tensor, needed: Block) -> Tensor:
+def own_of(row: Array, needed: Block) -> Array:
     """The same from the row features [B, F] and the block of what velocity and risk need of them (`Reader.needed`)."""
     exact = needed.double()
-    return torch.cat([row.double(), velocity(exact, SOURCES), risk(exact)], dim=1)
+    return library(row).concatenate([double(row), velocity(exact, SOURCES), risk(exact)], 1)
 
 
 @torch.no_grad()
 def inputs(
-    block: Block, row: Sequence[str], groups: Sequence[str], encoders: Encoders | None, fan_out: int
+    block: Block, row: Sequence[str], groups: Sequence[str], encoders: Encoders | Forward | None, fan_out: int
 ) -> NDArray[np.float32]:
-    """The head's inputs [B, D]; `encoders` are float64 and in evaluation mode, None without the embedding group."""
+    """The head's inputs [B, D]; `encoders` are of the block's library, in float64 and in evaluation mode, and None
+    without the embedding group.
+    """
     edges = block.recent(fan_out).edges() if encoders is not None else {}
     return inputs_of(own(block, row), row, groups, encoders, edges, block.sides)
 
 
 @torch.no_grad()
 def inputs_of(
-    own_features: Tensor,
+    own_features: Array,
     row: Sequence[str],
     groups: Sequence[str],
-    encoders: Encoders | None,
+    encoders: Encoders | Forward | None,
     edges: Mapping[str, Edges],
     sides: Sequence[str],
 ) -> NDArray[np.float32]:
-    """The same from own features [B, D] in float64, and the edges of each relation in float64."""
+    """The same from own features [B, D] and the edges of each relation, both in float64."""
     everything = names(row, OWN, sides)
     wanted = [everything.index(name) for name in names(row, groups, sides) if name in everything]
-    parts = [own_features[:, torch.tensor(wanted, dtype=torch.long)]]
+    parts = [own_features[:, wanted]]
     if encoders is not None:
         parts.append(encoders(own_features, edges))
-    return torch.cat(parts, dim=1).float().cpu().numpy()
+    return single(library(own_features).concatenate(parts, 1))
 
 
 def states_of(block: Block, row: Sequence[str]) -> NDArray[np.float32]:
     """The states [B, S] that later transactions read of these ones."""
-    return state(block.only(source_columns(row)).double(), SOURCES).float().cpu().numpy()
+    return single(state(block.only(source_columns(row)).double(), SOURCES))
 
 
 def width(row: Sequence[str], config: TrainConfig, sides: Sequence[str] = SIDES) -> Width:

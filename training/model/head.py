@@ -92,6 +92,11 @@ def load_booster(document: bytes) -> xgb.Booster:
     return booster
 
 
+def use_threads(booster: xgb.Booster, count: int) -> None:
+    """Lets the booster predict with so many threads."""
+    booster.set_param({"nthread": count})
+
+
 def _settings(config: TrainConfig) -> dict[str, object]:
     return {
         "objective": "binary:logistic",

@@ -8,6 +8,7 @@ No pickle: `encoder.safetensors` (all cross-fitted encoders), `head.json` (XGBoo
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from training.graph.graph import relations
 from training.model import features, head
 from training.model.config import MOVED, TrainConfig
 from training.model.encoder import Encoders, Width
+from training.model.forward import Forward
 from training.outcome import Permanent
 
 FORMAT = 3  # from 3 on it says of which definition its features are
@@ -60,7 +62,8 @@ class FraudModel:
 
     def head_inputs(self, block: Block) -> NDArray[np.float32]:
         """The head's inputs [B, D]."""
-        return features.inputs(block, self.row, self.config.groups, self.encoders, self.config.fan_out)
+        encoders = self.forward if isinstance(block.row, np.ndarray) else self.encoders
+        return features.inputs(block, self.row, self.config.groups, encoders, self.config.fan_out)
 
     def score(self, block: Block) -> NDArray[np.float32]:
         """Fraud probabilities [B]."""
@@ -73,6 +76,11 @@ class FraudModel:
     def state(self, block: Block) -> NDArray[np.float32]:
         """The states [B, S] of these transactions. Keep each with its transaction: later requests send it."""
         return features.states_of(block, self.row)
+
+    @cached_property
+    def forward(self) -> Forward | None:
+        """The encoders for blocks of numpy."""
+        return None if self.encoders is None else Forward.of(self.encoders)
 
     @property
     def feature_schema(self) -> FeatureSchema:

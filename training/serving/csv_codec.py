@@ -52,6 +52,11 @@ def served(data: Declaration) -> Declaration:
     return replace(data, label=replace(data.label or Label(UNLABELLED), empty=True))
 
 
+def latest(today: date) -> date:
+    """The last day that a transaction may be of. Clocks differ: a transaction of tomorrow may be today's elsewhere."""
+    return today + timedelta(days=1)
+
+
 def parse(lines: Sequence[bytes], today: date, data: Declaration | None = None) -> pl.DataFrame:
     """Clean columns of raw lines, with `time`, keys, `label` (null where empty) and the state (null where unclear).
 
@@ -121,12 +126,8 @@ def _culprit(lines: Sequence[bytes], reason: str, most: int) -> BadRequest:
 
 
 def _refuse_broken(clean: pl.DataFrame, raw: pl.DataFrame, today: date, data: Declaration) -> None:
-    # Clocks differ: a transaction of tomorrow may be today's elsewhere.
-    table = [
-        rule
-        for rule in checks.rules(checks.Limits(latest=today + timedelta(days=1)), data)
-        if rule.columns != (data.id,)
-    ]
+    limits = checks.Limits(latest=latest(today))
+    table = [rule for rule in checks.rules(limits, data) if rule.columns != (data.id,)]
     broken = clean.select(rule.broken.alias(str(number)) for number, rule in enumerate(table))
     for rule, name in zip(table, broken.columns, strict=True):
         if (line := broken[name].arg_max()) is not None and broken[name][line]:

@@ -21,6 +21,7 @@ class FraudScore:
 
     def __init__(self, model: FraudModel) -> None:
         self._model = model
+        head.use_threads(model.booster, 1)  # more of them cost a batch of one more than its trees
         self._featuriser = Featuriser(model.feature_schema, model.row, model.config.k)
 
     @classmethod

@@ -21,6 +21,7 @@ from training.graph.graph import NEVER_DAY
 from training.graph.history import Reader
 from training.graph.velocity import state_names
 from training.serving.csv_codec import BadRequest
+from training.serving.entries import placed
 
 Floats = NDArray[np.float32]
 
@@ -52,10 +53,10 @@ def block_of(nodes: Floats, edges: NDArray[np.int64], rows: int, k: int, sides: 
     fraud, known_day = who[:, -2:].astype(np.int64).T
     known = _Nodes(row, state, time, codes, fraud == 1, np.where(known_day == 0, NEVER_DAY, known_day))
     return Block(
-        row=torch.from_numpy(row),
+        row=row,
         histories={side: _history(known, side, edges, k) for side in sides},
-        volume=torch.from_numpy(volume),
-        risk=torch.from_numpy(risk),
+        volume=volume,
+        risk=risk,
     )
 
 
@@ -102,13 +103,6 @@ def _history(nodes: _Nodes, side: str, edges: NDArray[np.int64], k: int) -> Hist
         "present": np.ones(len(source), dtype=bool),
     }
     return History(**{name: placed(len(nodes.time), k, at, values) for name, values in filled.items()})
-
-
-def placed(rows: int, k: int, at: tuple[NDArray[np.intp], NDArray[np.intp]], values: NDArray) -> Tensor:  # type: ignore[type-arg]
-    """Return zeros [B, K, …] with `values` at the positions `at`."""
-    full = np.zeros((rows, k, *values.shape[1:]), dtype=values.dtype)
-    full[at] = values
-    return torch.from_numpy(full)
 
 
 def graph_request(reader: Reader, ids: Tensor) -> tuple[Floats, NDArray[np.int64]]:

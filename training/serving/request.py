@@ -3,18 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 
 import numpy as np
-import polars as pl
-import torch
 from numpy.typing import NDArray
 
-from training.data import schema
+from training.data.parser import UNKNOWN
 from training.data.schema import FeatureSchema
-from training.graph.block import DAY, RISKS, VOLUMES, Block, History, risks, volumes
+from training.graph.block import RISKS, VOLUMES, Block, risks, volumes
 from training.graph.velocity import state_names
-from training.serving.csv_codec import BadLine, BadRequest, columns, parse
-from training.serving.graph_request import placed
+from training.serving.csv_codec import BadLine, BadRequest
+from training.serving.entries import Entries, Numbers
+from training.serving.line_reader import CleanLines, LineReader
+from training.serving.row_features import RowFeatures
 
 COUNTERS = VOLUMES + RISKS
 MAX_LINES = 1000
@@ -70,103 +71,42 @@ class Featuriser:
         Raises:
             BadRequest: what is wrong, in which input and line.
         """
-        data, sides = self.fitted.data, self.fitted.data.relations
+        sides, own = self.fitted.data.relations, len(request)
         _check_counters(request.counters, counters(sides))
         texts = [_split(side, request.histories[side]) for side in sides]
+        lines = [*request.transaction, *(line for text in texts for line in text.lines)]
+        different = {line: number for number, line in enumerate(dict.fromkeys(lines))}
+        number = np.fromiter(map(different.__getitem__, lines), dtype=np.intp, count=len(lines))
         try:
-            clean = parse([*request.transaction, *(line for text in texts for line in text.lines)], today, data)
+            entries = self.entries(self.reader.read(list(different), today))
         except BadLine as error:
-            raise _located(error, len(request), texts) from error
-        features = schema.row_features(clean, self.fitted).select(self.row).to_numpy()
-        table = _Table.of(features, clean, columns(data)[-1], sides)
-        own = len(request)
-        starts = np.cumsum([own, *(len(text.lines) for text in texts)])
+            raise _located(error, lines.index(list(different)[error.line]), own, texts) from error
+        cuts = np.cumsum([own, *(len(text.lines) for text in texts)])
+        scored, *others = np.split(number, cuts[:-1])
+        for text, one in zip(texts, others, strict=True):
+            _check_history(entries, text, scored, one, self.reader.columns[-1])
         volume, risk = np.split(request.counters, [len(volumes(sides))], axis=1)
-        return Block(
-            row=torch.from_numpy(features[:own].copy()),
-            histories={text.side: self._history(table, text, int(at)) for text, at in zip(texts, starts, strict=False)},
-            volume=torch.from_numpy(volume.copy()),
-            risk=torch.from_numpy(risk.copy()),
-        )
+        histories = {
+            text.side: entries.history(scored, text.owner, one, self.k) for text, one in zip(texts, others, strict=True)
+        }
+        return Block(entries.row[scored], histories, volume, risk)
 
-    def _history(self, table: "_Table", text: "_Text", start: int) -> History:
-        """The `k` last strictly earlier lines of each transaction; those of the same instant are not earlier."""
-        lines = np.arange(start, start + len(text.lines))
-        owner, rows = text.owner, len(text.counts)
-        table.check_belonging(text, lines)
-        table.check_state(text, lines)
-        gap = table.time[owner] - table.time[lines]
-        if (gap < 0).any():
-            late = int(np.argmax(gap < 0))
-            raise BadRequest(f"{text.where(late)} lies in the future of its transaction; history must be earlier")
-        earlier = gap > 0
-        lines, owner, gap = lines[earlier], owner[earlier], gap[earlier]
-        order = np.lexsort((-gap, owner))
-        lines, owner, gap = lines[order], owner[order], gap[order]
-        after = np.searchsorted(owner, owner, side="right") - 1 - np.arange(len(owner))
-        recent = after < self.k
-        at = (owner[recent], after[recent])
-        lines, owner, gap = lines[recent], owner[recent], gap[recent]
-        matured = table.known[lines] & (table.day[lines] < table.day[owner])  # of one day: it cannot be known yet
-        return History(
-            row=placed(rows, self.k, at, table.row[lines]),
-            state=placed(rows, self.k, at, table.state[lines]),
-            gap=placed(rows, self.k, at, gap.astype(np.float32)),
-            label=placed(rows, self.k, at, (matured & table.fraud[lines]).astype(np.float32)),
-            matured=placed(rows, self.k, at, matured),
-            same=placed(rows, self.k, at, table.alike(at[0], lines)),
-            present=placed(rows, self.k, at, np.ones(len(lines), dtype=bool)),
-        )
+    def entries(self, lines: CleanLines) -> Entries:
+        """Lines with their features."""
+        columns, sides = lines.columns, self.fitted.data.relations
+        keys = {side: columns[f"{side}_key"] for side in sides}
+        label = columns["label"]
+        return Entries(self.features(columns), lines.state, columns["time"], keys, label != UNKNOWN, label == 1)
 
+    @cached_property
+    def reader(self) -> LineReader:
+        """Reads the lines."""
+        return LineReader(self.fitted.data)
 
-@dataclass(frozen=True)
-class _Table:
-    """All lines of a request, the transactions first."""
-
-    row: NDArray[np.float32]
-    state: NDArray[np.float32]
-    time: NDArray[np.int64]
-    keys: Mapping[str, NDArray[np.int64]]
-    known: NDArray[np.bool_]
-    fraud: NDArray[np.bool_]
-    label: str  # the last declared column
-
-    @classmethod
-    def of(cls, row: NDArray[np.float32], clean: pl.DataFrame, label: str, sides: Sequence[str]) -> "_Table":
-        """From the features and the clean columns of the same lines."""
-        keys = {side: clean[f"{side}_key"].to_numpy() for side in sides}
-        state = clean.select(f"state {name}" for name in state_names(sides)).fill_null(np.nan).to_numpy()
-        fraud = (clean["label"] == 1).fill_null(False).to_numpy()
-        known = clean["label"].is_not_null().to_numpy()
-        return cls(row, state, clean["time"].to_numpy(), keys, known, fraud, label)
-
-    @property
-    def day(self) -> NDArray[np.int64]:
-        """The day of each line, since the epoch."""
-        days: NDArray[np.int64] = self.time // DAY
-        return days
-
-    def alike(self, owner: NDArray[np.intp], lines: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Whether lines have all the entities of their transaction."""
-        alike: NDArray[np.bool_] = np.logical_and.reduce([key[lines] == key[owner] for key in self.keys.values()])
-        return alike
-
-    def check_belonging(self, text: "_Text", lines: NDArray[np.intp]) -> None:
-        """Raises BadRequest if a history holds a line of another card, merchant, …"""
-        key = self.keys[text.side]
-        foreign = key[lines] != key[text.owner]
-        if foreign.any():
-            raise BadRequest(
-                f"{text.where(int(np.argmax(foreign)))} belongs to another {text.side} than its transaction"
-            )
-
-    def check_state(self, text: "_Text", lines: NDArray[np.intp]) -> None:
-        """Raises BadRequest if a line of history does not say the state that was answered for it."""
-        missing = ~np.isfinite(self.state[lines]).all(axis=1)
-        if missing.any():
-            where, names = text.where(int(np.argmax(missing))), state_names(tuple(self.keys))
-            told = f"behind {self.label} come the {len(names)} numbers {', '.join(names)}"
-            raise BadRequest(f"{where} lacks its STATE: {told}")
+    @cached_property
+    def features(self) -> RowFeatures:
+        """Computes the row features."""
+        return RowFeatures(self.fitted, self.row)
 
 
 @dataclass(frozen=True)
@@ -192,8 +132,26 @@ def _split(side: str, texts: Sequence[bytes]) -> _Text:
     return _Text(side, [line for part in parts for line in part], counts, np.repeat(np.arange(len(parts)), counts))
 
 
-def _located(error: BadLine, own: int, texts: Sequence[_Text]) -> BadRequest:
-    line = error.line
+def _check_history(entries: Entries, text: _Text, scored: Numbers, lines: Numbers, label: str) -> None:
+    """Raises BadRequest if a line is of another card, merchant, …, lacks its state, or is later than its transaction;
+    `label` is the last declared column.
+    """
+    own = scored[text.owner]
+    foreign = entries.keys[text.side][lines] != entries.keys[text.side][own]
+    if foreign.any():
+        raise BadRequest(f"{text.where(int(np.argmax(foreign)))} belongs to another {text.side} than its transaction")
+    missing = ~np.isfinite(entries.state).all(axis=1)[lines]
+    if missing.any():
+        names = state_names(tuple(entries.keys))
+        told = f"behind {label} come the {len(names)} numbers {', '.join(names)}"
+        raise BadRequest(f"{text.where(int(np.argmax(missing)))} lacks its STATE: {told}")
+    late = entries.time[lines] > entries.time[own]
+    if late.any():
+        where = text.where(int(np.argmax(late)))
+        raise BadRequest(f"{where} lies in the future of its transaction; history must be earlier")
+
+
+def _located(error: BadLine, line: int, own: int, texts: Sequence[_Text]) -> BadRequest:
     if line < own:
         return BadRequest(f"TRANSACTION[{line}]: {error}")
     line -= own

@@ -1,5 +1,6 @@
 """The `model.py` that Triton loads: verifies every file of this version, then passes requests to the code beside it."""
 
+import gc
 import hashlib
 import json
 import os
@@ -25,6 +26,7 @@ class TritonPythonModel:
         from training.serving import adapter
 
         self._model = adapter.load(args["model_name"], FOLDER / "model")
+        gc.freeze()  # what is loaded stays; a full collection that looks at it would delay a payment by milliseconds
         self._outputs = [output["name"] for output in json.loads(args["model_config"])["output"]]
 
     def execute(self, requests: list[Any]) -> list[Any]:
