@@ -46,9 +46,9 @@ class Timeline:
 
     def previous(self, seeds: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """The last `k` strictly earlier transactions, most recent first: ids [B, k] and whether each exists [B, k]."""
-        position = self.before[seeds, None] - 1 - torch.arange(k, device=seeds.device)
-        present = position >= self.first[seeds, None]
-        return self.order[position.clamp(min=0)].long(), present
+        position = taken(self.before, seeds)[:, None] - 1 - torch.arange(k, dtype=torch.int32, device=seeds.device)
+        present = position >= taken(self.first, seeds)[:, None]
+        return taken(self.order, position.clamp_(min=0)).long(), present
 
     def count_until(self, entity: Tensor, time: Tensor) -> Tensor:
         """One past the position of the last transaction of `entity` [B] at or before `time` [B]."""
@@ -131,6 +131,11 @@ class Graph:
         """The same graph on another device."""
         moved = {name: getattr(self, name).to(device) for name in ("time", "label", "known_day", "split", "row")}
         return replace(self, entities={side: codes.to(device) for side, codes in self.entities.items()}, **moved)
+
+
+def taken(values: Tensor, ids: Tensor) -> Tensor:
+    """`values[ids]`, several times as fast: this copies whole rows."""
+    return values.index_select(0, ids.reshape(-1)).reshape(*ids.shape, *values.shape[1:])
 
 
 def timeline(entity: Tensor, time: Tensor) -> Timeline:

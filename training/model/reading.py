@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from training.graph.graph import taken
 from training.graph.history import CHUNK, Reader
 from training.model import features
 from training.model.config import TrainConfig
@@ -16,7 +17,7 @@ from training.model.encoder import Encoders
 def own_parts(reader: Reader, ids: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """The ids [B] of each part, and their own features [B, D] in float64."""
     for part in torch.split(ids, CHUNK):
-        yield part, features.own_of(reader.graph.row[part], reader.needed(part))
+        yield part, features.own_of(taken(reader.graph.row, part), reader.needed(part))
 
 
 def own_features(reader: Reader, ids: Tensor) -> Tensor:
