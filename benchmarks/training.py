@@ -69,6 +69,7 @@ def synthetic(rows: int, seed: int = 0) -> Graph:
         split=torch.full((rows,), TRAIN, dtype=torch.int8),
         row=torch.randn(rows, len(FEATURES), generator=generator),
         features=FEATURES,
+        cents=torch.randint(0, 100_000, (rows,), generator=generator),
     )
 
 

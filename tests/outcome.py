@@ -19,6 +19,7 @@ SLOW_FOLDERS = frozenset(
         "mutants",
         "phases",
         "proof",
+        "scorelog",
         "serving",
         "training",
         "wire",

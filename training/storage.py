@@ -190,6 +190,15 @@ def upload_folder(path: str | Path, uri: str, *, last: str = "MANIFEST.json", in
         upload(file, join(uri, file.relative_to(root).as_posix()), intermediate=bulk)
 
 
+def delete(uri: str) -> None:
+    """Deletes one file or object. One that is not there is no error."""
+    if not is_s3(uri):
+        Path(uri).unlink(missing_ok=True)
+        return
+    bucket, key = split(uri)
+    _s3().delete_object(Bucket=bucket, Key=key)
+
+
 def walk(folder: str | Path) -> Iterator[Path]:
     """Yields every file in a local folder and its subfolders, sorted by path."""
     yield from sorted(path for path in Path(folder).rglob("*") if path.is_file())

@@ -25,6 +25,7 @@ class Emitter(Enum):
     LAMBDA = "Lambda → CloudWatch (EMF)"
     STAGE = "stage pod → Pushgateway"
     CLI = "`fraudloop slo --push` → Pushgateway"
+    LIVE = "score log archiver, `fraudloop live drift --push` → Pushgateway"
     PUSHGATEWAY = "Pushgateway, scraped"
     TRITON = "Triton, scraped"
     DCGM = "DCGM exporter, scraped"
@@ -54,6 +55,10 @@ def _stage(name: str, unit: str, help: str, *labels: str) -> Metric:
 
 def _slo(name: str, unit: str, help: str, *labels: str) -> Metric:
     return Metric(f"fraudloop_{name}", MetricKind.GAUGE, unit, ("model", *labels), Emitter.CLI, help)
+
+
+def _live(name: str, unit: str, help: str, *labels: str) -> Metric:
+    return Metric(f"fraudloop_{name}", MetricKind.GAUGE, unit, ("model", *labels), Emitter.LIVE, help)
 
 
 def _triton(name: str, kind: MetricKind, unit: str, help: str, *labels: str) -> Metric:
@@ -117,6 +122,11 @@ CATALOGUE = (
     _slo("slo_met", "", "1 if the objective is met, 0 if not", "objective"),
     _slo("run_cost_dollars", "dollars", "mean cost of a run: marginal, loaded, SageMaker's", "basis"),
     _slo("stage_cost_dollars", "dollars", "mean cost of a stage in a run, all its attempts", "stage"),
+    # The score log.
+    _live("score_log_rows", "rows", "answers archived since the archiver began"),
+    _live("score_log_rejected", "entries", "entries of the stream that are no records, since the archiver began"),
+    _live("score_log_lost", "answers", "answers that the stream dropped before they were archived, since it began"),
+    _live("score_log_lag_seconds", "seconds", "age of the oldest answer that is not archived"),
     # Serving.
     _triton("request_success", MetricKind.COUNTER, "requests", "requests answered"),
     _triton("request_failure", MetricKind.COUNTER, "requests", "requests refused or failed", "reason"),

@@ -62,6 +62,16 @@ def datasets_folder(root: str, model: str) -> str:
     return f"{root}/datasets/{model}"
 
 
+def scores_folder(root: str, model: str) -> str:
+    """The log of a model's live answers."""
+    return f"{root}/scores/{model}"
+
+
+def scores_file(root: str, model: str, day: str, part: str) -> str:
+    """A file of the score log: `part` of one day (YYYY-MM-DD, UTC)."""
+    return f"{scores_folder(root, model)}/{day}/{part}"
+
+
 def root_of(output_uri: str, run_id: str = "") -> str:
     """The root above a launch's folder; "" if the launch writes outside `runs/` (of that run, if one is given)."""
     root, found, _ = output_uri.partition(f"/runs/{run_id}/" if run_id else "/runs/")

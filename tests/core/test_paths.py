@@ -11,7 +11,7 @@ from statemachine.contracts.stage import Stage
 ROOT = Path(__file__).parents[2]
 BUCKET = "s3://artifacts"
 LAUNCH = paths.launch_folder(BUCKET, "fraud-7", Stage.TRAIN, 2, "L1")
-SPELLED = re.compile(r"""f?["'](?:\{[^}]*\})?/?(?:s3://[^"']*/)?(?:runs|models|cache|datasets)/""")
+SPELLED = re.compile(r"""f?["'](?:\{[^}]*\})?/?(?:s3://[^"']*/)?(?:runs|models|cache|datasets|scores)/""")
 NOT_OURS = ("help=", "@api.", "#/runs/details/", "/v2/models/", "/apis/v2beta1/runs/")  # the KFP UI, Triton and KFP
 
 
@@ -23,6 +23,7 @@ NOT_OURS = ("help=", "@api.", "#/runs/details/", "/v2/models/", "/apis/v2beta1/r
         (LAUNCH, "runs/fraud-7/train/2/L1"),
         (paths.checkpoints_folder(BUCKET, "fraud-7"), "runs/fraud-7/train/checkpoints"),
         (paths.cache_folder(BUCKET, "fraud"), "cache/fraud"),
+        (paths.scores_file(BUCKET, "fraud", "2027-01-15", "all.parquet"), "scores/fraud/2027-01-15/all.parquet"),
         (paths.version_folder(BUCKET, "fraud", "fraud-7-0a1b2c3d"), "models/fraud/fraud-7-0a1b2c3d"),
     ],
 )

@@ -83,7 +83,7 @@ def test_a_label_counts_from_the_day_after_its_report_on(reported: int, second: 
         block = Reader(made, 2).block(torch.tensor([1]))
         assert block.histories["card"].label.sum() == heard
         assert block.histories["card"].matured.sum() == heard
-        assert block.risk.sum() == heard * 16  # matured and frauds of all four windows on both sides
+        assert block.risk.sum() == heard * 20  # matured and frauds of all five windows on both sides
 
 
 def test_reports_of_a_window_are_those_of_its_days() -> None:

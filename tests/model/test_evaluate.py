@@ -97,13 +97,13 @@ def test_a_champion_is_read_with_its_own_schema(trained: Trained) -> None:
     """Other fitted shares in the champion's schema give other features of the same rows, and other scores."""
     schema = json.loads(json.dumps(dict(trained.model.schema)))
     encoding = schema["encodings"]["mcc"]
-    encoding["risk"] = [value + 1.0 for value in encoding["risk"]]
-    encoding["unseen_risk"] += 1.0
+    encoding["share"] = [value + 1.0 for value in encoding["share"]]
+    encoding["unseen_share"] += 1.0
     other = replace(trained.model, schema=schema)
-    columns = ["mcc_risk", "amount_log"]
+    columns = ["mcc_share", "amount_log"]
     one, two = (featurised(trained.dataset, model).select(columns) for model in (trained.model, other))
     assert one["amount_log"].equals(two["amount_log"])
-    assert np.allclose(one["mcc_risk"].to_numpy() + 1, two["mcc_risk"].to_numpy(), atol=1e-5)
+    assert np.allclose(one["mcc_share"].to_numpy() + 1, two["mcc_share"].to_numpy(), atol=1e-5)
     assert not np.array_equal(score_test(trained.model, trained.dataset), score_test(other, trained.dataset))
 
 

@@ -1,5 +1,6 @@
 """What a transaction may know: strictly earlier ones, the last K, and labels that have matured."""
 
+import numpy as np
 import pytest
 import torch
 from graphs import counted, earlier, graph, random_graph
@@ -61,8 +62,10 @@ def test_counts_are_those_of_their_windows(delay: int) -> None:
     for i in range(0, 300, 7):
         for side in SIDES:
             for days in VOLUME_DAYS:
-                column = VOLUMES.index(f"{side}_volume_{days}d")
-                assert block.volume[i, column] == counted(made, i, side, days)["volume"]
+                plain = counted(made, i, side, days)
+                for what in ("volume", "amount"):
+                    column = VOLUMES.index(f"{side}_{what}_{days}d")
+                    assert block.volume[i, column] == np.float32(plain[what]), (i, side, what, days)
             for days in RISK_DAYS:
                 plain = counted(made, i, side, days)
                 for what in ("matured", "frauds"):

@@ -45,7 +45,7 @@ def test_mapped_is_computed(both: tuple[Graph, Graph]) -> None:
         assert torch.equal(getattr(one, name), getattr(other, name)), name
     for side in one.sides:
         assert torch.equal(one.entities[side], other.entities[side])
-        for part in ("timelines", "reports"):
+        for part in ("timelines", "reports"):  # and the running sums of amounts
             mapped, computed = vars(getattr(one, part)[side]), vars(getattr(other, part)[side])
             assert mapped.keys() == computed.keys()
             for name, value in computed.items():
@@ -108,7 +108,7 @@ def test_parts_do_not_change_what_is_written(trained: Trained, tmp_path: Path, m
     """Whatever is written at once, the files have equal bytes."""
     copy = without_files(trained.dataset, tmp_path)
     monkeypatch.setattr(store, "PART", 777)
-    store.write(copy, trained.model.row, trained.model.sides, K)
+    store.write(copy, trained.model.row, trained.model.sides, 100, K)
     for name in ("nodes.npy", "sources.npy"):
         assert (copy / graphs.FOLDER / name).read_bytes() == (trained.dataset / graphs.FOLDER / name).read_bytes()
 

@@ -108,7 +108,7 @@ def test_an_order_without_an_input_is_permanent(trained: Trained, bucket: Path) 
 def test_features_that_drift_apart_are_not_exported(trained: Trained) -> None:
     """If the server's schema made other features than training's, the export would fail before anything is written."""
     encodings = dict(trained.builder.fitted.encodings)
-    encodings["mcc"] = replace(encodings["mcc"], risk=tuple(-9.0 for _ in encodings["mcc"].risk))
+    encodings["mcc"] = replace(encodings["mcc"], share=tuple(-9.0 for _ in encodings["mcc"].share))
     schema = json.loads(FeatureSchema(encodings).dumps())
     with pytest.raises(Permanent, match="features are not training's"):
         check_featurisation(replace(trained.model, schema=schema), trained.builder)

@@ -158,11 +158,14 @@ def test_nothing_is_fitted_on_later_rows(parts, tmp_path, made):
     assert was.equals(now)
 
 
-def test_train_labels_do_change_the_schema(parts, tmp_path, made):
-    """The counter-test: labels of the train split are what the risks are made of."""
+def test_labels_teach_no_feature_of_the_row(parts, tmp_path, made):
+    """No rate is fitted on labels: other labels of the train split change no fitted value; other categories do."""
     first = parts[0].with_columns(pl.col(FRAUD).shuffle(1))
     other = prepare(written(tmp_path, first, *parts[1:]), tmp_path / "d", PreprocessConfig(), today=TODAY)
-    assert other.dataset["schema_sha256"] != made.dataset["schema_sha256"]
+    assert other.dataset["schema_sha256"] == made.dataset["schema_sha256"]
+    moved = parts[0].with_columns(pl.col("MCC").shuffle(1).replace(5411, 5412))
+    changed = prepare(written(tmp_path, moved, *parts[1:]), tmp_path / "e", PreprocessConfig(), today=TODAY)
+    assert changed.dataset["schema_sha256"] != made.dataset["schema_sha256"]
 
 
 def test_the_same_files_give_the_same_data_set(parts, tmp_path, made):
@@ -205,13 +208,12 @@ def test_the_server_computes_the_very_same_features(made, parts, typed):
 
 
 def test_unseen_categories_have_codes_of_their_own(made, parts):
-    """A category that train has not seen has the prior risk and the lowest share; nothing raises."""
+    """A category that train has not seen has the lowest share; nothing raises."""
     fitted = schema.loads((made.folder / "schema.json").read_bytes())
     odd = parts[2].drop(FRAUD).head(1).with_columns(MCC=pl.lit(9998), **{"Merchant State": pl.lit("Atlantis")})
     row = schema.row_features(parser.transactions(odd), fitted)
     for name in preset().open_categories:
         encoding = fitted.encodings[name]
-        assert row[f"{name}_risk"].item() == pytest.approx(encoding.unseen_risk)
         assert row[f"{name}_share"].item() == pytest.approx(encoding.unseen_share)
         assert encoding.unseen_share < min(encoding.share)
 

@@ -242,7 +242,7 @@ def category_features(name: str, category: Category) -> list[str]:
         return list(category.names or [f"{name}_{slug(value)}" for value in category.values])
     empty = [f"no_{name}"] if category.empty else []
     long = [category.long_name] if category.long_name else []
-    return [f"{name}_code", f"{name}_share", f"{name}_risk", *empty, *long]
+    return [f"{name}_code", f"{name}_share", *empty, *long]
 
 
 def flag_features(name: str, flags: Flags) -> list[str]:

@@ -203,7 +203,8 @@ def build(
         from training.graph import store  # it brings torch, which whoever only checks a file has no use for
 
         del rows, parted
-        store.write(folder, fitted.features, tuple(sorted(config.data.relations)), config.k)
+        sides, unit = tuple(sorted(config.data.relations)), 10**config.data.amount.minor_units
+        store.write(folder, fitted.features, sides, unit, config.k)
     storage.write_bytes(str(folder / "schema.json"), fitted.dumps())
     storage.write_json(str(folder / "profile.json"), profiled)
     storage.write_json(str(folder / "dataset.json"), described)

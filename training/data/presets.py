@@ -68,8 +68,8 @@ _TABFORMER: Table = {
         *("Merchant Name", "Merchant City", "Merchant State", "Zip", "MCC", "Errors?", "Is Fraud?"),
     ],
     "features": [
-        *("amount_log", "refund", "swipe", "chip", "online", "mcc_code", "mcc_share", "mcc_risk"),
-        *("state_share", "state_risk", "no_state", "no_zip", "foreign", "zip", "hour_sin", "hour_cos"),
+        *("amount_log", "refund", "swipe", "chip", "online", "mcc_code", "mcc_share", "state_share"),
+        *("no_state", "no_zip", "foreign", "zip", "hour_sin", "hour_cos"),
         *("error_insufficient_balance", "error_bad_pin", "error_technical_glitch", "error_bad_card_number"),
         *("error_bad_cvv", "error_bad_expiration", "error_bad_zipcode", "error_other"),
     ],

@@ -1,7 +1,7 @@
 """The feature schema: one ordered, versioned list of row features, and the one function that computes them.
 
 The list follows from the declaration (`training.data.declaration`) and never depends on the data, so the model's inputs
-have the same dimensions from one training to the next. What is fitted (each category's share and fraud rate) comes from
+have the same dimensions from one training to the next. What is fitted (each category's share) comes from
 the train split alone and ships with the model in `schema.json`; the same `row_features` runs offline over 24 million
 rows and in the server over one.
 """
@@ -20,10 +20,7 @@ from training.data import parser
 from training.data.declaration import Category, Declaration, category_features, flag_features, restored
 from training.data.presets import preset
 
-VERSION = 2
-PRIOR_ROWS = 500  # a category's fraud rate is drawn to the overall rate as if by this many more rows
-# Before columns were declared, all files were TabFormer's: its features are what that preset gives.
-FORMER = {"14d9156ee107edb88927654321b627d80d386a0c419980e7577be61ebfd39dd8": "tabformer"}
+VERSION = 3
 
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
@@ -31,19 +28,20 @@ Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 def definition(data: Declaration | None = None) -> str:
     """Digest of what does not depend on data: the declaration of the columns, and the features made of them."""
     data = data or preset()
-    told = [VERSION, data.row, PRIOR_ROWS, parser.VERSION, data.sha256]
+    told = [VERSION, data.row, parser.VERSION, data.sha256]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """What train says of one column: each value's log share of rows and log odds of fraud, and those of any other."""
+    """What train says of one column: each value's log share of rows, and that of any other.
+
+    No fraud rate: fitted on the labels of the rows that are then trained on, it costs precision (docs/decisions/0017).
+    """
 
     values: tuple[Any, ...]
     share: tuple[float, ...]
-    risk: tuple[float, ...]
     unseen_share: float
-    unseen_risk: float
 
 
 @dataclass(frozen=True)
@@ -78,15 +76,15 @@ def loads(body: bytes) -> FeatureSchema:
         ValueError: it lists other features than this code computes.
     """
     record = json.loads(body)
-    data = preset(FORMER[record["definition"]]) if record["definition"] in FORMER else restored(record["data"])
-    if record["definition"] != definition(data) and record["definition"] not in FORMER:
+    data = restored(record["data"]) if "data" in record else preset()
+    if record["definition"] != definition(data):
         raise ValueError(f"schema.json has definition {record['definition'][:12]}, this code {definition(data)[:12]}")
     encodings = {name: Encoding(**{k: _frozen(v) for k, v in e.items()}) for name, e in record["encodings"].items()}
     return FeatureSchema(encodings, data)
 
 
 def fit(train: pl.LazyFrame, data: Declaration | None = None) -> FeatureSchema:
-    """The schema fitted on the clean columns and labels of the train split, and of nothing else."""
+    """The schema fitted on the clean columns of the train split, and of nothing else."""
     data = data or preset()
     counts = {name: _counts(train, name, data.categories[name]) for name in data.open_categories}
     return FeatureSchema({name: _encoding(table) for name, table in counts.items()}, data)
@@ -123,7 +121,7 @@ def expressions(schema: FeatureSchema, column: Callable[[str], Any] = pl.col) ->
 def _category(schema: FeatureSchema, name: str, category: Category, value: Any) -> dict[str, Any]:
     if category.values:
         return {word: value == code for code, word in enumerate(category_features(name, category), 1)}
-    made = {f"{name}_{what}": _looked_up(schema.encodings[name], what, value) for what in ("share", "risk")}
+    made = {f"{name}_share": _share(schema.encodings[name], value)}
     if category.whole:
         made |= {f"{name}_code": value / category.scale, f"no_{name}": value == 0}
         return made
@@ -138,35 +136,25 @@ def _numbered(encoding: Encoding, value: Any) -> Any:
     return value.replace_strict(list(encoding.values), numbers, default=0, return_dtype=pl.Float32)
 
 
-def _looked_up(encoding: Encoding, what: str, value: Any) -> Any:
+def _share(encoding: Encoding, value: Any) -> Any:
     return value.replace_strict(
-        list(encoding.values),
-        list(getattr(encoding, what)),
-        default=getattr(encoding, f"unseen_{what}"),
-        return_dtype=pl.Float32,
+        list(encoding.values), list(encoding.share), default=encoding.unseen_share, return_dtype=pl.Float32
     )
 
 
 def _counts(train: pl.LazyFrame, name: str, category: Category) -> pl.DataFrame:
-    counted = train.group_by(name).agg(rows=pl.len(), frauds=pl.col("label").cast(pl.Int64).sum())
+    counted = train.group_by(name).agg(rows=pl.len())
     return counted.collect(engine="streaming").cast({name: pl.Int64 if category.whole else pl.String}).sort(name)
 
 
 def _encoding(counts: pl.DataFrame) -> Encoding:
-    rows, frauds = counts["rows"].to_list(), counts["frauds"].to_list()
+    rows = counts["rows"].to_list()
     total = sum(rows)
-    prior = (sum(frauds) + 0.5) / (total + 1)
     return Encoding(
         values=tuple(counts.to_series(0).to_list()),
         share=tuple(math.log((n + 0.5) / (total + 1)) for n in rows),
-        risk=tuple(_log_odds((f + PRIOR_ROWS * prior) / (n + PRIOR_ROWS)) for n, f in zip(rows, frauds, strict=True)),
         unseen_share=math.log(0.5 / (total + 1)),
-        unseen_risk=_log_odds(prior),
     )
-
-
-def _log_odds(rate: float) -> float:
-    return math.log(rate / (1 - rate))
 
 
 def _frozen(value: Any) -> Any:

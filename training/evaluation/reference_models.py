@@ -17,7 +17,7 @@ from training import storage
 from training.data import schema
 from training.graph import store
 from training.graph.block import DEFINITION
-from training.graph.graph import KNOWN_AT, TEST, Graph, graph_of, load_graph
+from training.graph.graph import CENTS, KNOWN_AT, TEST, Graph, graph_of, load_graph, unit_of
 from training.graph.history import Reader
 from training.model import head
 from training.model.model import FraudModel, load
@@ -53,16 +53,16 @@ def score_test(model: FraudModel, dataset: Path) -> NDArray[np.float32]:
 def own_graph(model: FraudModel, dataset: Path, scratch: Path) -> Graph:
     """Return a data set's graph with the row features of the model's own schema; its files are in `scratch`, if any."""
     if not store.exists(dataset):
-        return graph_of(featurised(dataset, model), model.row, model.sides)
+        return graph_of(featurised(dataset, model), model.row, model.sides, unit_of(model.schema))
     frames = own_features_of(dataset, model)
     if model.feature_schema.sha256 == schema.loads((dataset / "schema.json").read_bytes()).sha256:
         return load_graph(dataset, model.row)
-    return store.other(dataset, scratch, model.row, model.sides, frames, model.config.k)
+    return store.other(dataset, scratch, model.row, frames, model.config.k)
 
 
 def featurised(dataset: Path, model: FraudModel) -> pl.DataFrame:
     """Return a data set's rows with the row features of the model's own schema; raises as `own_features_of`."""
-    keys = ("time", *model.sides, "label", KNOWN_AT, "split")
+    keys = ("time", *model.sides, "label", KNOWN_AT, "split", CENTS)
     return own_features_of(dataset, model)(0, None).select(*keys, *model.row).collect(engine="streaming")
 
 
@@ -82,7 +82,7 @@ def own_features_of(dataset: Path, model: FraudModel) -> store.Frames:
     present = schema.loads((dataset / "schema.json").read_bytes()).data
     if lacking := data.lacks(present):
         raise ValueError(f"its data declares otherwise: {', '.join(lacking)}")
-    keys = ("time", *data.relations, "label", KNOWN_AT, "split")
+    keys = ("time", *data.relations, "label", KNOWN_AT, "split", CENTS)
     source = [pl.col(f"clean_{name}").alias(name) for name in data.source]
     table = pl.scan_parquet(dataset / "transactions.parquet").select(*keys, *source)
     return lambda first, count: schema.row_features(table.slice(first, count), fitted)

@@ -13,20 +13,20 @@ import torch
 from training.graph.arrays import Array, double, library, there
 from training.graph.days import DAY as DAY
 
-DEFINITION = 2  # of volumes, risks and known labels; a model of another one is not scored with these
+DEFINITION = 3  # of volumes, risks and known labels; a model of another one is not scored with these
 VOLUME_DAYS = (1, 7, 30)
-RISK_DAYS = (7, 30, 90, 365)
+RISK_DAYS = (1, 7, 30, 90, 365)
 SIDES = ("card", "merchant")  # the relations of the default preset; a model's own are the entities it declares
 FLOATS = ("row", "state", "gap", "label")
 
 
-# Windows are calendar days (UTC); D is the day of the transaction. Per side: strictly earlier transactions of the days
-# D − N + 1 … D for N = 1, 7 and 30; then transactions, and frauds among them, whose labels became known on the days
-# D − N … D − 1 for N = 7, 30, 90 and 365: what a nightly load of label reports knows. The served model's caller keeps
-# these counters.
+# Windows are calendar days (UTC); D is the day of the transaction. Per side: how many strictly earlier transactions of
+# the days D − N + 1 … D there were for N = 1, 7 and 30, and the sums of their amounts; then transactions, and frauds
+# among them, whose labels became known on the days D − N … D − 1 for N = 1, 7, 30, 90 and 365: what a nightly load of
+# label reports knows. The served model's caller keeps these counters.
 def volumes(sides: Sequence[str] = SIDES) -> tuple[str, ...]:
-    """Names of the volumes."""
-    return tuple(f"{side}_volume_{days}d" for side in sides for days in VOLUME_DAYS)
+    """Names of the volumes: by side all counts, then all sums of amounts."""
+    return tuple(f"{side}_{what}_{days}d" for side in sides for what in ("volume", "amount") for days in VOLUME_DAYS)
 
 
 def risks(sides: Sequence[str] = SIDES) -> tuple[str, ...]:
@@ -103,9 +103,10 @@ class History:
 
 @dataclass(frozen=True)
 class Block:
-    """B transactions: `row` [B, F], a history by relation, the counts `volume` [B, 3 S] and `risk` [B, 8 S].
+    """B transactions: `row` [B, F], a history by relation, the counts and sums `volume` [B, 6 S], the counts `risk`
+    [B, 10 S].
 
-    The columns of the counts are named by `volumes` and `risks` of the S relations.
+    Their columns are named by `volumes` and `risks` of the S relations; an amount is in whole units of the currency.
     """
 
     row: Array

@@ -6,7 +6,7 @@ search. Every look-up stops before the first transaction of the same second: a t
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,9 +22,10 @@ from training.graph.days import DAY, NEVER
 from training.outcome import Permanent
 
 TRAIN, VALIDATE, TEST, IMMATURE = 0, 1, 2, 3
-KNOWN_AT = "known_at"
+KNOWN_AT, CENTS = "known_at", "clean_cents"
 NEVER_DAY = NEVER // DAY
 FOLDER, RECORD, FORMAT = "graph", "graph.json", 1  # of the mapped files (`training.graph.store`)
+COLUMNS = ("time", "label", "known_day", "split", "cents")
 SMALL = 1 << 20  # bytes of a file that is read rather than mapped
 
 
@@ -84,7 +85,7 @@ Part = TypeVar("Part", Timeline, Reports)
 class Graph:
     """N transactions sorted by time: `time`, `label`, `split` [N], `row` [N, F] features and, by relation, the codes
     [N] of its `entities`. `known_day` [N]: the day since the epoch on which the label became known, never before the
-    transaction's own; `NEVER_DAY` if it is not.
+    transaction's own; `NEVER_DAY` if it is not. `cents` [N]: the amounts in minor units, of which `unit` are one whole.
     """
 
     time: Tensor
@@ -94,6 +95,8 @@ class Graph:
     split: Tensor
     row: Tensor
     features: tuple[str, ...]
+    cents: Tensor
+    unit: int = 100
 
     @property
     def sides(self) -> tuple[str, ...]:
@@ -109,6 +112,11 @@ class Graph:
     def reports(self) -> dict[str, Reports]:
         """The known labels by the entities of each relation."""
         return {side: reports(codes, self.known_day, self.label) for side, codes in self.entities.items()}
+
+    @cached_property
+    def spent(self) -> dict[str, Tensor]:
+        """Sum of the amounts before each position of a relation's timeline [N + 1], exact."""
+        return {side: running(self.cents, line) for side, line in self.timelines.items()}
 
     @cached_property
     def nodes(self) -> dict[int, Tensor]:
@@ -129,7 +137,9 @@ class Graph:
 
     def to(self, device: torch.device) -> "Graph":
         """The same graph on another device."""
-        moved = {name: getattr(self, name).to(device) for name in ("time", "label", "known_day", "split", "row")}
+        moved = {
+            name: getattr(self, name).to(device) for name in ("time", "label", "known_day", "split", "row", "cents")
+        }
         return replace(self, entities={side: codes.to(device) for side, codes in self.entities.items()}, **moved)
 
 
@@ -149,6 +159,13 @@ def timeline(entity: Tensor, time: Tensor) -> Timeline:
     first[order] = torch.searchsorted(clock, entity[order] * span)
     before[order] = torch.searchsorted(clock, clock)
     return Timeline(order.int(), first.int(), before.int(), clock, start, span)
+
+
+def running(cents: Tensor, line: Timeline) -> Tensor:
+    """Sums of the amounts before each position of a timeline [N + 1]."""
+    sums = torch.zeros(len(cents) + 1, dtype=torch.int64, device=cents.device)
+    torch.cumsum(cents[line.order.long()], dim=0, out=sums[1:])
+    return sums
 
 
 def reports(entity: Tensor, known_day: Tensor, label: Tensor) -> Reports:
@@ -171,12 +188,13 @@ def load_graph(dataset: str | Path, features: tuple[str, ...]) -> Graph:
     """
     if (found := mapped(Path(dataset) / FOLDER, features)) is not None:
         return found
-    sides = relations(json.loads((Path(dataset) / "schema.json").read_bytes()))
-    columns = ["time", *sides, "label", KNOWN_AT, "split", *features]
+    schema = json.loads((Path(dataset) / "schema.json").read_bytes())
+    sides = relations(schema)
+    columns = ["time", *sides, "label", KNOWN_AT, "split", CENTS, *features]
     file = Path(dataset) / "transactions.parquet"
     if KNOWN_AT not in pl.read_parquet_schema(file):
         raise Permanent(f"{file} has no {KNOWN_AT}: an earlier release made this data set; run preprocess again")
-    return graph_of(pl.read_parquet(file, columns=columns), features, sides)
+    return graph_of(pl.read_parquet(file, columns=columns), features, sides, unit_of(schema))
 
 
 def mapped(folder: Path, features: tuple[str, ...]) -> Graph | None:
@@ -191,23 +209,23 @@ def mapped(folder: Path, features: tuple[str, ...]) -> Graph | None:
     if record["format"] != FORMAT:
         raise Permanent(f"{folder} has format {record['format']!r}, readable is {FORMAT}; run preprocess again")
     nodes = tensor(folder, "nodes")
-    made = base(folder, record["sides"], record["scalars"], nodes[:, : len(features)], features)
+    made = base(folder, record, nodes[:, : len(features)], features)
     if features:
         made.nodes[record["k"]] = nodes
         made.sources[record["k"]] = tensor(folder, "sources")
     return made
 
 
-def base(
-    folder: Path, sides: Sequence[str], scalars: Mapping[str, Any], row: Tensor, features: tuple[str, ...]
-) -> Graph:
-    """The graph of mapped columns with these row features; timelines and reports are mapped too, not computed."""
-    columns = {name: tensor(folder, name) for name in ("time", "label", "known_day", "split")}
+def base(folder: Path, record: Mapping[str, Any], row: Tensor, features: tuple[str, ...]) -> Graph:
+    """The graph of mapped columns with these row features; timelines and what follows are mapped too, not computed."""
+    columns = {name: tensor(folder, name) for name in COLUMNS}
+    sides, scalars = record["sides"], record["scalars"]
     entities = {side: tensor(folder, side) for side in sides}
-    made = Graph(entities=entities, row=row, features=features, **columns)
+    made = Graph(entities=entities, row=row, features=features, unit=record["unit"], **columns)
     # They follow from the columns; a graph that is made of this one by `replace` computes its own.
     made.__dict__["timelines"] = {side: _part(Timeline, folder, side, scalars) for side in sides}
     made.__dict__["reports"] = {side: _part(Reports, folder, side, scalars) for side in sides}
+    made.__dict__["spent"] = {side: tensor(folder, f"{side}.spent") for side in sides}
     return made
 
 
@@ -229,7 +247,12 @@ def relations(schema: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(sorted(schema["data"]["entities"])) if "data" in schema else SIDES
 
 
-def graph_of(table: pl.DataFrame, features: tuple[str, ...], sides: tuple[str, ...] = SIDES) -> Graph:
+def unit_of(schema: Mapping[str, Any]) -> int:
+    """How many minor units are one whole of the currency that a `schema.json` declares."""
+    return int(10 ** schema.get("data", {}).get("amount", {}).get("minor_units", 2))
+
+
+def graph_of(table: pl.DataFrame, features: tuple[str, ...], sides: tuple[str, ...] = SIDES, unit: int = 100) -> Graph:
     """The graph of a table that is sorted by time."""
     row = torch.empty(len(table), len(features))
     for number, name in enumerate(features):
@@ -246,4 +269,6 @@ def graph_of(table: pl.DataFrame, features: tuple[str, ...], sides: tuple[str, .
         split=column("split"),
         row=row,
         features=features,
+        cents=torch.from_numpy(table[CENTS].cast(pl.Int64).to_numpy(writable=True)),
+        unit=unit,
     )

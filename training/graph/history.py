@@ -117,18 +117,25 @@ class Reader:
         return present
 
     def _counts(self, side: str, seeds: Tensor) -> tuple[Tensor, Tensor]:
-        """Volumes [B, 3], and transactions and frauds with known labels [B, 8], of one relation.
+        """Volumes [B, 6], and transactions and frauds with known labels [B, 10], of one relation.
 
-        A count over days is the difference of two positions in the timeline, or among the known labels.
+        A count over days is the difference of two positions in the timeline, or among the known labels; a sum of
+        amounts that of the running sums there, which is exact until it is divided.
         """
         line, reports = self.graph.timelines[side], self.graph.reports[side]
         entity, before = taken(self.graph.entities[side], seeds), taken(line.before, seeds)
         today = taken(self.graph.time, seeds) // DAY
-        volumes = [before - line.count_until(entity, (today - days + 1) * DAY - 1) for days in VOLUME_DAYS]
+        begins = [line.count_until(entity, (today - days + 1) * DAY - 1) for days in VOLUME_DAYS]
+        volumes = [before - begin for begin in begins] + [self._spent(side, begin, before) for begin in begins]
         known, frauds = reports.until(entity, today - 1)
         earlier = [reports.until(entity, today - days - 1) for days in RISK_DAYS]
         risks = [known - count for count, _ in earlier] + [frauds - count for _, count in earlier]
         return torch.stack(volumes, dim=1).float(), torch.stack(risks, dim=1).float()
+
+    def _spent(self, side: str, begin: Tensor, before: Tensor) -> Tensor:
+        """Amounts [B] of the transactions between two positions of the timeline, in whole units of the currency."""
+        sums = self.graph.spent[side]
+        return (taken(sums, before) - taken(sums, begin)).double() / self.graph.unit
 
 
 class Stateless(Reader):

@@ -11,7 +11,7 @@ with the rows of the graph. Files are written in parts, in order, so that they a
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -25,6 +25,8 @@ from torch import Tensor
 
 from training.graph.days import DAY
 from training.graph.graph import (
+    CENTS,
+    COLUMNS,
     FOLDER,
     FORMAT,
     KNOWN_AT,
@@ -34,6 +36,7 @@ from training.graph.graph import (
     Timeline,
     base,
     reports,
+    running,
     tensor,
     timeline,
 )
@@ -41,22 +44,21 @@ from training.graph.history import STATE_CHUNK, Stateless
 from training.graph.velocity import SOURCES, source_columns, state_names
 
 PART = 8 * STATE_CHUNK  # rows that are read, computed and written at once
-COLUMNS = ("time", "label", "known_day", "split")
 Floats = NDArray[np.float32]
 Frames = Callable[[int, int | None], pl.LazyFrame]  # the row features of so many rows from a number on
 
 
-def write(dataset: Path, features: tuple[str, ...], sides: tuple[str, ...], k: int) -> None:
+def write(dataset: Path, features: tuple[str, ...], sides: tuple[str, ...], unit: int, k: int) -> None:
     """Adds the graph's files to a data set's folder, made of its `transactions.parquet`."""
     folder, table = dataset / FOLDER, pl.scan_parquet(dataset / "transactions.parquet")
     folder.mkdir(parents=True, exist_ok=True)
-    made = {"known_day": (pl.col(KNOWN_AT) // DAY).cast(pl.Int32)}
+    made = {"known_day": (pl.col(KNOWN_AT) // DAY).cast(pl.Int32), "cents": pl.col(CENTS).cast(pl.Int64)}
     for name in (*COLUMNS, *sides):
         column = table.select(made.get(name, pl.col(name)).alias(name)).collect(engine="streaming")[name]
         np.save(folder / f"{name}.npy", column.to_numpy())
     scalars = {side: _ordered(folder, side) for side in sides}
-    write_nodes(folder, folder, sides, scalars, features, lambda first, count: table.slice(first, count), k)
-    record = {"format": FORMAT, "k": k, "features": features, "sides": sides, "scalars": scalars}
+    record = {"format": FORMAT, "k": k, "features": features, "sides": sides, "unit": unit, "scalars": scalars}
+    write_nodes(folder, folder, record, features, lambda first, count: table.slice(first, count), k)
     (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n")
 
 
@@ -65,19 +67,19 @@ def exists(dataset: Path) -> bool:
     return (dataset / FOLDER / RECORD).is_file()
 
 
-def other(dataset: Path, out: Path, features: tuple[str, ...], sides: tuple[str, ...], frames: Frames, k: int) -> Graph:
+def other(dataset: Path, out: Path, features: tuple[str, ...], frames: Frames, k: int) -> Graph:
     """The graph of a data set with other row features, whose files are written into the folder `out`."""
     folder = dataset / FOLDER
     record = json.loads((folder / RECORD).read_bytes())
-    write_nodes(out, folder, sides, record["scalars"], features, frames, k)
+    write_nodes(out, folder, record, features, frames, k)
     nodes = tensor(out, "nodes")
-    made = base(folder, sides, record["scalars"], nodes[:, : len(features)], features)
+    made = base(folder, record, nodes[:, : len(features)], features)
     made.nodes[k], made.sources[k] = nodes, tensor(out, "sources")
     return made
 
 
 def write_nodes(
-    out: Path, folder: Path, sides: tuple[str, ...], scalars: Any, features: tuple[str, ...], frames: Frames, k: int
+    out: Path, folder: Path, record: Mapping[str, Any], features: tuple[str, ...], frames: Frames, k: int
 ) -> None:
     """Writes `sources.npy` and `nodes.npy` into the folder `out`, for the graph whose other files are in `folder`."""
     columns, rows = source_columns(features), len(tensor(folder, "time"))
@@ -85,19 +87,22 @@ def write_nodes(
     with _array(out / "sources.npy", rows, len(columns)) as put:
         for first in starts:
             put(_picked(frames(first, PART), features, columns))
-    reader = Stateless(base(folder, sides, scalars, tensor(out, "sources"), SOURCES), k)
-    with _array(out / "nodes.npy", rows, len(features) + len(state_names(sides))) as put:
+    reader = Stateless(base(folder, record, tensor(out, "sources"), SOURCES), k)
+    with _array(out / "nodes.npy", rows, len(features) + len(state_names(record["sides"]))) as put:
         for first in starts:
             row = _floats(frames(first, PART).select(features))
             put(np.concatenate([row, reader.states(first, len(row)).numpy()], axis=1))
 
 
 def _ordered(folder: Path, side: str) -> dict[str, dict[str, int]]:
-    """Writes the tensors of a relation's timeline and reports; returns their scalars."""
+    """Writes the tensors of a relation's timeline and of what follows from it; returns their scalars."""
     codes = tensor(folder, side)
-    line = _saved(folder, side, timeline(codes, tensor(folder, "time")))
-    known = _saved(folder, side, reports(codes, tensor(folder, "known_day"), tensor(folder, "label")))
-    return {Timeline.__name__: line, Reports.__name__: known}
+    line = timeline(codes, tensor(folder, "time"))
+    np.save(folder / f"{side}.spent.npy", running(tensor(folder, "cents"), line).numpy())
+    found = {Timeline.__name__: _saved(folder, side, line)}
+    del line
+    known = reports(codes, tensor(folder, "known_day"), tensor(folder, "label"))
+    return found | {Reports.__name__: _saved(folder, side, known)}
 
 
 def _saved(folder: Path, side: str, part: Timeline | Reports) -> dict[str, int]:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from training.graph.arrays import Array, library
-from training.graph.block import SIDES, Block, History, volumes
+from training.graph.block import SIDES, VOLUME_DAYS, Block, History
 
 HOUR = 3_600
 BURSTS = {"1h": HOUR, "6h": 6 * HOUR, "3d": 72 * HOUR}
@@ -26,7 +26,8 @@ def source_columns(features: Sequence[str]) -> list[int]:
 
 def velocity(block: Block, features: Sequence[str]) -> Array:
     """Velocity features [B, V] in the order of `velocity_names`."""
-    columns = [library(block.volume).log1p(block.volume)]
+    amount, width = block.row[:, [features.index(AMOUNT)]], 2 * len(VOLUME_DAYS)
+    columns = [_windows(block.volume[:, at : at + width], amount) for at in range(0, block.volume.shape[1], width)]
     columns += [_side(block.row, history, features) for history in block.histories.values()]
     return library(block.volume).concatenate(columns, 1)
 
@@ -36,6 +37,15 @@ def state(block: Block, features: Sequence[str]) -> Array:
     measured = _state(block.sides)
     columns = [_MEASURES[name](block.row, block.histories[side], features) for side, name in measured]
     return library(block.row).stack(columns, 1)
+
+
+def _windows(volume: Array, amount: Array) -> Array:
+    """Log counts, log mean amounts and how far above these the amount is [B, 9], of one relation."""
+    of, half = library(volume), len(VOLUME_DAYS)
+    count, total = volume[:, :half], volume[:, half:]
+    mean = total / count.clip(1)
+    mean = of.sign(mean) * of.log1p(of.abs(mean))
+    return of.concatenate([of.log1p(count), mean, amount - mean], 1)
 
 
 def _side(row: Array, history: History, features: Sequence[str]) -> Array:
@@ -135,8 +145,9 @@ _MEASURES: dict[str, Callable[[Array, History, Sequence[str]], Array]] = {
 
 def velocity_names(sides: Sequence[str] = SIDES) -> tuple[str, ...]:
     """Names of the velocity features."""
-    measures = (f"{side}_{name}" for side in sides for name in _MEASURES)
-    return (*(f"log_{name}" for name in volumes(sides)), *measures)
+    kinds = ("log_{side}_volume_{days}d", "{side}_mean_amount_{days}d", "{side}_above_mean_{days}d")
+    windows = (kind.format(side=side, days=days) for side in sides for kind in kinds for days in VOLUME_DAYS)
+    return (*windows, *(f"{side}_{name}" for side in sides for name in _MEASURES))
 
 
 # A short list: the caller of the served model keeps these with each transaction and sends them with its history.

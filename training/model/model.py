@@ -29,8 +29,6 @@ from training.model.forward import Forward
 from training.outcome import Permanent
 
 FORMAT = 3  # from 3 on it says of which definition its features are
-# Format 1 named two modules of the encoder otherwise.
-FORMER_WEIGHTS = {"listener.said.": "message_builder.neighbour.", "listener.": "message_builder."}
 
 
 @dataclass(frozen=True)
@@ -117,33 +115,26 @@ def load(folder: str | Path) -> FraudModel:
     config = TrainConfig.from_dict({name: value for name, value in settings.items() if name != MOVED})
     row = tuple(record["row"])
     schema = json.loads((root / "schema.json").read_bytes())
-    sides = relations(schema)
+    definition = int(record.get("definition", 1))
+    # The weights of another definition are of other features: such a model is read for its record, and never scores.
+    wanted = "embedding" in config.groups and definition == DEFINITION
     return FraudModel(
         config=config,
         row=row,
         schema=schema,
-        encoders=_load_encoders(root, features.width(row, config, sides), config.folds)
-        if "embedding" in config.groups
-        else None,
+        encoders=_load_encoders(root, features.width(row, config, relations(schema)), config.folds) if wanted else None,
         booster=head.load_booster((root / "head.json").read_bytes()),
         threshold=float(record["threshold"]),
         facts=record["facts"],
-        definition=int(record.get("definition", 1)),
+        definition=definition,
     )
 
 
 def _load_encoders(root: Path, width: Width, folds: int) -> Encoders:
     encoders = Encoders(width, folds)
     weights = load_tensors((root / "encoder.safetensors").read_bytes())
-    encoders.load_state_dict({_present_name(name): tensor for name, tensor in weights.items()})
+    encoders.load_state_dict(weights)
     return encoders.double().eval()
-
-
-def _present_name(name: str) -> str:
-    for former, present in FORMER_WEIGHTS.items():
-        if name.startswith(former):
-            return present + name.removeprefix(former)
-    return name
 
 
 def _write(path: Path, value: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from training.data.parser import UNKNOWN
 from training.data.schema import FeatureSchema
-from training.graph.block import RISKS, VOLUMES, Block, risks, volumes
+from training.graph.block import RISKS, VOLUME_DAYS, VOLUMES, Block, risks, volumes
 from training.graph.velocity import state_names
 from training.serving.csv_codec import BadLine, BadRequest
 from training.serving.entries import Entries, Numbers
@@ -18,6 +18,7 @@ from training.serving.line_reader import CleanLines, LineReader
 from training.serving.row_features import RowFeatures
 
 COUNTERS = VOLUMES + RISKS
+SUMS = tuple(f"_amount_{days}d" for days in VOLUME_DAYS)
 MAX_LINES = 1000
 
 
@@ -34,7 +35,7 @@ def history_input(side: str) -> str:
 @dataclass(frozen=True)
 class ScoringRequest:
     """B transactions, each a raw line; by relation and transaction the raw lines of the entity's history, oldest first
-    and joined by newlines ("" if there is none); `counters` [B, 11 S] as `counters` names them.
+    and joined by newlines ("" if there is none); `counters` [B, 16 S] as `counters` names them.
     """
 
     transaction: Sequence[bytes]
@@ -165,7 +166,9 @@ def _located(error: BadLine, line: int, own: int, texts: Sequence[_Text]) -> Bad
 def _check_counters(counts: NDArray[np.float32], names: Sequence[str]) -> None:
     if counts.shape[1] != len(names):
         raise BadRequest(f"COUNTERS has {counts.shape[1]} numbers, expected {len(names)}: {', '.join(names)}")
-    wrong = ~(np.isfinite(counts) & (counts >= 0))
+    sums = np.array([name.endswith(SUMS) for name in names])  # refunds can make one negative
+    wrong = ~(np.isfinite(counts) & ((counts >= 0) | sums))
     if wrong.any():
         row, column = (int(index) for index in np.argwhere(wrong)[0])
-        raise BadRequest(f"COUNTERS[{row}] {names[column]} is {counts[row, column]}, expected a count ≥ 0")
+        wanted = "a sum" if sums[column] else "a count ≥ 0"
+        raise BadRequest(f"COUNTERS[{row}] {names[column]} is {counts[row, column]}, expected {wanted}")

