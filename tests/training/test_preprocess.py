@@ -58,9 +58,11 @@ def test_the_folder_is_what_the_readers_expect(made):
     assert rows["time"].is_sorted()
     assert len(rows) == ROWS == made.dataset["rows"]
     assert integrity.differing(made.folder, integrity.listed(str(made.folder))) == []
-    assert set(integrity.listed(str(made.folder))) == {
+    listed = set(integrity.listed(str(made.folder)))
+    assert {name for name in listed if not name.startswith("graph/")} == {
         "transactions.parquet", "schema.json", "profile.json", "dataset.json",
     }  # fmt: skip
+    assert {"graph/graph.json", "graph/nodes.npy", "graph/card.order.npy", "graph/merchant.key.npy"} < listed
 
 
 def test_codes_are_dense_and_faithful(made, parts):
@@ -86,7 +88,7 @@ def test_later_parts_are_later(made):
     mature = spans["len"][:3]
     assert (mature / mature.sum()).to_list() == pytest.approx([0.7, 0.15, 0.15], abs=0.01)
     assert {name: part["rows"] for name, part in made.dataset["splits"].items()} == dict(
-        zip(split.NAMES[: split.HISTORY], spans["len"], strict=True)
+        zip(split.NAMES[: split.GAP], spans["len"], strict=True)  # no gap, no history
     )
 
 
@@ -283,7 +285,7 @@ def test_unknown_settings_are_permanent_failures():
     with pytest.raises(Permanent, match=r"unknown min_fraud; known are .*min_frauds"):
         configured({"min_fraud": 3})
     with pytest.raises(Permanent, match="'quantiles' or 'years'"):
-        split.boundaries(pl.Series([0, 1]), "random", 0.7, 0.15, 30)
+        split.boundaries(pl.Series([0, 1]), "random", 0.7, 0.15, 1)
 
 
 @pytest.mark.parametrize(("name", "value"), [("max_downloads", 0), ("max_unpack_ratio", -1.0)])

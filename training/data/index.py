@@ -6,8 +6,11 @@ own.
     bucket, key, etag, version_id  String   which write; the version id may be ""
     size, epoch                    Int64    bytes of the object; the run that brought it in
     arrived_at                     Float64  seconds since the epoch: when it was written, as its event or a listing says
-    rows, frauds                   Int64    clean rows, known frauds among them
-    first, last                    Int64    seconds since the epoch: the earliest and the latest row
+    rows, frauds                   Int64    clean rows or reports, known frauds among them
+    first, last                    Int64    seconds since the epoch: the earliest and the latest row; of labels see
+                                            `training.data.reports.span`
+    kind                           String   data or labels; in an index of an earlier release, which has no such
+                                            column, data
     sha256                         String   of the clean Parquet file
     clean                          String   where that file is cached ("" if nowhere); it may be deleted at any time
 """
@@ -18,6 +21,7 @@ from typing import Any
 
 import polars as pl
 
+from statemachine.contracts.object_kind import ObjectKind
 from training import integrity, storage
 from training.data.validation import Source, ValidationResult
 from training.outcome import Permanent
@@ -28,7 +32,7 @@ SCHEMA = (
     dict.fromkeys(TEXT, pl.String)
     | {"size": pl.Int64, "epoch": pl.Int64, "arrived_at": pl.Float64}
     | dict.fromkeys(COUNTED, pl.Int64)
-    | {"sha256": pl.String, "clean": pl.String}
+    | {"kind": pl.String, "sha256": pl.String, "clean": pl.String}
 )
 Entry = Mapping[str, Any]
 Write = tuple[str, str, str]
@@ -66,11 +70,16 @@ def former(indexed: Iterable[Entry], entries: Sequence[Entry], accepted: Sequenc
 
 
 def parted(indexed: Iterable[Entry], begin: int) -> tuple[list[Entry], list[Entry]]:
-    """The objects with rows from the second `begin` on, and those whose rows all lie before."""
+    """The objects with rows from the second `begin` on and all labels, and those whose rows all lie before."""
     sides: tuple[list[Entry], list[Entry]] = ([], [])
     for row in indexed:
-        sides[int(row["last"]) < begin].append(row)
+        sides[is_data(row) and int(row["last"]) < begin].append(row)
     return sides
+
+
+def is_data(row: Entry) -> bool:
+    """Whether an object holds transactions, not labels."""
+    return (row.get("kind") or ObjectKind.DATA.value) == ObjectKind.DATA.value
 
 
 def dumps(
@@ -78,7 +87,7 @@ def dumps(
 ) -> bytes:
     """The index of accepted objects and of `past` ones, sorted by bucket and key: equal objects, equal bytes."""
     rows = [_row(entry, source, verdict, cache) for entry, source, verdict in entries]
-    rows += [{name: row[name] for name in SCHEMA} for row in past]
+    rows += [{name: row.get(name) for name in SCHEMA} | {"kind": ObjectKind.DATA.value} for row in past]
     frame = pl.DataFrame(rows, schema=SCHEMA).sort("bucket", "key")
     file = io.BytesIO()
     frame.write_parquet(file, compression="zstd", statistics=False)
@@ -95,5 +104,6 @@ def _row(entry: Entry, source: Source, verdict: ValidationResult, cache: str | N
     size, epoch, at = int(entry.get("size") or 0), int(entry.get("epoch") or 0), float(entry.get("arrived_at") or 0)
     counted = {name: getattr(verdict, name) for name in COUNTED}
     clean = storage.join(cache, f"{source.identity}.parquet") if cache else ""
-    when = {"size": size, "epoch": epoch, "arrived_at": at}
+    kind = entry.get("kind") or ObjectKind.DATA.value
+    when = {"kind": kind, "size": size, "epoch": epoch, "arrived_at": at}
     return {**written, **when, **counted, "sha256": verdict.sha256, "clean": clean}

@@ -5,13 +5,14 @@ happens to be laid out, and a boosted tree turns a difference in the last digit 
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from training.graph.arrays import Array, double, library, single
-from training.graph.block import SIDES, Block, Edges
+from training.graph.block import SIDES, Block
 from training.graph.risk import risk, risk_names
 from training.graph.velocity import SOURCES, source_columns, state, state_names, velocity, velocity_names
 from training.model.config import TrainConfig
@@ -47,8 +48,9 @@ def inputs(
     """The head's inputs [B, D]; `encoders` are of the block's library, in float64 and in evaluation mode, and None
     without the embedding group.
     """
-    edges = block.recent(fan_out).edges() if encoders is not None else {}
-    return inputs_of(own(block, row), row, groups, encoders, edges, block.sides)
+    recent = block.recent(fan_out)
+    read = {} if encoders is None else recent.histories if isinstance(encoders, Forward) else recent.edges()
+    return inputs_of(own(block, row), row, groups, encoders, read, block.sides)
 
 
 @torch.no_grad()
@@ -57,15 +59,17 @@ def inputs_of(
     row: Sequence[str],
     groups: Sequence[str],
     encoders: Encoders | Forward | None,
-    edges: Mapping[str, Edges],
+    read: Mapping[str, Any],
     sides: Sequence[str],
 ) -> NDArray[np.float32]:
-    """The same from own features [B, D] and the edges of each relation, both in float64."""
+    """The same from own features [B, D] in float64 and what the encoders read of each relation: its `Edges` in float64,
+    or numpy's its `History`.
+    """
     everything = names(row, OWN, sides)
     wanted = [everything.index(name) for name in names(row, groups, sides) if name in everything]
     parts = [own_features[:, wanted]]
     if encoders is not None:
-        parts.append(encoders(own_features, edges))
+        parts.append(encoders(own_features, read))
     return single(library(own_features).concatenate(parts, 1))
 
 
