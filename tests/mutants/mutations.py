@@ -413,4 +413,27 @@ MUTANTS = (
         "np.repeat(np.arange(len(verdicts), dtype=np.int32),",
         "np.repeat(np.arange(len(verdicts), dtype=np.int32)[::-1],",
     ),
+    Mutant(
+        "histories reach back for ever",
+        "no row lies before the history that `history_days` allows",
+        "training/data/dataset.py",
+        'return rows[int(rows["time"].search_sorted(begin, side="left")) :], again',
+        "return rows, again",
+    ),
+    Mutant(
+        "the past is fetched",
+        "an object whose rows all lie before the history is not fetched, and stays on record",
+        "training/data/index.py",
+        'sides[is_data(row) and int(row["last"]) < begin].append(row)',
+        "sides[False].append(row)",
+    ),
+    Mutant(
+        "states of another length",
+        "the states that preprocess left are read for histories of their own length only",
+        "training/graph/history.py",
+        """        if self.k in self.graph.nodes:
+            return self.graph.nodes[self.k][:,""",
+        """        if self.graph.nodes:
+            return next(iter(self.graph.nodes.values()))[:,""",
+    ),
 )
