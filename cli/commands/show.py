@@ -34,6 +34,9 @@ def _parts(run: Run, story: RunSummary) -> Iterator[RenderableType]:
     if story.checks:
         yield Text()
         yield table("The gate", ["check", ">figure", ">limit", "", "in words"], [_check(c) for c in story.checks])
+    if story.shadow:
+        yield Text()
+        yield table("The shadow", ["check", ">figure", ">limit", "", "in words"], [_check(c) for c in story.shadow])
     if told := [f"{name} {figure(run.metrics[name])}" for name in QUALITY if name in run.metrics]:
         yield Text(f"\nOn the test rows: {', '.join(told)}; all {len(run.metrics)} metrics are in --json")
     if story.objects:

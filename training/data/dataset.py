@@ -37,9 +37,10 @@ def gathered(
 def parted(rows: pl.DataFrame, bounds: split.Boundaries, as_of: int) -> pl.LazyFrame:
     """The rows, which have `known_at`, with their `split`; one without a label is immature.
 
-    The label of an immature row is shown if it was known by `as_of`: it teaches the histories of later rows.
+    The label of an immature row is shown if it was known by the end of the day of `as_of`: it teaches the histories of
+    later rows.
     """
-    shown = (pl.col("split") != split.IMMATURE) | (pl.col("known_at") <= as_of)
+    shown = (pl.col("split") != split.IMMATURE) | (pl.col("known_at") // split.DAY <= as_of // split.DAY)
     part = pl.when(pl.col("label") == UNKNOWN_LABEL).then(split.IMMATURE).otherwise(bounds.expression()).cast(pl.Int8)
     return (
         rows.lazy()

@@ -39,7 +39,12 @@ def card(
             "",
             "Beside it, on the same rows:",
             "",
-            *_table(("rival", "AUC-ROC", "average precision"), _reference_rows(evaluation)),
+            *_table(
+                ("rival", "AUC-ROC", "average precision", "gain over it in average precision"),
+                _reference_rows(evaluation),
+            ),
+            "",
+            *_graph_adds(evaluation),
             "",
             "## Slices",
             "",
@@ -79,9 +84,24 @@ def _reference_rows(evaluation: Mapping[str, Any]) -> Iterable[Sequence[Any]]:
     scored = {role: evaluation[role] for role in ("champion", "anchor") if evaluation[role]}
     for role, other in scored.items():
         metrics = other.get("metrics")
-        yield (f"{role} {other['version']}", *(_ranking(metrics) if metrics else ("not scored", other["error"])))
-    for name, metrics in evaluation["baselines"].items():
-        yield (name, *_ranking(metrics))
+        told = (*_ranking(metrics), _gain(other)) if metrics else ("not scored", other["error"], "")
+        yield (f"{role} {other['version']}", *told)
+    for name, rival in evaluation["rivals"].items():
+        yield (f"{name}, {rival['rounds']} rounds", *_ranking(rival["metrics"]), _gain(rival))
+
+
+def _gain(other: Mapping[str, Any]) -> str:
+    """The paired difference with its two one-sided 95 % bounds."""
+    gained = other["difference"]["average_precision"]
+    return f"{gained['mean']:+.4f} [{gained['low']:+.4f}, {gained['high']:+.4f}]"
+
+
+def _graph_adds(evaluation: Mapping[str, Any]) -> list[str]:
+    adds = evaluation["graph_adds"]
+    if adds is None:
+        return []
+    proven = f"The model is better than its strongest rival, {adds['rival']}, on these rows."
+    return [adds["recommendation"] or proven, ""]
 
 
 def _ranking(metrics: Mapping[str, float]) -> tuple[str, str]:
