@@ -27,10 +27,6 @@ def written(path: Path, table: pl.DataFrame) -> Path:
     return path
 
 
-def unlabelled(table: dict[str, Any]) -> Declaration:
-    return configured({"data": table | {"label": False}}).data
-
-
 def taken_apart(name: str, folder: Path) -> tuple[Path, Path, PreprocessConfig, PreprocessConfig]:
     """A file of that shape without its label column, the labels as a file of their own, and both declarations."""
     table, told = SHAPES[name]
