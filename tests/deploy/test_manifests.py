@@ -273,7 +273,7 @@ def test_the_score_log_s_commands_exist(rendered, tmp_path):
 
 
 def test_the_nodes_of_a_training_are_admitted_and_closed(tmp_path):
-    """Kubeflow Trainer's own models read the runtime; its pods are as closed as the stage's; the rights are one kind's."""
+    """Kubeflow Trainer's models read the runtime; its pods are as closed as the stage's; the rights are one kind's."""
     models = pytest.importorskip("kubeflow_trainer_api.models", reason="kubeflow-trainer-api is not installed")
     objects = render(ROOT / "deploy/kfp/trainer")
     assert core_problems([o for o in objects if o["apiVersion"] in BUILT_IN], tmp_path) == []
