@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from cli.commands import (
     audit,
     compare,
+    console,
     cost,
     data,
     diff,
@@ -24,6 +25,7 @@ from cli.commands import (
     quarantine,
     runs,
     schedule,
+    score,
     serve,
     slo,
     status,
@@ -34,7 +36,8 @@ from cli.commands import (
 )
 from cli.explain import sentence
 from cli.migration import baseline, parity, phase, sagemaker
-from cli.output import Markup, console, errors, quoted
+from cli.output import Markup, errors, quoted
+from cli.output import console as terminal
 
 HELP = """
 New transactions land in S3; some time later a better fraud model serves on Triton, or the reason why not is on record.
@@ -102,7 +105,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        console.print(f"fraudloop {version('fraudloop')}")
+        terminal.print(f"fraudloop {version('fraudloop')}")
         raise typer.Exit
 
 
@@ -116,8 +119,8 @@ def main(
 
 
 for group in (
-    *(status, system, data, runs, why, compare, diff, open_pages, nightly, operations, quarantine, dlq, audit),
-    *(publish, train, serve, tune, baseline, parity, cost, slo, drift, schedule, sagemaker),
+    *(status, system, data, runs, why, compare, diff, open_pages, nightly, operations, quarantine, dlq, audit, console),
+    *(publish, train, serve, score, tune, baseline, parity, cost, slo, drift, schedule, sagemaker),
 ):
     group.register(app)
 app.add_typer(doctor.app, name="doctor", rich_help_panel="Cluster")

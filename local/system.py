@@ -13,11 +13,12 @@ from typing import Any
 
 from local.aws import resources
 from local.aws.resources import ARTIFACTS, CREDENTIALS
-from local.faults import FILE, Faults
+from local.faults import FILE, OF_SHADOW, Faults
 from local.process import answers, end, free_port, spawn
 from local.state_dir import FOREIGN, Endpoints, StateDir
 from local.supervised import Supervisor
-from local.triton import missing_system_library
+from local.triton import missing_system_library, program
+from local.valkey import STORE, entity_key, pings
 from statemachine import settings
 from statemachine.contracts import paths
 
@@ -31,9 +32,11 @@ DIRECT = {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
 # The module that each part runs, by the part's name.
 PROGRAMS = {
     "cloud": "local.aws.server",
+    "store": "local.valkey",
     "kfp": "local.kfp",
     "cluster": "local.argocd.server",
     "dispatcher": "local.aws.dispatcher",
+    "scores": "training.scorelog.archive",
 }
 
 Say = Callable[[str], object]
@@ -90,6 +93,7 @@ class System:
         self.state_dir.take(self.options.fresh)
         try:
             self.faults.clear()
+            self.shadow_faults.clear()
             self._start()
         except BaseException:
             self.stop()
@@ -102,8 +106,13 @@ class System:
 
     @property
     def faults(self) -> Faults:
-        """The faults that can be injected."""
+        """The faults that can be injected into the cluster's pods."""
         return Faults(self.state_dir.path / "cluster" / FILE)
+
+    @property
+    def shadow_faults(self) -> Faults:
+        """The same for the pods of the shadow stage."""
+        return Faults(self.state_dir.path / "kfp" / OF_SHADOW)
 
     @property
     def failure(self) -> str:
@@ -151,11 +160,14 @@ class System:
         if lacks := missing_system_library():
             raise DidNotStart(lacks)
         urls = {name: f"http://127.0.0.1:{free_port()}" for name in ("aws", "kfp", "kubernetes", "triton", "lambda")}
+        urls["store"] = f"{STORE}127.0.0.1:{free_port()}"
         self._run("cloud", [_port(urls["aws"]), str(self.state_dir.path / "cloud")], urls["aws"], _basic(urls))
         urls["aws"] = self.options.wire(urls["aws"])
         made = resources.find(urls["aws"]).environment()
-        environment = {**_basic(urls), **self.options.environment, **made, **self._settings(urls)}
+        server = program(self.state_dir.path / "tritonserver", self.state_dir.path / "kfp" / OF_SHADOW)
+        environment = {**_basic(urls), **server, **self.options.environment, **made, **self._settings(urls)}
         settings.read(environment)  # reports an error in the model registry once, instead of in each handler
+        self._run("store", [_port(urls["store"]), str(self._store)], urls["store"], environment)
         kfp = ["--port", _port(urls["kfp"]), "--state", str(self.state_dir.path / "kfp")]
         kfp += ["--parallelism", str(self.options.parallelism)]
         self._run("kfp", kfp, urls["kfp"] + "/apis/v2beta1/healthz", environment)
@@ -165,6 +177,8 @@ class System:
         self._publish(environment)
         dispatcher = [_port(urls["lambda"]), str(self.state_dir.logs), str(self.options.tick_seconds)]
         self._run("dispatcher", dispatcher, urls["lambda"], environment)
+        scores = ["--model", self.options.model, "--root", f"s3://{ARTIFACTS}"]
+        self._run("scores", scores, "", environment | {"FRAUDLOOP_VALKEY_URL": urls["store"]})
         self.endpoints = Endpoints(urls, _ours(environment))
         self.state_dir.publish(self.endpoints)
 
@@ -185,10 +199,12 @@ class System:
             "FRAUDLOOP_KFP_EXPERIMENT": "fraudloop",
             "FRAUDLOOP_KFP_NAMESPACE": "kubeflow",
             "KUBERNETES_API_URL": urls["kubernetes"],
+            "FRAUDLOOP_LIVE_URL": urls["store"],
+            "FRAUDLOOP_ENTITY_KEY": entity_key(self._store),
         }
 
     def _run(self, name: str, arguments: Sequence[str], ready: str, environment: Mapping[str, str]) -> None:
-        """Start a part's program and wait until it answers at `ready`, with any status."""
+        """Start a part's program and wait until it answers at `ready`, with any status; nobody asks a part at ""."""
         if name not in self._orders:
             self.say(f"starting {name}")
         self._orders[name] = (arguments, ready, environment)
@@ -206,7 +222,8 @@ class System:
 
     def _await(self, name: str, process: subprocess.Popen[bytes], ready: str) -> None:
         until = time.monotonic() + READY_SECONDS
-        while not answers(ready):
+        asked = pings if ready.startswith(STORE) else answers
+        while ready and not asked(ready):
             if self.stopped.is_set() or self._supervisor.stopping.is_set():
                 raise Stopped(f"stopped while {name} was starting")
             if process.poll() is not None or time.monotonic() > until:
@@ -220,6 +237,10 @@ class System:
         self.say(text)
         with (self.state_dir.logs / "system.log").open("a", encoding="utf-8") as log:
             log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n")
+
+    @property
+    def _store(self) -> Path:
+        return self.state_dir.path / "store"
 
     def _log(self, name: str) -> Path:
         return self.state_dir.logs / f"{name}.log"

@@ -26,8 +26,14 @@ ROOTS = {
     ),
     "triton": ("training.serving.adapter",),
     "operator": ("cli.commands.slo", "cli.commands.drift"),
+    "console": ("cli.console.alb", "training.scorelog.read"),  # which the live page imports late
 }
-EXTRAS = {"stage": ("tritonclient[http]",), "triton": (), "operator": ()}  # extras, which imports do not show
+EXTRAS = {
+    "stage": ("tritonclient[http]",),
+    "triton": (),
+    "operator": (),
+    "console": ("pyjwt[crypto]", "awslambdaric"),
+}  # extras, which imports do not show
 BY_THE_SERVER = {"triton_python_backend_utils"}  # Triton adds it to the path of its python backend
 
 

@@ -76,6 +76,7 @@ WRONG: dict[str, list[tuple[list[str], str]]] = {
     "schedule list": [(["now"], "--help")],
     "schedule pause": [(["now"], "--help")],
     "schedule resume": [(["now"], "--help")],
+    "score": [(["no.csv"], "no.csv"), (["README.md", "--url", "nowhere"], "nowhere"), (["README.md"], "--url")],
     "serve": [(["nofolder"], "`fraudloop train")],
     "show": [(["fraud-9"], "`fraudloop runs`")],
     "slo": [(["--model", "nosuch"], "names fraud"), (["--baseline", "no.json"], "no.json")],

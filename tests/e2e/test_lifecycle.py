@@ -20,7 +20,7 @@ def test_however_it_ends_no_process_is_left(fraudloop, number):
     up = fraudloop("up")
     up.ready()
     family = up.family()
-    assert len(family) >= 5, "four parts, and their supervisor"
+    assert len(family) >= 5, "its parts, and their supervisor"
     up.process.send_signal(number)
     up.process.wait(30)
     assert survivors(family) == []

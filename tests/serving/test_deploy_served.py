@@ -91,7 +91,7 @@ def test_the_first_deployment_is_proven(cluster: Cluster, exported: StageResult)
     """The report lists what each pod serves, and the largest difference from the offline answers."""
     details = cluster.deployed.details
     assert [pod["version"] for pod in details["served"]] == [exported.details["version"]]
-    assert details["golden"]["requests"] == 3
+    assert details["golden"]["requests"] == 4
     assert details["golden"]["max_difference"] <= 1e-5
     assert details["generation"] == 1
 

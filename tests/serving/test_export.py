@@ -32,7 +32,7 @@ import training
 assert all(module.__file__.startswith(sys.argv[1]) for name, module in sys.modules.items()
            if name.split(".")[0] == "training"), training.__file__
 assert "statemachine" not in sys.modules
-adapter.load("fraud_score", __import__("pathlib").Path(sys.argv[2]))
+adapter.load("fraud_score", __import__("pathlib").Path(sys.argv[2]), {})
 print("loaded")
 """
 
@@ -58,7 +58,7 @@ def test_everything_is_there_and_in_the_manifest(exported: StageResult) -> None:
     assert {"evaluation.json", "profile.json", "golden.json", "model/encoder.safetensors", "model/head.json"} <= set(
         files
     )
-    for model in ("fraud_score", "prediction_and_shapley"):
+    for model in ("fraud_live", "fraud_score", "prediction_and_shapley"):
         assert {f"repository/{model}/{name}" for name in ("config.pbtxt", "1/model.py", "1/MANIFEST.json")} <= set(
             files
         )
@@ -164,7 +164,8 @@ def test_golden_requests_are_compared_with_the_manifest(exported: StageResult, t
     """A deployment proves itself by the golden requests that were exported, or not at all."""
     copy = storage.download_folder(str(folder(exported)), tmp_path / "version")
     golden = golden_of(str(copy))
-    assert [exchange.model for exchange in golden.exchanges] == ["fraud_score", "fraud_score", "prediction_and_shapley"]
+    models = [exchange.model for exchange in golden.exchanges]
+    assert models == ["fraud_score", "fraud_score", "fraud_live", "prediction_and_shapley"]
     assert len(golden.exchanges[0].inputs["TRANSACTION"]) >= 20
     assert b"" in golden.exchanges[0].inputs["MERCHANT_HISTORY"].ravel().tolist()
     (copy / "golden.json").write_text('{"format": 1, "tolerance": 1, "exchanges": []}')

@@ -23,6 +23,7 @@ from training.model.model import load
 from training.model.train import train_model
 from training.outcome import Refused
 from training.serving import adapter
+from training.serving.config_pbtxt import VERSION
 from training.serving.request import history_input
 
 TODAY = date(2026, 11, 27)
@@ -62,14 +63,18 @@ def test_from_a_file_to_a_version_that_answers(name: str, table: dict[str, Any],
     train_model(made.folder, TINY, StoredCheckpoints(str(tmp_path / "checkpoints")), lambda *_: None).save(
         tmp_path / "model"
     )
-    build(tmp_path / "version", tmp_path / "model", made.folder, "fraud-1")
+    version = build(tmp_path / "version", tmp_path / "model", made.folder, "fraud-1")
     golden = Golden.from_dict(json.loads((tmp_path / "version" / "golden.json").read_text()))
     for exchange in golden.exchanges:
-        served = adapter.load(exchange.model, tmp_path / "version" / "repository" / exchange.model / "1" / "model")
+        folder = tmp_path / "version" / "repository" / exchange.model / "1" / "model"
+        served = adapter.load(exchange.model, folder, {VERSION: version})
         (answer,) = served.answer([exchange.inputs], [frozenset()])
         assert not isinstance(answer, Exception), answer
         for output, expected in exchange.outputs.items():
-            assert np.allclose(answer[output], expected, atol=golden.tolerance), output
+            if expected.dtype == np.object_:
+                assert np.array_equal(answer[output], expected), output
+            else:
+                assert np.allclose(answer[output], expected, atol=golden.tolerance), output
     scored = golden.exchanges[0]
     sides = declared(table).relations
     assert {history_input(side) for side in sides} == {input for input in scored.inputs if input.endswith("_HISTORY")}

@@ -3,11 +3,12 @@
 models/<model>/<version>/
     repository/     what Triton loads
     model/          as trained
-    evaluation.json  profile.json  golden.json
+    evaluation.json  profile.json  golden.json  requests.json
     MANIFEST.json   sha256 of each file, written last
 """
 
 import tempfile
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from statemachine.contracts import paths
 from statemachine.contracts.stage_request import StageRequest
 from training import storage
 from training.export.golden import Exchange, Golden
+from training.graph.block import Block, History
 from training.graph.graph import TEST
 from training.graph.velocity import state_names
 from training.integrity import MANIFEST, differing, listed, sha256_folder, write_manifest
@@ -35,6 +37,7 @@ TOLERANCE = 1e-5
 COMPARED = 512  # transactions that are compared before the stage writes anything
 GOLDEN = 48
 EXPLAINED = 4
+REQUESTS, REPLAYED = "requests.json", 300  # test rows for the shadow stage, where no live request is logged yet
 
 
 def export(order: StageRequest) -> StageResult:
@@ -48,7 +51,7 @@ def export(order: StageRequest) -> StageResult:
         dataset = storage.local(_input(order, "dataset"), folder / "dataset")
         trained = storage.local(_input(order, "model"), folder / "model")
         made = folder / "version"
-        version = build(made, trained, dataset, order.run_id)
+        version = build(made, trained, dataset, order.run_id, order.model)
         for name in ("evaluation", "profile"):
             storage.download(_input(order, name), made / f"{name}.json")
         uri = storage.join(models_uri(order), version)
@@ -74,7 +77,7 @@ def models_uri(order: StageRequest) -> str:
     return paths.versions_folder(root, order.model)
 
 
-def build(folder: Path, trained: Path, dataset: Path, run_id: str) -> str:
+def build(folder: Path, trained: Path, dataset: Path, run_id: str, name: str = "fraud") -> str:
     """Writes a version without evaluation, profile and manifest into `folder`. Returns its name, `<run>-<hash8>`.
 
     The hash is that of the repository before the name is written into it, so equal models have equal hashes.
@@ -83,11 +86,12 @@ def build(folder: Path, trained: Path, dataset: Path, run_id: str) -> str:
     builder = RequestBuilder.of(dataset, model)
     check_featurisation(model, builder)
     repository = folder / "repository"
-    write_repository(repository, model, builder.request(builder.reader.graph.where(TEST)[:1]).transaction[0])
+    write_repository(repository, name, model, builder.request(builder.reader.graph.where(TEST)[:1]).transaction[0])
     version = f"{run_id}-{sha256_folder(repository)[:8]}"
     stamp(repository, version)
     model.save(folder / "model")
-    storage.write_json(str(folder / "golden.json"), golden(model, builder).as_dict())
+    storage.write_json(str(folder / "golden.json"), golden(model, builder, version).as_dict())
+    storage.write_json(str(folder / REQUESTS), replayed(model, builder).as_dict())
     return version
 
 
@@ -116,13 +120,21 @@ def check_featurisation(model: FraudModel, builder: RequestBuilder) -> None:
         raise Permanent(f"the server's features are not training's: probabilities differ by {difference:.2g}")
 
 
-def golden(model: FraudModel, builder: RequestBuilder) -> Golden:
-    """Returns golden requests: a batch of test transactions, a single one, and a graph. The answers come from the data
-    set.
+def golden(model: FraudModel, builder: RequestBuilder, version: str) -> Golden:
+    """Returns golden requests: test transactions as a batch, alone and live, and a graph. The answers come from the
+    data set.
     """
     ids = chosen(model, builder)
     few = ids[:EXPLAINED]
-    return Golden((_scored(model, builder, ids), _scored(model, builder, few[:1]), _predicted(model, builder, few)))
+    scored = (_scored(model, builder, ids), _scored(model, builder, few[:1]), _live(model, builder, few, version))
+    return Golden((*scored, _predicted(model, builder, few)))
+
+
+def replayed(model: FraudModel, builder: RequestBuilder) -> Golden:
+    """Returns test transactions evenly spaced in time, as one batch with the probabilities of the data set."""
+    ids = spread(builder.reader.graph.where(TEST), REPLAYED)
+    answers = {"PROBABILITY": model.score(builder.reader.block(ids))[:, None]}
+    return Golden((Exchange("fraud_score", tensors_of(builder.request(ids)), answers),))
 
 
 def chosen(model: FraudModel, builder: RequestBuilder) -> torch.Tensor:
@@ -154,6 +166,29 @@ def _scored(model: FraudModel, builder: RequestBuilder, ids: torch.Tensor) -> Ex
         "BASE_VALUE": contributions[:, -1:],
     }
     return Exchange("fraud_score", tensors_of(builder.request(ids)), outputs)
+
+
+def _live(model: FraudModel, builder: RequestBuilder, ids: torch.Tensor, version: str) -> Exchange:
+    """Transactions as `fraud_live` takes them. It is told to leave the store alone, so each is scored by its row."""
+    lines = np.array(builder.request(ids).transaction, dtype=np.object_)[:, None]
+    probability = model.score(alone(builder.reader.block(ids)))[:, None]
+    outputs = {
+        "PROBABILITY": probability,
+        "DECISION": probability >= np.float32(model.threshold),
+        "HISTORY_USED": np.zeros((len(ids), len(model.sides)), dtype=np.int32),
+        "VERSION": np.full((len(ids), 1), version.encode(), dtype=np.object_),
+        "DEGRADED": np.full((len(ids), 1), b"not asked", dtype=np.object_),
+    }
+    return Exchange("fraud_live", {"TRANSACTION": lines, "STORE": np.zeros((len(ids), 1), dtype=bool)}, outputs)
+
+
+def alone(block: Block) -> Block:
+    """The same transactions without any history."""
+    histories = {
+        side: History(*(torch.zeros_like(getattr(one, field.name)) for field in fields(one)))
+        for side, one in block.histories.items()
+    }
+    return Block(block.row, histories, torch.zeros_like(block.volume), torch.zeros_like(block.risk))
 
 
 def _predicted(model: FraudModel, builder: RequestBuilder, ids: torch.Tensor) -> Exchange:

@@ -1,7 +1,7 @@
 """Converts between Triton's python backend and the models: tensors to arrays and back, bad requests to errors."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from training.serving import Tensors
 from training.serving.csv_codec import BadRequest
+from training.serving.fraud_live import FraudLive
 from training.serving.fraud_score import FraudScore
 from training.serving.prediction_and_shapley import PredictionAndShapley
 
@@ -22,9 +23,9 @@ class Served(Protocol):
     def answer(self, requests: Sequence[Tensors], wanted: Sequence[frozenset[str]]) -> list[Tensors | BadRequest]: ...
 
 
-def load(name: str, folder: Path) -> Served:
-    """Load the model with this name from its files."""
-    served: Served = MODELS[name].load(folder)
+def load(name: str, folder: Path, parameters: Mapping[str, str]) -> Served:
+    """Load the model with this name from its files; `parameters` are those of its configuration."""
+    served: Served = FraudLive.load(folder, parameters) if name == "fraud_live" else MODELS[name].load(folder)
     return served
 
 

@@ -1,4 +1,4 @@
-"""The `config.pbtxt` of both models: names, types and shapes, batching, warm-up, and the version."""
+"""The `config.pbtxt` of each model: names, types and shapes, batching, warm-up, and the version."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from training.data.declaration import Declaration
 from training.graph.velocity import state_names
 from training.serving.csv_codec import columns
+from training.serving.reasons import MOST
 from training.serving.request import counters, history_input
 
 MAX_BATCH = 1024
 VERSION = "candidate_version"
+MODEL = "model"
+LIVE_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,30 @@ def fraud_score(inputs: Sequence[str], threshold: float, data: Declaration) -> s
     warm_up = f'batch_size: 1\n  inputs {{ key: "TRANSACTION" value: {example} }}'
     # No queue delay: requests that wait while the instance is busy form a batch; no request waits for others.
     return _text("fraud_score", MAX_BATCH, ports, answers, parameters, warm_up, "dynamic_batching { }")
+
+
+def fraud_live(model: str, threshold: float, data: Declaration) -> str:
+    """Return the config of `fraud_live` of the model with this name; the version is added later."""
+    ports = (
+        Port("TRANSACTION", "STRING", (1,)),
+        Port("REQUEST_ID", "STRING", (1,), optional=True),
+        Port("STORE", "BOOL", (1,), optional=True),
+    )
+    answers = (
+        Port("PROBABILITY", "FP32", (1,)),
+        Port("DECISION", "BOOL", (1,)),
+        Port("REASONS", "STRING", (MOST,)),
+        Port("HISTORY_USED", "INT32", (len(data.relations),)),
+        Port("VERSION", "STRING", (1,)),
+        Port("DEGRADED", "STRING", (1,)),
+    )
+    parameters = {MODEL: model, "threshold": repr(threshold), "columns": json.dumps(list(columns(data)))}
+    parameters["relations"] = json.dumps(list(data.relations))
+    # The warm-up does not ask the store: it is no payment.
+    example = 'key: "TRANSACTION" value: { data_type: TYPE_STRING dims: [ 1 ] input_data_file: "transaction" }'
+    alone = 'key: "STORE" value: { data_type: TYPE_BOOL dims: [ 1 ] zero_data: true }'
+    warm_up = f"batch_size: 1\n  inputs {{ {example} }}\n  inputs {{ {alone} }}"
+    return _text("fraud_live", LIVE_BATCH, ports, answers, parameters, warm_up)
 
 
 def prediction_and_shapley(names: Sequence[str], base_value: float) -> str:

@@ -25,9 +25,11 @@ class TritonPythonModel:
         sys.modules.update(dict.fromkeys(OPTIONAL))  # type: ignore[arg-type]
         from training.serving import adapter
 
-        self._model = adapter.load(args["model_name"], FOLDER / "model")
+        config = json.loads(args["model_config"])
+        parameters = {name: value["string_value"] for name, value in config.get("parameters", {}).items()}
+        self._model = adapter.load(args["model_name"], FOLDER / "model", parameters)
         gc.freeze()  # what is loaded stays; a full collection that looks at it would delay a payment by milliseconds
-        self._outputs = [output["name"] for output in json.loads(args["model_config"])["output"]]
+        self._outputs = [output["name"] for output in config["output"]]
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Return one response per request. An invalid request gets an error; the others are answered."""

@@ -1,0 +1,177 @@
+"""The materialise stage: brings the online store up to a data set, before a version that needs it may serve.
+
+Of each entity the store gets its last transactions, its counts by day and its labels by the day of their report. The
+data set's last day may be incomplete, so what came as payments from that day on stands (`until`). An older data set
+changes nothing. Entities are written one by one, and each is whole at any moment; a killed stage goes on where it was.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import valkey
+
+from statemachine.contracts.stage_request import StageRequest
+from training import storage
+from training.data import schema
+from training.data.schema import FeatureSchema
+from training.live import settings as live_settings
+from training.live.contents import DatasetContents
+from training.live.definition import DAY, LATE, LiveDefinition
+from training.live.keys import EntityHash, Names
+from training.live.scripts import FINISH, MERGE
+from training.live.settings import LiveSettings, variable
+from training.model.config import TrainConfig
+from training.outcome import Permanent, StageResult, Transient
+
+CHUNK = 64  # entities that are sent together: a payment waits for at most these
+SECONDS = 30.0  # for one answer of the store
+PROGRESS_SECONDS = 86_400
+Progress = Callable[[str, Mapping[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Brought:
+    """What was done for one definition: its digest, entities written, and whether a later data set was there before."""
+
+    definition: str
+    entities: int
+    fenced: bool
+    as_of: int
+    until: int
+
+
+def materialise(order: StageRequest) -> StageResult:
+    """The work of the stage (docs/contracts.md): input `dataset`, parameter `k` of the training that follows.
+
+    Raises:
+        Permanent: no store is set, or the data set cannot be used.
+        Transient: the store does not answer.
+    """
+    if "dataset" not in order.inputs:
+        raise Permanent("the materialise order lacks the input 'dataset'")
+    with tempfile.TemporaryDirectory(prefix="fraudloop-materialise-") as scratch:
+        folder = storage.local(order.inputs["dataset"], Path(scratch) / "dataset")
+        k = int(order.parameters.get("k", TrainConfig.k))
+        brought = fill(order.model, folder, k, live_settings.read())
+    return StageResult(
+        metrics={"entities": float(sum(one.entities for one in brought))},
+        details={"materialised": [vars(one) for one in brought]},
+    )
+
+
+def fill(
+    model: str,
+    dataset: Path,
+    k: int,
+    settings: LiveSettings,
+    *,
+    whole: bool = False,
+    progress: Progress = lambda *_: None,
+) -> list[Brought]:
+    """Bring the store up to a local data set folder, for `k` and for every definition of the same declaration that has
+    state already. `whole`: the data set's last day counts as complete, too; so does that of a definition's first fill.
+
+    Raises:
+        Permanent, Transient: as `materialise` says.
+    """
+    if settings.missing:
+        names = " and ".join(variable(name) for name in ("url", "entity_key"))
+        raise Permanent(f"there is {settings.missing}: set {names} (the key has at least 16 characters)")
+    fitted = schema.loads((dataset / "schema.json").read_bytes())
+    table = _table(dataset, fitted)
+    if table.is_empty():
+        raise Permanent(f"{dataset} has no transactions")
+    first = LiveDefinition(fitted.data, k)
+    store: Any = valkey.Valkey.from_url(
+        settings.url, password=settings.password or None, socket_timeout=SECONDS, socket_connect_timeout=SECONDS
+    )
+    try:
+        others = _with_state(store, model, fitted) - {k}
+        definitions = [first, *(LiveDefinition(fitted.data, other) for other in sorted(others))]
+        return [_bring(store, model, table, fitted, one, settings, whole, progress) for one in definitions]
+    except (valkey.ConnectionError, valkey.TimeoutError) as error:
+        raise Transient(f"the online store does not answer: {error}") from error
+    except valkey.ResponseError as error:
+        raise Transient(f"the online store refuses: {error}") from error
+    finally:
+        store.close()
+
+
+def _table(dataset: Path, fitted: FeatureSchema) -> pl.DataFrame:
+    sides = fitted.data.relations
+    columns = ["time", *sides, *(f"{side}_key" for side in sides), "label", "known_at", "split"]
+    columns += [f"clean_{name}" for name in fitted.data.source]
+    file = dataset / "transactions.parquet"
+    if lacking := set(columns) - set(pl.read_parquet_schema(file)):
+        raise Permanent(f"{file} has no {', '.join(sorted(lacking))}: an earlier release made it; run preprocess again")
+    return pl.read_parquet(file, columns=list(dict.fromkeys([*columns, *fitted.features])))
+
+
+def _with_state(store: Any, model: str, fitted: FeatureSchema) -> set[int]:
+    """The `k` of definitions that have state in the store and are of this declaration and code."""
+    found = store.hgetall(Names(model, "").definitions)
+    known = {digest.decode(): json.loads(told) for digest, told in found.items()}
+    return {told["k"] for digest, told in known.items() if LiveDefinition(fitted.data, told["k"]).digest == digest}
+
+
+def _bring(
+    store: Any,
+    model: str,
+    table: pl.DataFrame,
+    fitted: FeatureSchema,
+    definition: LiveDefinition,
+    settings: LiveSettings,
+    whole: bool,
+    progress: Progress,
+) -> Brought:
+    names = Names(model, definition.digest)
+    as_of = int(table["time"][-1])
+    filled = store.get(names.filled)
+    until = as_of + 1 if whole or filled is None else as_of // DAY * DAY
+    if filled is not None and int(filled) > as_of:
+        return Brought(definition.digest, 0, True, as_of, until)
+    contents = DatasetContents.of(table, fitted.features, definition, EntityHash(settings.entity_key))
+    written = _write(store, names, contents, until, settings, progress)
+    told = {
+        "k": definition.k,
+        "as_of": as_of,
+        "at": int(time.time()),
+    }
+    done = store.eval(FINISH, 2, names.filled, names.definitions, as_of, definition.digest, json.dumps(told))
+    store.delete(f"{names.state}progress")
+    return Brought(definition.digest, written, not done, as_of, until)
+
+
+def _write(
+    store: Any, names: Names, contents: DatasetContents, until: int, settings: LiveSettings, progress: Progress
+) -> int:
+    """Merge all entities; returns how many were written. It goes on after the last chunk that an equal call told of."""
+    script, entry = store.script_load(MERGE), contents.definition.entry
+    same = f"{contents.as_of}:{until}:{len(contents.entries)}"
+    told = json.loads(store.get(f"{names.state}progress") or "[]")
+    at, first = (told[1], told[2]) if told[:1] == [same] else ("", 0)
+    fixed: list[Any] = [until, int(settings.retention_days * DAY), contents.definition.k, contents.definition.most]
+    fixed += [LATE, entry.itemsize]
+    cents, offset = entry.fields["clean cents"][:2]  # type: ignore[index]
+    tail = [offset, "<i4" if cents.itemsize == 4 else "<i8", contents.as_of]
+    written, sides = 0, contents.definition.data.relations
+    for side in sides[sides.index(at) if at else 0 :]:
+        number = first if side == at else 0
+        total = len(contents.hashes[side])
+        for chunk in contents.chunks(side, until, CHUNK, number):
+            pipeline = store.pipeline(transaction=False)
+            for one in chunk:
+                key = names.entity(side, one.hashed)
+                pipeline.evalsha(script, 1, key, *fixed, one.days, one.reports, one.entries, *tail)
+            number += len(chunk)
+            pipeline.set(f"{names.state}progress", json.dumps([same, side, number]), ex=PROGRESS_SECONDS)
+            written += sum(pipeline.execute()[:-1])
+            if number % (CHUNK * 100) == 0 or number == total:
+                progress(f"{side}s", {"written": number, "of": total})
+    return written
