@@ -109,6 +109,7 @@ EFFECTS = {
 NO_EFFECT_HERE = {
     "threads": "how many cores are used; the figures may differ in the last digit",
     "processes": "test_distributed",
+    "nodes": "test_train_job",
     "amp": "mixed precision needs CUDA: written, and not run on machines without a GPU",
 }
 

@@ -479,4 +479,40 @@ MUTANTS = (
         """        if self.graph.nodes:
             return next(iter(self.graph.nodes.values()))[:,""",
     ),
+    Mutant(
+        "archive an open window",
+        "a window is archived only when no answer can join it any more",
+        "training/scorelog/archive.py",
+        "if not first or LogWindow.of(first).end + SETTLED > now:",
+        "if not first or LogWindow.of(first).start > now:",
+    ),
+    Mutant(
+        "trim before the file is there",
+        "an answer leaves the stream only when it is in the log",
+        "training/scorelog/archive.py",
+        "            entries = list(self._entries(window))\n",
+        "            entries = list(self._entries(window))\n"
+        "            self.client.xtrim(self.stream, minid=window.end, approximate=False)\n",
+    ),
+    Mutant(
+        "a day beside its parts",
+        "a day's file stands for its parts, so no answer is read twice",
+        "training/scorelog/files.py",
+        "    return whole or found\n",
+        "    return found\n",
+    ),
+    Mutant(
+        "the type is not signed",
+        "a signature for another purpose is none for a decision",
+        "statemachine/contracts/attestation.py",
+        "(len(kind), kind, len(body), body)",
+        "(0, b'', len(body), body)",
+    ),
+    Mutant(
+        "links are not compared",
+        "no line of a signed history can go or change places",
+        "statemachine/contracts/attestation.py",
+        "if record.pop(PREVIOUS, None) != before:",
+        "if record.pop(PREVIOUS, None) is None:",
+    ),
 )

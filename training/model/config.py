@@ -21,6 +21,7 @@ class TrainConfig:
     `hidden_dim`, Adam, early stopping on the AUC of `encoder_validation_rows` after `patience` epochs; `folds` of them
     are cross-fitted over blocks of time. Head: XGBoost on the feature `groups`, early stopping on validation loss.
     Threshold: `max_f1`, the best recall within `fpr_budget`, or the least `missed_fraud_cost`/`false_alarm_cost`.
+    Where: `processes` on each of `nodes` (above 1: `training.model.train_job`).
     """
 
     seed: int = 1
@@ -58,6 +59,7 @@ class TrainConfig:
 
     threads: int = 0
     processes: int = 1
+    nodes: int = 1
     amp: bool = True
 
     def __post_init__(self) -> None:
@@ -120,6 +122,7 @@ _LEAST = {
     "false_alarm_cost": 0,
     "threads": 0,
     "processes": 1,
+    "nodes": 1,
 }
 
 
