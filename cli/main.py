@@ -16,6 +16,7 @@ from cli.commands import (
     diff,
     dlq,
     doctor,
+    live,
     nightly,
     open_pages,
     operations,
@@ -116,7 +117,7 @@ def main(
 
 for group in (
     *(status, system, data, runs, why, compare, diff, open_pages, nightly, operations, quarantine, dlq, audit),
-    *(publish, train, serve, tune, baseline, parity, cost, slo, schedule, sagemaker),
+    *(publish, train, serve, live, tune, baseline, parity, cost, slo, schedule, sagemaker),
 ):
     group.register(app)
 app.add_typer(doctor.app, name="doctor", rich_help_panel="Cluster")
