@@ -34,7 +34,7 @@ from statemachine.store import Store, put_run
 
 RUNS, MODELS = 10_000, 200
 ACTIVE = 10_000
-MINUTES = {Stage.PREPROCESS: 10, Stage.TRAIN: 90, Stage.EVALUATE: 10, Stage.EXPORT: 3, Stage.DEPLOY: 8}
+MINUTES = {Stage.PREPROCESS: 10, Stage.TRAIN: 90, Stage.EVALUATE: 10, Stage.EXPORT: 3, Stage.SHADOW: 3, Stage.DEPLOY: 8}
 PLATFORM_LOG = 350  # bytes of START, END and REPORT, which CloudWatch stores per invocation
 STEP_FUNCTIONS_POLL = 3  # state transitions of one pass in Step Functions Standard: Wait, Task, Choice
 SQS_ROUND_TRIP = 0.010  # seconds of one SendMessageBatch within a region

@@ -9,7 +9,7 @@ from statemachine.core.states import STATE_OF, State
 from statemachine.reporting.cost import Cost, StageUse, run_cost
 from statemachine.reporting.usage import control_use
 
-MINUTES = {Stage.PREPROCESS: 10, Stage.TRAIN: 90, Stage.EVALUATE: 10, Stage.EXPORT: 3, Stage.DEPLOY: 8}
+MINUTES = {Stage.PREPROCESS: 10, Stage.TRAIN: 90, Stage.EVALUATE: 10, Stage.EXPORT: 3, Stage.SHADOW: 3, Stage.DEPLOY: 8}
 PASSES_A_STAGE = 4  # enter, claim and submit, release, and the transition out
 RUNS_A_MONTH = 30
 

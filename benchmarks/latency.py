@@ -30,7 +30,7 @@ from statemachine.contracts.report import REPORT
 from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import kfp_run_name
 
-STAGES = (Stage.PREPROCESS, Stage.TRAIN, Stage.EVALUATE, Stage.EXPORT, Stage.DEPLOY)
+STAGES = (Stage.PREPROCESS, Stage.TRAIN, Stage.EVALUATE, Stage.EXPORT, Stage.SHADOW, Stage.DEPLOY)
 MODELS = 6  # four transitions each
 TICK, NEVER = 60.0, 3600.0  # seconds
 LONGEST = {TICK: 60.0, NEVER: 1.0}

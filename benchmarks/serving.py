@@ -1,14 +1,15 @@
-"""Serving beside the same XGBoost head without the GNN: latency and throughput of the real Triton, and time per step.
+"""`fraud_score` beside what it was, with DataFrames and torch, and beside the head without the GNN; time per step.
 
-One small model of synthetic transactions, at the default sizes of history, encoder and head, is exported and served
-twice: whole, and retrained without the `embedding` group. One client on the same machine sends one request at a time.
+One small model of synthetic transactions, at the default sizes of history, encoder and head, is exported and served by
+the real Triton, and so is one without the `embedding` group. One client on the same machine sends one request at a
+time, each to the model and then to its peer.
 """
 
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,66 +18,80 @@ import torch
 import tritonclient.http as triton
 from numpy.typing import NDArray
 
+from benchmarks import peers
 from benchmarks.results import Measurement, measurement
 from local.triton import Triton
-from training.data.preprocess import PreprocessConfig, prepare
-from training.export.export import build, spread
+from training.export.export import spread
 from training.graph.graph import TEST
 from training.model import head
-from training.model.checkpoint import StoredCheckpoints
 from training.model.config import TrainConfig
 from training.model.features import OWN
-from training.model.model import FraudModel, load
-from training.model.train import train_model
-from training.serving.csv_codec import parse
-from training.serving.fraud_score import tensors_of
-from training.serving.request import Featuriser, ScoringRequest
+from training.model.model import FraudModel
+from training.serving.fraud_score import FraudScore, tensors_of
+from training.serving.request import ScoringRequest
 from training.serving.request_builder import RequestBuilder
-from training.synthetic import generate
 
 ROWS = 100_000
-SEED = 5
 SCORES = ("PROBABILITY", "DECISION", "STATE")
 BATCHES = {1: 1000, 1024: 30}  # requests per batch size
-PEER = "the same boosted head without the GNN"
+PEER = "the former path: DataFrames and torch"
 CONFIG = TrainConfig(epochs=1, folds=3)
+WARM_UP = 5  # requests that do not count
 Seconds = NDArray[np.float64]
+Inputs = list[triton.InferInput]
 
 
 def run(rows: int = ROWS, batches: dict[int, int] = BATCHES) -> list[Measurement]:
     """All measurements."""
     with tempfile.TemporaryDirectory(prefix="fraudloop-bench-") as scratch:
         folder = Path(scratch)
-        generate(rows, SEED, fraud_rate=0.005, start=date(2016, 1, 1)).write_csv(folder / "transactions.csv")
-        prepare([folder / "transactions.csv"], folder / "dataset", PreprocessConfig(), today=date(2026, 1, 1))
-        ours = _served(folder, "whole", CONFIG, batches)
-        peer = _served(folder, "peer", replace(CONFIG, groups=OWN), batches)
-        model = load(folder / "whole" / "model")
-        _say_where_time_goes(model, RequestBuilder.of(folder / "dataset", model), ours, batches)
-    return [entry for size in batches for entry in _metrics(size, ours[size], peer[size])]
+        made = peers.dataset(folder, rows)
+        whole = peers.version(made, folder / "whole", CONFIG)
+        bare = peers.version(made, folder / "bare", replace(CONFIG, groups=OWN))
+        peers.add_former(whole.repository)
+        timed = _timed(whole, folder / "triton", ("fraud_score", peers.FORMER), batches)
+        (without,) = _timed(bare, folder / "triton", ("fraud_score",), batches)
+        for size in batches:
+            print(f"   batch {size}, the head without the GNN: p50 {np.median(without[size]) * 1000:.2f} ms")
+        _say_where_time_goes(whole.model, whole.builder(), timed[0], batches)
+    return [entry for size in batches for entry in _metrics(size, timed[0][size], timed[1][size])]
 
 
-def _served(folder: Path, name: str, config: TrainConfig, batches: dict[int, int]) -> dict[int, Seconds]:
-    """Seconds of each request, by batch size."""
-    root = folder / name
-    checkpoints = StoredCheckpoints(str(root / "checkpoints"))
-    train_model(folder / "dataset", config, checkpoints, lambda *_: None).save(root / "model")
-    build(root / "version", root / "model", folder / "dataset", "bench-1")
-    builder = RequestBuilder.of(folder / "dataset", load(root / "model"))
-    with Triton(root / "version" / "repository", root / "triton") as server:
+def _timed(
+    version: peers.Version, folder: Path, models: Sequence[str], batches: dict[int, int]
+) -> list[dict[int, Seconds]]:
+    """Seconds of each request by model and batch size; the models get each request in turn."""
+    builder = version.builder()
+    with Triton(version.repository, folder) as server:
         server.wait_ready()
         with triton.InferenceServerClient(server.url.removeprefix("http://"), network_timeout=60.0) as client:
-            return {
-                size: _timed(client, list(_requests(builder, size, count)), count) for size, count in batches.items()
-            }
+            taken: list[dict[int, Seconds]] = [{} for _ in models]
+            for size, count in batches.items():
+                requests = list(_requests(builder, size, count))
+                found = zip(*(_in_turn(client, models, requests, count)), strict=True)
+                for one, elapsed in zip(taken, found, strict=True):
+                    one[size] = np.array(elapsed[WARM_UP:])
+    return taken
 
 
-def _requests(builder: RequestBuilder, size: int, count: int) -> Iterator[list[triton.InferInput]]:
+def _in_turn(
+    client: triton.InferenceServerClient, models: Sequence[str], requests: Sequence[Inputs], count: int
+) -> Iterator[list[float]]:
+    for number in range(count + WARM_UP):
+        request = requests[number % len(requests)]
+        yield [float(sent(client, model, [request], 1, warm_up=0)[0]) for model in models]
+
+
+def _requests(builder: RequestBuilder, size: int, count: int) -> Iterator[Inputs]:
     """Return different requests of one size, ready to send."""
     test = builder.reader.graph.where(TEST)
     for number in range(min(count, 50)):
-        ids = test[(torch.arange(size) * 7 + number * 101) % len(test)]
-        yield [_tensor(name, values) for name, values in tensors_of(builder.request(ids)).items()]
+        yield tensors(builder.request(test[(torch.arange(size) * 7 + number * 101) % len(test)]))
+
+
+def tensors(request: ScoringRequest) -> Inputs:
+    """A request, ready to send."""
+    return [_tensor(name, values) for name, values in tensors_of(request).items()]
 
 
 def _tensor(name: str, values: NDArray[Any]) -> triton.InferInput:
@@ -84,15 +99,17 @@ def _tensor(name: str, values: NDArray[Any]) -> triton.InferInput:
     return triton.InferInput(name, list(values.shape), kind).set_data_from_numpy(values)
 
 
-def _timed(client: triton.InferenceServerClient, requests: Sequence[list[triton.InferInput]], count: int) -> Seconds:
-    """Seconds of each request. The first requests are a warm-up and do not count."""
+def sent(
+    client: triton.InferenceServerClient, model: str, requests: Sequence[Inputs], count: int, warm_up: int = WARM_UP
+) -> Seconds:
+    """Seconds of each of `count` requests, which are sent after a warm-up."""
     outputs = [triton.InferRequestedOutput(name) for name in SCORES]
     elapsed = []
-    for number in range(count + 5):
+    for number in range(count + warm_up):
         begun = time.perf_counter()
-        client.infer("fraud_score", requests[number % len(requests)], outputs=outputs)
+        client.infer(model, requests[number % len(requests)], outputs=outputs)
         elapsed.append(time.perf_counter() - begun)
-    return np.array(elapsed[5:])
+    return np.array(elapsed[warm_up:])
 
 
 def _metrics(size: int, ours: Seconds, peer: Seconds) -> list[Measurement]:
@@ -114,30 +131,31 @@ def _say_where_time_goes(
         steps = _steps(model, request)
         inside = sum(steps.values()) - steps["Shapley values (when asked for)"]
         steps["HTTP, Triton and its interpreter"] = float(np.median(ours[size])) * 1000 - inside
-        print(f"   batch {size}: " + ", ".join(f"{name} {elapsed:.1f} ms" for name, elapsed in steps.items()))
+        print(f"   batch {size}: " + ", ".join(f"{name} {elapsed:.2f} ms" for name, elapsed in steps.items()))
 
 
 def _steps(model: FraudModel, request: ScoringRequest) -> dict[str, float]:
-    featuriser = Featuriser(model.feature_schema, model.row, model.config.k)
+    featuriser = FraudScore(model).featuriser
     today = datetime.now(UTC).date()
-    lines = [line for texts in request.histories.values() for text in texts for line in text.split(b"\n") if line]
+    history = (line for texts in request.histories.values() for text in texts for line in text.split(b"\n") if line)
+    lines = list(dict.fromkeys([*request.transaction, *history]))
     block = featuriser.block(request, today)
     inputs = model.head_inputs(block)
-    parsing = _median(lambda: parse([*request.transaction, *lines], today))
+    reading = step_ms(lambda: featuriser.reader.read(lines, today))
     bare = replace(model, config=replace(model.config, groups=OWN), encoders=None)
-    features = _median(lambda: bare.head_inputs(block))
+    features = step_ms(lambda: bare.head_inputs(block))
     return {
-        "parsing and checking lines": parsing,
-        "features of lines, histories": _median(lambda: featuriser.block(request, today)) - parsing,
+        f"reading {len(lines)} different lines": reading,
+        "features of lines, histories": step_ms(lambda: featuriser.block(request, today)) - reading,
         "velocity and risk": features,
-        "GNN": _median(lambda: model.head_inputs(block)) - features,
-        "boosted head": _median(lambda: head.predict(model.booster, inputs)),
-        "state": _median(lambda: model.state(block)),
-        "Shapley values (when asked for)": _median(lambda: head.contributions(model.booster, inputs)),
+        "GNN": step_ms(lambda: model.head_inputs(block)) - features,
+        "boosted head": step_ms(lambda: head.predict(model.booster, inputs)),
+        "state": step_ms(lambda: model.state(block)),
+        "Shapley values (when asked for)": step_ms(lambda: head.contributions(model.booster, inputs)),
     }
 
 
-def _median(work: Callable[[], object], times: int = 15) -> float:
+def step_ms(work: Callable[[], object], times: int = 15) -> float:
     """The median in milliseconds."""
     elapsed = []
     for _ in range(times):

@@ -63,6 +63,11 @@ def _or_the_demo() -> str:
     return ", or what the last demo made with `fraudloop up --demo`" if demo_home().exists() else ""
 
 
+def local_home() -> StateDir | None:
+    """The folder of the local system that commands speak to; None where the environment names a deployment."""
+    return None if os.environ.get(NAMED) or os.environ.get(stack.NAMED) else running_home()
+
+
 def application() -> App:
     """The wired system, connected."""
     connect()

@@ -11,11 +11,13 @@ from typer.core import TyperGroup
 from cli.commands import (
     audit,
     compare,
+    console,
     cost,
     data,
     diff,
     dlq,
     doctor,
+    drift,
     live,
     nightly,
     open_pages,
@@ -24,6 +26,7 @@ from cli.commands import (
     quarantine,
     runs,
     schedule,
+    score,
     serve,
     slo,
     status,
@@ -34,7 +37,8 @@ from cli.commands import (
 )
 from cli.explain import sentence
 from cli.migration import baseline, parity, phase, sagemaker
-from cli.output import Markup, console, errors, quoted
+from cli.output import Markup, errors, quoted
+from cli.output import console as terminal
 
 HELP = """
 New transactions land in S3; some time later a better fraud model serves on Triton, or the reason why not is on record.
@@ -102,7 +106,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        console.print(f"fraudloop {version('fraudloop')}")
+        terminal.print(f"fraudloop {version('fraudloop')}")
         raise typer.Exit
 
 
@@ -116,8 +120,8 @@ def main(
 
 
 for group in (
-    *(status, system, data, runs, why, compare, diff, open_pages, nightly, operations, quarantine, dlq, audit),
-    *(publish, train, serve, live, tune, baseline, parity, cost, slo, schedule, sagemaker),
+    *(status, system, data, runs, why, compare, diff, open_pages, nightly, operations, quarantine, dlq, audit, console),
+    *(publish, train, serve, score, live, tune, baseline, parity, cost, slo, drift, schedule, sagemaker),
 ):
     group.register(app)
 app.add_typer(doctor.app, name="doctor", rich_help_panel="Cluster")

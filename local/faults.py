@@ -1,10 +1,17 @@
-"""Injects faults into the local system's pods. No production code knows of them: they change a pod's own copy."""
+"""Injects faults into the local system's pods. No production code knows of them: they change a pod's own copy.
+
+`python -m local.faults FILE REPOSITORY` spoils a repository as FILE says: the local serving image does so before it
+starts Triton in the shadow stage's pod (`local.triton.program`).
+"""
 
 import json
+import re
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-FILE = "faults.json"
+FILE, OF_SHADOW = "faults.json", "shadow-faults.json"  # of the cluster's pods, and of the shadow stage's
+VERSION = re.compile(r'"candidate_version" value: \{ string_value: "([^"]*)"')
 
 
 class Faults:
@@ -37,3 +44,15 @@ def _halve(file: Path) -> None:
     body = file.read_bytes()
     file.unlink()  # it may be a hard link to a shared copy
     file.write_bytes(body[: len(body) // 2])
+
+
+def main() -> None:
+    """Spoil the repository that the command line names."""
+    file, repository = (Path(argument) for argument in sys.argv[1:3])
+    configs = (config.read_text() for config in sorted(repository.glob("*/config.pbtxt")))
+    found = next((match for config in configs if (match := VERSION.search(config))), None)
+    Faults(file).spoil()(repository, found.group(1) if found else "")
+
+
+if __name__ == "__main__":
+    main()

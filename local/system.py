@@ -13,11 +13,11 @@ from typing import Any
 
 from local.aws import resources
 from local.aws.resources import ARTIFACTS, CREDENTIALS
-from local.faults import FILE, Faults
+from local.faults import FILE, OF_SHADOW, Faults
 from local.process import answers, end, free_port, spawn
 from local.state_dir import FOREIGN, Endpoints, StateDir
 from local.supervised import Supervisor
-from local.triton import missing_system_library
+from local.triton import missing_system_library, program
 from local.valkey import STORE, entity_key, pings
 from statemachine import settings
 from statemachine.contracts import paths
@@ -93,6 +93,7 @@ class System:
         self.state_dir.take(self.options.fresh)
         try:
             self.faults.clear()
+            self.shadow_faults.clear()
             self._start()
         except BaseException:
             self.stop()
@@ -105,8 +106,13 @@ class System:
 
     @property
     def faults(self) -> Faults:
-        """The faults that can be injected."""
+        """The faults that can be injected into the cluster's pods."""
         return Faults(self.state_dir.path / "cluster" / FILE)
+
+    @property
+    def shadow_faults(self) -> Faults:
+        """The same for the pods of the shadow stage."""
+        return Faults(self.state_dir.path / "kfp" / OF_SHADOW)
 
     @property
     def failure(self) -> str:
@@ -158,7 +164,8 @@ class System:
         self._run("cloud", [_port(urls["aws"]), str(self.state_dir.path / "cloud")], urls["aws"], _basic(urls))
         urls["aws"] = self.options.wire(urls["aws"])
         made = resources.find(urls["aws"]).environment()
-        environment = {**_basic(urls), **self.options.environment, **made, **self._settings(urls)}
+        server = program(self.state_dir.path / "tritonserver", self.state_dir.path / "kfp" / OF_SHADOW)
+        environment = {**_basic(urls), **server, **self.options.environment, **made, **self._settings(urls)}
         settings.read(environment)  # reports an error in the model registry once, instead of in each handler
         self._run("store", [_port(urls["store"]), str(self._store)], urls["store"], environment)
         kfp = ["--port", _port(urls["kfp"]), "--state", str(self.state_dir.path / "kfp")]

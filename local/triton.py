@@ -12,7 +12,7 @@ relative to the folder in which it runs.
 
 import json
 import os
-import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -31,13 +31,13 @@ import psutil
 
 from local.process import end, free_port, spawn
 from statemachine.contracts.errors import FraudloopError, Misconfigured
+from training.shadow.server import BINARY, telling_line
 
 LOOPBACK = "127.0.0.1"
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 LONGEST_COMPLAINT = 400  # characters; the log has the whole message
 MODELS, BACKENDS = "models", "backends"  # in the folder of a server
 SHARED_MEMORY, REGION = Path("/dev/shm"), "fraudloop_"  # noqa: S108 — where Triton's own stubs put their shared memory
-ERROR_LINE = re.compile(r"E\d{4} [^]]*\] |error: ")
 ASK_SECONDS = 5.0
 
 
@@ -173,13 +173,31 @@ class Triton:
         return f"{shorten(telling_line(log), LONGEST_COMPLAINT, placeholder=' …')} (its log: {self.log})"
 
 
-def telling_line(log: str) -> str:
-    """Return the line of a server's log that best explains its failure, without the stack trace."""
-    lines = [line for line in log.splitlines() if line.strip() and not line.startswith(("|", "+"))]
-    errors = [line for line in lines if ERROR_LINE.match(line) and "CudaDriverHelper" not in line]
-    first = (errors or lines[-1:] or ["the log is empty"])[0]
-    best = next((line for line in errors if "failed to load '" in line), first)
-    return ERROR_LINE.sub("", best).split(r"\n\nAt:")[0].strip('"')
+def program(folder: Path, faults: Path | None = None) -> dict[str, str]:
+    """Write a `tritonserver` program that stands for the serving image's, and return the variable that names it.
+
+    It runs the wheel's server as `Triton` does, for whoever starts it in a folder of its own: the shadow stage.
+    `faults` is the file of `local.faults` that it obeys.
+    """
+    _link_backends(folder / BACKENDS)
+    environment = _environment()
+    spoil = ""
+    if faults is not None:
+        spoiling = f"PYTHONPATH={_quoted(Path(__file__).parents[1])} {_quoted(sys.executable)} -m local.faults"
+        spoil = f"[ ! -f {_quoted(faults)} ] || {spoiling} {_quoted(faults)} {MODELS} || exit 1\n"
+    script = folder / "tritonserver"
+    script.write_text(
+        f"#!/bin/sh\n{spoil}ln -sfn {_quoted(folder / BACKENDS)} {BACKENDS}\n"
+        f"export PATH={_quoted(Path(sys.executable).parent)}:$PATH\n"
+        f"export LD_LIBRARY_PATH={_quoted(environment['LD_LIBRARY_PATH'])}\n"
+        f'exec {_quoted(installed() / "bin" / "tritonserver")} --backend-directory={BACKENDS} "$@"\n'
+    )
+    script.chmod(0o755)
+    return {BINARY: str(script)}
+
+
+def _quoted(path: object) -> str:
+    return shlex.quote(str(path))
 
 
 def installed() -> Path:

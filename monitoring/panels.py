@@ -168,6 +168,33 @@ SERVING = Board(
             ),
             Panel("Waiting", "short", (Query("sum by (model) (nv_inference_pending_request_count)", "{{model}}"),)),
         ),
+        "Live scores": (
+            Panel(
+                "Champion beside its first days",
+                "short",
+                (Query(f"fraudloop_live_drift_value{{{MODEL}}}", "{{model}} {{check}}"),),
+            ),
+            Panel("Drifted", "bool_yes_no", (Query(f"fraudloop_live_drifted{{{MODEL}}}", "{{model}} {{check}}"),)),
+            Panel("Alerts per payment", "percentunit", (Query(f"fraudloop_live_alert_rate{{{MODEL}}}", "{{span}}"),)),
+            Panel(
+                "What alerts turned out to be, by age in months",
+                "percentunit",
+                (
+                    Query(f"fraudloop_live_cohort_precision{{{MODEL}}}", "precision {{age}}"),
+                    Query(f"fraudloop_live_cohort_recall{{{MODEL}}}", "recall {{age}}"),
+                ),
+            ),
+            Panel("Score log: archived", "rowsps", (Query("rate(fraudloop_score_log_rows[5m])", "{{model}}"),)),
+            Panel("Score log: behind", "s", (Query("fraudloop_score_log_lag_seconds", "{{model}}"),), {600: "page"}),
+            Panel(
+                "Score log: lost and refused",
+                "short",
+                (
+                    Query("increase(fraudloop_score_log_lost[1h])", "{{model}} lost"),
+                    Query("increase(fraudloop_score_log_rejected[1h])", "{{model}} refused"),
+                ),
+            ),
+        ),
     },
 )
 

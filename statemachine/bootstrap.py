@@ -149,7 +149,7 @@ class App:
         s = self.settings
         webhook = Secret(s.slack_webhook, s.slack_webhook_secret, lambda: self.client("secretsmanager"))
         chat = SlackWebhook(webhook, wanted=bool(s.slack_webhook or s.slack_webhook_secret))
-        return Notifier(self.store, chat, time.time, new_id, s.kfp_ui_url, s.prices)
+        return Notifier(self.store, chat, time.time, new_id, s.kfp_ui_url, s.prices, s.console_url, s.policies)
 
 
 def bootstrap(environment: Mapping[str, str] = os.environ) -> App:

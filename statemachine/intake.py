@@ -74,6 +74,7 @@ class Intake:
         markers: list[tuple[str, Object]] = []
         for obj in objects:
             admission = admit(obj, self.bucket, self.policies)
+            obj = replace(obj, kind=admission.kind)
             if admission.marker:
                 markers.append((admission.model, obj))
             elif admission.reason:
@@ -208,6 +209,7 @@ class Intake:
         model, writer = window.model, self.new_id()
         parameters = self.parameters(model, before)
         run = queued(f"{model}-{window.epoch}", model, window.epoch, now, trigger=trigger, parameters=parameters)
+        run = replace(run, parameters_by=str(before.parameters_from.get("who", "")) if before.parameters else "")
         entry = Transition(
             run.id, 1, now, "", State.QUEUED.value, TransitionReason(trigger.kind), trigger.why, who=trigger.by
         )

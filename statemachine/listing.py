@@ -1,4 +1,4 @@
-"""The nightly listing of a model's prefix, page by page. Each page is on record before the position moves."""
+"""The nightly listing of a model's prefixes, page by page. Each page is on record before the position moves."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,12 +14,15 @@ PAGE = 1000  # keys: what S3 lists at once
 
 @dataclass(frozen=True)
 class ListingPosition:
-    """Where the listing for `slot` is: all keys up to `after` are on record. `done`: there are no more."""
+    """Where the listing for `slot` is: all keys up to `after` of the model's prefix number `at`, and all of those
+    before it, are on record. `done`: there are no more.
+    """
 
     slot: str = ""
     after: str = ""
     done: bool = False
     version: int = 0
+    at: int = 0
 
 
 @dataclass(frozen=True)
@@ -40,14 +43,14 @@ class PrefixListing:
         """
         place, taken = self._place(model), IngestResult()
         if place.slot != slot:
-            place = self._moved(model, replace(place, slot=slot, after="", done=False))
+            place = self._moved(model, replace(place, slot=slot, after="", at=0, done=False))
         while not place.done and not enough():
             following, more = self._page(model, place)
             taken, place = taken + more, self._moved(model, following)
         return place, taken
 
     def whole(self, model: str) -> IngestResult:
-        """List the whole prefix now, for an operator; no stored position changes."""
+        """List all prefixes now, for an operator; no stored position changes."""
         place, taken = ListingPosition(), IngestResult()
         while not place.done:
             place, more = self._page(model, place)
@@ -56,10 +59,15 @@ class PrefixListing:
 
     def _page(self, model: str, place: ListingPosition) -> tuple[ListingPosition, IngestResult]:
         listed_at = self.clock()
-        found = self.files.list(self.intake.bucket, self.intake.policies[model].prefix, place.after)
+        prefixes = list(self.intake.policies[model].prefixes)
+        found = self.files.list(self.intake.bucket, prefixes[place.at], place.after)
         page = list(islice(found, PAGE))
         taken = self.intake.arrive(page, listed_at)
-        return replace(place, after=page[-1].key if page else place.after, done=len(page) < PAGE), taken
+        after = page[-1].key if page else place.after  # it sorts before all keys of the next prefix
+        if len(page) == PAGE:
+            return replace(place, after=after), taken
+        last = place.at + 1 == len(prefixes)
+        return replace(place, after=after, at=place.at + (not last), done=last), taken
 
     def _place(self, model: str) -> ListingPosition:
         item = self.intake.store.table.get(_key(model))

@@ -6,12 +6,13 @@ pending in the same partition and are sent before the next one, so neither the s
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Protocol
 
 from statemachine.contracts.errors import Conflict, Malformed, Unreachable
 from statemachine.core import codec
+from statemachine.core.policy import Policy
 from statemachine.core.run import Run, Transition
 from statemachine.core.states import State
 from statemachine.ports import Clause, Key, Put
@@ -67,6 +68,8 @@ class Notifier:
     new_id: Callable[[], str]
     kfp_ui: str = ""
     prices: Prices = LIST_PRICES
+    console: str = ""
+    policies: Mapping[str, Policy] = field(default_factory=dict)
 
     def metric_samples(self, step: HistoryRecord) -> tuple[MetricSample, ...]:
         """The metrics of one history entry."""
@@ -98,7 +101,14 @@ class Notifier:
     def _message(self, step: HistoryRecord) -> tuple[Key, str]:
         run = self._run(step)
         key = Key(OUTBOX, f"{run.id}#{step.entry.version:08d}")
-        return key, message(step.entry, run, self.store.model(run.model), self.kfp_ui)
+        return key, message(
+            step.entry,
+            run,
+            self.store.model(run.model),
+            self.kfp_ui,
+            self.console,
+            self.policies.get(run.model),
+        )
 
     def _send_pending(self) -> bool:
         """True if Slack accepted all pending messages, or there were none."""

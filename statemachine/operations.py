@@ -8,10 +8,11 @@ from statemachine.contracts.errors import Conflict, OperationRefused, Unknown
 from statemachine.contracts.limits import clipped
 from statemachine.contracts.report import Artifact
 from statemachine.contracts.stage import Stage
+from statemachine.core.approval import barred, subject_digest, valid_approvals
 from statemachine.core.model import Hold, Model
 from statemachine.core.policy import Policy
 from statemachine.core.reason import TransitionReason
-from statemachine.core.run import OperatorRequest, RequestKind, Run, RunKind, Transition, Trigger, queued
+from statemachine.core.run import Approval, OperatorRequest, RequestKind, Run, RunKind, Transition, Trigger, queued
 from statemachine.core.states import State
 from statemachine.core.window import Object, Status
 from statemachine.intake import Intake
@@ -20,9 +21,11 @@ from statemachine.store import ATTEMPTS, AuditEntry, Store
 
 NEEDS: Mapping[Stage, tuple[Stage, ...]] = {
     Stage.PREPROCESS: (),
+    Stage.MATERIALISE: (Stage.PREPROCESS,),
     Stage.TRAIN: (Stage.PREPROCESS,),
     Stage.EVALUATE: (Stage.PREPROCESS, Stage.TRAIN),
     Stage.EXPORT: (Stage.PREPROCESS, Stage.TRAIN, Stage.EVALUATE),
+    Stage.SHADOW: (Stage.PREPROCESS, Stage.TRAIN, Stage.EVALUATE, Stage.EXPORT),
     Stage.DEPLOY: (Stage.PREPROCESS, Stage.TRAIN, Stage.EVALUATE),
 }
 
@@ -42,7 +45,9 @@ class Operations:
     # -- runs ---------------------------------------------------------------------------------------------------
 
     def operator_request(self, run_id: str, kind: RequestKind, who: str, why: str) -> Run:
-        """Cancel, approve or reject. Asking the same twice is once. Raises `OperationRefused`, `Unknown`."""
+        """Cancel or reject. Asking the same twice is once. Raises `OperationRefused`, `Unknown`."""
+        if kind is RequestKind.APPROVE:
+            raise OperationRefused(f"an approval names the digest of what it approves: `fraudloop approve {run_id}`")
         for _ in range(ATTEMPTS):
             run = self.store.run(run_id)
             if run.asks(kind):
@@ -58,6 +63,47 @@ class Operations:
             self.hints.look_at([run_id])
             return updated
         raise Conflict("the run was not changed meanwhile", f"{run_id}: {ATTEMPTS} tries")
+
+    def approve(self, run_id: str, digest: str, why: str, who: str) -> Run:
+        """Say yes to exactly what `digest` names (`core.approval.subject_digest` of the run that the person saw).
+
+        Saying yes twice is once. The approval is void as soon as anything of it changes.
+
+        Raises:
+            OperationRefused: the run does not wait for approval, the digest is of something else, what it names was
+                changed in S3, or the policy wants another person.
+        """
+        for _ in range(ATTEMPTS):
+            run, now = self.store.run(run_id), self.clock()
+            policy = self._policy(run.model)
+            _allow(run, RequestKind.APPROVE)
+            self._still_the_same(run, digest)
+            if reason := barred(run, policy, who):
+                raise OperationRefused(reason)
+            if any(one.who == who for one in valid_approvals(run, policy, now)):
+                return run
+            approval = Approval(clipped(who), clipped(why), now, digest)
+            try:
+                updated = self.store.approve(run, approval, now)
+            except Conflict:
+                continue
+            self.hints.look_at([run_id])
+            return updated
+        raise Conflict("the run was not changed meanwhile", f"{run_id}: {ATTEMPTS} tries")
+
+    def _still_the_same(self, run: Run, digest: str) -> None:
+        """Raises `OperationRefused` unless `digest` names what the run would deploy, and S3 still holds it."""
+        if not run.candidate:
+            self.hints.look_at([run.id])
+            raise OperationRefused(f"{run.id} has no exported version yet: it is made first, and then you are asked")
+        if digest != (now := subject_digest(run)):
+            raise OperationRefused(
+                f"what you saw of {run.id} ({digest[:12] or 'no digest'}) is not what would be deployed now "
+                f"({now[:12]}): look at it again with `fraudloop show {run.id}`"
+            )
+        for stage in (Stage.EVALUATE, Stage.EXPORT):
+            for name, artifact in run.outputs.get(stage.value, {}).items():
+                self._verify_artifact(f"{run.id}'s {stage.value} output {name}", artifact)
 
     def start(self, model: str, who: str, why: str) -> str:
         """Close the open window now, also when it is empty; the run begins as soon as nobody trains."""
@@ -116,10 +162,12 @@ class Operations:
             parent=parent.id,
             start_at=stage,
             manifest=parent.manifest,
-            pins=parent.pins,
+            pins=parent.pins if all(stage.value in parent.pins for stage in Stage) else {},
             outputs=kept,
             metrics=parent.metrics if kept else {},
             parameters=parent.parameters,
+            parameters_by=parent.parameters_by,
+            candidate=parent.candidate if Stage.EXPORT in NEEDS[stage] else "",
             champion=parent.champion,
             verdict=parent.verdict if Stage.EVALUATE in NEEDS[stage] else {},
         )

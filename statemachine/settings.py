@@ -31,6 +31,7 @@ class Settings:
     kfp_token: str = ""
     kfp_token_secret: str = ""
     kfp_ui_url: str = ""
+    console_url: str = ""
     slack_webhook: str = ""
     slack_webhook_secret: str = ""
     sagemaker: Mapping[str, Any] = field(default_factory=dict)
@@ -62,6 +63,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
         kfp_token=environment.get("FRAUDLOOP_KFP_TOKEN", ""),
         kfp_token_secret=environment.get("FRAUDLOOP_KFP_TOKEN_SECRET", ""),
         kfp_ui_url=environment.get("FRAUDLOOP_KFP_UI_URL", ""),
+        console_url=environment.get("FRAUDLOOP_CONSOLE_URL", ""),
         slack_webhook=environment.get("FRAUDLOOP_SLACK_WEBHOOK", ""),
         slack_webhook_secret=environment.get("FRAUDLOOP_SLACK_WEBHOOK_SECRET", ""),
         sagemaker=_object(environment, "FRAUDLOOP_SAGEMAKER"),

@@ -8,7 +8,7 @@ from typing import Any
 from statemachine.contracts.errors import Conflict, Unknown
 from statemachine.core import codec
 from statemachine.core.model import Model
-from statemachine.core.run import Claim, OperatorRequest, Run, Transition
+from statemachine.core.run import Approval, Claim, OperatorRequest, Run, Transition
 from statemachine.ports import SHARDS, Clause, Item, Key, Put, Table
 
 KEEP_HISTORY = 400 * 86_400
@@ -227,6 +227,17 @@ class Store:
         )
         asked, writer = operator_request, self.new_id()
         act = AuditEntry(asked.kind.value, asked.who, asked.why, asked.at, run.id)
+        self.table.write(put_run(updated, writer), put_act(run.model, act, writer))
+        return updated
+
+    def approve(self, run: Run, approval: Approval, now: float) -> Run:
+        """Add an approval to the run, in place of an earlier one of the same person; the run is due now."""
+        others = tuple(one for one in run.approvals if one.who != approval.who)
+        updated = replace(
+            run, version=run.version + 1, approvals=(*others, approval), due_at=min(run.due_at or now, now)
+        )
+        writer = self.new_id()
+        act = AuditEntry("approve", approval.who, approval.why, approval.at, run.id)
         self.table.write(put_run(updated, writer), put_act(run.model, act, writer))
         return updated
 

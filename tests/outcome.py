@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 SLOW_FOLDERS = frozenset(
     {
         "aws",
+        "console",
         "deploy",
         "docs",
         "e2e",

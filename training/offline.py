@@ -30,11 +30,12 @@ def run(
     config: str | Path | None = None,
     progress: Progress | None = None,
     data: str | None = None,
+    labels: Sequence[str | Path] = (),
 ) -> dict[str, Any]:
     """Validate, split, train, evaluate and export. All output is in `out`; a killed run continues from there.
 
     `config` names a TOML or JSON file with tables `data`, `preprocess`, `train`, `evaluate` and `gate`, as in
-    fraudloop.toml; `data` a preset, or a file with the table that declares the columns.
+    fraudloop.toml; `data` a preset, or a file with the table that declares the columns; `labels` files of reports.
     Returns the metrics, the baselines, the verdict and the paths of the output.
     """
     folder, say, settings = Path(out), progress or _print_progress, _settings(config)
@@ -42,7 +43,9 @@ def run(
     table = table_of(data) if data else settings.get("data")
     columns = {} if table is None else {"data": table}
     wanted = configured({"split": split} | columns | settings.get("preprocess", {}))
-    made = prepare(files, folder / "dataset", wanted, today=datetime.now(UTC).date())
+    made = prepare(files, folder / "dataset", wanted, today=datetime.now(UTC).date(), labels=labels)
+    for warning in made.dataset["warnings"]:
+        say(f"warning: {warning}", {})
     say("split", {f"{name}_frauds": part["frauds"] for name, part in made.dataset["splits"].items()})
     trained = TrainConfig.from_dict(settings.get("train", {}))
     model = train_model(made.folder, trained, StoredCheckpoints(str(folder / "checkpoints")), say)

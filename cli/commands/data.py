@@ -3,7 +3,8 @@
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -16,8 +17,9 @@ import typer
 from cli.connection import application, known, whoami
 from cli.output import Json, console, emit, table
 from cli.reasons import Why
-from statemachine.contracts.errors import FraudloopError, Misconfigured, Unknown
-from statemachine.core.policy import parse
+from statemachine.contracts.errors import FraudloopError, Misconfigured, OperationRefused, Unknown
+from statemachine.core.policy import Policy, parse
+from statemachine.core.window import Object, admit
 from statemachine.settings import registry_of
 
 
@@ -27,18 +29,29 @@ def land(
         typer.Argument(exists=True, dir_okay=False, help="CSV (also gzipped) or Parquet files in the model's columns."),
     ],
     model: Annotated[str, typer.Option(help="The model whose prefix they go under.")] = "fraud",
+    labels: Annotated[
+        bool, typer.Option("--labels", help="They are reports of fraud: upload them under the model's labels_prefix.")
+    ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Overwrite what is there under the same name: it then teaches no more.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Upload files into the data bucket, under the model's prefix, as any producer of data would.
 
-    S3 emits "Object Created". The objects join the open window, and a run begins when it closes. Example:
+    S3 emits "Object Created". The objects join the open window, and a run begins when it closes. A file that would be
+    ignored or quarantined at once, or whose name is taken, is refused before any is uploaded. Example:
     `fraudloop land day.csv`
     """
     app = application()
     policy, bucket, s3 = app.policies[known(app, model)], app.settings.data_bucket, boto3.client("s3")
+    prefix = policy.labels_prefix if labels else policy.prefix
+    _refuse_lost(files, prefix, bucket, app.policies)
+    if not replace:
+        _refuse_taken(files, prefix, bucket, s3)
     landed = []
     for file in files:
-        key = policy.prefix + file.name
+        key = prefix + file.name
         s3.upload_file(str(file), bucket, key)
         landed.append(f"s3://{bucket}/{key}")
     if as_json:
@@ -48,6 +61,28 @@ def land(
     quiet = f"{policy.intake.quiet_period:.0f} quiet seconds"
     console.print(f"the window closes after {quiet}; `fraudloop start {model}` closes it now")
     return None
+
+
+def _refuse_lost(files: Sequence[Path], prefix: str, bucket: str, policies: Mapping[str, Policy]) -> None:
+    """Raises OperationRefused if a file would teach no run, whatever it holds."""
+    for file in files:
+        admission = admit(Object(bucket, prefix + file.name, "", size=file.stat().st_size), bucket, policies)
+        if admission.reason:
+            fate = "ignored" if admission.ignored else "quarantined"
+            raise OperationRefused(f"{file} would be {fate}: {admission.reason}; nothing was uploaded")
+
+
+def _refuse_taken(files: Sequence[Path], prefix: str, bucket: str, s3: Any) -> None:
+    """Raises OperationRefused if an object has the name of a file, or two files have one name."""
+    twice = [name for name, times in Counter(file.name for file in files).items() if times > 1]
+    if twice:
+        raise OperationRefused(f"two files are called {twice[0]}: one would overwrite the other; rename one")
+    for file in files:
+        key = prefix + file.name
+        there = s3.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("Contents", [])
+        if [one["Key"] for one in there] == [key]:
+            told = "nothing was uploaded; rename the file, or overwrite it with --replace"
+            raise OperationRefused(f"s3://{bucket}/{key} is there already; {told}")
 
 
 def reindex(
@@ -98,6 +133,10 @@ def inspect(file: Annotated[Path, Readable], as_json: Json = False) -> None:
 @data.command()
 def check(
     files: Annotated[list[Path], Readable],
+    labels: Annotated[
+        list[Path] | None,
+        typer.Option(exists=True, dir_okay=False, help="A file of reports of fraud that come later; may be repeated."),
+    ] = None,
     model: Annotated[str, typer.Option(help="A model of fraudloop.toml: its declaration and limits.")] = "fraud",
     declared: Annotated[
         str | None, typer.Option("--data", help="A preset or a TOML file, in place of the model's declaration.")
@@ -107,9 +146,9 @@ def check(
     """Say of each file what the loop would say, and whether a run could train on these files alone.
 
     Ends with status 1 if it could not; the reason names the setting that would admit them. Example:
-    `fraudloop data check january.csv february.csv --model fraud`
+    `fraudloop data check january.csv february.csv --labels chargebacks.csv --model fraud`
     """
-    found = _checked(files, model, declared)
+    found = _checked(files, labels or [], model, declared)
     if as_json:
         emit(asdict(found))
         raise typer.Exit(0 if found.accepted else 1)
@@ -122,7 +161,9 @@ def check(
         split_rows = [[name, f"{part['rows']:,}", f"{part['frauds']:,}"] for name, part in found.splits.items()]
         console.print(table("The data set", ["part", ">rows", ">frauds"], split_rows))
     if found.counts:
-        console.print(", ".join(f"{count:,} {name}" for name, count in found.counts.items()))
+        console.print(", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in found.counts.items()))
+    for warning in found.warnings:
+        console.print(f"warning: {warning}")
     console.print("a run can train on this" if found.accepted else f"no run could train on this: {found.reason}")
     raise typer.Exit(0 if found.accepted else 1)
 
@@ -142,7 +183,7 @@ def _inspected(file: Path) -> Any:
             raise FraudloopError(f"{file} cannot be read: {str(error).partition(chr(10))[0][:200]}") from error
 
 
-def _checked(files: Sequence[Path], model: str, declared: str | None) -> Any:
+def _checked(files: Sequence[Path], labels: Sequence[Path], model: str, declared: str | None) -> Any:
     from training.data.checking import check as judge
     from training.data.declared import table_of
     from training.data.preprocess import configured
@@ -157,7 +198,7 @@ def _checked(files: Sequence[Path], model: str, declared: str | None) -> Any:
     except Permanent as error:
         raise Misconfigured(f"[models.{model}]: {error}") from error
     with _quiet():
-        return judge(files, config, datetime.now(UTC).date())
+        return judge(files, config, datetime.now(UTC).date(), labels)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from statemachine.bootstrap import App
 from statemachine.contracts import paths
 
 SHOWN = 20  # objects a side on the terminal
-COUNTS = ("rows", "corrected", "duplicates")
+COUNTS = ("rows", "corrected", "duplicates", "labels_corrected", "reports", "reports_waiting")
 
 
 def diff(
@@ -27,12 +27,11 @@ def diff(
     Example: `fraudloop diff fraud-6 fraud-7`
     """
     app = application()
-    one, other = evidence.find(app, a), evidence.find(app, b)
-    differences = {kind: dict(_changed(*sides)) for kind, sides in _sides(app, one, other).items()}
-    added, removed = _objects(app, one, other)
+    found = differences(app, evidence.find(app, a), evidence.find(app, b))
     if as_json:
-        return emit({**differences, "objects_added": added, "objects_removed": removed})
-    for kind, changes in differences.items():
+        return emit(found)
+    added, removed = (found.pop(name) for name in ("objects_added", "objects_removed"))
+    for kind, changes in found.items():
         rows = [[name, *map(_shown, values)] for name, values in changes.items()]
         console.print(table(kind, ["", a, b], rows) if rows else f"{kind}: the same")
     for what, keys in (("added", added), ("removed", removed)):
@@ -40,6 +39,13 @@ def diff(
         if keys:
             console.print(table(f"{len(keys)} objects {what}", ["object"], [[key] for key in keys[:SHOWN]] + more))
     return None
+
+
+def differences(app: App, one: Evidence, other: Evidence) -> dict[str, Any]:
+    """What differs by kind: name → [A's, B's]; and the keys of objects that were added and removed."""
+    found: dict[str, Any] = {kind: dict(_changed(*sides)) for kind, sides in _sides(app, one, other).items()}
+    found["objects_added"], found["objects_removed"] = _objects(app, one, other)
+    return found
 
 
 def _sides(app: App, one: Evidence, other: Evidence) -> dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]]:

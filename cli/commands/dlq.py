@@ -30,13 +30,10 @@ Queue = Annotated[str, typer.Option(help="arrivals, hints, nightly, …; all of 
 def listed(queue: Queue = "", as_json: Json = False) -> None:
     """Show the messages of all dead-letter queues with the reason why they are there, without taking them."""
     sqs = application().client("sqs")
-    found = [(name, m) for name, url in _chosen(sqs, queue).items() for m in _messages(sqs, url)]
+    found = list(waiting(sqs, queue))
     if as_json:
-        waiting = [
-            {"queue": name, "id": m["MessageId"], "reason": reason(name, m), "body": m["Body"]} for name, m in found
-        ]
-        return emit(waiting)
-    rows = [[name, m["MessageId"], _shown(reason(name, m), 300), _shown(m["Body"], 200)] for name, m in found]
+        return emit(found)
+    rows = [[m["queue"], m["id"], _shown(m["reason"], 300), _shown(m["body"], 200)] for m in found]
     console.print(table(f"{len(found)} messages", ["queue", "id", "reason", "body"], rows))
     return None
 
@@ -56,6 +53,13 @@ def replay(queue: Queue = "", as_json: Json = False) -> None:
         return emit(moved)
     console.print(", ".join(f"{count} messages back into {name}" for name, count in moved.items()))
     return None
+
+
+def waiting(sqs: Any, queue: str = "") -> Iterator[dict[str, str]]:
+    """The messages with the reason why they are there; they are hidden for `HIDDEN` seconds and not taken."""
+    for name, url in _chosen(sqs, queue).items():
+        for m in _messages(sqs, url):
+            yield {"queue": name, "id": m["MessageId"], "reason": reason(name, m), "body": m["Body"]}
 
 
 def counts(sqs: Any) -> dict[str, int]:

@@ -1,31 +1,69 @@
 """What a person may ask of a run or a model: each is refused with the reason where the state forbids it."""
 
 import sys
+import time
 from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from cli.connection import application, whoami
-from cli.output import Json, Markup, colored, console, emit, plain, quoted, table
+from cli.output import Json, Markup, colored, console, emit, facts, plain, quoted, table
 from cli.reasons import Why
 from statemachine.bootstrap import App
 from statemachine.contracts.errors import OperationRefused
 from statemachine.contracts.stage import Stage
+from statemachine.core.approval import approvals_lacking, subject_digest
 from statemachine.core.run import RequestKind, Run
 
 PANEL = "People"
-ORDER = [stage.value for stage in (Stage.PREPROCESS, Stage.TRAIN, Stage.EVALUATE, Stage.EXPORT, Stage.DEPLOY)]
+SHORTEST = 12  # digits of a digest
 RunId = Annotated[str, typer.Argument(metavar="RUN")]
 ModelName = Annotated[str, typer.Argument(metavar="MODEL")]
 
 
-def approve(run_id: RunId, why: Why = "", as_json: Json = False) -> None:
-    """Say yes to a run that awaits approval. If the champion changed meanwhile, it is evaluated again first.
+Digest = Annotated[
+    str,
+    typer.Option(
+        "--digest", metavar="SHA256", help="Of what you saw: `fraudloop show` prints it. Without it: as it is now."
+    ),
+]
+
+
+def approve(run_id: RunId, why: Why = "", digest: Digest = "", as_json: Json = False) -> None:
+    """Say yes to exactly what a run would deploy: its candidate, evaluation and shadow. If any of it changes, the yes
+    is void. `--digest` makes sure that it is what you saw.
 
     Example: `fraudloop approve fraud-7 --why "the slices look right"`
     """
-    _operator_request(run_id, RequestKind.APPROVE, why, as_json)
+    app = application()
+    run = app.store.run(run_id)
+    found = subject_digest(run)
+    if not as_json:
+        console.print(facts("", _approving(run, found)))
+    approved = app.operations.approve(run_id, _whole(digest, found), why, whoami(app))
+    if as_json:
+        return emit(plain(approved))
+    lacking = approvals_lacking(approved, app.policies[run.model], time.time())
+    name, said = quoted(run_id), f"{lacking} more have to say yes" if lacking else "the next pass acts on it"
+    console.print(Markup(f"{name} is approved by you; {said}; `fraudloop watch {name}` follows it"))
+    return None
+
+
+def _approving(run: Run, digest: str) -> list[tuple[str, str]]:
+    """What the person says yes to."""
+    return [
+        ("candidate", run.candidate),
+        ("compared with", run.champion or "no champion: it is the first"),
+        ("gate", str(run.verdict.get("reason", ""))),
+        ("shadow", str(run.shadow.get("reason", "not asked for"))),
+        ("digest", digest),
+    ]
+
+
+def _whole(given: str, found: str) -> str:
+    """The digest; the first 12 digits or more of it are enough, as they are of a commit."""
+    return found if not given or (len(given) >= SHORTEST and found.startswith(given)) else given
 
 
 def reject(run_id: RunId, why: Why = "", as_json: Json = False) -> None:
@@ -70,7 +108,11 @@ def _show_reused(app: App, run_id: str, stage: Stage, as_json: bool) -> None:
     rows = [[name, output, found.uri] for name, outputs in kept.items() for output, found in outputs.items()]
     if rows:
         console.print(table(f"A redrive of {run_id} keeps, unchanged", ["stage", "output", "where"], rows))
-    console.print(f"It does again: {', '.join(each for each in ORDER[ORDER.index(stage.value) :])}")
+    policy = app.policies[app.store.run(run_id).model]
+    skipped = {Stage.RESTORE: True, Stage.MATERIALISE: not policy.live, Stage.SHADOW: not policy.shadow.enabled}
+    stages = list(Stage)
+    again = [each.value for each in stages[stages.index(stage) :] if not skipped.get(each)]
+    console.print(f"It does again: {', '.join(again)}")
 
 
 def rollback(

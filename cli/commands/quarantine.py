@@ -23,8 +23,8 @@ def listed(model: Model = "", as_json: Json = False) -> None:
     found = [(name, each) for name in models for each in app.intake.quarantined(name)]
     if as_json:
         return emit([plain(each) | {"model": name} for name, each in found])
-    rows = [[name, each.key, clock(each.arrived_at), each.reason] for name, each in found]
-    console.print(table(f"{len(found)} objects are quarantined", ["model", "object", "arrived", "why"], rows))
+    rows = [[name, each.key, each.kind.value, clock(each.arrived_at), each.reason] for name, each in found]
+    console.print(table(f"{len(found)} objects are quarantined", ["model", "object", "kind", "arrived", "why"], rows))
     return None
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from statemachine.contracts import paths
 from statemachine.contracts.stage import Stage
+from statemachine.core.approval import subject_digest, who_may_approve
 from statemachine.core.model import Model
 from statemachine.core.policy import Policy
 from statemachine.core.run import Run, Transition
@@ -35,6 +36,7 @@ class RunSummary:
     began: str
     visits: Sequence[Visit]
     checks: Sequence[Mapping[str, Any]]
+    shadow: Sequence[Mapping[str, Any]]
     objects: Sequence[Object]
     following: str
     links: Mapping[str, str]
@@ -58,6 +60,7 @@ def tell(
         began=_began(run),
         visits=visits(entries, now),
         checks=list(run.verdict.get("checks", [])),
+        shadow=list(run.shadow.get("checks", [])),
         objects=[each for each in objects if each.epoch == run.epoch and run.epoch],
         following=_following(run, model, policy, now),
         links=_links(run, policy, ui),
@@ -102,7 +105,7 @@ def _headline(run: Run, model: Model) -> str:
         case State.QUEUED:
             return f"It has not begun: {run.reason or 'the next pass begins it'}."
         case State.AWAITING_APPROVAL:
-            return "The gate said yes; a person has to say yes too."
+            return "The gate and the shadow said yes; a person has to say yes too."
     return f"It is {run.state.value.lower()}, attempt {run.attempt}" + (f": {run.reason}." if run.reason else ".")
 
 
@@ -119,9 +122,11 @@ def _following(run: Run, model: Model, policy: Policy, now: float) -> str:
         asked = run.operator_request
         return f"{asked.who} asked to {asked.kind.value} it ({asked.why}); the next pass acts on that."
     if run.state is State.AWAITING_APPROVAL:
+        who = who_may_approve(run, policy, now)
         left = max(0.0, run.entered_at + policy.approval_deadline - now) / 3600
         ways = f"`fraudloop approve {run.id}` or `fraudloop reject {run.id}`"
-        return f"A person: {ways}; rejected by itself in {left:.1f} h."
+        of = f"what they approve has the digest {subject_digest(run)}"
+        return f"A person: {ways}; {who}; {of}; rejected by itself in {left:.1f} h."
     if run.state in ACTIVE:
         return _next_look(run, policy, now)
     if model.hold is not None:
@@ -145,7 +150,7 @@ def _next_look(run: Run, policy: Policy, now: float) -> str:
 
 def _failed_at(run: Run) -> str:
     """The first stage that has not reported."""
-    order = [Stage.PREPROCESS, Stage.TRAIN, Stage.EVALUATE, Stage.EXPORT, Stage.DEPLOY]
+    order = [Stage.PREPROCESS, Stage.TRAIN, Stage.EVALUATE, Stage.EXPORT, Stage.SHADOW, Stage.DEPLOY]
     return next((stage.value for stage in order if stage.value not in run.outputs), Stage.DEPLOY.value)
 
 
@@ -157,6 +162,8 @@ def _links(run: Run, policy: Policy, ui: str) -> dict[str, str]:
         links["KFP run"] = f"{ui.rstrip('/')}/#/runs/details/{run.kfp_id}" if ui else run.kfp_id
     if page := run.output(Stage.EVALUATE, "report_html"):
         links["evaluation"] = page
+    if page := run.output(Stage.SHADOW, "shadow"):
+        links["shadow"] = page
     if repository := run.output(Stage.EXPORT, "repository"):
         links["repository"] = repository
     return links

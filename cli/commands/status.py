@@ -11,7 +11,7 @@ import typer
 from cli import stack
 from cli.commands import dlq
 from cli.commands.status_report import lines, model_status
-from cli.connection import NAMED, application, known, running_home
+from cli.connection import application, known, local_home
 from cli.explain import sentence
 from cli.output import Json, Markup, clock, console, emit, facts, quoted
 from clients import scheduler
@@ -30,7 +30,7 @@ def status(
 
     Example: `fraudloop status`
     """
-    home = None if os.environ.get(NAMED) or os.environ.get(stack.NAMED) else running_home()
+    home = local_home()
     app, now = application(), time.time()
     models = [model_status(app, name) for name in ([known(app, model)] if model else app.policies)]
     around = deployment_status(app, home, now)

@@ -6,6 +6,7 @@ from typing import Any
 
 from cli.output import clock, span
 from statemachine.bootstrap import App
+from statemachine.contracts.object_kind import ObjectKind
 from statemachine.core.policy import Policy
 from statemachine.core.run import Run
 from statemachine.core.states import State
@@ -38,11 +39,13 @@ def model_status(app: App, name: str) -> dict[str, Any]:
 
 
 def _window(app: App, window: Window, policy: Policy) -> dict[str, Any]:
-    keys = [each.key for each in app.intake.of_epoch(window.model, window.epoch) if each.status.usable]
+    waiting = [each for each in app.intake.of_epoch(window.model, window.epoch) if each.status.usable]
+    keys, labels = [each.key for each in waiting], [each for each in waiting if each.kind is ObjectKind.LABELS]
     quiet, longest = window.newest_at + policy.intake.quiet_period, window.opened_at + policy.intake.max_wait
     return {
         "epoch": window.epoch,
         "count": window.count,
+        "labels": len(labels),
         "opened_at": window.opened_at,
         "closes_at": min(quiet, longest) if window.count else 0.0,
         "asked": f"{window.asked.by}: {window.asked.why}" if window.asked else "",
@@ -122,7 +125,8 @@ def _open(status: Mapping[str, Any], now: float) -> str:
             f"; asked to close: {window['asked']}" * bool(window["asked"])
         )
     keys, more = ", ".join(window["objects"]), window["count"] - len(window["objects"])
-    described = f"{counted(window['count'])} since {clock(window['opened_at'])}: {keys}" + (
+    labels = f" ({window['labels']} of labels)" if window["labels"] else ""
+    described = f"{counted(window['count'])}{labels} since {clock(window['opened_at'])}: {keys}" + (
         f" and {more} more" * (more > 0)
     )
     if status["hold"] or status["runs"]:

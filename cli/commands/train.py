@@ -23,6 +23,10 @@ def train(
     data: Annotated[
         str | None, typer.Option(help="A preset, or a TOML file that declares the columns (default: tabformer).")
     ] = None,
+    labels: Annotated[
+        list[Path] | None,
+        typer.Option(exists=True, dir_okay=False, help="A file of reports of fraud that come later; may be repeated."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check, split, train, evaluate and export on this machine: the same functions that the KFP components call.
@@ -37,8 +41,10 @@ def train(
         if not file.is_file():
             raise Unknown(f"there is no file {file}; name CSV or Parquet files in TabFormer's columns")
     if as_json:
-        return emit(run(files, out, split=split, config=config, progress=lambda *_: None, data=data))
-    result = run(files, out, split=split, config=config, progress=_say, data=data)
+        return emit(
+            run(files, out, split=split, config=config, progress=lambda *_: None, data=data, labels=labels or [])
+        )
+    result = run(files, out, split=split, config=config, progress=_say, data=data, labels=labels or [])
     columns = ("average_precision", "auc_roc", "f1", "precision", "recall")
     named = {"this model": result["metrics"], **result["baselines"]}
     rows = [[name, *(figure(metrics.get(column)) for column in columns)] for name, metrics in named.items()]

@@ -47,6 +47,7 @@ def reasons_of(app: App, run: Run) -> dict[str, Any]:
         "reason": run.reason,
         "fault": run.fault,
         "checks": [checked(check, measured) for check in run.verdict.get("checks", [])],
+        "shadow": list(run.shadow.get("checks", [])),
         "measured_on": {name: measured.get(name) for name in ("rows", "frauds", "threshold")},
         "failed_attempts": [{"at": e.at, "state": e.source, "attempt": e.attempt, "reason": e.message} for e in failed],
         "refused_objects": [{"object": item.key, "reason": item.reason} for item in aside],
@@ -82,6 +83,10 @@ def _parts(run: Run, reasons: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield facts("", [(check["name"], _words(check)) for check in reasons["checks"]])
     elif run.verdict == {}:
         yield facts("The gate was not asked.", [])
+    if reasons["shadow"]:
+        judged = [_row({"interval": None, "frauds": None, "rows": None, **check}) for check in reasons["shadow"]]
+        yield table("The shadow", ["check", ">value", ">limit", "", "", ""], judged)
+        yield facts("", [(check["name"], _words(check)) for check in reasons["shadow"]])
     yield facts("", [("next", reasons["next"])])
 
 

@@ -18,7 +18,9 @@ from image_build import IMAGES, ROOT, WORK, Image
 from image_imports import entry_points
 from image_pods import Container
 
-IMPORTED = {"operator": "operator", "stage": "stage", "training": "stage"}  # a version carries Triton's code
+IMPORTED = {name: name for name in ("console", "operator", "stage")} | {
+    "training": "stage"
+}  # a version carries Triton's code
 BILLS = ROOT / "build/sbom"  # these stay when the layers go
 LINE = "{:<10}{:>8}{:>9}{:>9}{:>9}{:>9}"
 TRIAL_SECONDS = 900

@@ -45,6 +45,7 @@ class Image:
 
 
 IMAGES = (
+    Image("console", "PYTHON_IMAGE", "python"),
     Image("operator", "PYTHON_IMAGE", "python"),
     Image("stage", "PYTHON_IMAGE", "python"),
     Image("training", "BASE_IMAGE", "python"),

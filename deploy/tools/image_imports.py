@@ -45,10 +45,15 @@ def _canonical(name: str) -> str:
 def entry_points(image: str) -> list[str]:
     """Return the image's entry points: the modules that its Dockerfile, a component or a manifest names."""
     if image != "stage":
-        return {"triton": ["training.serving.adapter"], "operator": ["cli.commands.slo"]}[image]
+        return {
+            "triton": ["training.serving.adapter"],
+            "operator": ["cli.commands.slo", "cli.commands.drift"],
+            "console": ["cli.console.alb", "training.scorelog.read"],
+        }[image]
     components = (ROOT / "training/pipelines/components.py").read_text()
     named = re.findall(r'"(training\.[a-z_.]+):[a-z_]+"', components)
-    return ["training.pipelines.components", "training.serving.fetch", "kfp.dsl.executor_main", *sorted(set(named))]
+    others = ["training.serving.fetch", "training.scorelog.archive", "kfp.dsl.executor_main"]
+    return ["training.pipelines.components", *others, *sorted(set(named))]
 
 
 if __name__ == "__main__":

@@ -18,11 +18,22 @@ OURS = ("training", "statemachine", "clients", "cli", "local")
 STAGE = re.compile(r'"(training\.[a-z_.]+):[a-z_]+"')
 COMPONENTS = (ROOT / "training/pipelines/components.py").read_text()
 ROOTS = {
-    "stage": ("training.pipelines.components", "training.serving.fetch", *sorted(set(STAGE.findall(COMPONENTS)))),
+    "stage": (
+        "training.pipelines.components",
+        "training.serving.fetch",
+        "training.scorelog.archive",
+        *sorted(set(STAGE.findall(COMPONENTS))),
+    ),
     "triton": ("training.serving.adapter",),
-    "operator": ("cli.commands.slo",),
+    "operator": ("cli.commands.slo", "cli.commands.drift"),
+    "console": ("cli.console.alb", "training.scorelog.read"),  # which the live page imports late
 }
-EXTRAS = {"stage": ("tritonclient[http]",), "triton": (), "operator": ()}  # extras, which imports do not show
+EXTRAS = {
+    "stage": ("tritonclient[http]",),
+    "triton": (),
+    "operator": (),
+    "console": ("pyjwt[crypto]", "awslambdaric"),
+}  # extras, which imports do not show
 BY_THE_SERVER = {"triton_python_backend_utils"}  # Triton adds it to the path of its python backend
 
 

@@ -24,7 +24,7 @@ AFTERWARDS = """
 What it made stays in {state_dir} until the next demo. To look at it:
   fraudloop up --demo --detach   bring it back, with the version that serves
   fraudloop runs                 all runs
-  fraudloop show fraud-5         why the last one was rolled back
+  fraudloop show fraud-5-r1      why the last one was rolled back
   fraudloop down                 stop it; and fraudloop reset removes it all
 """
 Say = Callable[[str], object]
@@ -66,7 +66,7 @@ def run_demo(
             done = sum(bool(result.assertions) for result in results)
             quiet.print(f"Interrupted; {done} of {len(results)} scenarios had run, completely or in part.")
         if keep and not stopped.is_set():
-            say("kept running: `fraudloop show fraud-5` explains the last run; Ctrl-C ends it")
+            say("kept running: `fraudloop show fraud-5-r1` explains the last run; Ctrl-C ends it")
             stopped.wait()
     quiet.print(Text(AFTERWARDS.format(state_dir=state_dir.path)), soft_wrap=True)
     return not interrupted and all(result.held for result in results)

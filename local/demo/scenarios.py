@@ -107,10 +107,10 @@ def shuffled_labels(driver: Driver, files: DemoFiles, result: ScenarioResult) ->
     driver.app.operations.quarantine(MODEL, f"{PREFIX}day-4-shuffled.csv", "the demo", "its labels are shuffled")
 
 
-def breaks_while_loading(driver: Driver, files: DemoFiles, result: ScenarioResult) -> None:
-    """The nightly event is delivered twice and starts one run. Its candidate fails to load in Triton."""
+def does_not_load(driver: Driver, files: DemoFiles, result: ScenarioResult) -> None:
+    """The nightly event is delivered twice and starts one run. Its candidate does not load on the serving image."""
     before = driver.champion()
-    driver.system.faults.spoil_all_but([before])
+    driver.system.shadow_faults.spoil_all_but([before])
     client = Client(driver.system.endpoints.urls["triton"], Question.of_golden(driver.golden(before)), RATE)
     try:
         driver.land({"day-5.csv": files.nightly})
@@ -120,19 +120,40 @@ def breaks_while_loading(driver: Driver, files: DemoFiles, result: ScenarioResul
         per_second = client.per_second
     finally:
         client.close()
-        driver.system.faults.clear()
+        driver.system.shadow_faults.clear()
     _check_one_run(driver, result, slot)
-    result.check("it was ROLLED_BACK", run.state is State.ROLLED_BACK, run.reason)
+    failed = run.state is State.REJECTED and run.shadow.get("outcome") == "fail"
+    result.check("the shadow REJECTED it", failed, run.reason)
+    result.check("it never reached the cluster", "deploy" not in run.attempts, ", ".join(run.attempts))
     _check_champion(driver, result, before)
     _check_answers(result, client, per_second)
 
 
-def _check_answers(result: ScenarioResult, client: Client, per_second: float) -> None:
+def breaks_in_the_cluster(driver: Driver, files: DemoFiles, result: ScenarioResult) -> None:
+    """An operator redrives it from shadow, where it holds now. It breaks only in the cluster, and is rolled back."""
+    before = driver.champion()
+    driver.system.faults.spoil_all_but([before])
+    client = Client(driver.system.endpoints.urls["triton"], Question.of_golden(driver.golden(before)), RATE)
+    try:
+        driver.app.operations.redrive("fraud-5", Stage.SHADOW, "the demo", "the serving image is mended")
+        run = _play(driver, result, "fraud-5-r1")
+        client.reach(REQUESTS // 4, 60)
+        per_second = client.per_second
+    finally:
+        client.close()
+        driver.system.faults.clear()
+    result.check("the shadow passed it", bool(run.shadow.get("passed")), run.shadow.get("reason", ""))
+    result.check("it was ROLLED_BACK", run.state is State.ROLLED_BACK, run.reason)
+    _check_champion(driver, result, before)
+    _check_answers(result, client, per_second, REQUESTS // 4)
+
+
+def _check_answers(result: ScenarioResult, client: Client, per_second: float, wanted: int = REQUESTS) -> None:
     """Every request got the champion's answer. Their number and latency depend on the machine, so they do not bind."""
     failures = "".join(f"; {count} × {what}" for what, count in client.failures.most_common(2))
     found = f"{client.requests} requests, {client.failed} failures{failures}"
     result.check("the champion answered throughout", bool(client.requests) and not client.failed, found)
-    quick = per_second >= FAST and not client.late and client.requests >= REQUESTS
+    quick = per_second >= FAST and not client.late and client.requests >= wanted
     pace = f"{per_second:.0f} requests/s, p99 {client.slowest() * 1e3:.0f} ms, {client.late} later than {LATE:.0f} s"
     result.note("as quickly as asked", quick, pace if quick else f"{pace}: this machine was slow, or busy")
 
@@ -142,7 +163,8 @@ SCENARIOS: tuple[tuple[str, Scenario], ...] = (
     ("a good and a bad file", good_and_bad),
     ("a bad file alone", bad_alone),
     ("shuffled labels", shuffled_labels),
-    ("nightly event twice; the candidate fails", breaks_while_loading),
+    ("nightly event twice; the candidate does not load", does_not_load),
+    ("redriven; it breaks in the cluster", breaks_in_the_cluster),
 )
 
 

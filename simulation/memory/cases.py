@@ -13,10 +13,11 @@ from statemachine.contracts import paths
 from statemachine.contracts.kfp_run import KfpRun, KfpRunState
 from statemachine.contracts.report import Artifact, Report
 from statemachine.contracts.stage import Stage
+from statemachine.core.approval import subject_digest
 from statemachine.core.model import Deploying, Model, Release
 from statemachine.core.policy import Policy
 from statemachine.core.request_builder import build_request
-from statemachine.core.run import OperatorRequest, RequestKind, Run, Trigger
+from statemachine.core.run import Approval, OperatorRequest, RequestKind, Run, Trigger
 from statemachine.core.snapshot import Observation, Snapshot
 from statemachine.core.states import State
 
@@ -27,6 +28,7 @@ OUTPUTS = {
     "preprocess": {name: Artifact(f"s3://artifacts/{name}") for name in ("dataset", "profile", "objects")},
     "train": {"model": Artifact("s3://artifacts/model")},
     "evaluate": {"evaluation": Artifact("s3://artifacts/evaluation")},
+    "export": {"repository": Artifact(paths.version_folder("s3://artifacts", "fraud", NEW))},
 }
 
 
@@ -49,6 +51,11 @@ def operator_request(kind: RequestKind) -> OperatorRequest:
 def kfp_run(state: KfpRunState = KfpRunState.RUNNING, kfp_id: str = "kfp-1", launch_id: str = "L1") -> KfpRun:
     """A launch of the present attempt."""
     return KfpRun(kfp_id, f"{RUN}.stage.1", launch_id, state, NOW - 60)
+
+
+def approval_of(run: Run, who: str = "ann", at: float = NOW - 1) -> Approval:
+    """A yes to exactly what the run would deploy."""
+    return Approval(who, "she has her reasons", at, subject_digest(run))
 
 
 def model(**changes: Any) -> Model:
@@ -108,6 +115,13 @@ def snapshot(
         assert isinstance(played, Report)
         world = replace(world, report=played)
     return replace(found, observed=replace(world, **observed))
+
+
+def approved_by(*persons: str, at: float = NOW - 1, of_run: Mapping[str, Any] | None = None, **more: Any) -> Snapshot:
+    """The case of a run that these persons approved as it stands."""
+    waiting = snapshot(State.AWAITING_APPROVAL, of_run=of_run, **more)
+    approvals = tuple(approval_of(waiting.run, who, at) for who in persons)
+    return replace(waiting, run=replace(waiting.run, approvals=approvals))
 
 
 def done(state: State, **more: Any) -> Snapshot:

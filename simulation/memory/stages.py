@@ -71,6 +71,33 @@ def measured(order: StageRequest, **changes: float) -> dict[str, Any]:
     return evaluation(champion=champion, anchor=anchor, **changes)
 
 
+def replayed(order: StageRequest, **changes: Any) -> dict[str, Any]:
+    """Figures of a shadow in which candidate and champion answer alike, as an honest stage makes them."""
+    candidate, champion = (
+        order.inputs.get(role, "").rstrip("/").rsplit("/", 1)[-1] for role in ("repository", "champion")
+    )
+    return figures_of(candidate, champion, **changes)
+
+
+def figures_of(candidate: str, champion: str, error: str = "", **changes: Any) -> dict[str, Any]:
+    """Figures of these two versions; by default they pass the default policy. `error`: the candidate does not load."""
+    tried = {"error": "", "answered": 300, "failed": 0, "reason": "", "p50_ms": 4.0, "p99_ms": 9.0, "alerts": 30}
+    return {
+        "format": 1,
+        "source": "log",
+        "requests": 300,
+        "control": {"compared": 300, "reproduced": 300, "max_difference": 1e-7},
+        "candidate": {**tried, "version": candidate, "error": error},
+        "champion": {**tried, "version": champion} if champion else None,
+        "compared": 300,
+        "psi": 0.02,
+        "disagreements": 3,
+        "segments": [],
+        "changes": [],
+        **changes,
+    }
+
+
 def honest(order: StageRequest) -> Report:
     """What a stage that does its work reports."""
     here = order.output_uri
@@ -78,6 +105,8 @@ def honest(order: StageRequest) -> Report:
         case Stage.PREPROCESS:
             names = ("dataset", "profile", "objects", "index")
             return ok(order, outputs={name: f"{here}/{name}" for name in names})
+        case Stage.MATERIALISE:
+            return ok(order)
         case Stage.TRAIN:
             return ok(order, outputs={"model": f"{here}/model"})
         case Stage.EVALUATE:
@@ -86,6 +115,8 @@ def honest(order: StageRequest) -> Report:
             version = f"{order.run_id}-{zlib.crc32(order.run_id.encode()):08x}"
             there = paths.version_folder(paths.root_of(here, order.run_id), order.model, version)
             return ok(order, {"version": version}, {"repository": there})
+        case Stage.SHADOW:
+            return ok(order, {"shadow": replayed(order)}, {"shadow": f"{here}/shadow.json"})
         case Stage.DEPLOY | Stage.RESTORE:
             served = [{"pod": "triton-0", "version": order.parameters["version"]}]
             return ok(order, {"served": served, "generation": order.parameters["generation"]})

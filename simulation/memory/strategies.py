@@ -5,12 +5,25 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from simulation.memory.cases import NEW, NOW, OLD, OTHER, POLICY, model, operator_request, release, snapshot
-from simulation.memory.stages import evaluation
+from simulation.memory.cases import (
+    NEW,
+    NOW,
+    OLD,
+    OTHER,
+    POLICY,
+    approval_of,
+    model,
+    operator_request,
+    release,
+    snapshot,
+)
+from simulation.memory.stages import evaluation, figures_of
 from statemachine.contracts.kfp_run import KfpRun, KfpRunState
 from statemachine.contracts.report import Artifact, Outcome, Report
+from statemachine.contracts.shadow import ShadowPolicy
 from statemachine.contracts.stage import Stage
 from statemachine.core.model import Deploying, Hold, Model
+from statemachine.core.policy import ApprovalPolicy
 from statemachine.core.run import Claim, RequestKind, Run, RunKind, Trigger
 from statemachine.core.snapshot import Observation, Snapshot
 from statemachine.core.states import State
@@ -32,8 +45,12 @@ def details(draw: st.DrawFn) -> dict[str, Any]:
     honest = st.builds(
         evaluation, auc=st.floats(0.4, 1), champion=VERSIONS, anchor=VERSIONS, difference=st.floats(-0.1, 0.1)
     )
+    tried = st.builds(
+        figures_of, VERSIONS, VERSIONS, disagreements=st.integers(0, 300), error=st.sampled_from(["", "no"])
+    )
     known = {
         "evaluation": honest | JSON,
+        "shadow": tried | JSON,
         "version": VERSIONS | JSON,
         "served": served | JSON,
         "generation": st.integers(0, 9) | JSON,
@@ -46,7 +63,7 @@ def details(draw: st.DrawFn) -> dict[str, Any]:
 @st.composite
 def reports(draw: st.DrawFn, stage: Stage) -> Report:
     """Any report that parses."""
-    every = ["dataset", "objects", "model", "evaluation", "repository", "profile"]
+    every = ["dataset", "objects", "model", "evaluation", "repository", "shadow", "profile"]
     outputs = {
         name: Artifact(f"s3://artifacts/{name}") for name in draw(st.sets(st.sampled_from(every)) | st.just(every))
     }
@@ -79,8 +96,10 @@ def runs(draw: st.DrawFn, state: State) -> Run:
     """A run in that state, more or less ordinary."""
     ordinary = snapshot(state).run
     stage = state.stage
+    approvals = tuple(approval_of(ordinary, who) for who in draw(st.lists(st.sampled_from(["ann", "bob"]), max_size=2)))
     return replace(
         ordinary,
+        approvals=approvals,
         version=draw(st.integers(1, 1000)),
         kind=draw(st.sampled_from(RunKind)) if state in (State.QUEUED, State.ROLLING_BACK) else RunKind.TRAINING,
         trigger=Trigger(draw(st.sampled_from(["arrival", "nightly", "person", "redrive"]))),
@@ -142,5 +161,12 @@ def cases(draw: st.DrawFn, states: st.SearchStrategy[State] | None = None) -> Sn
         pins=draw(st.sampled_from([{}, snapshot(State.TRAINING).run.pins])),
         missing=draw(st.sampled_from(["", "not published"])),
     )
-    policy = replace(POLICY, require_approval=draw(st.booleans()), max_attempts=draw(st.integers(1, 4)))
+    policy = replace(
+        POLICY,
+        require_approval=draw(st.booleans()),
+        max_attempts=draw(st.integers(1, 4)),
+        live=draw(st.booleans()),
+        shadow=ShadowPolicy(enabled=draw(st.booleans()), insufficient_passes=draw(st.booleans())),
+        approval=ApprovalPolicy(draw(st.integers(1, 2)), draw(st.booleans())),
+    )
     return Snapshot(run, observed, policy, NOW + draw(SECONDS), draw(st.floats(0, 1, exclude_max=True)))

@@ -9,6 +9,7 @@ from simulation.memory.files import MemoryFiles
 from simulation.memory.kfp import MemoryPipelines
 from simulation.memory.stages import Stages
 from simulation.memory.table import MemoryTable
+from statemachine.core.approval import subject_digest
 from statemachine.core.policy import IntakePolicy, Policy
 from statemachine.core.run import Run, Trigger
 from statemachine.core.window import Object
@@ -68,6 +69,10 @@ class World:
         """Ids in order, so that a failing example reads well."""
         self.ids += 1
         return f"{self.ids:012x}"
+
+    def approve(self, run_id: str, who: str = "ann", why: str = "it looks good") -> Run:
+        """A person says yes to what the run would deploy as it stands."""
+        return self.operations.approve(run_id, subject_digest(self.store.run(run_id)), why, who)
 
     # -- what happens outside -----------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 WHICH = "QUICK_STAGES"
-LEARNING = ("preprocess", "train", "evaluate", "export")
+LEARNING = ("preprocess", "materialise", "train", "evaluate", "export", "shadow")
 ALL = (*LEARNING, "deploy", "restore")
 
 

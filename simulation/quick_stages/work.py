@@ -10,7 +10,7 @@ import time
 import zlib
 from pathlib import Path
 
-from simulation.memory.stages import GOOD, honest, measured
+from simulation.memory.stages import GOOD, honest, measured, replayed
 from statemachine.contracts import paths
 from statemachine.contracts.stage_request import StageRequest
 from training import storage
@@ -73,6 +73,19 @@ def export(order: StageRequest) -> StageResult:
         _version(Path(folder), version, factor % 1000 + 1)
         storage.upload_folder(folder, uri)
     return StageResult({"repository": uri}, {}, {"version": version})
+
+
+def materialise(order: StageRequest) -> StageResult:
+    """There is no online store."""
+    _wait(order)
+    return StageResult()
+
+
+def shadow(order: StageRequest) -> StageResult:
+    """Figures of two versions that answer alike."""
+    _wait(order)
+    figures = replayed(order)
+    return StageResult({"shadow": _written(order, "shadow", figures)}, {}, {"shadow": figures})
 
 
 def deploy(order: StageRequest) -> StageResult:

@@ -25,7 +25,7 @@ class Emitter(Enum):
     LAMBDA = "Lambda → CloudWatch (EMF)"
     STAGE = "stage pod → Pushgateway"
     CLI = "`fraudloop slo --push` → Pushgateway"
-    LIVE = "score log archiver, `fraudloop live drift --push` → Pushgateway"
+    LIVE = "score log archiver, `fraudloop drift --push` → Pushgateway"
     PUSHGATEWAY = "Pushgateway, scraped"
     TRITON = "Triton, scraped"
     DCGM = "DCGM exporter, scraped"
@@ -127,6 +127,12 @@ CATALOGUE = (
     _live("score_log_rejected", "entries", "entries of the stream that are no records, since the archiver began"),
     _live("score_log_lost", "answers", "answers that the stream dropped before they were archived, since it began"),
     _live("score_log_lag_seconds", "seconds", "age of the oldest answer that is not archived"),
+    # `fraudloop drift --push`, from the score log.
+    _live("live_drifted", "", "1 if the champion scores otherwise than in its first days, 0 if not", "check"),
+    _live("live_drift_value", "", "the figure that is compared: PSI, relative change, share", "check"),
+    _live("live_alert_rate", "", "alerts per payment, in the champion's first days and recently", "span"),
+    _live("live_cohort_precision", "", "frauds among the alerts of a month, by its age in months", "age"),
+    _live("live_cohort_recall", "", "alerts among the known frauds of a month, by its age in months", "age"),
     # Serving.
     _triton("request_success", MetricKind.COUNTER, "requests", "requests answered"),
     _triton("request_failure", MetricKind.COUNTER, "requests", "requests refused or failed", "reason"),

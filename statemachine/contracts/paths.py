@@ -72,6 +72,11 @@ def scores_file(root: str, model: str, day: str, part: str) -> str:
     return f"{scores_folder(root, model)}/{day}/{part}"
 
 
+def drift_report(root: str, model: str) -> str:
+    """The latest report on a model's live scores; beside the days of its log."""
+    return f"{scores_folder(root, model)}/drift.json"
+
+
 def root_of(output_uri: str, run_id: str = "") -> str:
     """The root above a launch's folder; "" if the launch writes outside `runs/` (of that run, if one is given)."""
     root, found, _ = output_uri.partition(f"/runs/{run_id}/" if run_id else "/runs/")

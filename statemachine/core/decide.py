@@ -11,7 +11,8 @@ from transitions import EventData, Machine
 from statemachine.contracts.kfp_run import KfpRun
 from statemachine.contracts.limits import clipped
 from statemachine.core.actions import Action, StopRuns, next_action
-from statemachine.core.guards import deadline
+from statemachine.core.approval import valid_approvals
+from statemachine.core.guards import consented, deadline
 from statemachine.core.model import Model
 from statemachine.core.policy import Policy
 from statemachine.core.run import Run, Transition
@@ -173,11 +174,18 @@ def _move(snapshot: Snapshot, row: Row) -> Move:
         reason=row.reason,
         message=clipped((run.stop or run.reason) + given_up),
         attempt=snapshot.run.attempt,
-        who=operator_request.who if operator_request else "",
+        who=operator_request.who if operator_request else _approvers(snapshot),
         kfp_id=snapshot.run.kfp_id,
         details=_details(snapshot, stuck),
     )
     return Move(run, model, entry)
+
+
+def _approvers(snapshot: Snapshot) -> str:
+    """Who approved, for the entry by which the run leaves AWAITING_APPROVAL."""
+    if snapshot.run.state is not State.AWAITING_APPROVAL:
+        return ""
+    return ", ".join(one.who for one in valid_approvals(snapshot.run, snapshot.policy, snapshot.now))
 
 
 def _details(snapshot: Snapshot, stuck: list[str]) -> dict[str, Any]:
@@ -192,6 +200,6 @@ def _until(snapshot: Snapshot) -> float:
         moments.append(snapshot.run.retry_at)
     if snapshot.run.kfp_id and deadline(snapshot) > snapshot.now:
         moments.append(deadline(snapshot))
-    if snapshot.run.state is State.AWAITING_APPROVAL:
+    if snapshot.run.state is State.AWAITING_APPROVAL and not consented(snapshot):
         moments = [snapshot.run.entered_at + snapshot.policy.approval_deadline]
     return min(moments)

@@ -8,10 +8,12 @@ from typing import Any
 from statemachine.contracts import paths
 from statemachine.contracts.gate import GateCheck, Verdict
 from statemachine.contracts.limits import VERDICT_BYTES, clipped
+from statemachine.contracts.shadow import ShadowVerdict
 from statemachine.contracts.stage import Stage
+from statemachine.core.approval import valid_approvals
 from statemachine.core.backoff import backoff
 from statemachine.core.failure import failure
-from statemachine.core.guards import deadline, verdict
+from statemachine.core.guards import deadline, shadowed, verdict
 from statemachine.core.model import Hold, Model, Release, content_hash
 from statemachine.core.proof import champion, wanted_version
 from statemachine.core.run import RequestKind, Run, RunKind
@@ -90,10 +92,25 @@ def judge(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
     return replace(run, verdict=_on_record(verdict(snapshot))), model
 
 
-def _on_record(judged: Verdict) -> Mapping[str, Any]:
+def judge_shadow(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
+    """Store the shadow's verdict, and enter the next state."""
+    run, model = carry(snapshot, dest)
+    return replace(run, shadow=_on_record(shadowed(snapshot))), model
+
+
+def carry_candidate(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
+    """Store the version that was exported, and enter the next state."""
+    run, model = carry(snapshot, dest)
+    version = snapshot.observed.report.details.get("version", "") if snapshot.observed.report else ""
+    return replace(run, candidate=str(version)), model
+
+
+def _on_record(judged: Verdict | ShadowVerdict) -> Mapping[str, Any]:
     """The verdict cut to the size of a record: texts are clipped, and failed checks come first."""
     checks = [_short(check) for check in judged.checks]
-    kept = {"passed": judged.passed, "checks": checks, "reason": clipped(judged.reason)}
+    kept: dict[str, Any] = {"passed": judged.passed, "checks": checks, "reason": clipped(judged.reason)}
+    if isinstance(judged, ShadowVerdict):
+        kept["outcome"] = judged.outcome.value
     if len(json.dumps(kept)) > VERDICT_BYTES:
         kept["checks"] = _worst(checks, VERDICT_BYTES - LEAST_ROOM)
     return kept
@@ -116,13 +133,20 @@ def _short(check: GateCheck) -> dict[str, Any]:
 
 def take_slot(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
     """Take the deploying slot under a new generation, which fences deploys under older ones."""
-    run, model = carry(snapshot, dest)
+    before: Mapping[State, Effect] = {State.EXPORTING: carry_candidate, State.SHADOWING: judge_shadow}
+    run, model = before.get(snapshot.run.state, enter)(snapshot, dest)
     generation = model.generation + 1
-    version = snapshot.observed.report.details.get("version", "") if snapshot.observed.report else ""
-    return (
-        replace(run, generation=generation, candidate=str(version) or run.candidate),
-        model.deployed_by(run.id, generation),
-    )
+    return replace(run, generation=generation), model.deployed_by(run.id, generation)
+
+
+def void_approvals(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
+    """Evaluate again, because the champion changed: what was approved is not what would be deployed."""
+    run, model = enter(snapshot, dest)
+    persons = ", ".join(each.who for each in valid_approvals(snapshot.run, snapshot.policy, snapshot.now))
+    now_serves = champion(snapshot) or "nothing"
+    compared = snapshot.run.champion or "no champion"
+    reason = f"the approval by {persons} is void: it was of a comparison with {compared}; {now_serves} serves now"
+    return replace(run, approvals=(), shadow={}, reason=reason), model
 
 
 def start_rollback(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
@@ -213,12 +237,20 @@ def reject_by_gate(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
     return replace(run, verdict=_on_record(verdict(snapshot))), model
 
 
+def reject_by_shadow(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
+    """End because the candidate does not hold on the serving image, with every value and limit on record."""
+    run, model = _end(snapshot, dest, shadowed(snapshot).reason)
+    return replace(run, shadow=_on_record(shadowed(snapshot))), model
+
+
 def disapprove(snapshot: Snapshot, dest: State) -> tuple[Run, Model]:
     """End because an operator rejected the candidate, or nobody approved it in time."""
     operator_request = snapshot.run.operator_request
     reason = (
         f"rejected by {operator_request.who}: {operator_request.why}"
         if operator_request
+        else "too few persons approved it before the deadline"
+        if snapshot.run.approvals
         else "nobody approved it before the deadline"
     )
     return _end(snapshot, dest, reason)

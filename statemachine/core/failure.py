@@ -18,6 +18,7 @@ MUST_NAME: Mapping[Stage, tuple[str, ...]] = {  # what later stages and the cont
     Stage.TRAIN: ("model",),
     Stage.EVALUATE: ("evaluation",),
     Stage.EXPORT: ("repository",),
+    Stage.SHADOW: ("shadow",),
 }
 
 

@@ -2,7 +2,9 @@
 
 from statemachine.contracts.gate import Verdict, gate
 from statemachine.contracts.report import Outcome
+from statemachine.contracts.shadow import ShadowVerdict, shadow_verdict
 from statemachine.contracts.stage import Stage
+from statemachine.core.approval import approvals_lacking
 from statemachine.core.failure import failure
 from statemachine.core.model import content_hash
 from statemachine.core.proof import anchor, champion, proven
@@ -23,20 +25,38 @@ def from_preprocess(snapshot: Snapshot) -> bool:
     return prepared(snapshot) and snapshot.run.kind is RunKind.TRAINING and snapshot.run.start_at is Stage.PREPROCESS
 
 
+def from_materialise(snapshot: Snapshot) -> bool:
+    """A redrive that keeps the data set, and brings the online store up to it again."""
+    return prepared(snapshot) and snapshot.run.start_at is Stage.MATERIALISE and _works_on(snapshot, Stage.MATERIALISE)
+
+
 def from_train(snapshot: Snapshot) -> bool:
     """A redrive that keeps the data set."""
-    return prepared(snapshot) and snapshot.run.start_at is Stage.TRAIN
+    skipped = snapshot.run.start_at is Stage.MATERIALISE and not _works_on(snapshot, Stage.MATERIALISE)
+    return prepared(snapshot) and (snapshot.run.start_at is Stage.TRAIN or skipped)
 
 
 def from_evaluate(snapshot: Snapshot) -> bool:
     """A redrive that keeps the model, or one that would skip evaluation although the champion has changed."""
-    later = snapshot.run.start_at in (Stage.EXPORT, Stage.DEPLOY) and champion_changed(snapshot)
+    later = snapshot.run.start_at in (Stage.EXPORT, Stage.SHADOW, Stage.DEPLOY) and champion_changed(snapshot)
     return prepared(snapshot) and (snapshot.run.start_at is Stage.EVALUATE or later)
 
 
 def from_export(snapshot: Snapshot) -> bool:
     """A redrive that keeps the evaluation, and exports its candidate again."""
-    return prepared(snapshot) and snapshot.run.start_at in (Stage.EXPORT, Stage.DEPLOY)
+    skipped = snapshot.run.start_at is Stage.SHADOW and not _works_on(snapshot, Stage.SHADOW)
+    return prepared(snapshot) and (snapshot.run.start_at in (Stage.EXPORT, Stage.DEPLOY) or skipped)
+
+
+def from_shadow(snapshot: Snapshot) -> bool:
+    """A redrive that keeps the exported version, and tries it again."""
+    return prepared(snapshot) and snapshot.run.start_at is Stage.SHADOW and _works_on(snapshot, Stage.SHADOW)
+
+
+def _works_on(snapshot: Snapshot, stage: Stage) -> bool:
+    """Whether the policy asks for that stage, and the run's pipelines have it; runs of earlier releases go on."""
+    asked = {Stage.MATERIALISE: snapshot.policy.live, Stage.SHADOW: snapshot.policy.shadow.enabled}
+    return asked[stage] and stage.value in (snapshot.run.pins or snapshot.observed.pins)
 
 
 def to_restore(snapshot: Snapshot) -> bool:
@@ -61,6 +81,11 @@ def preprocessed(snapshot: Snapshot) -> bool:
     return reported(snapshot) and snapshot.run.marked
 
 
+def preprocessed_for_live(snapshot: Snapshot) -> bool:
+    """The data set exists, and the model is scored live: the online store learns of it first."""
+    return preprocessed(snapshot) and _works_on(snapshot, Stage.MATERIALISE)
+
+
 def refused(snapshot: Snapshot) -> bool:
     """The stage reported `refused`."""
     return snapshot.observed.report is not None and snapshot.observed.report.outcome is Outcome.REFUSED
@@ -83,11 +108,6 @@ def passed(snapshot: Snapshot) -> bool:
     return reported(snapshot) and verdict(snapshot).passed
 
 
-def passed_for_approval(snapshot: Snapshot) -> bool:
-    """The candidate passes the gate, and the policy requires an approval."""
-    return snapshot.policy.require_approval and passed(snapshot)
-
-
 def failed_gate(snapshot: Snapshot) -> bool:
     """The candidate fails the gate. Never retried."""
     return reported(snapshot) and not verdict(snapshot).passed
@@ -106,22 +126,30 @@ def cancelled(snapshot: Snapshot) -> bool:
     return snapshot.run.asks(RequestKind.CANCEL)
 
 
+def consented(snapshot: Snapshot) -> bool:
+    """As many persons as the policy asks for approved exactly what the run would deploy now."""
+    return approvals_lacking(snapshot.run, snapshot.policy, snapshot.now) == 0
+
+
 def approved(snapshot: Snapshot) -> bool:
-    """An operator approved the candidate."""
-    return snapshot.run.asks(RequestKind.APPROVE)
+    """Enough persons approved the candidate, and it may be deployed now."""
+    return consented(snapshot) and may_deploy(snapshot)
 
 
 def approved_anew(snapshot: Snapshot) -> bool:
-    """An operator approved a candidate that was compared with a former champion."""
-    return approved(snapshot) and champion_changed(snapshot)
+    """Enough persons approved a candidate that was compared with a former champion: their approval is void."""
+    return consented(snapshot) and champion_changed(snapshot)
+
+
+def not_exported(snapshot: Snapshot) -> bool:
+    """The earlier release asked for approval before export: the version is made first, and then asked about."""
+    return not snapshot.run.candidate
 
 
 def disapproved(snapshot: Snapshot) -> bool:
-    """An operator rejected the candidate, or nobody answered before the deadline."""
-    return (
-        snapshot.run.asks(RequestKind.REJECT)
-        or snapshot.now >= snapshot.run.entered_at + snapshot.policy.approval_deadline
-    )
+    """An operator rejected the candidate, or too few approved it before the deadline."""
+    late = snapshot.now >= snapshot.run.entered_at + snapshot.policy.approval_deadline
+    return snapshot.run.asks(RequestKind.REJECT) or (late and not consented(snapshot))
 
 
 # -- release ---------------------------------------------------------------------------------------------------
@@ -143,9 +171,24 @@ def slot_free(snapshot: Snapshot) -> bool:
     return holder is None or holder.run_id == snapshot.run.id
 
 
+def may_deploy(snapshot: Snapshot) -> bool:
+    """The deploying slot is free, and the model is not on hold."""
+    return slot_free(snapshot) and snapshot.observed.model.hold is None
+
+
 def exported(snapshot: Snapshot) -> bool:
     """The version is exported, and it may be deployed now."""
-    return reported(snapshot) and slot_free(snapshot) and snapshot.observed.model.hold is None
+    return reported(snapshot) and may_deploy(snapshot)
+
+
+def exported_for_shadow(snapshot: Snapshot) -> bool:
+    """The version is exported, and is tried on the serving image before it may be deployed."""
+    return reported(snapshot) and _works_on(snapshot, Stage.SHADOW)
+
+
+def exported_for_approval(snapshot: Snapshot) -> bool:
+    """The version is exported, no shadow is asked for, and the policy requires an approval."""
+    return reported(snapshot) and snapshot.policy.require_approval
 
 
 def exported_outdated(snapshot: Snapshot) -> bool:
@@ -158,6 +201,37 @@ def exported_refused(snapshot: Snapshot) -> bool:
     if not reported(snapshot) or snapshot.observed.report is None or snapshot.run.trigger.kind == "redrive":
         return False
     return content_hash(str(snapshot.observed.report.details.get("version", ""))) in snapshot.observed.model.refused
+
+
+def shadowed(snapshot: Snapshot) -> ShadowVerdict:
+    """The verdict on what the shadow stage measured, which must be of the versions that the request named."""
+    figures = snapshot.observed.report.details.get("shadow") if snapshot.observed.report else None
+    return shadow_verdict(
+        figures if isinstance(figures, dict) else {},
+        snapshot.policy.shadow,
+        candidate=snapshot.run.candidate,
+        champion=snapshot.run.champion,
+    )
+
+
+def shadow_outdated(snapshot: Snapshot) -> bool:
+    """The candidate was tried beside a version that is no longer the champion."""
+    return reported(snapshot) and champion_changed(snapshot)
+
+
+def failed_shadow(snapshot: Snapshot) -> bool:
+    """The candidate does not hold on the serving image. Never retried, and nothing of it reaches the cluster."""
+    return reported(snapshot) and not shadowed(snapshot).passed
+
+
+def passed_shadow_for_approval(snapshot: Snapshot) -> bool:
+    """The candidate holds on the serving image, and the policy requires an approval."""
+    return snapshot.policy.require_approval and reported(snapshot) and shadowed(snapshot).passed
+
+
+def passed_shadow(snapshot: Snapshot) -> bool:
+    """The candidate holds on the serving image, and it may be deployed now."""
+    return reported(snapshot) and shadowed(snapshot).passed and may_deploy(snapshot)
 
 
 def restored(snapshot: Snapshot) -> bool:

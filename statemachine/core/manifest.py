@@ -41,4 +41,5 @@ def _entry(obj: Object) -> dict[str, Any]:
         "new": obj.status is Status.PENDING,
         "epoch": obj.epoch,
         "arrived_at": obj.arrived_at,
+        "kind": obj.kind.value,
     }

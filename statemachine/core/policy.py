@@ -8,10 +8,12 @@ from typing import Any
 
 from statemachine.contracts.errors import Misconfigured
 from statemachine.contracts.gate import GatePolicy
+from statemachine.contracts.object_kind import ObjectKind
+from statemachine.contracts.shadow import ShadowPolicy
 from statemachine.contracts.stage import Stage
 from statemachine.contracts.tables import read_table
 
-TABLES = ("policy", "intake", "gate", "serving", "stages", "parameters")
+TABLES = ("policy", "intake", "gate", "shadow", "approval", "serving", "stages", "parameters")
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 
 
@@ -46,16 +48,30 @@ class Serving:
 
 
 @dataclass(frozen=True)
+class ApprovalPolicy:
+    """Who must say yes where the policy asks for it: so many `approvers`; `separate`: none who started the run or set
+    its parameters. A yes counts for `expiry` seconds.
+    """
+
+    approvers: int = 1
+    separate: bool = False
+    expiry: float = 172_800
+
+
+@dataclass(frozen=True)
 class Policy:
     """Everything `decide` may know about a model beyond the run itself. `root` is `s3://<artifacts bucket>`.
 
+    Objects under `prefix` are transactions, those under `labels_prefix` reports of fraud (default: `labels/<model>/`).
+
     Seconds: a launch that stays CANCELING for `cancel_deadline` counts as over; a run that KFP or S3 refuses for
     `denied_deadline` fails. It fails, too, after `max_lapsed` claims in succession whose holder died. A deploy's proof
-    counts for `proof_age`.
+    counts for `proof_age`. `live`: the model is scored live, so each run brings the online store up to its data set.
     """
 
     model: str
     prefix: str
+    labels_prefix: str = ""
     root: str = "s3://artifacts"
     engine: str = "kfp"
     strict: bool = False
@@ -73,11 +89,24 @@ class Policy:
     approval_deadline: float = 172_800
     keep_versions: int = 5
     skip_unchanged_night: bool = True
+    live: bool = False
     intake: IntakePolicy = IntakePolicy()
     gate: GatePolicy = field(default_factory=GatePolicy)
+    shadow: ShadowPolicy = field(default_factory=ShadowPolicy)
+    approval: ApprovalPolicy = ApprovalPolicy()
     serving: Serving = Serving()
     stages: Mapping[Stage, StagePolicy] = field(default_factory=dict)
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.labels_prefix:
+            object.__setattr__(self, "labels_prefix", f"labels/{self.model}/")
+
+    @property
+    def prefixes(self) -> dict[str, ObjectKind]:
+        """What lies under each of the model's prefixes, sorted by them."""
+        kinds = {self.prefix: ObjectKind.DATA, self.labels_prefix: ObjectKind.LABELS}
+        return dict(sorted(kinds.items()))
 
     def of(self, stage: Stage) -> StagePolicy:
         """That stage's deadlines."""
@@ -94,10 +123,11 @@ def parse(tables: Mapping[str, Any], root: str) -> dict[str, Policy]:
     if not isinstance(models, Mapping) or not models:
         raise Misconfigured("fraudloop.toml names no model: it needs at least one [models.<name>] table")
     policies = {name: _policy(name, table, root) for name, table in models.items()}
-    prefixes = sorted(policy.prefix for policy in policies.values())
+    prefixes = sorted(prefix for policy in policies.values() for prefix in (policy.prefix, policy.labels_prefix))
     for one, other in pairwise(prefixes):
         if other.startswith(one):
-            raise Misconfigured(f"the prefixes {one!r} and {other!r} overlap: an object would belong to two models")
+            why = "an object would belong to two models, or be transactions and labels at once"
+            raise Misconfigured(f"the prefixes {one!r} and {other!r} overlap: {why} (prefix, labels_prefix)")
     return policies
 
 
@@ -112,7 +142,7 @@ def _policy(name: str, table: Mapping[str, Any], root: str) -> Policy:
         _stage(where, key): read_table(StagePolicy, value, f"{where}.stages.{key}")
         for key, value in table.get("stages", {}).items()
     }
-    top = {key: table[key] for key in ("prefix", "engine", "strict") if key in table}
+    top = {key: table[key] for key in ("prefix", "labels_prefix", "engine", "strict") if key in table}
     return read_table(
         Policy,
         {**top, **table.get("policy", {})},
@@ -121,10 +151,19 @@ def _policy(name: str, table: Mapping[str, Any], root: str) -> Policy:
         root=root,
         intake=read_table(IntakePolicy, table.get("intake", {}), f"{where}.intake"),
         gate=read_table(GatePolicy, table.get("gate", {}), f"{where}.gate"),
+        shadow=read_table(ShadowPolicy, table.get("shadow", {}), f"{where}.shadow"),
+        approval=_approval(f"{where}.approval", table.get("approval", {})),
         serving=read_table(Serving, table.get("serving", {}), f"{where}.serving"),
         stages=stages,
         parameters=_parameters(where, table),
     )
+
+
+def _approval(where: str, table: Mapping[str, Any]) -> ApprovalPolicy:
+    policy = read_table(ApprovalPolicy, table, where)
+    if policy.approvers < 1 or policy.expiry <= 0:
+        raise Misconfigured(f"{where}: approvers is at least 1, and expiry is more than 0 seconds")
+    return policy
 
 
 def _must_be_tables(where: str, table: Any) -> None:

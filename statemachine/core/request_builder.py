@@ -50,6 +50,13 @@ def _train(snapshot: Snapshot) -> dict[str, str]:
     return {"dataset": snapshot.run.output(Stage.PREPROCESS, "dataset")}
 
 
+def _shadow(snapshot: Snapshot) -> dict[str, str]:
+    return {
+        "repository": snapshot.run.output(Stage.EXPORT, "repository"),
+        "champion": _compared_version(snapshot, snapshot.run.champion),
+    }
+
+
 def _evaluate(snapshot: Snapshot) -> dict[str, str]:
     return {
         "dataset": snapshot.run.output(Stage.PREPROCESS, "dataset"),
@@ -74,9 +81,11 @@ def _release(snapshot: Snapshot) -> dict[str, str]:
 
 INPUTS: Mapping[Stage, Callable[[Snapshot], dict[str, str]]] = {
     Stage.PREPROCESS: _preprocess,
+    Stage.MATERIALISE: _train,
     Stage.TRAIN: _train,
     Stage.EVALUATE: _evaluate,
     Stage.EXPORT: _export,
+    Stage.SHADOW: _shadow,
     Stage.DEPLOY: _release,
     Stage.RESTORE: _release,
 }
@@ -103,11 +112,18 @@ def _releasing(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
+def _shadowing(snapshot: Snapshot) -> dict[str, Any]:
+    policy = snapshot.policy.shadow
+    return {"requests": policy.requests, "log_days": policy.log_days, "tolerance": policy.tolerance}
+
+
 PARAMETERS: Mapping[Stage, Callable[[Snapshot], dict[str, Any]]] = {
     Stage.PREPROCESS: _data,
+    Stage.MATERIALISE: lambda snapshot: {},
     Stage.TRAIN: lambda snapshot: {},
     Stage.EVALUATE: _judging,
     Stage.EXPORT: lambda snapshot: {},
+    Stage.SHADOW: _shadowing,
     Stage.DEPLOY: _releasing,
     Stage.RESTORE: _releasing,
 }

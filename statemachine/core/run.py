@@ -39,6 +39,16 @@ class OperatorRequest:
 
 
 @dataclass(frozen=True)
+class Approval:
+    """A person's yes to exactly what `digest` names (`core.approval`)."""
+
+    who: str
+    why: str
+    at: float
+    digest: str
+
+
+@dataclass(frozen=True)
 class Claim:
     """Which worker acts for this run, and until when: later than the Lambda's own timeout."""
 
@@ -69,6 +79,9 @@ class Run:
     `deployment` is the deployment that started the run. `launch_ids` are the ids of all launches that it created; any
     other KFP run of that name belongs to somebody else. `lapsed` counts successive claims whose holder died.
     `stopping_since` is when launches were first seen stopping, `denied_since` when access was first denied.
+
+    `verdict` is the gate's and `shadow` the shadow's. `approvals` are all that were given; which of them count, and of
+    what, `core.approval` says. `parameters_by` is who adopted the parameters that the run began with.
     """
 
     id: str
@@ -108,7 +121,10 @@ class Run:
     outputs: Mapping[str, Mapping[str, Artifact]] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    parameters_by: str = ""
     verdict: Mapping[str, Any] = field(default_factory=dict)
+    shadow: Mapping[str, Any] = field(default_factory=dict)
+    approvals: tuple[Approval, ...] = ()
     champion: str = ""
     candidate: str = ""
     target: str = ""

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from statemachine.contracts.object_kind import ObjectKind
 from statemachine.contracts.side_files import side_file
 from statemachine.core.policy import IntakePolicy, Policy
 from statemachine.core.run import Trigger
@@ -58,6 +59,7 @@ class Object:
     over: str = ""
     under: str = ""
     old: bool = False
+    kind: ObjectKind = ObjectKind.DATA
 
     @property
     def place(self) -> str:
@@ -116,6 +118,8 @@ def closing(window: Window, policy: IntakePolicy, now: float) -> Trigger | None:
 class Admission:
     """Where an arriving object goes: the model whose window it joins, or the reason why it is quarantined.
 
+    `kind` says what it holds, by its prefix.
+
     `ignored`: the file was never meant to be data, so no alarm fires.
     """
 
@@ -123,18 +127,24 @@ class Admission:
     reason: str = ""
     marker: bool = False
     ignored: bool = False
+    kind: ObjectKind = ObjectKind.DATA
 
 
 def admit(obj: Object, bucket: str, policies: Mapping[str, Policy]) -> Admission:
     """Which model an object belongs to, and whether it may join the window."""
     if obj.bucket != bucket:
         return Admission("", f"bucket {obj.bucket} is not the data bucket {bucket}")
-    policy = next((p for p in policies.values() if obj.key.startswith(p.prefix)), None)
+    found = ((policy, *pair) for policy in policies.values() for pair in policy.prefixes.items())
+    policy, prefix, kind = next((one for one in found if obj.key.startswith(one[1])), (None, "", ObjectKind.DATA))
     if policy is None:
         return Admission("", f"no model has a prefix of {obj.key!r}")
+    return replace(_admitted(obj, prefix, policy), kind=kind)
+
+
+def _admitted(obj: Object, prefix: str, policy: Policy) -> Admission:
     if ".." in obj.key.split("/"):
         return Admission(policy.model, "the key has a '..' segment")
-    hidden = side_file(obj.key, policy.prefix, policy.intake.success_marker)
+    hidden = side_file(obj.key, prefix, policy.intake.success_marker)
     if hidden:
         reason = f"{hidden!r} in the key: a side file of Spark, Hive, Databricks or the like, never data"
         return Admission(policy.model, reason, ignored=True)

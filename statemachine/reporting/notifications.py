@@ -8,8 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from statemachine.core.approval import subject_digest, who_may_approve
 from statemachine.core.characters import UNSAFE
 from statemachine.core.model import Model
+from statemachine.core.policy import Policy
 from statemachine.core.reason import TransitionReason
 from statemachine.core.run import Run, RunKind, Transition
 from statemachine.core.states import State
@@ -89,12 +91,19 @@ def _spent(run: Run, history: Iterable[Transition], prices: Prices) -> float:
     return run_cost(stage_uses(entries), control_use(run, entries), prices, 1.0).marginal if entries else 0.0
 
 
-def message(entry: Transition, run: Run, model: Model, kfp_ui: str = "") -> str:
-    """The message for Slack, in its markup; "" for an entry that needs none."""
+def message(
+    entry: Transition, run: Run, model: Model, kfp_ui: str = "", console: str = "", policy: Policy | None = None
+) -> str:
+    """The message for Slack, in its markup; "" for an entry that needs none.
+
+    `console` is the web console's base URL, `policy` the model's, if they are known.
+    """
     source, dest = _state(entry.source), State(entry.dest)
     text = _text(entry, run, model, source, dest)
     if not text:
         return ""
+    if dest is State.AWAITING_APPROVAL:
+        return text + _asked(entry, run, console, policy)
     return text + (_link(entry, kfp_ui) if dest in (State.FAILED, State.ROLLED_BACK) else "")
 
 
@@ -118,7 +127,7 @@ def _text(entry: Transition, run: Run, model: Model, source: State | None, dest:
         case State.CANCELLED:
             return f"*{run_id} cancelled* ({_stage(source)}): {reason}. {serving}"
         case State.AWAITING_APPROVAL:
-            return f"*{run_id} waits for approval*: `fraudloop approve {run_id}`. {_compared(run, model)}"
+            return f"*{run_id} waits for approval*: `fraudloop approve {run_id}`. {_compared(run, model)}{_tried(run)}"
         case _ if source is State.QUEUED:
             why = _data(f"{run.trigger.kind} {run.trigger.why}".strip())
             return f"*{run_id} started* ({why})."
@@ -135,6 +144,22 @@ def _compared(run: Run, model: Model) -> str:
             parts.append(f"{name} {run.metrics[key]:.3f}{beside}")
     against = f" against {_data(former.version)}" if former else ", the first version"
     return f"{', '.join(parts)}{against}." if parts else ""
+
+
+def _tried(run: Run) -> str:
+    """What the shadow said, in a sentence; "" if there was none."""
+    if not run.shadow:
+        return ""
+    checks = {str(check["name"]): check for check in run.shadow.get("checks", ())}
+    shown = [str(checks[name].get("note", "")) for name in ("control", "alerts", "disagreement") if name in checks]
+    return _data(f" Shadow: {'; '.join([str(run.shadow.get('outcome', '')), *shown])}.")
+
+
+def _asked(entry: Transition, run: Run, console: str, policy: Policy | None) -> str:
+    """Who may act, on what, and where."""
+    who = _data(f" {who_may_approve(run, policy, entry.at)}.".capitalize()) if policy else ""
+    page = f" <{console.rstrip('/')}/runs/{quote(run.id, safe='')}|Look and decide>" if console else ""
+    return f" {who.strip()} Digest {subject_digest(run)[:12]}.{page}".replace("  ", " ")
 
 
 def _link(entry: Transition, kfp_ui: str) -> str:

@@ -24,6 +24,7 @@ PARAMETERS = {
     "EventBusArn": "arn:aws:events:us-east-1:123456789012:event-bus/fraudloop-stages",
     "TableArn": "arn:aws:dynamodb:us-east-1:123456789012:table/fraudloop",
     "TokenSecretArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:token-x",
+    "NightlyFunctionArn": "arn:aws:lambda:us-east-1:123456789012:function:fraudloop-nightly",
     "DataKeyArn": "arn:aws:kms:us-east-1:123456789012:key/data",
     "ArtifactsKeyArn": "arn:aws:kms:us-east-1:123456789012:key/artifacts",
     "TableKeyArn": "arn:aws:kms:us-east-1:123456789012:key/table",
@@ -90,7 +91,7 @@ def test_each_role_is_bound_to_one_service_account(made):
     """By subject and audience of the cluster's own issuer."""
     client, roles = made
     subjects = {"Pipeline": "kubeflow:fraudloop-stage", "Triton": "triton:triton", "Token": "kubeflow:fraudloop-token"}
-    subjects["Slo"] = "monitoring:fraudloop-slo"
+    subjects |= {who: f"monitoring:fraudloop-{who.lower()}" for who in ("Slo", "ScoreLog", "Drift")}
     for who, subject in subjects.items():
         found = client("iam").get_role(RoleName=roles[who][0])["Role"]["AssumeRolePolicyDocument"]
         (statement,) = (json.loads(found) if isinstance(found, str) else found)["Statement"]
@@ -117,6 +118,14 @@ MAY = [
     ("Slo", Call("kms:Decrypt", PARAMETERS["TableKeyArn"], context="dynamodb.us-east-1.amazonaws.com")),
     ("Triton", Call("s3:GetObject", "arn:aws:s3:::artifacts/models/fraud/v/MANIFEST.json")),
     ("Slo", Call("dynamodb:Query", PARAMETERS["TableArn"])),
+    ("Pipeline", Call("s3:GetObject", "arn:aws:s3:::artifacts/scores/fraud/2026-11-27/all.parquet")),
+    ("ScoreLog", Call("s3:PutObject", "arn:aws:s3:::artifacts/scores/fraud/2026-11-27/1795783180000.parquet")),
+    ("ScoreLog", Call("s3:DeleteObject", "arn:aws:s3:::artifacts/scores/fraud/2026-11-27/1795783180000.parquet")),
+    ("ScoreLog", Call("s3:ListBucket", "arn:aws:s3:::artifacts", "scores/fraud/")),
+    ("Drift", Call("s3:GetObject", "arn:aws:s3:::artifacts/runs/fraud-1/preprocess/1/x/dataset/transactions.parquet")),
+    ("Drift", Call("s3:PutObject", "arn:aws:s3:::artifacts/scores/fraud/drift.json")),
+    ("Drift", Call("dynamodb:Query", PARAMETERS["TableArn"])),
+    ("Drift", Call("lambda:InvokeFunction", PARAMETERS["NightlyFunctionArn"])),
     ("Token", Call("secretsmanager:PutSecretValue", PARAMETERS["TokenSecretArn"])),
     ("Token", Call("cloudwatch:PutMetricData", "*", context="Fraudloop/Token")),
 ]
@@ -140,6 +149,12 @@ MAY_NOT = [
     ("Triton", Call("s3:GetObject", "arn:aws:s3:::data/data/fraud/1.csv")),
     ("Triton", Call("s3:PutObject", "arn:aws:s3:::artifacts/models/fraud/v/MANIFEST.json")),
     ("Slo", Call("dynamodb:PutItem", PARAMETERS["TableArn"])),
+    ("Pipeline", Call("s3:PutObject", "arn:aws:s3:::artifacts/scores/fraud/2026-11-27/all.parquet")),
+    ("ScoreLog", Call("s3:GetObject", "arn:aws:s3:::artifacts/models/fraud/v/MANIFEST.json")),
+    ("ScoreLog", Call("dynamodb:GetItem", PARAMETERS["TableArn"])),
+    ("Drift", Call("s3:PutObject", "arn:aws:s3:::artifacts/scores/fraud/2026-11-27/all.parquet")),
+    ("Drift", Call("s3:DeleteObject", "arn:aws:s3:::artifacts/scores/fraud/drift.json")),
+    ("Drift", Call("dynamodb:PutItem", PARAMETERS["TableArn"])),
     ("Slo", Call("s3:GetObject", "arn:aws:s3:::artifacts/runs/fraud-1/manifest.json")),
     ("Token", Call("secretsmanager:GetSecretValue", PARAMETERS["TokenSecretArn"])),
     ("Token", Call("cloudwatch:PutMetricData", "*", context="AWS/Lambda")),

@@ -110,7 +110,7 @@ def test_every_role_can_be_bounded(template):
     bounded = {"!If": ["Bounded", {"!Ref": "PermissionsBoundary"}, {"!Ref": "AWS::NoValue"}]}
     files = [yaml.load((ROOT / f"deploy/aws/{name}.yaml").read_text(), Loader) for name in ("roles", "registry")]
     made = [r for tree in (template.tree, *files) for r in tree["Resources"].values() if r["Type"] == "AWS::IAM::Role"]
-    assert len(made) == 9
+    assert len(made) == 11
     assert [role for role in made if role["Properties"].get("PermissionsBoundary") != bounded] == []
     for function in template.of_type("AWS::Serverless::Function").values():  # SAM makes a role for each schedule
         for event in function["Properties"]["Events"].values():
@@ -160,7 +160,8 @@ def test_the_lifecycle_takes_what_is_tagged_as_intermediate_and_nothing_else(tem
     expiring = [rule for rule in rules if {"ExpirationInDays", "NoncurrentVersionExpiration"} & rule.keys()]
     key, value = INTERMEDIATE.split("=")
     tags = [{"Key": key, "Value": value}]
-    assert [(rule["Prefix"], rule.get("TagFilters")) for rule in expiring] == [("runs/", tags)]
+    assert [(rule["Prefix"], rule.get("TagFilters")) for rule in expiring] == [("runs/", tags), ("scores/", None)]
+    assert "ExpirationInDays" not in expiring[1], "the score log's present objects are the archiver's to delete"
 
 
 def test_who_reads_or_writes_under_a_customer_key_may_use_the_key_and_nobody_else(template):

@@ -30,6 +30,8 @@ def played(system, *, path, run_id="fraud-1", **fields):
         run = replace(
             run, state=State[state], version=number, entered_at=at, reason=reason, **(fields if rests else {})
         )
+        if state == "AWAITING_APPROVAL":
+            run = replace(run, candidate=f"{run_id}-0000000a")
         store.move(run, replace(before, training="") if rests else before, before, entry)
     return run
 

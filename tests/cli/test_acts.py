@@ -8,6 +8,7 @@ from played_runs import HAPPY, played, read
 
 from cli.reasons import stated
 from statemachine.contracts.report import Artifact
+from statemachine.core.approval import subject_digest
 from statemachine.core.model import Hold
 from statemachine.core.reason import TransitionReason
 from statemachine.core.window import Object
@@ -22,8 +23,9 @@ def test_the_reason_of_a_yes_and_a_no_is_kept(system, fraudloop, command):
     played(system, path=WAITING)
     assert fraudloop(command, "fraud-1", "--why", "the slices look right").exit_code == 0
     run = system.store.run("fraud-1")
-    assert run.operator_request.why == "the slices look right"
-    done = replace(run, operator_request=None, version=run.version + 1)
+    asked = run.approvals[0] if command == "approve" else run.operator_request
+    assert asked.why == "the slices look right"
+    done = replace(run, operator_request=None, approvals=(), version=run.version + 1)
     from statemachine.store import put_run
 
     system.store.table.write(put_run(done, "w"))
@@ -32,6 +34,18 @@ def test_the_reason_of_a_yes_and_a_no_is_kept(system, fraudloop, command):
     assert act["who"].startswith("arn:aws:")
     for told in (fraudloop("show", "fraud-1").stdout, fraudloop("why", "fraud-1").stdout):
         assert "the slices look right" in told
+
+
+def test_an_approval_is_of_what_the_person_saw(system, fraudloop):
+    """The digest that `show` prints is taken, also its first 12 digits; that of anything else is refused."""
+    run = played(system, path=WAITING)
+    digest = subject_digest(system.store.run(run.id))
+    assert digest in fraudloop("show", "fraud-1").stdout.replace("\n", "").replace(" ", "")
+    refused = fraudloop("approve", "fraud-1", "--why", "fine", "--digest", "0" * 64)
+    assert refused.exit_code == 1
+    assert "is not what would be deployed now" in refused.stderr.replace("\n", " ")
+    assert fraudloop("approve", "fraud-1", "--why", "fine", "--digest", digest[:12]).exit_code == 0
+    assert system.store.run("fraud-1").approvals[0].digest == digest
 
 
 def test_a_wish_that_is_asked_twice_is_one_act(system, fraudloop):
@@ -110,7 +124,7 @@ def test_a_redrive_shows_what_it_keeps_before_it_begins(system, fraudloop):
     assert shown.exit_code == 1
     assert "`--yes`" in shown.stderr
     assert "preprocess dataset s3://fraudloop-artifacts/d" in " ".join(shown.stdout.split())
-    assert "It does again: train, evaluate, export, deploy" in shown.stdout
+    assert "It does again: train, evaluate, export, shadow, deploy" in shown.stdout
     assert system.store.load("fraud-1-r1") is None
     assert (
         read(fraudloop("redrive", "fraud-1", "--from", "train", "--why", "x", "--yes", "--json"))["parent"] == "fraud-1"

@@ -67,6 +67,16 @@ def test_status_as_data(busy, fraudloop):
     assert "the labels are late (ann)" in fraudloop("status").stdout
 
 
+def test_labels_in_the_open_window_are_told_apart(system, fraudloop):
+    """How many of the objects that wait are reports."""
+    intake, at = system.intake, time.time()
+    for key in ("data/fraud/a.csv", "labels/fraud/b.csv"):
+        intake.arrive([Object("fraudloop-data", key, "e", size=5, sequencer="1", arrived_at=at)])
+    (model,) = read(fraudloop("status", "--json"))["models"]
+    assert (model["window"]["count"], model["window"]["labels"]) == (2, 1)
+    assert "2 objects (1 of labels) since" in " ".join(fraudloop("status").stdout.split())
+
+
 def test_of_an_empty_system_status_says_that_nothing_is_there(system, fraudloop):
     """No table of nothing, no error."""
     told = fraudloop("status").stdout

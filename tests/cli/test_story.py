@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from cli.commands.run_summary import tell, visits
-from cli.commands.show import render
+from cli.commands.show import labels_in_words, render
 from statemachine.contracts.stage import Stage
 from statemachine.core.model import Hold, Model, Release
 from statemachine.core.policy import Policy, StagePolicy
@@ -143,3 +143,15 @@ def test_corrections_are_shown():
         screen = Console(width=120, record=True, file=StringIO())
         screen.print(render(run, story(run)))
         assert ("Delivered again: 40 rows were corrected, 5,330 repeated." in screen.export_text()) is told
+
+
+def test_what_the_labels_feed_said_is_shown():
+    """Corrections, reports and those that wait; nothing of what there is none of."""
+    assert labels_in_words({"labels_corrected": 197.0, "reports": 1200.0, "reports_waiting": 3.0}) == (
+        "197 labels corrected, 1,200 transactions reported, 3 reports wait for theirs"
+    )
+    assert labels_in_words({"labels_corrected": 0.0, "reports": 5.0}) == "5 transactions reported"
+    screen = Console(width=120, record=True, file=StringIO())
+    run = replace(RUN, metrics={"labels_corrected": 197.0})
+    screen.print(render(run, story(run)))
+    assert "197 labels corrected." in screen.export_text()

@@ -13,7 +13,14 @@ from cli.main import app
 # Each command, and calls of it that are wrong, each with a part of what has to be said.
 WRONG: dict[str, list[tuple[list[str], str]]] = {
     "approve": [(["fraud-9", "--why", "fine"], "`fraudloop runs`"), (["fraud-1", "--why", " "], "--why")],
-    "audit": [(["nosuch"], "fraudloop.toml names fraud")],
+    "audit": [
+        (["nosuch"], "fraudloop.toml names fraud"),
+        (["fraud-9", "--out", "{tmp}/a.zip", "--key", "no.pem"], "`fraudloop runs`"),
+        (["fraud-1", "--out", "{tmp}/a.zip"], "--kms"),
+        (["fraud-1", "README.md"], "`fraudloop audit verify"),
+        (["verify", "README.md"], "--key"),
+        (["verify", "README.md", "--key", "no.pem"], "no.pem"),
+    ],
     "baseline import": [(["--training-job", "no-arn"], "--training-job")],
     "cancel": [(["fraud-9", "--why", "x"], "`fraudloop runs`"), (["fraud-1"], "--why")],
     "compare": [(["fraud-1", "nosuch-1"], "`fraudloop runs`"), (["fraud-1", "fraud-1"], "`fraudloop why fraud-1`")],
@@ -29,6 +36,7 @@ WRONG: dict[str, list[tuple[list[str], str]]] = {
     "dlq list": [(["--queue", "nosuch"], "queues are arrivals, hints")],
     "dlq replay": [(["--queue", "nosuch"], "queues are arrivals, hints")],
     "doctor": [(["--only", "nosuch"], "tools")],
+    "drift": [(["--model", "nosuch"], "names fraud"), (["--first-days", "0"], "--first-days")],
     "down": [(["now"], "`fraudloop down --help`")],
     "hold": [(["nosuch", "--why", "x"], "names fraud"), (["fraud"], "--why")],
     "land": [(["no.csv"], "no.csv"), (["README.md", "--model", "nosuch"], "names fraud")],
@@ -76,6 +84,7 @@ WRONG: dict[str, list[tuple[list[str], str]]] = {
     "schedule list": [(["now"], "--help")],
     "schedule pause": [(["now"], "--help")],
     "schedule resume": [(["now"], "--help")],
+    "score": [(["no.csv"], "no.csv"), (["README.md", "--url", "nowhere"], "nowhere"), (["README.md"], "--url")],
     "serve": [(["nofolder"], "`fraudloop train")],
     "show": [(["fraud-9"], "`fraudloop runs`")],
     "slo": [(["--model", "nosuch"], "names fraud"), (["--baseline", "no.json"], "no.json")],
@@ -100,7 +109,7 @@ REPR = re.compile(r"Traceback|<\w+[ .]|\w(Error|Exception)\(|\{'|\[\('|File \"|b
 CALLS = [(command, *call) for command, calls in WRONG.items() for call in calls]
 # Commands that speak to a system; what is wrong with the way to it is told by each of them alike.
 SPEAKS = {
-    "approve": ["fraud-1", "--why", "x"], "audit": ["fraud"], "cost": [], "dlq list": [],
+    "approve": ["fraud-1", "--why", "x"], "audit": ["fraud"], "cost": [], "dlq list": [], "drift": [],
     "hold": ["fraud", "--why", "x"], "land": ["README.md"], "night": [], "open": ["fraud-1"],
     "quarantine list": [], "runs": [], "show": ["fraud-1"],
     "slo": [], "start": ["fraud"], "status": [], "watch": ["fraud-1"], "why": ["fraud-1"], "publish": [],

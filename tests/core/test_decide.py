@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from simulation.memory.cases import NOW, OLD, done, kfp_run, operator_request, snapshot
+from simulation.memory.cases import NOW, OLD, approved_by, done, kfp_run, operator_request, snapshot
 from simulation.memory.stages import failed, honest, refused
 from simulation.memory.strategies import cases
 from statemachine.contracts.kfp_run import KfpRunState
@@ -216,9 +216,15 @@ def test_waiting_wakes_at_the_next_thing_that_time_alone_brings() -> None:
 
 
 def test_a_release_waits_while_another_deploys_or_the_model_is_held() -> None:
-    """Exported, but the slot is taken: nothing is lost, the run waits with its version."""
-    taken = done(S.EXPORTING, of_model={"deploying": Deploying("fraud-rollback-9", 9)})
+    """Tried, but the slot is taken: nothing is lost, the run waits with its version."""
+    taken = done(S.SHADOWING, of_model={"deploying": Deploying("fraud-rollback-9", 9)})
     assert isinstance(decided(taken), Wait)
+
+
+def test_an_approved_run_that_may_not_deploy_yet_looks_again_soon() -> None:
+    """The slot is taken: it does not sleep until the approval's deadline."""
+    taken = approved_by("ann", of_model={"deploying": Deploying("fraud-rollback-9", 9)})
+    assert decided(taken) == Wait(NOW + 60)
 
 
 def test_a_failure_that_is_permanent_is_never_retried() -> None:

@@ -1,20 +1,35 @@
 """Every guard of the table, true and false, from cases written by hand."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from simulation.memory.cases import NEW, NOW, OLD, OTHER, done, kfp_run, model, operator_request, snapshot
+from simulation.memory.cases import (
+    NEW,
+    NOW,
+    OLD,
+    OTHER,
+    OUTPUTS,
+    approved_by,
+    done,
+    kfp_run,
+    model,
+    operator_request,
+    snapshot,
+)
 from simulation.memory.kfp import PIN
-from simulation.memory.stages import failed, honest, measured, ok, refused
+from simulation.memory.stages import failed, honest, measured, ok, refused, replayed
 from statemachine.contracts.kfp_run import KfpRunState
-from statemachine.contracts.report import Report
+from statemachine.contracts.report import Artifact, Report
+from statemachine.contracts.shadow import ShadowPolicy
 from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import StageRequest
 from statemachine.core import guards, proof
 from statemachine.core.model import Deploying, Hold
-from statemachine.core.run import RequestKind, RunKind
+from statemachine.core.policy import ApprovalPolicy
+from statemachine.core.run import RequestKind, RunKind, Trigger
 from statemachine.core.snapshot import Snapshot
 from statemachine.core.states import ACTIVE, WORKING, State
 from statemachine.core.table import TABLE
@@ -54,6 +69,26 @@ def nameless(order: StageRequest) -> Report:
     return ok(order, {}, {"repository": "s3://artifacts/x"})
 
 
+def worse(order: StageRequest) -> Report:
+    return ok(order, {"shadow": replayed(order, disagreements=200)}, {"shadow": "s3://artifacts/shadow.json"})
+
+
+def begun_live(at: Stage) -> Snapshot:
+    return snapshot(S.QUEUED, of_run={"start_at": at}, of_policy=LIVE)
+
+
+LIVE, UNSHADOWED = {"live": True}, {"shadow": ShadowPolicy(enabled=False)}
+TWO, SEPARATE = {"approval": ApprovalPolicy(approvers=2)}, {"approval": ApprovalPolicy(separate=True)}
+BY_ANN = Trigger("person", "ann", "she wanted to see")
+# What an approval is of: each change of it, after the approval was given.
+CHANGES: list[dict[str, Any]] = [
+    {"candidate": "fraud-7-00000008"},
+    {"champion": ""},
+    {"verdict": {"passed": True}},
+    {"shadow": {"passed": True}},
+    {"outputs": OUTPUTS | {"evaluate": {"evaluation": Artifact("s3://artifacts/evaluation", "another")}}},
+    {"outputs": OUTPUTS | {"export": {}}},
+]
 APPROVAL = {"require_approval": True}
 HELD = Hold("ann", "why", NOW)
 TAKEN = Deploying("fraud-rollback-9", 9)
@@ -70,12 +105,35 @@ TRUTHS: dict[Callable[[Snapshot], bool], tuple[list[Snapshot], list[Snapshot]]] 
             restoring(),
         ],
     ),
-    guards.from_train: ([begun(Stage.TRAIN)], [begun(Stage.PREPROCESS), begun(Stage.TRAIN, manifest="")]),
-    guards.from_evaluate: (
-        [begun(Stage.EVALUATE), begun(Stage.EXPORT, champion=OTHER), begun(Stage.DEPLOY, champion="")],
-        [begun(Stage.EXPORT), begun(Stage.DEPLOY), begun(Stage.TRAIN, champion=OTHER)],
+    guards.from_materialise: (
+        [begun_live(Stage.MATERIALISE)],
+        [begun(Stage.MATERIALISE), begun_live(Stage.TRAIN), begun_live(Stage.PREPROCESS)],
     ),
-    guards.from_export: ([begun(Stage.EXPORT), begun(Stage.DEPLOY)], [begun(Stage.EVALUATE)]),
+    guards.from_train: (
+        [begun(Stage.TRAIN), begun(Stage.MATERIALISE)],
+        [begun(Stage.PREPROCESS), begun(Stage.TRAIN, manifest=""), begun_live(Stage.MATERIALISE)],
+    ),
+    guards.from_shadow: (
+        [begun(Stage.SHADOW)],
+        [begun(Stage.EXPORT), snapshot(S.QUEUED, of_run={"start_at": Stage.SHADOW}, of_policy=UNSHADOWED)],
+    ),
+    guards.from_evaluate: (
+        [
+            begun(Stage.EVALUATE),
+            begun(Stage.EXPORT, champion=OTHER),
+            begun(Stage.SHADOW, champion=OTHER),
+            begun(Stage.DEPLOY, champion=""),
+        ],
+        [begun(Stage.EXPORT), begun(Stage.SHADOW), begun(Stage.DEPLOY), begun(Stage.TRAIN, champion=OTHER)],
+    ),
+    guards.from_export: (
+        [
+            begun(Stage.EXPORT),
+            begun(Stage.DEPLOY),
+            snapshot(S.QUEUED, of_run={"start_at": Stage.SHADOW}, of_policy=UNSHADOWED),
+        ],
+        [begun(Stage.EVALUATE), begun(Stage.SHADOW)],
+    ),
     guards.to_restore: (
         [restoring(), restoring(of_model={"hold": HELD}), restoring(of_model={"deploying": Deploying("fraud-7", 4)})],
         [restoring(of_model={"deploying": TAKEN}), begun(Stage.PREPROCESS)],
@@ -101,6 +159,15 @@ TRUTHS: dict[Callable[[Snapshot], bool], tuple[list[Snapshot], list[Snapshot]]] 
         [snapshot(S.PREPROCESSING, no)],
         [snapshot(S.PREPROCESSING, no, of_run={"marked": False}), done(S.PREPROCESSING)],
     ),
+    guards.preprocessed_for_live: (
+        [done(S.PREPROCESSING, of_policy=LIVE)],
+        [
+            done(S.PREPROCESSING),
+            snapshot(S.PREPROCESSING, of_policy=LIVE),
+            done(S.PREPROCESSING, of_policy=LIVE, of_run={"marked": False}),
+            done(S.PREPROCESSING, of_policy=LIVE, of_run={"pins": {"train": PIN}}),
+        ],
+    ),
     guards.refused: ([snapshot(S.TRAINING, no), snapshot(S.EVALUATING, no)], [done(S.TRAINING), snapshot(S.TRAINING)]),
     guards.outdated: (
         [
@@ -113,10 +180,6 @@ TRUTHS: dict[Callable[[Snapshot], bool], tuple[list[Snapshot], list[Snapshot]]] 
     guards.passed: (
         [done(S.EVALUATING)],
         [snapshot(S.EVALUATING, weak), snapshot(S.EVALUATING), snapshot(S.EVALUATING, no)],
-    ),
-    guards.passed_for_approval: (
-        [done(S.EVALUATING, of_policy=APPROVAL)],
-        [done(S.EVALUATING), snapshot(S.EVALUATING, weak, of_policy=APPROVAL)],
     ),
     guards.failed_gate: (
         [
@@ -131,15 +194,72 @@ TRUTHS: dict[Callable[[Snapshot], bool], tuple[list[Snapshot], list[Snapshot]]] 
             asked(S.AWAITING_APPROVAL, RequestKind.REJECT),
             snapshot(S.AWAITING_APPROVAL, now=NOW - 60 + 172_800),
         ],
-        [snapshot(S.AWAITING_APPROVAL, now=NOW - 61 + 172_800), asked(S.AWAITING_APPROVAL, RequestKind.APPROVE)],
+        [
+            snapshot(S.AWAITING_APPROVAL, now=NOW - 61 + 172_800),
+            approved_by("ann", at=NOW + 172_000, now=NOW + 172_800),
+        ],
+    ),
+    guards.not_exported: (
+        [snapshot(S.AWAITING_APPROVAL, of_run={"candidate": ""})],
+        [snapshot(S.AWAITING_APPROVAL), approved_by("ann")],
     ),
     guards.approved: (
-        [asked(S.AWAITING_APPROVAL, RequestKind.APPROVE)],
-        [snapshot(S.AWAITING_APPROVAL), asked(S.AWAITING_APPROVAL, RequestKind.REJECT)],
+        [
+            approved_by("ann"),
+            approved_by("ann", "bob", of_policy=TWO),
+            approved_by("bob", of_run={"trigger": BY_ANN}, of_policy=SEPARATE),
+            approved_by("ann", of_run={"trigger": BY_ANN}),
+        ],
+        [
+            snapshot(S.AWAITING_APPROVAL),
+            asked(S.AWAITING_APPROVAL, RequestKind.REJECT),
+            asked(S.AWAITING_APPROVAL, RequestKind.APPROVE),
+            approved_by("ann", of_policy=TWO),
+            approved_by("ann", "ann", of_policy=TWO),
+            approved_by("ann", at=NOW - 172_800),
+            approved_by("ann", of_model={"hold": HELD}),
+            approved_by("ann", of_model={"deploying": TAKEN}),
+            approved_by("ann", of_run={"trigger": BY_ANN}, of_policy=SEPARATE),
+            approved_by("ann", of_run={"parameters_by": "ann"}, of_policy=SEPARATE),
+            *(
+                replace(given, run=replace(given.run, **changed))
+                for given in [approved_by("ann")]
+                for changed in CHANGES
+            ),
+        ],
     ),
     guards.approved_anew: (
-        [asked(S.AWAITING_APPROVAL, RequestKind.APPROVE, champion=OTHER)],
-        [asked(S.AWAITING_APPROVAL, RequestKind.APPROVE), snapshot(S.AWAITING_APPROVAL, of_run={"champion": OTHER})],
+        [approved_by("ann", of_run={"champion": OTHER})],
+        [approved_by("ann"), snapshot(S.AWAITING_APPROVAL, of_run={"champion": OTHER})],
+    ),
+    guards.exported_for_shadow: (
+        [done(S.EXPORTING), done(S.EXPORTING, of_model={"deploying": TAKEN, "hold": HELD})],
+        [done(S.EXPORTING, of_policy=UNSHADOWED), done(S.EXPORTING, of_run={"pins": {"deploy": PIN}})],
+    ),
+    guards.exported_for_approval: (
+        [done(S.EXPORTING, of_policy=APPROVAL)],
+        [done(S.EXPORTING), snapshot(S.EXPORTING, of_policy=APPROVAL)],
+    ),
+    guards.failed_shadow: (
+        [snapshot(S.SHADOWING, worse), snapshot(S.SHADOWING, lambda o: ok(o, {"shadow": [1]}, {"shadow": "s3://x"}))],
+        [done(S.SHADOWING), snapshot(S.SHADOWING), snapshot(S.SHADOWING, no)],
+    ),
+    guards.shadow_outdated: (
+        [done(S.SHADOWING, of_run={"champion": OTHER}), done(S.SHADOWING, of_model={"champion": None})],
+        [done(S.SHADOWING), snapshot(S.SHADOWING, of_run={"champion": OTHER})],
+    ),
+    guards.passed_shadow_for_approval: (
+        [done(S.SHADOWING, of_policy=APPROVAL), done(S.SHADOWING, of_policy=APPROVAL, of_model={"hold": HELD})],
+        [done(S.SHADOWING), snapshot(S.SHADOWING, worse, of_policy=APPROVAL)],
+    ),
+    guards.passed_shadow: (
+        [done(S.SHADOWING)],
+        [
+            snapshot(S.SHADOWING),
+            snapshot(S.SHADOWING, worse),
+            done(S.SHADOWING, of_model={"hold": HELD}),
+            done(S.SHADOWING, of_model={"deploying": TAKEN}),
+        ],
     ),
     guards.exported: (
         [done(S.EXPORTING), done(S.EXPORTING, of_model={"deploying": Deploying("fraud-7", 4)})],

@@ -16,6 +16,7 @@ A = "s3://artifacts"
 MODELS = f"{A}/models/fraud"
 INPUTS = {
     State.PREPROCESSING: {"manifest": f"{A}/manifest.json", "champion": f"{MODELS}/{OLD}"},
+    State.MATERIALISING: {"dataset": f"{A}/dataset"},
     State.TRAINING: {"dataset": f"{A}/dataset"},
     State.EVALUATING: {"dataset": f"{A}/dataset", "model": f"{A}/model", "champion": f"{MODELS}/{OLD}"},
     State.EXPORTING: {
@@ -23,6 +24,10 @@ INPUTS = {
         "model": f"{A}/model",
         "evaluation": f"{A}/evaluation",
         "profile": f"{A}/profile",
+    },
+    State.SHADOWING: {
+        "repository": f"{MODELS}/{NEW}",
+        "champion": f"{MODELS}/{OLD}",
     },
     State.DEPLOYING: {"repository": f"{MODELS}/{NEW}"},
     State.ROLLING_BACK: {"repository": f"{MODELS}/{OLD}"},

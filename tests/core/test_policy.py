@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from statemachine.contracts.errors import Misconfigured
+from statemachine.contracts.object_kind import ObjectKind
 from statemachine.contracts.stage import Stage
 from statemachine.core.policy import Policy, StagePolicy, parse
 
@@ -74,3 +75,12 @@ def test_prefixes_that_overlap_are_refused() -> None:
     tables = {"models": {"a": {"prefix": "data/"}, "b": {"prefix": "data/b/"}}}
     with pytest.raises(Misconfigured, match="overlap"):
         parse(tables, "s3://artifacts")
+
+
+@pytest.mark.parametrize("table", [{"labels_prefix": "data/fraud/labels/"}, {"prefix": "labels/"}])
+def test_labels_lie_under_a_prefix_of_their_own(table: dict[str, str]) -> None:
+    """`labels/<model>/` unless it is said; below the data's they would be transactions, too."""
+    assert parsed().labels_prefix == "labels/fraud/"
+    assert parsed(labels_prefix="reports/").prefixes == {"data/fraud/": ObjectKind.DATA, "reports/": ObjectKind.LABELS}
+    with pytest.raises(Misconfigured, match=r"overlap.*labels_prefix"):
+        parsed(**table)

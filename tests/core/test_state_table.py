@@ -5,11 +5,25 @@ from typing import Any
 
 import pytest
 
-from simulation.memory.cases import NEW, NOW, OLD, OTHER, done, kfp_run, model, operator_request, release, run, snapshot
-from simulation.memory.stages import failed, measured, ok, refused
+from simulation.memory.cases import (
+    NEW,
+    NOW,
+    OLD,
+    OTHER,
+    approved_by,
+    done,
+    kfp_run,
+    model,
+    operator_request,
+    release,
+    run,
+    snapshot,
+)
+from simulation.memory.stages import failed, measured, ok, refused, replayed
 from statemachine.contracts.gate import GatePolicy
 from statemachine.contracts.kfp_run import KfpRunState
 from statemachine.contracts.report import Report
+from statemachine.contracts.shadow import ShadowPolicy
 from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import StageRequest
 from statemachine.core.decide import Move, decide, fire
@@ -21,6 +35,8 @@ from statemachine.core.states import ACTIVE, TERMINAL, WORKING, State
 from statemachine.core.table import TABLE, Row
 
 S = State
+LIVE, UNSHADOWED = {"live": True}, {"shadow": ShadowPolicy(enabled=False)}
+APPROVAL = {"require_approval": True}
 CANCEL = {"operator_request": operator_request(RequestKind.CANCEL)}
 
 
@@ -40,6 +56,11 @@ def too_weak(order: StageRequest) -> Report:
     return ok(order, {"evaluation": measured(order, auc=0.85)}, {"evaluation": "s3://artifacts/evaluation"})
 
 
+def does_not_load(order: StageRequest) -> Report:
+    figures = replayed(order, error="no module named valkey")
+    return ok(order, {"shadow": figures}, {"shadow": "s3://artifacts/shadow.json"})
+
+
 def begun(kind: RunKind = RunKind.TRAINING, at: Stage = Stage.PREPROCESS, **more: Any) -> Snapshot:
     return snapshot(S.QUEUED, of_run={"kind": kind, "start_at": at, "target": OTHER, **more})
 
@@ -55,12 +76,19 @@ CASES: dict[tuple[State, State, str], Snapshot] = {
     (S.QUEUED, S.FAILED, "failed"): snapshot(S.QUEUED, of_run={"report_error": "its manifest cannot be written"}),
     (S.QUEUED, S.ROLLING_BACK, "to_restore"): begun(RunKind.RESTORE),
     (S.QUEUED, S.PREPROCESSING, "from_preprocess"): begun(),
+    (S.QUEUED, S.MATERIALISING, "from_materialise"): replace(
+        begun(at=Stage.MATERIALISE), policy=replace(begun().policy, live=True)
+    ),
     (S.QUEUED, S.TRAINING, "from_train"): begun(at=Stage.TRAIN),
     (S.QUEUED, S.EVALUATING, "from_evaluate"): begun(at=Stage.EVALUATE),
     (S.QUEUED, S.EXPORTING, "from_export"): begun(at=Stage.EXPORT),
+    (S.QUEUED, S.SHADOWING, "from_shadow"): begun(at=Stage.SHADOW),
     (S.PREPROCESSING, S.CANCELLED, "cancelled"): snapshot(S.PREPROCESSING, of_run=CANCEL),
+    (S.PREPROCESSING, S.MATERIALISING, "preprocessed_for_live"): done(S.PREPROCESSING, of_policy=LIVE),
     (S.PREPROCESSING, S.TRAINING, "preprocessed"): done(S.PREPROCESSING),
     (S.PREPROCESSING, S.REJECTED, "refused_data"): snapshot(S.PREPROCESSING, refusal),
+    (S.MATERIALISING, S.CANCELLED, "cancelled"): snapshot(S.MATERIALISING, of_run=CANCEL),
+    (S.MATERIALISING, S.TRAINING, "reported"): done(S.MATERIALISING),
     (S.TRAINING, S.CANCELLED, "cancelled"): snapshot(S.TRAINING, of_run=CANCEL),
     (S.TRAINING, S.EVALUATING, "reported"): done(S.TRAINING),
     (S.TRAINING, S.REJECTED, "refused"): snapshot(S.TRAINING, refusal),
@@ -68,20 +96,14 @@ CASES: dict[tuple[State, State, str], Snapshot] = {
     (S.EVALUATING, S.EVALUATING, "outdated"): elsewhere(S.EVALUATING, too_weak),
     (S.EVALUATING, S.REJECTED, "failed_gate"): snapshot(S.EVALUATING, too_weak),
     (S.EVALUATING, S.REJECTED, "refused"): snapshot(S.EVALUATING, refusal),
-    (S.EVALUATING, S.AWAITING_APPROVAL, "passed_for_approval"): done(
-        S.EVALUATING, of_policy={"require_approval": True}
-    ),
     (S.EVALUATING, S.EXPORTING, "passed"): done(S.EVALUATING),
     (S.AWAITING_APPROVAL, S.CANCELLED, "cancelled"): snapshot(S.AWAITING_APPROVAL, of_run=CANCEL),
     (S.AWAITING_APPROVAL, S.REJECTED, "disapproved"): snapshot(
         S.AWAITING_APPROVAL, of_run={"operator_request": operator_request(RequestKind.REJECT)}
     ),
-    (S.AWAITING_APPROVAL, S.EVALUATING, "approved_anew"): elsewhere(
-        S.AWAITING_APPROVAL, operator_request=operator_request(RequestKind.APPROVE)
-    ),
-    (S.AWAITING_APPROVAL, S.EXPORTING, "approved"): snapshot(
-        S.AWAITING_APPROVAL, of_run={"operator_request": operator_request(RequestKind.APPROVE)}
-    ),
+    (S.AWAITING_APPROVAL, S.EXPORTING, "not_exported"): snapshot(S.AWAITING_APPROVAL, of_run={"candidate": ""}),
+    (S.AWAITING_APPROVAL, S.EVALUATING, "approved_anew"): approved_by("ann", of_run={"champion": OTHER}),
+    (S.AWAITING_APPROVAL, S.DEPLOYING, "approved"): approved_by("ann"),
     (S.EXPORTING, S.CANCELLED, "cancelled"): snapshot(S.EXPORTING, of_run=CANCEL),
     (S.EXPORTING, S.REJECTED, "exported_refused"): snapshot(
         S.EXPORTING,
@@ -91,7 +113,14 @@ CASES: dict[tuple[State, State, str], Snapshot] = {
     (S.EXPORTING, S.EVALUATING, "exported_outdated"): elsewhere(
         S.EXPORTING, lambda order: ok(order, {"version": NEW}, {"repository": "s3://artifacts/x"})
     ),
-    (S.EXPORTING, S.DEPLOYING, "exported"): done(S.EXPORTING),
+    (S.EXPORTING, S.SHADOWING, "exported_for_shadow"): done(S.EXPORTING),
+    (S.EXPORTING, S.AWAITING_APPROVAL, "exported_for_approval"): done(S.EXPORTING, of_policy=UNSHADOWED | APPROVAL),
+    (S.EXPORTING, S.DEPLOYING, "exported"): done(S.EXPORTING, of_policy=UNSHADOWED),
+    (S.SHADOWING, S.CANCELLED, "cancelled"): snapshot(S.SHADOWING, of_run=CANCEL),
+    (S.SHADOWING, S.EVALUATING, "shadow_outdated"): elsewhere(S.SHADOWING, does_not_load),
+    (S.SHADOWING, S.REJECTED, "failed_shadow"): snapshot(S.SHADOWING, does_not_load),
+    (S.SHADOWING, S.AWAITING_APPROVAL, "passed_shadow_for_approval"): done(S.SHADOWING, of_policy=APPROVAL),
+    (S.SHADOWING, S.DEPLOYING, "passed_shadow"): done(S.SHADOWING),
     (S.DEPLOYING, S.SUCCEEDED, "proven"): done(S.DEPLOYING),
     (S.DEPLOYING, S.ROLLING_BACK, "failed_with_champion"): snapshot(S.DEPLOYING, gone_wrong),
     (S.DEPLOYING, S.CANCELLED, "cancelled"): snapshot(S.DEPLOYING, of_run=CANCEL, of_model={"champion": None}),
@@ -232,8 +261,8 @@ def test_the_champion_changes_only_with_the_proof() -> None:
 
 
 def test_taking_the_slot_changes_no_champion() -> None:
-    """From EXPORTING to DEPLOYING: the slot and the generation are taken, and OLD serves on."""
-    after, item = moved(done(S.EXPORTING))
+    """From SHADOWING to DEPLOYING: the slot and the generation are taken, and OLD serves on."""
+    after, item = moved(done(S.SHADOWING))
     assert (item.champion, item.deploying, after.generation) == (release(OLD), Deploying("fraud-7", 5), 5)
 
 
@@ -271,7 +300,7 @@ def test_a_content_that_was_rolled_back_is_refused_from_then_on() -> None:
     assert item.refused == ("00000007",)
     again = CASES[S.EXPORTING, S.REJECTED, "exported_refused"]
     by_a_person = replace(again, run=replace(again.run, trigger=Trigger("redrive", "ann")))
-    assert moved(by_a_person)[0].state is S.DEPLOYING
+    assert moved(by_a_person)[0].state is S.SHADOWING
 
 
 def test_an_outage_condemns_no_candidate() -> None:
@@ -379,6 +408,44 @@ def test_nobody_said_anything_until_the_deadline() -> None:
     """An approval that nobody gives is a no, and says so."""
     after, _ = moved(snapshot(S.AWAITING_APPROVAL, now=NOW + 172_800))
     assert (after.state, after.reason) == (S.REJECTED, "nobody approved it before the deadline")
+
+
+def test_a_version_that_cannot_load_never_reaches_the_cluster() -> None:
+    """No slot, no generation: the run ends with the server's reason and every check on record."""
+    after, item = moved(CASES[S.SHADOWING, S.REJECTED, "failed_shadow"])
+    assert (item.deploying, item.generation, after.shadow["outcome"]) == (None, 4, "fail")
+    assert "no module named valkey" in after.reason
+    assert after.verdict == {}
+
+
+def test_what_the_shadow_said_is_on_record_when_the_run_deploys() -> None:
+    """Verdict, outcome and checks, as the gate's."""
+    after, _ = moved(done(S.SHADOWING))
+    assert (after.shadow["passed"], after.shadow["outcome"]) == (True, "pass")
+    assert {check["name"] for check in after.shadow["checks"]} >= {"loads", "errors", "control", "p99_ms", "alerts"}
+
+
+def test_a_run_of_the_earlier_release_goes_on_without_the_new_stages() -> None:
+    """Its pipelines are those that it began with: no pin, no stage."""
+    former = {"pins": {each.value: run(S.QUEUED).pins[each.value] for each in Stage if each is not Stage.SHADOW}}
+    assert moved(done(S.EXPORTING, of_run=former))[0].state is S.DEPLOYING
+    live = {"pins": {each.value: run(S.QUEUED).pins[each.value] for each in Stage if each is not Stage.MATERIALISE}}
+    assert moved(done(S.PREPROCESSING, of_run=live, of_policy=LIVE))[0].state is S.TRAINING
+
+
+def test_a_void_approval_says_so_and_is_gone() -> None:
+    """The champion changed after Ann's yes: evaluated again, and asked about again."""
+    after, _ = moved(CASES[S.AWAITING_APPROVAL, S.EVALUATING, "approved_anew"])
+    assert after.approvals == ()
+    assert after.reason == f"the approval by ann is void: it was of a comparison with {OTHER}; {OLD} serves now"
+
+
+def test_the_entry_names_who_approved() -> None:
+    """History says who said yes, also two of them."""
+    given = approved_by("ann", "bob")
+    move = decide(given.run, given.observed, given.policy, given.now)
+    assert isinstance(move, Move)
+    assert (move.entry.who, [one.who for one in move.run.approvals]) == ("ann, bob", ["ann", "bob"])
 
 
 def test_kept_versions_are_bounded() -> None:

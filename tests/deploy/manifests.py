@@ -26,6 +26,7 @@ FOLDERS = (
     "monitoring",
     "gpu-metrics",
     "slo",
+    "live/score-log",
 )
 
 

@@ -73,7 +73,7 @@ def test_without_the_tools_the_imports_are_what_is_checked(monkeypatch, capsys):
     monkeypatch.setattr(subprocess, "run", lambda command, **_: ran.append(command[-1]))
     check_images.main()
     assert capsys.readouterr().out.startswith("SKIPPED: no image is built or run: buildah is not installed")
-    assert ran == ["operator", "stage", "triton"]
+    assert ran == ["console", "operator", "stage", "triton"]
 
 
 def test_the_machines_own_index_is_used_and_mounted_read_only(tmp_path):

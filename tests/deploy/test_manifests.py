@@ -186,7 +186,7 @@ def test_the_old_version_answers_until_the_new_one_is_ready(rendered):
 
 def test_pods_run_without_root_and_without_a_writable_root(rendered):
     """Also without privilege escalation, capabilities and a token of the API server that they do not use."""
-    for folder in ("triton/overlays/prod", "kfp/token-rotation", "monitoring", "slo"):
+    for folder in ("triton/overlays/prod", "kfp/token-rotation", "monitoring", "slo", "live/score-log"):
         for o in rendered[folder]:
             if o["kind"] not in ("Deployment", "CronJob", "StatefulSet", "DaemonSet"):
                 continue
@@ -250,6 +250,26 @@ def test_the_objectives_are_pushed_where_prometheus_looks(rendered):
     assert job["metadata"]["namespace"] == "monitoring"
     ran = subprocess.run([sys.executable, *words, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (python, ran.returncode) == ("python", 0), ran.stderr
+
+
+def test_the_score_log_s_commands_exist(rendered, tmp_path):
+    """Both commands take these options, and their Pushgateway is a Service of the same namespace."""
+    pods = [
+        of_kind(rendered["live/score-log"], "Deployment")["spec"]["template"]["spec"],
+        of_kind(rendered["live/score-log"], "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"],
+    ]
+    gateway = of_kind(rendered["monitoring"], "Service", "pushgateway")["metadata"]
+    for pod in pods:
+        [container] = pod["containers"]
+        ran = subprocess.run(
+            [sys.executable, *container["command"][1:], "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60
+        )
+        assert ran.returncode == 0, ran.stderr
+        options = [word for word in container["command"] if word.startswith("--")]
+        assert all(option in ran.stdout for option in options)
+    settings = of_kind(rendered["live/score-log"], "ConfigMap")
+    assert settings["data"]["FRAUDLOOP_PUSHGATEWAY"] == f"http://{gateway['name']}:9091"
+    assert settings["metadata"]["namespace"] == gateway["namespace"]
 
 
 def test_the_stage_pods_may_move_one_application_and_read_no_secret(rendered):

@@ -17,7 +17,7 @@ LAMBDA, KFP, STAGE, ATTEMPTS, TRITON, WIRE = VICTIMS = (
     "the connections to moto",
 )
 FUNCTIONS = ("step", "step", "step", "arrival", "tick", "announce")
-STATES = ("PREPROCESSING", "TRAINING", "EVALUATING", "EXPORTING", "DEPLOYING")
+STATES = ("PREPROCESSING", "TRAINING", "EVALUATING", "EXPORTING", "SHADOWING", "DEPLOYING")
 LAST_WRITE = 19  # the run that nobody disturbs is written 21 times
 
 

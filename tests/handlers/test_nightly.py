@@ -60,6 +60,23 @@ def test_a_night_that_is_no_time_or_lies_ahead_moves_no_marker(invoke, landed, e
     assert invoke("nightly", "nightly_scheduler")["began"] == {"fraud": "fraud-1"}
 
 
+def test_a_night_outside_of_the_schedule_names_models_and_says_why(invoke, landed):
+    """`fraudloop drift --ask` sends it: the same path, the same slots; the reason is on the run's record."""
+    event = {"slot": "2026-11-24T12:00:00Z", "models": ["fraud"], "why": "the live scores drifted: score_psi 0.4"}
+    assert invoke("nightly", event)["began"] == {"fraud": "fraud-1"}
+    run = invoke.app().store.run("fraud-1")
+    assert (run.trigger.kind, run.trigger.why) == ("nightly", "the live scores drifted: score_psi 0.4")
+    assert invoke("nightly", event)["began"] == {"fraud": ""}, "the same slot counts once"
+
+
+@pytest.mark.parametrize("models", ["fraud", ["fraud", "other"], None])
+def test_a_night_for_a_model_that_is_not_ours_is_malformed(invoke, landed, models):
+    """Nothing begins, and the event ends in the dead-letter queue."""
+    with pytest.raises(Malformed, match="names fraud"):
+        invoke("nightly", {"slot": "2026-11-24T12:00:00Z", "models": models})
+    assert list(invoke.app().store.runs("fraud")) == []
+
+
 class Unlisted:
     """Files of which one prefix cannot be listed."""
 

@@ -79,6 +79,7 @@ EFFECTS = {
     "seed": ("weights", 2),
     "k": ("training_pairs", 4),
     "negative_ratio": ("training_pairs", 2),
+    "encoder_negative_ratio": ("folds", 1),
     "fan_out": ("weights", 2),
     "hidden_dim": ("weights", 4),
     "learning_rate": ("weights", 0.01),
@@ -120,7 +121,7 @@ def test_each_setting_has_its_effect(name: str, dataset: Path, small: TrainConfi
     parts: dict[str, Callable[[TrainConfig], Any]] = {
         "weights": lambda config: weights(dataset, config),
         "training_pairs": lambda config: _training_pairs(dataset, config),
-        "folds": lambda config: [len(fold.trained_on) for fold in folds(prepared(dataset, config).train, config.folds)],
+        "folds": lambda config: [len(fold.trained_on) for fold in folds(prepared(dataset, config).train, config)],
         "over": lambda config: TrainState(epoch=4, best_epoch=2).over(replace(config, epochs=9)),
         "steps": _steps,
         "names": lambda config: features.names(("amount_log",), config.groups),

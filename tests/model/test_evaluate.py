@@ -16,9 +16,10 @@ from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import StageRequest
 from training import storage
 from training.evaluation import baselines
-from training.evaluation.evaluate import EvaluateConfig, evaluate
+from training.evaluation.evaluate import EvaluateConfig, evaluate, graph_adds
 from training.evaluation.reference_models import featurised, score_test
 from training.graph.history import Reader
+from training.model.config import GROUPS, TrainConfig
 from training.model.model import load
 from training.model.train import train
 from training.outcome import Permanent, StageResult
@@ -61,6 +62,39 @@ def test_the_evaluation_is_what_the_contract_says(result: StageResult, trained: 
         assert low <= evaluation["metrics"][name] <= high
     assert set(evaluation["baselines"]) == set(baselines.BASELINES)
     assert sum(s["rows"] for s in evaluation["slices"] if s["name"].startswith("channel=")) == test["rows"]
+
+
+def test_rivals_are_paired_and_have_the_same_rounds(result: StageResult) -> None:
+    """Each baseline again with the paired difference, which lies around the difference of the metrics."""
+    evaluation = result.details["evaluation"]
+    assert set(evaluation["rivals"]) == set(evaluation["baselines"])
+    for name, rival in evaluation["rivals"].items():
+        assert rival["metrics"] == evaluation["baselines"][name]
+        assert rival["rounds"] == FEW["baseline_rounds"]
+        for metric, gained in rival["difference"].items():
+            plain = evaluation["metrics"][metric] - rival["metrics"][metric]
+            assert gained["low"] <= gained["mean"] <= gained["high"]
+            assert abs(gained["mean"] - plain) < 0.05
+    assert EvaluateConfig().rounds(TrainConfig(head_rounds=7)) == 7
+
+
+@pytest.mark.parametrize(("low", "verdict"), [(0.01, "adds"), (0.0, "not shown"), (-0.02, "not shown")])
+def test_what_is_not_proven_is_not_claimed(low: float, verdict: str) -> None:
+    """The graph network adds something only if the bound over the strongest rival is above zero."""
+    rivals = {
+        name: {"metrics": {"average_precision": precision}, "difference": {"average_precision": gained}}
+        for name, precision, gained in (
+            ("xgboost_row", 0.2, {"mean": 0.3, "low": 0.2, "high": 0.4}),
+            ("xgboost_velocity_risk", 0.5, {"mean": 0.02, "low": low, "high": 0.04}),
+        )
+    }
+    found = graph_adds(GROUPS, rivals)
+    assert found is not None
+    assert (found["rival"], found["low"], found["verdict"]) == ("xgboost_velocity_risk", low, verdict)
+    assert (found["recommendation"] is None) == (verdict == "adds")
+    assert "row, velocity, risk" in (found["recommendation"] or "row, velocity, risk")
+    assert graph_adds(("row",), rivals) is None
+    assert graph_adds(GROUPS, {}) is None
 
 
 def test_a_model_against_itself_differs_by_nothing(result: StageResult) -> None:

@@ -102,6 +102,16 @@ def test_the_ladder_is_exact(seed: int, digits: int) -> None:
     assert once.average_precision[0] == pytest.approx(average_precision_score(labels, scores))
 
 
+def test_the_bootstrap_drawn_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many resamples are drawn at once changes memory, not one metric."""
+    labels, scores = random_scores(400, 2)
+    whole = bootstrap.resample(labels, [scores, -scores], 50, 3)
+    monkeypatch.setattr(bootstrap, "CELLS", 700)
+    for one, other in zip(whole, bootstrap.resample(labels, [scores, -scores], 50, 3), strict=True):
+        assert np.array_equal(one.auc_roc, other.auc_roc)
+        assert np.array_equal(one.average_precision, other.average_precision)
+
+
 def test_the_bootstrap_is_that_of_the_rows() -> None:
     """Its spread is that of drawing whole rows one by one (stratified), within what chance allows."""
     labels, scores = random_scores(1500, 4)

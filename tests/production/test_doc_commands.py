@@ -83,7 +83,7 @@ def ready(system, ran, monkeypatch, tmp_path):
     difference = {"auc_roc": {"mean": 0.01, "low": -0.01, "high": 0.03}}
     beside = {"version": VERSION, "metrics": MEASURED["metrics"], "difference": difference}
     waits = ran(2, path=("QUEUED", "PREPROCESSING", "TRAINING", "EVALUATING", "AWAITING_APPROVAL"))
-    measured(system, waits, MEASURED | {"champion": beside})
+    measured(system, waits, MEASURED | {"champion": beside}, candidate="fraud-2-0000000a")
 
 
 def measured(system, run, evaluation, **changes):

@@ -7,13 +7,13 @@ from functools import cache
 
 from simulation.memory.driver import CrashDriver
 from simulation.memory.kfp import PIN
-from simulation.memory.stages import failed, honest, measured, ok, refused
+from simulation.memory.stages import failed, honest, measured, ok, refused, replayed
 from simulation.memory.world import World
 from statemachine.contracts.kfp_run import KfpRunState
 from statemachine.contracts.report import Report
 from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import StageRequest
-from statemachine.core.policy import IntakePolicy, Policy, StagePolicy
+from statemachine.core.policy import ApprovalPolicy, IntakePolicy, Policy, StagePolicy
 from statemachine.core.reason import TransitionReason as R
 from statemachine.core.run import RequestKind
 from statemachine.core.states import State
@@ -26,8 +26,11 @@ V1, V2, V3 = "fraud-1-f5793d11", "fraud-2-6c706cab", "fraud-3-1b775c3d"
 BEGUN = (R.ARRIVAL, R.FROM_PREPROCESS)
 TRAINED = (*BEGUN, R.PREPROCESSED, R.REPORTED)
 JUDGED = (*TRAINED, R.PASSED)
-EXPORTED = (*JUDGED, R.EXPORTED)
-PROVEN = (*EXPORTED, R.PROVEN)
+EXPORTED = (*JUDGED, R.EXPORTED_FOR_SHADOW)
+SHADOWED = (*EXPORTED, R.PASSED_SHADOW)
+PROVEN = (*SHADOWED, R.PROVEN)
+DEPLOYED = (R.EXPORTED_FOR_SHADOW, R.PASSED_SHADOW, R.PROVEN)
+ASKED = (*EXPORTED, R.PASSED_SHADOW_FOR_APPROVAL)
 
 
 @dataclass(frozen=True)
@@ -170,8 +173,55 @@ def redriven(drive: CrashDriver) -> None:
 def approved(drive: CrashDriver) -> None:
     drive.land("a.csv", "b.csv")
     drive.until_in("fraud-1", State.AWAITING_APPROVAL)
-    drive.deliver(lambda: drive.world.operations.operator_request("fraud-1", RequestKind.APPROVE, "ann", "looks good"))
+    drive.deliver(lambda: drive.world.approve("fraud-1", "ann", "looks good"))
     drive.until_rest("fraud-1")
+
+
+def two_approve(drive: CrashDriver) -> None:
+    """Ann's yes is not enough; Bob's makes two."""
+    drive.land("a.csv", "b.csv")
+    drive.until_in("fraud-1", State.AWAITING_APPROVAL)
+    drive.deliver(lambda: drive.world.approve("fraud-1", "ann"))
+    for _ in range(3):
+        drive.minute()
+    drive.deliver(lambda: drive.world.approve("fraud-1", "bob"))
+    drive.until_rest("fraud-1")
+
+
+def rolled_back_after_approval(drive: CrashDriver) -> None:
+    """V2 serves when `fraud-3` waits. Ann rolls V2 back and approves meanwhile: she is asked again, against V1."""
+    for run_id, name in (("fraud-2", "c.csv"), ("fraud-3", "d.csv")):
+        drive.land(name)
+        drive.until_in(run_id, State.AWAITING_APPROVAL)
+        if run_id == "fraud-2":
+            drive.deliver(lambda: drive.world.approve("fraud-2"))
+            drive.until_rest(run_id)
+    drive.deliver(lambda: drive.world.operations.rollback("fraud", V1, "ann", "complaints"))
+    drive.until_rest("fraud-rollback-3")
+    drive.deliver(lambda: drive.world.approve("fraud-3"))
+    drive.until_in("fraud-3", State.EVALUATING)
+    drive.until_in("fraud-3", State.AWAITING_APPROVAL)
+    drive.deliver(lambda: drive.world.approve("fraud-3"))
+    drive.until_rest("fraud-3")
+
+
+def store_is_down(drive: CrashDriver) -> None:
+    """The online store does not answer: nothing is trained on, and what serves goes on."""
+    drive.world.stages.every(Stage.MATERIALISE, lambda order: failed(order, "Valkey does not answer"))
+    second_run(drive)
+
+
+def does_not_load(drive: CrashDriver) -> None:
+    """The serving image lacks what the candidate imports; the image is mended, and Ann redrives from shadow."""
+
+    def broken(order: StageRequest) -> Report:
+        figures = replayed(order, error="no module named valkey")
+        return ok(order, {"shadow": figures}, {"shadow": f"{order.output_uri}/shadow.json"})
+
+    drive.world.stages.every(Stage.SHADOW, lambda order: broken(order) if order.run_id == "fraud-2" else honest(order))
+    second_run(drive)
+    drive.deliver(lambda: drive.world.operations.redrive("fraud-2", Stage.SHADOW, "ann", "the image is mended"))
+    drive.until_rest("fraud-2-r1")
 
 
 def disapproved(drive: CrashDriver) -> None:
@@ -276,6 +326,7 @@ C = {**BOTH, "c.csv": (2, "ACCEPTED")}
 C_PENDING = {**BOTH, "c.csv": (2, "PENDING")}
 FIRST = {"fraud-1": (S.SUCCEEDED, PROVEN)}
 APPROVAL = replace(POLICY, require_approval=True)
+LIVE = replace(POLICY, live=True)
 
 
 def single(
@@ -290,8 +341,8 @@ def second(
     return Ending({**FIRST, "fraud-2": (state, reasons)}, serves, objects, **more)  # type: ignore[arg-type]
 
 
-RETRIED = (*BEGUN, R.PREPROCESSED, R.RETRYABLE_FAILURE, R.REPORTED, R.PASSED, R.EXPORTED, R.PROVEN)
-NO_DEPLOY = (*EXPORTED, R.FAILED_WITH_CHAMPION)
+RETRIED = (*BEGUN, R.PREPROCESSED, R.RETRYABLE_FAILURE, R.REPORTED, R.PASSED, *DEPLOYED)
+NO_DEPLOY = (*SHADOWED, R.FAILED_WITH_CHAMPION)
 
 SCENARIOS = (
     Scenario("happy", one_run, single(S.SUCCEEDED, *PROVEN, serves=V1)),
@@ -302,7 +353,7 @@ SCENARIOS = (
         never_starts,
         single(
             S.SUCCEEDED,
-            *(*BEGUN, R.PREPROCESSED, R.OVERDUE, R.RETRYABLE_FAILURE, R.REPORTED, R.PASSED, R.EXPORTED, R.PROVEN),
+            *(*BEGUN, R.PREPROCESSED, R.OVERDUE, R.RETRYABLE_FAILURE, R.REPORTED, R.PASSED, *DEPLOYED),
             serves=V1,
             kfp_runs={"fraud-1.train": 2},
         ),
@@ -312,7 +363,7 @@ SCENARIOS = (
         hangs,
         single(
             S.SUCCEEDED,
-            *(*TRAINED, R.OVERDUE, R.RETRYABLE_FAILURE, R.PASSED, R.EXPORTED, R.PROVEN),
+            *(*TRAINED, R.OVERDUE, R.RETRYABLE_FAILURE, R.PASSED, *DEPLOYED),
             serves=V1,
             kfp_runs={"fraud-1.evaluate": 2},
         ),
@@ -334,7 +385,7 @@ SCENARIOS = (
     ),
     Scenario("the deploy fails", breaks_on_load, second(S.ROLLED_BACK, *NO_DEPLOY, R.RESTORED, refused=("6c706cab",))),
     Scenario(
-        "the first deploy fails", first_deploy_fails, single(S.FAILED, *EXPORTED, R.FAILED, serves=V1, champion="")
+        "the first deploy fails", first_deploy_fails, single(S.FAILED, *SHADOWED, R.FAILED, serves=V1, champion="")
     ),
     Scenario(
         "the restore fails too",
@@ -354,6 +405,71 @@ SCENARIOS = (
     ),
     Scenario("cancel while evaluating", cancelled_in(S.EVALUATING), second(S.CANCELLED, *TRAINED, R.CANCELLED)),
     Scenario("cancel while exporting", cancelled_in(S.EXPORTING), second(S.CANCELLED, *JUDGED, R.CANCELLED)),
+    Scenario("cancel while shadowing", cancelled_in(S.SHADOWING), second(S.CANCELLED, *EXPORTED, R.CANCELLED)),
+    Scenario(
+        "cancel while materialising",
+        cancelled_in(S.MATERIALISING),
+        second(S.CANCELLED, *BEGUN, R.PREPROCESSED_FOR_LIVE, R.CANCELLED),
+        LIVE,
+    ),
+    Scenario(
+        "scored live",
+        one_run,
+        single(S.SUCCEEDED, *BEGUN, R.PREPROCESSED_FOR_LIVE, R.REPORTED, R.REPORTED, R.PASSED, *DEPLOYED, serves=V1),
+        LIVE,
+    ),
+    Scenario(
+        "the store is down",
+        store_is_down,
+        second(
+            S.FAILED,
+            *BEGUN,
+            R.PREPROCESSED_FOR_LIVE,
+            *[R.RETRYABLE_FAILURE] * 2,
+            R.FAILED,
+            kfp_runs={"fraud-2.materialise": 3},
+        ),
+        LIVE,
+    ),
+    Scenario(
+        "the candidate does not load",
+        does_not_load,
+        Ending(
+            {
+                **FIRST,
+                "fraud-2": (S.REJECTED, (*EXPORTED, R.FAILED_SHADOW)),
+                "fraud-2-r1": (S.SUCCEEDED, (R.REDRIVE, R.FROM_SHADOW, R.PASSED_SHADOW, R.PROVEN)),
+            },
+            V2,
+            C,
+        ),
+    ),
+    Scenario(
+        "two persons approve",
+        two_approve,
+        single(S.SUCCEEDED, *ASKED, R.APPROVED, R.PROVEN, serves=V1),
+        replace(APPROVAL, approval=ApprovalPolicy(approvers=2)),
+    ),
+    Scenario(
+        "an approval is void",
+        rolled_back_after_approval,
+        Ending(
+            {
+                **FIRST,
+                "fraud-2": (S.SUCCEEDED, (*ASKED, R.APPROVED, R.PROVEN)),
+                "fraud-3": (
+                    S.SUCCEEDED,
+                    (*ASKED, R.APPROVED_ANEW, *ASKED[len(TRAINED) :], R.APPROVED, R.PROVEN),
+                ),
+                "fraud-rollback-3": (S.SUCCEEDED, (R.ROLLBACK, R.TO_RESTORE, R.RESTORED_ON_DEMAND)),
+            },
+            V3,
+            {**C, "d.csv": (3, "ACCEPTED")},
+            kfp_runs={"fraud-3.evaluate": 2, "fraud-3.export": 2, "fraud-3.shadow": 2},
+            refused=("6c706cab",),
+        ),
+        APPROVAL,
+    ),
     Scenario(
         "cancel while deploying",
         cancelled_in(S.DEPLOYING),
@@ -365,7 +481,7 @@ SCENARIOS = (
         Ending(
             {
                 "fraud-1": (S.FAILED, (*BEGUN, R.PREPROCESSED, R.FAILED)),
-                "fraud-1-r1": (S.SUCCEEDED, (R.REDRIVE, R.FROM_TRAIN, R.REPORTED, R.PASSED, R.EXPORTED, R.PROVEN)),
+                "fraud-1-r1": (S.SUCCEEDED, (R.REDRIVE, R.FROM_TRAIN, R.REPORTED, R.PASSED, *DEPLOYED)),
             },
             "fraud-1-r1-ddd65f7b",
             BOTH,
@@ -374,14 +490,14 @@ SCENARIOS = (
     Scenario(
         "approval",
         approved,
-        single(S.SUCCEEDED, *TRAINED, R.PASSED_FOR_APPROVAL, R.APPROVED, R.EXPORTED, R.PROVEN, serves=V1),
+        single(S.SUCCEEDED, *ASKED, R.APPROVED, R.PROVEN, serves=V1),
         APPROVAL,
     ),
-    Scenario("disapproval", disapproved, single(S.REJECTED, *TRAINED, R.PASSED_FOR_APPROVAL, R.DISAPPROVED), APPROVAL),
+    Scenario("disapproval", disapproved, single(S.REJECTED, *ASKED, R.DISAPPROVED), APPROVAL),
     Scenario(
         "nobody approves",
         nobody_approves,
-        single(S.REJECTED, *TRAINED, R.PASSED_FOR_APPROVAL, R.DISAPPROVED),
+        single(S.REJECTED, *ASKED, R.DISAPPROVED),
         replace(APPROVAL, approval_deadline=600),
     ),
     Scenario("nightly twice", nightly_twice, single(S.SUCCEEDED, R.NIGHTLY, *PROVEN[1:], serves=V1)),
@@ -431,7 +547,7 @@ SCENARIOS = (
         fenced,
         single(
             S.SUCCEEDED,
-            *(*EXPORTED, R.RETRYABLE_FAILURE, R.PROVEN),
+            *(*SHADOWED, R.RETRYABLE_FAILURE, R.PROVEN),
             serves=V1,
             kfp_runs={"fraud-1.deploy": 2},
         ),

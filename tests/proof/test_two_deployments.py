@@ -60,7 +60,7 @@ def test_two_stacks_that_share_kfp_and_bucket_train_each_its_own() -> None:
     assert (first.state, second.state) == (State.SUCCEEDED, State.SUCCEEDED)
     assert not {*first.launch_ids} & {*second.launch_ids}
     assert first.deployment != second.deployment
-    for stage in (Stage.PREPROCESS, Stage.TRAIN, Stage.EVALUATE, Stage.EXPORT, Stage.DEPLOY):
+    for stage in (Stage.PREPROCESS, Stage.TRAIN, Stage.EVALUATE, Stage.EXPORT, Stage.SHADOW, Stage.DEPLOY):
         assert len(kfp_runs(one.pipelines, f"fraud-1.{stage.value}.1")) == 2
     assert first.output(Stage.TRAIN, "model") != second.output(Stage.TRAIN, "model")
     assert (first.manifest, b"a.csv" in one.files.bodies[first.manifest]) == (first.manifest, True)
@@ -112,7 +112,7 @@ def test_a_stack_made_anew_trains_and_crowns_nothing_old(bucket_kept: bool) -> N
     run = new.until_rest("fraud-1")
     assert run.state is State.SUCCEEDED
     assert [order.stage for order in old.pipelines.created[before:]] == [
-        *(Stage.PREPROCESS, Stage.TRAIN, Stage.EVALUATE, Stage.EXPORT, Stage.DEPLOY)
+        *(Stage.PREPROCESS, Stage.TRAIN, Stage.EVALUATE, Stage.EXPORT, Stage.SHADOW, Stage.DEPLOY)
     ]
     assert not {*run.launch_ids} & {*former.launch_ids}
     assert b"b.csv" in new.files.bodies[run.manifest]

@@ -289,7 +289,7 @@ def test_the_process_is_killed_again_and_again_while_payments_are_scored(
         "import sys; from training.scorelog import archive, files; files.WINDOW = 100; archive.SETTLED = 50; "
         f"sys.exit(archive.main(['--model', 'fraud', '--root', {str(tmp_path)!r}, '--every', '0.02']))"
     )
-    environment = {**os.environ, "FRAUDLOOP_VALKEY_URL": url, "POLARS_MAX_THREADS": "1"}
+    environment = {**os.environ, "FRAUDLOOP_LIVE_URL": url, "POLARS_MAX_THREADS": "1"}
     ids: list[str] = []
     kills, until = 0, time.monotonic() + 12
     while time.monotonic() < until and kills < 4:
@@ -317,14 +317,14 @@ def test_the_process_ends_when_it_is_told_to(valkey_server: ValkeyServer, store:
     """SIGTERM ends the wait between two rounds, with status 0; without a store's name it says what is missing."""
     url = f"valkey://127.0.0.1:{valkey_server.port}"
     command = [sys.executable, "-m", "training.scorelog.archive", "--model", MODEL, "--root", str(tmp_path)]
-    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "FRAUDLOOP_VALKEY_URL": url})
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "FRAUDLOOP_LIVE_URL": url})
     deadline = time.monotonic() + 20
     while not store.exists(stream(MODEL)) and time.monotonic() < deadline:
         time.sleep(0.05)  # the first round makes its group
     assert [each["name"] for each in store.xinfo_groups(stream(MODEL))] == [GROUP.encode()]
     process.terminate()
     assert process.wait(10) == 0
-    environment = {name: value for name, value in os.environ.items() if name != "FRAUDLOOP_VALKEY_URL"}
+    environment = {name: value for name, value in os.environ.items() if name != "FRAUDLOOP_LIVE_URL"}
     ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30)
     assert ran.returncode == 2
-    assert "FRAUDLOOP_VALKEY_URL is not set" in ran.stderr
+    assert "FRAUDLOOP_LIVE_URL is not set" in ran.stderr

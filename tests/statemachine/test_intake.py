@@ -14,6 +14,7 @@ from simulation.memory.metered_table import MeteredTable
 from simulation.memory.stages import honest, refused
 from simulation.memory.world import BUCKET, World
 from statemachine.contracts.errors import Conflict, OperationRefused, Unknown, Unreachable
+from statemachine.contracts.object_kind import ObjectKind
 from statemachine.contracts.report import Report
 from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import StageRequest
@@ -21,7 +22,7 @@ from statemachine.core import codec
 from statemachine.core.run import Trigger
 from statemachine.core.states import State
 from statemachine.core.window import Object, Status
-from statemachine.intake import BATCH, NOWHERE, Intake
+from statemachine.intake import BATCH, NOWHERE, IngestResult, Intake
 from statemachine.ports import Clause, Key, Put
 
 NIGHT = "2026-11-24T02:00:00Z"
@@ -313,6 +314,49 @@ def test_a_night_with_nothing_new_is_skipped_and_says_so() -> None:
     assert world.store.load("fraud-2") is None
     (skipped,) = world.intake.skipped("fraud")
     assert (skipped["slot"], skipped["why"]) == (NIGHT, "nothing new in data, code and parameters")
+
+
+def test_new_labels_alone_are_a_reason_to_train() -> None:
+    """A night that brought reports only begins a run; its manifest says what they are. The next night is skipped."""
+    world = World()
+    world.land("a.csv")
+    world.until_rest("fraud-1")
+    nightly(world)
+    assert len(list(world.intake.skipped("fraud"))) == 1
+    world.files.listed.append(world.object("labels/fraud/monday.csv"))  # its event was lost: the listing finds it
+    nightly(world, "2026-11-25T02:00:00Z")
+    run = world.until_rest("fraud-2")
+    (entry,) = manifest_of(world, "fraud-2")["objects"]
+    assert (run.trigger.kind, entry["key"], entry["kind"], entry["new"]) == (
+        "nightly", "labels/fraud/monday.csv", "labels", True,
+    )  # fmt: skip
+    nightly(world, "2026-11-26T02:00:00Z")
+    assert world.store.load("fraud-3") is None
+
+
+def test_labels_are_objects_of_a_kind_of_their_own() -> None:
+    """They join the window, close it with their own marker, are quarantined and released as transactions are."""
+    world = World()
+    (label, hidden, marker) = (
+        world.object(f"labels/fraud/{name}", size=size)
+        for name, size in (("a.csv", 9), ("_temporary/b.csv", 9), ("_SUCCESS", 0))
+    )
+    assert world.intake.arrive([label, hidden]) == IngestResult(joined=1, ignored=1)
+    assert [(t.kind, t.status) for t in world.intake.of_epoch("fraud", 1)] == [(ObjectKind.LABELS, Status.PENDING)]
+    world.operations.quarantine("fraud", "labels/fraud/a.csv", "ann", "wrong bank")
+    assert [t.kind for t in world.intake.quarantined("fraud")] == [ObjectKind.LABELS]
+    world.operations.release_object("fraud", "labels/fraud/a.csv", "ann", "no")
+    assert [(t.kind, t.status) for t in world.intake.of_epoch("fraud", 1)] == [(ObjectKind.LABELS, Status.PENDING)]
+    world.intake.arrive([marker])
+    run = world.until_rest("fraud-1")
+    assert run.trigger.why == "labels/fraud/_SUCCESS arrived"
+
+
+def test_an_object_of_an_earlier_release_is_data() -> None:
+    """Its record says no kind."""
+    body = json.loads(codec.dumps(Object("data", "data/fraud/a.csv", "e")))
+    del body["kind"]
+    assert codec.loads(Object, json.dumps(body)).kind is ObjectKind.DATA
 
 
 def test_a_night_trains_again_when_code_or_parameters_changed() -> None:

@@ -1,6 +1,7 @@
 """What people may ask: with who and why on record, twice is once, and refused with the reason where it cannot be."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -9,17 +10,19 @@ from simulation.memory.world import World
 from statemachine.contracts.errors import OperationRefused, Unknown
 from statemachine.contracts.report import Artifact
 from statemachine.contracts.stage import Stage
+from statemachine.core.approval import subject_digest
+from statemachine.core.policy import ApprovalPolicy
 from statemachine.core.reason import TransitionReason
-from statemachine.core.run import RequestKind
+from statemachine.core.run import Approval, RequestKind, Run
 from statemachine.core.states import State
 from statemachine.operations import Operations
 
 
-def until(world: World, state: State, run_id: str = "fraud-1") -> None:
+def until(world: World, state: State, run_id: str = "fraud-1") -> Run:
     for _ in range(200):
         run = world.store.load(run_id)
         if run and run.state is state and (run.kfp_id or state.stage is None):
-            return
+            return run
         world.minute(10)
     raise AssertionError(world.store.load(run_id))
 
@@ -99,7 +102,6 @@ def test_a_wish_while_a_worker_acts_is_not_lost() -> None:
 @pytest.mark.parametrize(
     ("state", "kind", "reason"),
     [
-        (State.TRAINING, RequestKind.APPROVE, "only a run that is AWAITING_APPROVAL"),
         (State.TRAINING, RequestKind.REJECT, "only a run that is AWAITING_APPROVAL"),
         (State.ROLLING_BACK, RequestKind.CANCEL, "bringing the last good version back"),
     ],
@@ -126,15 +128,135 @@ def test_a_run_that_is_over_takes_no_wish() -> None:
 
 
 def test_a_second_wish_of_another_kind_is_refused_with_who_was_first() -> None:
-    """Ann approved; Bob cannot reject afterwards."""
+    """Ann rejected; Bob cannot cancel afterwards."""
     world = World()
     policy = world.policies["fraud"]
     world.policies["fraud"] = replace(policy, require_approval=True)
     world.land("a.csv")
     until(world, State.AWAITING_APPROVAL)
-    world.operations.operator_request("fraud-1", RequestKind.APPROVE, "ann", "fine")
-    with pytest.raises(OperationRefused, match="ann asked fraud-1 to approve already"):
-        world.operations.operator_request("fraud-1", RequestKind.REJECT, "bob", "no")
+    world.operations.operator_request("fraud-1", RequestKind.REJECT, "ann", "no")
+    with pytest.raises(OperationRefused, match="ann asked fraud-1 to reject already"):
+        world.operations.operator_request("fraud-1", RequestKind.CANCEL, "bob", "why")
+
+
+# -- approve --------------------------------------------------------------------------------------------------------
+
+
+def waiting(**approval: Any) -> World:
+    """A world in which `fraud-1`, which Ann started, waits for approval."""
+    world = World()
+    policy = replace(world.policies["fraud"], require_approval=True, approval=ApprovalPolicy(**approval))
+    world.policies["fraud"] = policy
+    world.land("a.csv")
+    world.operations.start("fraud", "ann", "she wants to see")
+    until(world, State.AWAITING_APPROVAL)
+    return world
+
+
+def test_an_approval_is_on_record_with_what_it_is_of() -> None:
+    """Who, why, when and the digest, which stays with the run; and the model's history has the act."""
+    world = waiting()
+    digest = subject_digest(world.store.run("fraud-1"))
+    world.operations.approve("fraud-1", digest, "the slices look right", "ann")
+    run = world.until_rest("fraud-1")
+    assert run.state is State.SUCCEEDED
+    assert run.approvals == (Approval("ann", "the slices look right", run.approvals[0].at, digest),)
+    assert [(act.what, act.who) for act in world.store.acts("fraud")][-1] == ("approve", "ann")
+    assert [entry.who for entry in world.store.history("fraud-1")][-2] == "ann"
+
+
+def test_saying_yes_twice_is_once() -> None:
+    """The second one changes nothing, and does not count as a second person."""
+    world = waiting(approvers=2)
+    first = world.approve("fraud-1", "ann")
+    assert world.approve("fraud-1", "ann") == first
+    for _ in range(10):
+        world.minute()
+    assert world.store.run("fraud-1").state is State.AWAITING_APPROVAL
+    world.approve("fraud-1", "bob")
+    assert world.until_rest("fraud-1").state is State.SUCCEEDED
+
+
+@pytest.mark.parametrize("digest", ["", "0" * 64, "unreadable"])
+def test_a_yes_to_something_else_is_refused(digest: str) -> None:
+    """The person is told to look again."""
+    world = waiting()
+    with pytest.raises(OperationRefused, match="is not what would be deployed now"):
+        world.operations.approve("fraud-1", digest, "fine", "ann")
+    assert world.store.run("fraud-1").approvals == ()
+
+
+def test_a_yes_to_files_that_were_changed_is_refused() -> None:
+    """The evaluation in S3 is not the one that was reported, or the version is gone."""
+    world = waiting()
+    run = world.store.run("fraud-1")
+    outputs = {**run.outputs, "evaluate": {"evaluation": Artifact(run.output(Stage.EVALUATE, "evaluation"), "0" * 64)}}
+    world.store.defer(run, run.due_at, "", outputs=outputs)
+    with pytest.raises(OperationRefused, match="output evaluation was changed since it was reported"):
+        world.approve("fraud-1")
+    world = waiting()
+    del world.files.bodies[world.store.run("fraud-1").output(Stage.EXPORT, "repository")]
+    with pytest.raises(OperationRefused, match="output repository is gone"):
+        world.approve("fraud-1")
+
+
+def test_who_started_a_run_or_set_its_parameters_may_be_barred() -> None:
+    """Ann started it and Bob set its parameters: Cem has to say yes."""
+    world = waiting(separate=True)
+    run = world.store.run("fraud-1")
+    world.store.defer(run, run.due_at, "", parameters_by="bob")
+    for who, why in (("ann", "ann started fraud-1"), ("bob", "bob set the parameters of fraud-1")):
+        with pytest.raises(OperationRefused, match=why):
+            world.approve("fraud-1", who)
+    world.approve("fraud-1", "cem")
+    assert world.until_rest("fraud-1").state is State.SUCCEEDED
+
+
+def test_parameters_have_an_author() -> None:
+    """Who adopted them is on the runs that begin with them, and on no other."""
+    world = World()
+    world.operations.adopt("fraud", {"train": {"seed": 9}}, {"who": "bob", "why": "tuned", "uri": "s3://t/1.json"})
+    world.land("a.csv")
+    assert until(world, State.TRAINING).parameters_by == "bob"
+
+
+def test_an_approval_expires() -> None:
+    """The model is on hold for longer than a yes counts: released, it is asked about again."""
+    world = waiting(expiry=3600)
+    world.operations.hold("fraud", "ann", "audit")
+    world.approve("fraud-1")
+    for _ in range(70):
+        world.minute()
+    world.operations.release("fraud", "ann", "done")
+    for _ in range(5):
+        world.minute()
+    assert world.store.run("fraud-1").state is State.AWAITING_APPROVAL
+    world.approve("fraud-1")
+    assert world.until_rest("fraud-1").state is State.SUCCEEDED
+
+
+def test_a_person_who_approved_may_still_be_overruled() -> None:
+    """Until the run goes on, Bob may reject what Ann approved."""
+    world = waiting(approvers=2)
+    world.approve("fraud-1", "ann")
+    world.operations.operator_request("fraud-1", RequestKind.REJECT, "bob", "recall fell")
+    run = world.until_rest("fraud-1")
+    assert (run.state, run.reason) == (State.REJECTED, "rejected by bob: recall fell")
+
+
+def test_a_run_that_waited_under_the_release_before_is_exported_and_asked_about_again() -> None:
+    """Approval stood before export then: there was no candidate yet that one could approve."""
+    world = waiting()
+    run = world.store.run("fraud-1")
+    outputs = {name: made for name, made in run.outputs.items() if name not in ("export", "shadow")}
+    world.store.defer(run, run.due_at, "", candidate="", outputs=outputs, shadow={})
+    with pytest.raises(OperationRefused, match="no exported version yet: it is made first"):
+        world.approve("fraud-1")
+    world.deliver()
+    until(world, State.AWAITING_APPROVAL)
+    assert world.store.run("fraud-1").candidate
+    world.approve("fraud-1")
+    assert world.until_rest("fraud-1").state is State.SUCCEEDED
 
 
 # -- start ----------------------------------------------------------------------------------------------------------
@@ -306,7 +428,7 @@ def test_a_rollback_is_refused_while_another_deploys_or_to_a_version_that_never_
 
 
 def test_a_hold_stops_promotion_and_a_release_goes_on_with_it() -> None:
-    """The run waits with its exported version; nothing is lost."""
+    """The run waits with its version, exported and tried; nothing is lost."""
     world = succeeded("a.csv")
     world.land("b.csv")
     until(world, State.TRAINING, "fraud-2")
@@ -314,7 +436,7 @@ def test_a_hold_stops_promotion_and_a_release_goes_on_with_it() -> None:
     for _ in range(60):
         world.minute()
     run = world.store.run("fraud-2")
-    assert run.state is State.EXPORTING
+    assert run.state is State.SHADOWING
     assert world.store.model("fraud").hold is not None
     world.operations.release("fraud", "ann", "done")
     assert world.until_rest("fraud-2").state is State.SUCCEEDED

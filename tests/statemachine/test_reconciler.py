@@ -164,6 +164,8 @@ def test_progress_is_by_ticks_alone() -> None:
 def test_an_outage_is_waited_out_without_a_failure(what: str, state: State) -> None:
     """No attempt is spent, nothing is launched twice; `due_at` backs off and the reason is for people."""
     world = begun()
+    if state is State.MATERIALISING:
+        world.policies["fraud"] = replace(world.policies["fraud"], live=True)
     until(world, state)
     created = len(world.pipelines.created)
     getattr(world, what).down = True
@@ -463,6 +465,8 @@ def downgraded(item: dict[str, Any], *lacking: str) -> dict[str, Any]:
 def test_a_deployment_with_runs_in_flight(state: State) -> None:
     """Every record on the table is of format N−1 and lacks what N added: the run goes on to its end."""
     world = begun()
+    if state is State.MATERIALISING:
+        world.policies["fraud"] = replace(world.policies["fraud"], live=True)
     until(world, state)
     for key, item in list(world.table.items.items()):
         if "body" in item:
@@ -510,11 +514,11 @@ def test_an_approval_is_of_the_champion_that_was_compared() -> None:
     until(world, State.AWAITING_APPROVAL, "fraud-3")
     world.operations.rollback("fraud", first, "ann", "complaints")
     world.until_rest("fraud-rollback-3")
-    world.operations.operator_request("fraud-3", RequestKind.APPROVE, "ann", "fine")
+    world.approve("fraud-3")
     world.deliver()
     assert until(world, State.EVALUATING, "fraud-3").champion == first
     until(world, State.AWAITING_APPROVAL, "fraud-3")
-    world.operations.operator_request("fraud-3", RequestKind.APPROVE, "ann", "still fine")
+    world.approve("fraud-3")
     assert world.until_rest("fraud-3").state is State.SUCCEEDED
 
 

@@ -43,6 +43,8 @@ STAGES = {
         {"dataset": "dataset", "trained": "model", "evaluation": "evaluation", "profile": "profile"},
         {"repository": "repository"},
     ),
+    "materialise": ("training.live.materialise", "materialise", {}, {}),
+    "shadow": ("training.shadow.shadow", "shadow", {}, {}),
     "deploy": ("training.deployment.deploy", "deploy", {}, {}),
     "restore": ("training.deployment.deploy", "restore", {}, {}),
     "deploy_unless_owned": ("training.deployment.deploy", "deploy_unless_owned", {"repository": "repository"}, {}),

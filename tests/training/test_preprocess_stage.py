@@ -1,5 +1,6 @@
 """The stage in S3: manifest in; data set, profile and verdicts out; old objects come from the cache."""
 
+import io
 import json
 from dataclasses import replace
 from datetime import date
@@ -15,7 +16,10 @@ from statemachine.contracts.stage_request import StageRequest
 from training import integrity, storage
 from training.data import conversion
 from training.data.collection import write_manifest
+from training.data.known_labels import LabelCounts
 from training.data.preprocess import preprocess
+from training.data.presets import preset
+from training.data.reports import columns
 from training.outcome import Permanent, Refused
 from training.synthetic import slices
 
@@ -98,6 +102,57 @@ def test_labels_that_come_later_are_counted(s3):
     assert sum(part["frauds"] for part in result.details["splits"].values()) >= 45  # 10 by the first labels
 
 
+def reported(s3, key: str, transactions: pl.DataFrame, label: str, at: str, **more: object) -> dict[str, object]:
+    """A labels file in the data bucket: these transactions, all with this label."""
+    named = transactions.select(*(name for name in columns(preset()) if name != "Is Fraud?"))
+    entry = landed(s3, key, named.with_columns(**{"Is Fraud?": pl.lit(label), "reported_at": pl.lit(at)}))
+    return entry | {"kind": "labels", "epoch": 1, "arrived_at": 1.0} | more
+
+
+def test_a_labels_file_corrects_what_was_learned(s3, parts, tmp_path):
+    """Yesterday's payments, today's reports alone: the next data set says so, and so does the index, which has both."""
+    first = preprocess(ordered(landed(s3, "data/day.csv", parts[0])), TODAY)
+    good = parts[0].filter(pl.col("Is Fraud?") == "No").head(200).unique(columns(preset())[:-1], keep="none")
+    chargebacks = reported(s3, "labels/monday.csv", good, "Yes", "2025-01-05")
+    order = ordered(chargebacks, launch="ba9876543210")
+    manifest = storage.read_json(f"{RUN}/manifest.json") | {"format": 2, "index": first.outputs["index"]}
+    storage.write_json(f"{RUN}/manifest.json", manifest)
+    second = preprocess(order, TODAY)
+    assert second.metrics["rows"] == first.metrics["rows"] == 16_000
+    assert (second.metrics["labels_corrected"], second.metrics["reports"]) == (len(good), len(good))
+    assert second.details["labels"]["labels_corrected"] == len(good)
+    frauds = [sum(part["frauds"] for part in run.details["splits"].values()) for run in (first, second)]
+    assert frauds[1] - frauds[0] == len(good)
+    (told,) = storage.read_json(second.outputs["objects"])
+    assert (told["key"], told["status"], told["rows"]) == ("labels/monday.csv", "ACCEPTED", len(good))
+    table = pl.read_parquet(io.BytesIO(storage.read_bytes(second.outputs["index"])))
+    assert dict(table.select("key", "kind").rows()) == {"data/day.csv": "data", "labels/monday.csv": "labels"}
+    third = ordered(launch="aaaaaaaaaaaa")
+    storage.write_json(f"{RUN}/manifest.json", manifest | {"objects": [], "index": second.outputs["index"]})
+    assert preprocess(third, TODAY).metrics == second.metrics | {"objects_accepted": 0.0}
+
+
+def test_a_bad_labels_file_is_quarantined_alone(s3, parts):
+    """The run goes on with the transactions; the reason is on record like theirs."""
+    entry = landed(s3, "labels/a.csv", b"User,Is Fraud?\n1,Yes\n") | {"kind": "labels"}
+    result = preprocess(ordered(landed(s3, "data/day.csv", parts[0]), entry), TODAY)
+    assert (result.details["accepted"], result.details["quarantined"]) == (1, 1)
+    told = storage.read_json(result.outputs["objects"])[1]
+    assert {problem["column"] for problem in told["problems"]} >= {"Card", "Amount", "Merchant Name"}
+
+
+def test_an_index_of_an_earlier_release_is_of_data(s3, parts):
+    """It has no column that says so."""
+    first = preprocess(ordered(landed(s3, "data/day.csv", parts[0])), TODAY)
+    body = io.BytesIO()
+    pl.read_parquet(io.BytesIO(storage.read_bytes(first.outputs["index"]))).drop("kind").write_parquet(body)
+    storage.write_bytes(f"{RUN}/former.parquet", body.getvalue())
+    order = ordered(launch="ba9876543210")
+    manifest = storage.read_json(f"{RUN}/manifest.json") | {"format": 2, "index": f"{RUN}/former.parquet"}
+    storage.write_json(f"{RUN}/manifest.json", manifest)
+    assert preprocess(order, TODAY).metrics["rows"] == 16_000
+
+
 def test_nothing_new_is_refused_with_the_evidence(s3, parts):
     """Old objects are good, the only new one is bad: refused, and objects.json is there all the same."""
     order = ordered(landed(s3, "old.csv", parts[0], new=False), landed(s3, "new.csv", b"nonsense"))
@@ -112,7 +167,7 @@ def test_a_run_without_new_objects_learns_again(s3, parts):
     """The night, or a person, may ask for a run over what there is; with nothing at all it is refused."""
     result = preprocess(ordered(landed(s3, "old.csv", parts[0], new=False)), TODAY)
     fields = {"accepted": 0, "quarantined": 0, "corrected": 0, "duplicates": 0, "splits": None}
-    assert {**result.details, "splits": None} == fields
+    assert {**result.details, "splits": None} == fields | {"labels": LabelCounts().as_dict(), "warnings": []}
     with pytest.raises(Refused, match="nothing new was accepted"):
         preprocess(ordered(), TODAY)
 

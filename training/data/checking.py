@@ -14,12 +14,16 @@ from training.outcome import Permanent, Refused, Transient
 
 @dataclass(frozen=True)
 class Checked:
-    """Each file's verdict by its name; why no data set can be made of them (""), else its splits and counts."""
+    """Each file's verdict by its name; why no data set can be made of them (""), else its splits and counts.
+
+    `warnings` are of what a run would learn less from than it could.
+    """
 
     verdicts: Mapping[str, ValidationResult]
     reason: str
     splits: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     counts: Mapping[str, Any] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
 
     @property
     def accepted(self) -> bool:
@@ -27,12 +31,14 @@ class Checked:
         return not self.reason
 
 
-def check(files: Sequence[str | Path], config: PreprocessConfig, today: date) -> Checked:
-    """Judges files as the preprocess stage does: in a process of their own, under the same limits."""
+def check(
+    files: Sequence[str | Path], config: PreprocessConfig, today: date, labels: Sequence[str | Path] = ()
+) -> Checked:
+    """Judges files and labels files as the preprocess stage does: in a process of their own, under its limits."""
     verdicts: dict[str, ValidationResult] = {}
     with tempfile.TemporaryDirectory(prefix="fraudloop-check-") as scratch:
         try:
-            admitted = admit(local_sources(files), config, today=today, scratch=Path(scratch))
+            admitted = admit(local_sources(files, labels), config, today=today, scratch=Path(scratch))
             verdicts = {admitted.names[identity]: verdict for identity, verdict in admitted.verdicts.items()}
             made = build(admitted, Path(scratch) / "dataset", config).dataset
         except Refused as refused:
@@ -40,4 +46,8 @@ def check(files: Sequence[str | Path], config: PreprocessConfig, today: date) ->
         except (Permanent, Transient) as error:
             return Checked(verdicts, str(error))
     names = ("rows", "corrected", "duplicates", *(f"{name}s" for name in config.data.relations))
-    return Checked(verdicts, "", made["splits"], {name: made[name] for name in names})
+    counts = {name: made[name] for name in names}
+    if labels:
+        told = {"reports": "reported", "reports_that_wait": "waiting", "labels_corrected": "labels_corrected"}
+        counts |= {name: made["labels"][key] for name, key in told.items()}
+    return Checked(verdicts, "", made["splits"], counts, made["warnings"])

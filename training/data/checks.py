@@ -234,11 +234,12 @@ def problems(
         return [*header, Problem(0, "", f"{counts.rows} rows", f"at least {limits.min_rows} rows")]
     table = {number: rule for number, rule in enumerate(rules(limits, data)) if not set(rule.columns) & set(missing)}
     broken = {number: total for number, total in counts.broken.items() if number in table}
-    found = [problem for number, total in broken.items() for problem in _examples(table[number], clean, raw, total)]
+    found = [problem for number, total in broken.items() for problem in examples(table[number], clean, raw, total)]
     return header + found + _order(clean, counts, limits, data) + _duplicates(clean, counts, limits, data)
 
 
-def _examples(rule: Rule, clean: pl.LazyFrame, raw: pl.LazyFrame, total: int) -> list[Problem]:
+def examples(rule: Rule, clean: pl.LazyFrame, raw: pl.LazyFrame, total: int) -> list[Problem]:
+    """The first of the `total` rows that break a rule, with what stands in them."""
     rows = _where(clean, rule.broken)
     text = raw.select(rule.columns).with_row_index("row").filter(pl.col("row").is_in(rows)).collect()
     cells = {row[0]: "-".join(cell or "" for cell in row[1:])[:FOUND_LENGTH] for row in text.rows()}

@@ -16,6 +16,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from statemachine.contracts.object_kind import ObjectKind
 from training.data.bounds import Bounds
 from training.data.checks import Limits, Problem
 from training.data.declaration import Declaration
@@ -67,7 +68,9 @@ class Converter:
         environment = os.environ | {"PYTHONPATH": path}
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
 
-    def convert(self, raw: Path, clean: Path, limits: Limits, room: int) -> ValidationResult:
+    def convert(
+        self, raw: Path, clean: Path, limits: Limits, room: int, kind: ObjectKind = ObjectKind.DATA
+    ) -> ValidationResult:
         """The verdict on a raw file, whose clean rows are then at `clean`; it may take `room` more bytes of scratch.
 
         Raises:
@@ -81,7 +84,7 @@ class Converter:
             "scratch": str(self.scratch),
             "bounds": asdict(bounds),
         }
-        job["data"] = self.data.as_dict()
+        job |= {"data": self.data.as_dict(), "kind": kind.value}
         job["limits"] = asdict(limits) | {"latest": limits.latest.isoformat()}
         death = ""
         for _ in range(TRIES):

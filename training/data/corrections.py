@@ -14,6 +14,7 @@ from operator import itemgetter
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from training.data.declaration import Declaration
 from training.data.judging import ValidationResult
@@ -22,10 +23,14 @@ from training.data.presets import preset
 
 @dataclass(frozen=True)
 class Again:
-    """Rows that a later delivery replaced: `corrected` if it says something else, `duplicates` if it says the same."""
+    """Rows that a later delivery replaced: `corrected` if it says something else, `duplicates` if it says the same.
+
+    `labels` counts those of `corrected` that differ in nothing but the label.
+    """
 
     corrected: int = 0
     duplicates: int = 0
+    labels: int = 0
 
 
 def contested(verdicts: Sequence[ValidationResult], data: Declaration | None = None) -> list[tuple[int, int]]:
@@ -71,10 +76,14 @@ def newest(
         return rows, Again()
     old = np.zeros(len(rows), dtype=bool)
     old[replaced.to_numpy()] = True
+    same, alike = (_again(contents, old) for contents in (rows, rows.drop("label")))
+    return rows.filter(pl.Series(~old)), Again(int(old.sum()) - same, same, max(alike - same, 0))
+
+
+def _again(rows: pl.DataFrame, old: NDArray[np.bool_]) -> int:
+    """How many of the `old` rows stand among the others, too."""
     contents = pl.DataFrame({"content": rows.hash_rows()})
-    left, gone = contents.filter(pl.Series(~old)), contents.filter(pl.Series(old))
-    same = len(gone.join(left, on="content", how="semi"))
-    return rows.filter(pl.Series(~old)), Again(len(gone) - same, same)
+    return len(contents.filter(pl.Series(old)).join(contents.filter(pl.Series(~old)), on="content", how="semi"))
 
 
 def _inside(times: pl.Series, spans: Sequence[tuple[int, int]]) -> pl.Series:

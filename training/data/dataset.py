@@ -34,28 +34,30 @@ def gathered(
     return rows if rows["time"].is_sorted() else rows.sort("time", maintain_order=True), again
 
 
-def parted(rows: pl.DataFrame, bounds: split.Boundaries, delay_days: float = 30) -> pl.LazyFrame:
-    """The rows with their `split`, and `known_at`, when the label became known: `delay_days` after the transaction.
+def parted(rows: pl.DataFrame, bounds: split.Boundaries, as_of: int) -> pl.LazyFrame:
+    """The rows, which have `known_at`, with their `split`; one without a label is immature.
 
-    A row without a label is immature. The label of an immature row is shown if it was known by the end of the
-    newest row's day.
+    The label of an immature row is shown if it was known by the end of the day of `as_of`: it teaches the histories of
+    later rows.
     """
-    newest = int(rows["time"][-1]) if len(rows) else 0
-    known_at = pl.when(pl.col("label") != UNKNOWN_LABEL).then(pl.col("time") + round(delay_days * split.DAY))
-    shown = (pl.col("split") != split.IMMATURE) | (pl.col("known_at") // split.DAY <= newest // split.DAY)
+    shown = (pl.col("split") != split.IMMATURE) | (pl.col("known_at") // split.DAY <= as_of // split.DAY)
     part = pl.when(pl.col("label") == UNKNOWN_LABEL).then(split.IMMATURE).otherwise(bounds.expression()).cast(pl.Int8)
-    made = rows.lazy().with_columns(split=part, known_at=known_at)
-    return made.with_columns(
-        label=pl.when(shown).then(pl.col("label")).otherwise(UNKNOWN_LABEL).cast(pl.Int8),
-        known_at=pl.when(shown).then(pl.col("known_at")).fill_null(NEVER).cast(pl.Int64),
+    return (
+        rows.lazy()
+        .with_columns(split=part)
+        .with_columns(
+            label=pl.when(shown).then(pl.col("label")).otherwise(UNKNOWN_LABEL).cast(pl.Int8),
+            known_at=pl.when(shown).then(pl.col("known_at")).otherwise(NEVER),
+        )
     )
 
 
 def counts(rows: pl.LazyFrame) -> dict[str, dict[str, int]]:
-    """Rows and known frauds of each part by its name."""
-    found = rows.group_by("split").agg(rows=pl.len(), frauds=(pl.col("label") == 1).sum()).collect(engine="streaming")
-    table = {part: {"rows": n, "frauds": frauds} for part, n, frauds in found.select("split", "rows", "frauds").rows()}
-    return {name: table.get(part, {"rows": 0, "frauds": 0}) for part, name in enumerate(split.NAMES)}
+    """Rows and known frauds of each part by its name; of the gap only if there is one."""
+    sums = rows.group_by("split").agg(rows=pl.len(), frauds=(pl.col("label") == 1).sum()).collect(engine="streaming")
+    table = {part: {"rows": n, "frauds": frauds} for part, n, frauds in sums.select("split", "rows", "frauds").rows()}
+    found = {name: table.get(part, {"rows": 0, "frauds": 0}) for part, name in enumerate(split.NAMES)}
+    return {name: part for name, part in found.items() if part["rows"] or name != split.NAMES[split.GAP]}
 
 
 def write(rows: pl.LazyFrame, fitted: FeatureSchema, path: Path) -> dict[str, int]:

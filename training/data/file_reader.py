@@ -1,6 +1,7 @@
 """One raw file, whatever it is: CSV, gzipped CSV or Parquet, recognised by its contents and never by its name."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ FOREIGN = {
     b"Obj\x01": "an Avro file",
 }
 HEADER_BYTES = 65_536
+Columns = Mapping[str, type[pl.DataType]]
 ROW_BYTES = 40  # what one row takes at least, once it is unpacked
 
 __all__ = ["RawFile", "Unreadable", "explain", "open_raw"]
@@ -51,7 +53,15 @@ def open_raw(path: Path, scratch: Path, bounds: Bounds | None = None, data: Decl
     """
     path, parquet = _plain(path, scratch, bounds or Bounds())
     data = data or preset()
-    return _parquet(path, bounds or Bounds(), data) if parquet else _csv(path, data)
+    known = raw_schema(data)
+    return _parquet(path, bounds or Bounds(), known) if parquet else _csv(path, known)
+
+
+def open_text(path: Path, scratch: Path, bounds: Bounds, columns: Sequence[str]) -> RawFile:
+    """As `open_raw`, of these columns, and all as text."""
+    path, parquet = _plain(path, scratch, bounds)
+    known = dict.fromkeys(columns, pl.String)
+    return _parquet(path, bounds, known) if parquet else _csv(path, known)
 
 
 def all_text(path: Path, scratch: Path, bounds: Bounds | None = None) -> pl.LazyFrame:
@@ -78,11 +88,11 @@ def _plain(path: Path, scratch: Path, bounds: Bounds) -> tuple[Path, bool]:
     return path, magic == PARQUET
 
 
-def _parquet(path: Path, bounds: Bounds, data: Declaration) -> RawFile:
+def _parquet(path: Path, bounds: Bounds, known: Columns) -> RawFile:
     frame, names = _scanned(path, bounds)
     text = frame.select(pl.all().cast(pl.String, strict=False))
     typed = frame.with_columns(pl.col(pl.String).replace("", None))
-    return replace(_table(path, names, typed, text.with_columns(pl.all().replace("", None)), data), parquet=True)
+    return replace(_table(path, names, typed, text.with_columns(pl.all().replace("", None)), known), parquet=True)
 
 
 def _scanned(path: Path, bounds: Bounds) -> tuple[pl.LazyFrame, list[str]]:
@@ -98,10 +108,10 @@ def _scanned(path: Path, bounds: Bounds) -> tuple[pl.LazyFrame, list[str]]:
     return frame, names
 
 
-def _csv(path: Path, data: Declaration) -> RawFile:
-    names, known = _header(path), raw_schema(data)
+def _csv(path: Path, known: Columns) -> RawFile:
+    names = _header(path)
     typed = pl.scan_csv(path, schema={name: known.get(name, pl.String) for name in names})
-    return _table(path, names, typed, _as_text(path, names), data)
+    return _table(path, names, typed, _as_text(path, names), known)
 
 
 def _as_text(path: Path, names: list[str]) -> pl.LazyFrame:
@@ -124,8 +134,7 @@ def _header(path: Path) -> list[str]:
     return names
 
 
-def _table(path: Path, names: list[str], typed: pl.LazyFrame, text: pl.LazyFrame, data: Declaration) -> RawFile:
-    known = raw_schema(data)
+def _table(path: Path, names: list[str], typed: pl.LazyFrame, text: pl.LazyFrame, known: Columns) -> RawFile:
     there = [name for name in names if name in known]
     if not there:
         raise Unreadable(0, "", f"columns {', '.join(names)}"[:200], f"columns {', '.join(known)} (the model's data)")

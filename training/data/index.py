@@ -6,8 +6,11 @@ own.
     bucket, key, etag, version_id  String   which write; the version id may be ""
     size, epoch                    Int64    bytes of the object; the run that brought it in
     arrived_at                     Float64  seconds since the epoch: when it was written, as its event or a listing says
-    rows, frauds                   Int64    clean rows, known frauds among them
-    first, last                    Int64    seconds since the epoch: the earliest and the latest row
+    rows, frauds                   Int64    clean rows or reports, known frauds among them
+    first, last                    Int64    seconds since the epoch: the earliest and the latest row; of labels see
+                                            `training.data.reports.span`
+    kind                           String   data or labels; in an index of an earlier release, which has no such
+                                            column, data
     sha256                         String   of the clean Parquet file
     clean                          String   where that file is cached ("" if nowhere); it may be deleted at any time
 """
@@ -18,6 +21,7 @@ from typing import Any
 
 import polars as pl
 
+from statemachine.contracts.object_kind import ObjectKind
 from training import integrity, storage
 from training.data.validation import Source, ValidationResult
 from training.outcome import Permanent
@@ -28,7 +32,7 @@ SCHEMA = (
     dict.fromkeys(TEXT, pl.String)
     | {"size": pl.Int64, "epoch": pl.Int64, "arrived_at": pl.Float64}
     | dict.fromkeys(COUNTED, pl.Int64)
-    | {"sha256": pl.String, "clean": pl.String}
+    | {"kind": pl.String, "sha256": pl.String, "clean": pl.String}
 )
 Entry = Mapping[str, Any]
 Write = tuple[str, str, str]
@@ -84,5 +88,6 @@ def _row(entry: Entry, source: Source, verdict: ValidationResult, cache: str | N
     size, epoch, at = int(entry.get("size") or 0), int(entry.get("epoch") or 0), float(entry.get("arrived_at") or 0)
     counted = {name: getattr(verdict, name) for name in COUNTED}
     clean = storage.join(cache, f"{source.identity}.parquet") if cache else ""
-    when = {"size": size, "epoch": epoch, "arrived_at": at}
+    kind = entry.get("kind") or ObjectKind.DATA.value
+    when = {"kind": kind, "size": size, "epoch": epoch, "arrived_at": at}
     return {**written, **when, **counted, "sha256": verdict.sha256, "clean": clean}

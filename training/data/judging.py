@@ -8,7 +8,8 @@ from typing import Any
 
 import polars as pl
 
-from training.data import checks, file_reader, parser
+from statemachine.contracts.object_kind import ObjectKind
+from training.data import checks, file_reader, parser, reports
 from training.data.bounds import Bounds
 from training.data.checks import Counts, Limits, Problem
 from training.data.declaration import Declaration
@@ -71,6 +72,27 @@ def judge(
     counts = checks.count(frame, limits, data)
     found = checks.problems(frame, file.text, file.missing, counts, limits, data)
     return _verdict(counts, found, clean)
+
+
+def judge_reports(
+    raw: Path, clean: Path, limits: Limits, scratch: Path, bounds: Bounds, data: Declaration
+) -> ValidationResult:
+    """Converts a labels file into clean rows at `clean` and judges it, as `training.data.reports` says.
+
+    Raises:
+        Unreadable: it is no table at all.
+    """
+    found = reports.convert(raw, clean, limits, scratch, bounds, data)
+    if found:
+        return ValidationResult(0, tuple(found))
+    return ValidationResult(problems=(), sha256=_sha256(clean), **reports.span(clean, data))
+
+
+def judge_as(
+    kind: ObjectKind, raw: Path, clean: Path, limits: Limits, scratch: Path, bounds: Bounds, data: Declaration
+) -> ValidationResult:
+    """`judge` or `judge_reports`, by what the object holds."""
+    return (judge_reports if kind is ObjectKind.LABELS else judge)(raw, clean, limits, scratch, bounds, data)
 
 
 def scan(clean: list[Path], data: Declaration | None = None) -> pl.LazyFrame:

@@ -21,6 +21,7 @@ VERSION = 3  # of the columns below; cached objects of another version are not r
 UNKNOWN = -1  # a label that is not known yet
 NEVER = 253_402_300_799  # when it will be known: the end of the year 9999
 INT32 = 2**31 - 1
+EPOCH = date(1970, 1, 1)
 BITS = {pl.UInt8: 8, pl.UInt16: 16, pl.UInt32: 32, pl.Int64: 63}  # what has room for how many flags
 ISO = (
     r"^\s*(?<year>\d{4})-(?<month>\d{2})-(?<day>\d{2})(?:[T ](?<hour>\d{2}):(?<minute>\d{2})(?::(?<second>\d{2}))?"
@@ -263,14 +264,15 @@ def _written(time: Time, text: pl.Expr) -> pl.Expr:
         number = text.cast(pl.Float64, strict=False)
         return (number * time.unit + began).floor().cast(pl.Int64, strict=False)
     if time.format == "iso":
-        return _iso(text, time.zone)
+        return iso(text, time.zone)
     aware = "%z" in time.format
     read = text.str.to_datetime(time.format, time_unit="us", strict=False, time_zone="UTC" if aware else None)
     seconds = read.dt.epoch("s")
     return seconds if aware else _universal(seconds, time.zone)
 
 
-def _iso(text: pl.Expr, zone: str) -> pl.Expr:
+def iso(text: pl.Expr, zone: str) -> pl.Expr:
+    """Seconds since the epoch of ISO 8601 in text; one that does not say its zone is of `zone`."""
     found = text.str.extract_groups(ISO).struct
     day = _date(*(found.field(name) for name in ("year", "month", "day"))).cast(pl.Int64)
     parts = {name: found.field(name).cast(pl.Int64, strict=False).fill_null(0) for name in ("hour", "minute", "second")}

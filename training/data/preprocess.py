@@ -23,15 +23,18 @@ import polars as pl
 
 from statemachine.contracts import paths
 from statemachine.contracts.errors import Misconfigured
+from statemachine.contracts.object_kind import ObjectKind
 from statemachine.contracts.stage_request import StageRequest
 from statemachine.contracts.tables import read_table
 from training import integrity, storage
-from training.data import corrections, dataset, index, manifest, parser, profile, schema, split
+from training.data import corrections, dataset, index, known_labels, manifest, parser, profile, reports, schema, split
 from training.data.bounds import Bounds
 from training.data.checks import Limits
 from training.data.declaration import Declaration
 from training.data.declared import declared
+from training.data.known_labels import Delays, delay_warnings
 from training.data.presets import preset
+from training.data.reports import ReportFile
 from training.data.validation import Source, ValidationResult, scan, take_in
 from training.outcome import REASON_LENGTH, Permanent, Refused, StageResult
 
@@ -42,7 +45,9 @@ FORMAT = 2
 class PreprocessConfig(Bounds):
     """The stage's settings. `data` declares the columns (docs/your-data.md). `train` and `validate` are shares of the
     mature rows; `min_frauds` holds for each split. A label of a column is known `label_delay_days` after its
-    transaction; rows younger than `label_maturity_days` are in no split.
+    transaction; rows younger than `label_maturity_days` are in no split, and good if a labels feed does not name them
+    until then. The last `validate_gap_days` of train and of validate are in no split, so that their labels are as old
+    as they are when a model is used.
 
     Those that begin with `max_` or `conversion_` limit what is read from outside (docs/data.md).
     """
@@ -52,6 +57,7 @@ class PreprocessConfig(Bounds):
     validate: float = 0.15
     label_delay_days: float = 30
     label_maturity_days: float = 30
+    validate_gap_days: float = 0
     strict: bool = False
     min_rows: int = 1000
     min_frauds: int = 1
@@ -98,11 +104,15 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Admitted:
-    """Every object's verdict, and where the accepted ones' clean rows are, by identity and in the order given."""
+    """Every object's verdict, and where the accepted ones' clean rows are, by identity and in the order given.
+
+    `clean` are transactions, `reports` labels files.
+    """
 
     names: Mapping[str, str]
     verdicts: Mapping[str, ValidationResult]
     clean: Mapping[str, Path]
+    reports: Mapping[str, ReportFile] = field(default_factory=dict)
 
 
 def prepare(
@@ -112,10 +122,11 @@ def prepare(
     *,
     today: date,
     reference: Mapping[str, Any] | None = None,
+    labels: Sequence[str | Path] = (),
 ) -> Prepared:
-    """Makes the data set of local files in the folder `out`: `admit`, then `build`."""
+    """Makes the data set of local files, with these labels files, in the folder `out`: `admit`, then `build`."""
     with tempfile.TemporaryDirectory(prefix="fraudloop-preprocess-") as scratch:
-        admitted = admit(local_sources(files), config, today=today, scratch=Path(scratch))
+        admitted = admit(local_sources(files, labels), config, today=today, scratch=Path(scratch))
         return build(admitted, out, config, reference=reference)
 
 
@@ -125,15 +136,25 @@ def admit(
     """Judges each object by itself: a bad one does not reject its good neighbours. Kept in the order of delivery."""
     verdicts = take_in(sources, config.limits(today), config.bounds(), cache, scratch, config.data)
     delivered = sorted(sources, key=lambda source: source.order)
+    accepted = [source for source in delivered if verdicts[source.identity].accepted]
     return Admitted(
         names={source.identity: source.name for source in sources},
         verdicts=verdicts,
-        clean={
-            source.identity: scratch / f"{source.identity}.parquet"
-            for source in delivered
-            if verdicts[source.identity].accepted
+        clean={one.identity: _clean(scratch, one) for one in accepted if one.kind is ObjectKind.DATA},
+        reports={
+            one.identity: ReportFile(_clean(scratch, one), one.arrived_at or _midnight(today))
+            for one in accepted
+            if one.kind is ObjectKind.LABELS
         },
     )
+
+
+def _clean(scratch: Path, source: Source) -> Path:
+    return scratch / f"{source.identity}.parquet"
+
+
+def _midnight(day: date) -> int:
+    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
 
 
 def build(
@@ -157,10 +178,14 @@ def build(
     _refuse_admission(admitted, fresh, config)
     accepted = [admitted.verdicts[identity] for identity in admitted.clean]
     rows, delivered_again = dataset.gathered(list(admitted.clean.values()), accepted, config.data)
-    bounds = split.boundaries(rows["time"], config.split, config.train, config.validate, config.label_maturity_days)
-    parted = dataset.parted(rows, bounds, config.label_delay_days)
+    feed = reports.read(list(admitted.reports.values()), config.data)
+    delays = Delays(config.label_delay_days, config.label_maturity_days)
+    rows, labels, as_of = known_labels.timed(rows, config.data, delays, feed)
+    labels = replace(labels, labels_corrected=labels.labels_corrected + delivered_again.labels)
+    bounds = _boundaries(rows["time"], config, as_of)
+    parted = dataset.parted(rows, bounds, as_of)
     counts = dataset.counts(parted)
-    _refuse_unlearnable(counts, config, rows)
+    _refuse_unlearnable(counts, config, rows, feed is not None)
     fitted = schema.fit(parted.filter(pl.col("split") == split.TRAIN), config.data)
     nodes = dataset.write(parted, fitted, folder / "transactions.parquet")
     profiled = _profiled(
@@ -171,13 +196,16 @@ def build(
         "rows": len(rows),
         "splits": counts,
         "boundaries": asdict(bounds),
+        "labels": labels.as_dict(),
+        "as_of": as_of,
         "first": int(rows["time"][0]),
         "last": int(rows["time"][-1]),
         "config": asdict(config) | {"data": config.data.as_dict()},
         "schema_sha256": fitted.sha256,
-        "data_sha256": _data_sha256(accepted, config.data),
-        **asdict(delivered_again),
+        "data_sha256": _data_sha256(accepted, admitted, config.data),
+        **{name: count for name, count in asdict(delivered_again).items() if name != "labels"},
     }
+    described |= {"warnings": delay_warnings(described)}
     storage.write_bytes(str(folder / "schema.json"), fitted.dumps())
     storage.write_json(str(folder / "profile.json"), profiled)
     storage.write_json(str(folder / "dataset.json"), described)
@@ -186,9 +214,19 @@ def build(
     return Prepared(folder, described, profiled, told)
 
 
-def local_sources(files: Sequence[str | Path]) -> list[Source]:
+def local_sources(files: Sequence[str | Path], labels: Sequence[str | Path] = ()) -> list[Source]:
     """Sources for local files, numbered; a file given twice is found out by its rows."""
-    return [Source(str(file), f"{number:06d}", str(file)) for number, file in enumerate(files)]
+    kinds = [(ObjectKind.DATA, file) for file in files] + [(ObjectKind.LABELS, file) for file in labels]
+    return [
+        Source(str(file), f"{number:06d}", str(file), kind=kind, order=(number,))
+        for number, (kind, file) in enumerate(kinds)
+    ]
+
+
+def _boundaries(times: pl.Series, config: PreprocessConfig, as_of: int) -> split.Boundaries:
+    immature = split.maturity(as_of, config.label_maturity_days)
+    found = split.boundaries(times, config.split, config.train, config.validate, immature)
+    return replace(found, gap=round(config.validate_gap_days * split.DAY))
 
 
 def _refuse_admission(admitted: Admitted, fresh: Sequence[str], config: PreprocessConfig) -> None:
@@ -199,19 +237,21 @@ def _refuse_admission(admitted: Admitted, fresh: Sequence[str], config: Preproce
     ]
     if bad and config.strict:
         raise Refused(f"a file is bad and the model is strict: {bad[0]}"[:REASON_LENGTH])
+    if not admitted.clean and admitted.reports and not bad:
+        raise Refused("only labels were accepted so far, and no transactions: land the files that they speak of")
     # A run without new objects was asked for by a person or by the night: it learns again from what there is.
     if not admitted.clean or (fresh and len(bad) == len(fresh)):
         raise Refused(f"nothing new was accepted ({len(bad)} objects): {'; '.join(bad[:3])}"[:REASON_LENGTH])
 
 
 def _refuse_unlearnable(
-    counts: Mapping[str, Mapping[str, int]], config: PreprocessConfig, all_rows: pl.DataFrame
+    counts: Mapping[str, Mapping[str, int]], config: PreprocessConfig, all_rows: pl.DataFrame, fed: bool
 ) -> None:
-    learnable = {name: part for name, part in counts.items() if name != "immature"}
+    learnable = {name: part for name, part in counts.items() if name not in ("immature", "gap")}
     rows = sum(part["rows"] for part in learnable.values())
     if rows < config.min_rows:
         told = f"too few rows: {rows} with known labels, at least {config.min_rows} are needed (min_rows)"
-        raise Refused(f"{told}; {_why_unknown(all_rows, config)}", {"splits": counts})
+        raise Refused(f"{told}; {_why_unknown(all_rows, config, fed)}", {"splits": counts})
     for name, part in learnable.items():
         told = f"the {name} split has {part['rows']} rows and {part['frauds']} frauds"
         if part["frauds"] < config.min_frauds:
@@ -221,13 +261,15 @@ def _refuse_unlearnable(
             raise Refused(f"{told}: one class only", {"splits": counts})
 
 
-def _why_unknown(rows: pl.DataFrame, config: PreprocessConfig) -> str:
+def _why_unknown(rows: pl.DataFrame, config: PreprocessConfig, fed: bool) -> str:
     """What keeps labels from being known: the file's, or the time since."""
     days = (rows["time"][-1] - rows["time"][0]) / split.DAY
     empty = (rows["label"] == parser.UNKNOWN).sum()
     since = f"label_maturity_days is {config.label_maturity_days:g} and the data span {days:.2g} days"
+    if fed:
+        return since
     if config.data.label is None:
-        return f"data.label is not declared; {since}"
+        return f"data.label is not declared, and no labels file was accepted (fraudloop land FILE --labels); {since}"
     return f"{empty} of {len(rows)} rows have no label in {config.data.label.column!r}; {since}"
 
 
@@ -240,11 +282,16 @@ def _profiled(
     return found
 
 
-def _data_sha256(verdicts: Sequence[ValidationResult], data: Declaration) -> str:
-    """One digest for the accepted contents, whatever order they came in, unless the order decides which row counts."""
+def _data_sha256(verdicts: Sequence[ValidationResult], admitted: Admitted, data: Declaration) -> str:
+    """One digest for the accepted contents, whatever order they came in, unless the order decides which row counts.
+
+    Of a labels file that does not say when, it counts when it arrived.
+    """
     digests = [verdict.sha256 for verdict in verdicts]
     if not corrections.contested(verdicts, data):
         digests.sort()
+    told = ((admitted.verdicts[identity], report.arrived_at) for identity, report in admitted.reports.items())
+    digests += sorted(f"{verdict.sha256} {at if verdict.last == parser.NEVER else ''}" for verdict, at in told)
     return integrity.sha256_bytes("\n".join(digests).encode())
 
 
@@ -267,7 +314,7 @@ def preprocess(order: StageRequest, today: date | None = None) -> StageResult:
         storage.upload_folder(made.folder, uri, intermediate=True)
     outputs = {"dataset": uri, "profile": storage.join(uri, "profile.json"), **known}
     tally = _tally(taken.admitted, new)
-    details = tally | {name: made.dataset[name] for name in ("splits", "corrected", "duplicates")}
+    details = tally | {name: made.dataset[name] for name in ("splits", "corrected", "duplicates", "labels", "warnings")}
     return StageResult(outputs, _metrics(made) | _counted(tally), details)
 
 
@@ -294,10 +341,12 @@ def _taken(listed: Mapping[str, Any], config: PreprocessConfig, today: date, scr
     delivered = sorted((*sources, *known), key=lambda source: (source.order, source.name))
     ordered = list(dict.fromkeys(source.identity for source in delivered))
     verdicts, clean = {**before.verdicts, **brought.verdicts}, {**before.clean, **brought.clean}
+    reports = {**before.reports, **brought.reports}
     admitted = Admitted(
         names={identity: names[identity] for identity in ordered},
         verdicts={identity: verdicts[identity] for identity in ordered},
         clean={identity: clean[identity] for identity in ordered if identity in clean},
+        reports={identity: reports[identity] for identity in ordered if identity in reports},
     )
     return Taken(len(entries), [*entries, *older], [*sources, *known], admitted)
 
@@ -350,4 +399,6 @@ def _counted(tally: Mapping[str, int]) -> dict[str, float]:
 def _metrics(made: Prepared) -> dict[str, float]:
     parts = {f"{name}_frauds": float(part["frauds"]) for name, part in made.dataset["splits"].items()}
     counts = {name: float(made.dataset[name]) for name in ("rows", "corrected", "duplicates")}
+    labels = {"reports": "reported", "reports_waiting": "waiting", "labels_corrected": "labels_corrected"}
+    counts |= {name: float(made.dataset["labels"][key]) for name, key in labels.items()}
     return {**counts, **parts, "max_drift": max(made.profile["drift"].values(), default=0.0)}

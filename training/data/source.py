@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 
+from statemachine.contracts.object_kind import ObjectKind
+
 
 @dataclass(frozen=True)
 class Source:
     """Where one object is and what it is called; `identity` is a file name that only equal contents share.
 
-    `order` says when it was delivered: of two deliveries of one transaction that of the greater order counts.
+    `order` says when it was delivered: of two deliveries of one transaction that of the greater order counts. `kind` is
+    what it holds, `arrived_at` when it came (seconds since the epoch; 0: today).
     """
 
     uri: str
@@ -17,3 +20,5 @@ class Source:
     etag: str = ""
     size: int = 0
     order: tuple[float, ...] = ()
+    kind: ObjectKind = ObjectKind.DATA
+    arrived_at: int = 0

@@ -7,57 +7,65 @@ import polars as pl
 
 from training.outcome import Permanent
 
-TRAIN, VALIDATE, TEST, IMMATURE = 0, 1, 2, 3
-NAMES = ("train", "validate", "test", "immature")
+TRAIN, VALIDATE, TEST, IMMATURE, GAP = 0, 1, 2, 3, 4
+NAMES = ("train", "validate", "test", "immature", "gap")
 DAY = 86_400
 
 
 @dataclass(frozen=True)
 class Boundaries:
-    """Where the parts begin, in seconds since the epoch: train < `validate` ≤ … < `test` ≤ … < `immature` ≤ …"""
+    """Where the parts begin, in seconds since the epoch: train < `validate` ≤ … < `test` ≤ … < `immature` ≤ …
+
+    The last `gap` seconds before `validate` and before `test` are in no part.
+    """
 
     validate: int
     test: int
     immature: int
+    gap: int = 0
 
     def expression(self) -> pl.Expr:
         """The part of each row as Int8, from its `time`."""
         later = [(pl.col("time") >= begin).cast(pl.Int8) for begin in (self.validate, self.test)]
-        return pl.when(pl.col("time") >= self.immature).then(IMMATURE).otherwise(sum(later)).cast(pl.Int8)
+        time = pl.col("time")
+        outside = pl.any_horizontal(
+            (time >= begin - self.gap) & (time < begin) for begin in (self.validate, self.test)
+        ) & pl.lit(self.gap > 0)
+        part = pl.when(time >= self.immature).then(IMMATURE).when(outside).then(GAP).otherwise(sum(later))
+        return part.cast(pl.Int8)
 
 
-def by_quantiles(times: pl.Series, train: float, validate: float, maturity_days: float) -> Boundaries:
-    """Cuts the rows older than the newest by `maturity_days` at these shares; `times` is sorted."""
-    immature = _maturity(times, maturity_days)
+def by_quantiles(times: pl.Series, train: float, validate: float, immature: int) -> Boundaries:
+    """Cuts the rows before `immature` at these shares; `times` is sorted."""
     mature = int(times.search_sorted(immature, side="left"))
     first, second = (_at(times, int(mature * share), immature) for share in (train, train + validate))
     return Boundaries(first, second, immature)
 
 
-def by_years(times: pl.Series, validate_year: int, test_year: int, maturity_days: float) -> Boundaries:
+def by_years(validate_year: int, test_year: int, immature: int) -> Boundaries:
     """Train before the first of these years, test from the second on: for parity with the blueprint."""
     first, second = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in (validate_year, test_year))
-    return Boundaries(first, second, _maturity(times, maturity_days))
+    return Boundaries(first, second, immature)
 
 
-def boundaries(times: pl.Series, kind: str, train: float, validate: float, maturity_days: float) -> Boundaries:
-    """The boundaries that the configuration asks for.
+def boundaries(times: pl.Series, kind: str, train: float, validate: float, immature: int) -> Boundaries:
+    """The boundaries that the configuration asks for; rows from `immature` on are too young.
 
     Raises:
         Permanent: it asks for a kind that does not exist.
     """
     match kind:
         case "quantiles":
-            return by_quantiles(times, train, validate, maturity_days)
+            return by_quantiles(times, train, validate, immature)
         case "years":
-            return by_years(times, 2018, 2019, maturity_days)
+            return by_years(2018, 2019, immature)
         case _:
             raise Permanent(f"preprocess: split is {kind!r}; it can be 'quantiles' or 'years'")
 
 
-def _maturity(times: pl.Series, days: float) -> int:
-    """Rows from here on are younger than `days` before the newest one: their labels are not known yet."""
-    return int(times[-1] - days * DAY) + 1
+def maturity(as_of: int, days: float) -> int:
+    """Rows from here on are younger than `days` as of that second: their labels are not known yet."""
+    return int(as_of - days * DAY) + 1
 
 
 def _at(times: pl.Series, position: int, end: int) -> int:

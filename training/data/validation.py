@@ -181,7 +181,7 @@ def _obtained(source: Source, taken: Taken, converter: Converter) -> Obtained:
 
 def _converted(source: Source, found: storage.Fetched, taken: Taken, converter: Converter) -> ValidationResult:
     clean = taken.scratch.clean(source)
-    verdict = converter.convert(found.path, clean, taken.limits, taken.scratch.room)
+    verdict = converter.convert(found.path, clean, taken.limits, taken.scratch.room, source.kind)
     taken.scratch.raw(source).unlink(missing_ok=True)
     if not verdict.accepted:
         clean.unlink(missing_ok=True)

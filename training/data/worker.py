@@ -54,17 +54,19 @@ def answer(job: dict[str, Any]) -> dict[str, Any]:
 
     `full` is the disk's own end, `narrow` that of the space which the run was given.
     """
+    from statemachine.contracts.object_kind import ObjectKind
     from training.data.bounds import Bounds
     from training.data.checks import Limits
     from training.data.declaration import restored
-    from training.data.judging import NO_SPACE, judge
+    from training.data.judging import NO_SPACE, judge_as
     from training.data.unpacking import NoRoom, Unreadable
 
     limits = Limits(**{**job["limits"], "latest": date.fromisoformat(job["limits"]["latest"])})
     raw, scratch, bounds = Path(job["raw"]), Path(job["scratch"]), Bounds(**job["bounds"])
     _limit(resource.RLIMIT_FSIZE, max(bounds.max_unpacked_bytes, 2 * raw.stat().st_size))  # a Parquet file unpacks too
     try:
-        verdict = judge(raw, Path(job["clean"]), limits, scratch, bounds, restored(job["data"]))
+        kind, clean = ObjectKind(job["kind"]), Path(job["clean"])
+        verdict = judge_as(kind, raw, clean, limits, scratch, bounds, restored(job["data"]))
         return {"verdict": asdict(verdict.cut(bounds))}
     except Unreadable as error:
         return {"problem": asdict(error.problem)}

@@ -12,6 +12,7 @@ With the m distinct fraud scores t_1 < … < t_m, a_j resampled frauds at t_j, b
     P_j = A_j / (A_j + N - B_j),  A_j = a_j + … + a_m  frauds at or above t_j, over all rows at or above it
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 Labels = NDArray[np.int8]
 Scores = NDArray[np.float32]
 Draws = NDArray[np.float64]
+CELLS = 20_000_000  # drawn at once: memory does not grow with the test rows
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,13 @@ class Resampled:
 
     auc_roc: Draws
     average_precision: Draws
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Resampled]") -> "Resampled":
+        """The metrics of all parts, in order."""
+        return cls(
+            *(np.concatenate([getattr(part, name) for part in parts]) for name in ("auc_roc", "average_precision"))
+        )
 
 
 def resample(labels: Labels, scores: list[Scores], draws: int, seed: int) -> list[Resampled]:
@@ -44,14 +53,26 @@ def resample(labels: Labels, scores: list[Scores], draws: int, seed: int) -> lis
     # [models, N]: a non-fraud's cells under all models; equal columns are one cell of the joint draw
     cells = np.stack([ladder.cell(model[~fraud]) for ladder, model in zip(ladders, scores, strict=True)])
     kinds, others = np.unique(cells, axis=1, return_counts=True)
-    # [R, M] how many non-frauds each resample has in each of the M joint cells
-    drawn = rng.multinomial(int(others.sum()), others / others.sum(), size=draws)
-    return [ladder.metrics(picked, drawn, kinds[number]) for number, ladder in enumerate(ladders)]
+    parts: list[list[Resampled]] = [[] for _ in ladders]
+    for some in np.array_split(picked, -(-draws * len(others) // CELLS)):
+        # [R, M] how many non-frauds each resample has in each of the M joint cells
+        drawn = rng.multinomial(int(others.sum()), others / others.sum(), size=len(some))
+        for number, ladder in enumerate(ladders):
+            parts[number].append(ladder.metrics(some, drawn, kinds[number]))
+    return [Resampled.joined(part) for part in parts]
 
 
 def interval(draws: Draws, level: float = 0.95) -> list[float]:
     """Returns the central interval of this level, by the percentile method."""
     return [float(bound) for bound in np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])]
+
+
+def differences(candidate: Resampled, other: Resampled) -> dict[str, dict[str, float]]:
+    """Returns the `difference` of both metrics."""
+    return {
+        "auc_roc": difference(candidate.auc_roc, other.auc_roc),
+        "average_precision": difference(candidate.average_precision, other.average_precision),
+    }
 
 
 def difference(candidate: Draws, other: Draws) -> dict[str, float]:

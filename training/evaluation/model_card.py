@@ -32,13 +32,19 @@ def card(
             "",
             f"Data sha256 `{data['data_sha256']}`, schema sha256 `{data['schema_sha256']}`, seed {config.seed}.",
             "",
+            *_labels(data),
             "## Measured on later data, at natural prevalence",
             "",
             *_table(("metric", "value"), [(name, f"{value:.4g}") for name, value in evaluation["metrics"].items()]),
             "",
             "Beside it, on the same rows:",
             "",
-            *_table(("rival", "AUC-ROC", "average precision"), _reference_rows(evaluation)),
+            *_table(
+                ("rival", "AUC-ROC", "average precision", "gain over it in average precision"),
+                _reference_rows(evaluation),
+            ),
+            "",
+            *_graph_adds(evaluation),
             "",
             "## Slices",
             "",
@@ -59,6 +65,17 @@ def _delay(data: Mapping[str, Any]) -> str:
     return f"{data['config']['label_delay_days']:g} days"
 
 
+def _labels(data: Mapping[str, Any]) -> list[str]:
+    labels = data["labels"]
+    told = f"{labels['labels_corrected']:,} labels were corrected by a later report or delivery"
+    if labels["reported"]:
+        told += f"; {labels['reported']:,} transactions were reported, {labels['waiting']:,} reports wait for theirs"
+    if labels["delay_median_days"] is not None:
+        told += f"; half of the frauds were reported within {labels['delay_median_days']:.3g} days, nine of ten within "
+        told += f"{labels['delay_p90_days']:.3g}"
+    return [f"{told}.", "", *(f"**Warning:** {warning}.\n" for warning in data["warnings"])]
+
+
 def _parts(data: Mapping[str, Any]) -> list[Sequence[Any]]:
     return [(name, f"{part['rows']:,}", f"{part['frauds']:,}") for name, part in data["splits"].items()]
 
@@ -67,9 +84,24 @@ def _reference_rows(evaluation: Mapping[str, Any]) -> Iterable[Sequence[Any]]:
     scored = {role: evaluation[role] for role in ("champion", "anchor") if evaluation[role]}
     for role, other in scored.items():
         metrics = other.get("metrics")
-        yield (f"{role} {other['version']}", *(_ranking(metrics) if metrics else ("not scored", other["error"])))
-    for name, metrics in evaluation["baselines"].items():
-        yield (name, *_ranking(metrics))
+        told = (*_ranking(metrics), _gain(other)) if metrics else ("not scored", other["error"], "")
+        yield (f"{role} {other['version']}", *told)
+    for name, rival in evaluation["rivals"].items():
+        yield (f"{name}, {rival['rounds']} rounds", *_ranking(rival["metrics"]), _gain(rival))
+
+
+def _gain(other: Mapping[str, Any]) -> str:
+    """The paired difference with its two one-sided 95 % bounds."""
+    gained = other["difference"]["average_precision"]
+    return f"{gained['mean']:+.4f} [{gained['low']:+.4f}, {gained['high']:+.4f}]"
+
+
+def _graph_adds(evaluation: Mapping[str, Any]) -> list[str]:
+    adds = evaluation["graph_adds"]
+    if adds is None:
+        return []
+    proven = f"The model is better than its strongest rival, {adds['rival']}, on these rows."
+    return [adds["recommendation"] or proven, ""]
 
 
 def _ranking(metrics: Mapping[str, float]) -> tuple[str, str]:

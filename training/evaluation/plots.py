@@ -1,121 +1,82 @@
-"""The evaluation's plots as inline SVG, which loads no files and scales without loss."""
+"""The evaluation's plots: what each one shows, computed from labels and scores and drawn as inline SVG."""
 
-import io
-import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from training.evaluation import drawing
+from training.evaluation.drawing import Axis, PlotLine
+
 Labels = NDArray[np.int8]
 Scores = NDArray[np.float32]
-POINTS = 400
-INK, MUTED, ACCENT = "#1f2933", "#9aa5b1", "#c2410c"
-QUIET: Any = {
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": MUTED,
-    "font.size": 9,
-    "svg.hashsalt": "fraudloop",
-    "svg.fonttype": "none",
-}
+Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
+POINTS = 200
+LEAST_RATE = 1e-5
+BINS = 40
 
 
 def precision_recall(labels: Labels, scores_by_model: Mapping[str, Scores]) -> str:
-    """Plot precision over recall; the first of `everybody` is the candidate."""
+    """Plot precision over recall; the first model is the candidate."""
 
-    def curve(scores: Scores) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def curve(scores: Scores) -> Curve:
         precision, recall, _ = precision_recall_curve(labels, scores)
         return recall, precision
 
-    return _curves(scores_by_model, curve, "recall", "precision")
+    lines = _lines(scores_by_model, curve)
+    return drawing.curves(lines, Axis("recall", 0, 1), Axis("precision", 0, 1), "Precision over recall, by model")
 
 
 def roc(labels: Labels, scores_by_model: Mapping[str, Scores]) -> str:
     """Plot true over false positive rate, the latter on a logarithmic scale, because fraud teams work below 1 %."""
 
-    def curve(scores: Scores) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def curve(scores: Scores) -> Curve:
         fpr, tpr, _ = roc_curve(labels, scores)
-        return np.maximum(fpr, 1e-5), tpr
+        return np.maximum(fpr, LEAST_RATE), tpr
 
-    return _curves(scores_by_model, curve, "false positive rate", "recall", log=True)
+    lines = _lines(scores_by_model, curve)
+    across = Axis("false positive rate", LEAST_RATE, 1, log=True)
+    return drawing.curves(lines, across, Axis("recall", 0, 1), "Recall over the false positive rate, by model")
 
 
 def calibration(reliability: Sequence[Mapping[str, float]]) -> str:
     """Plot observed over predicted fraud rate in bins of equally many frauds, on logarithmic scales."""
-    bins = [bin for bin in reliability if bin["observed"] > 0 and bin["predicted"] > 0]
-
-    def draw(axes: Axes) -> None:
-        predicted, observed = [bin["predicted"] for bin in bins], [bin["observed"] for bin in bins]
-        span = [min(predicted + observed), max(predicted + observed)]
-        axes.plot(span, span, color=MUTED, linewidth=1)
-        axes.plot(predicted, observed, "o-", color=ACCENT)
-        axes.set(xscale="log", yscale="log", xlabel="predicted", ylabel="observed")
-
-    return svg(draw)
+    bins = [(bin["predicted"], bin["observed"]) for bin in reliability if bin["observed"] > 0 and bin["predicted"] > 0]
+    both = [value for pair in bins for value in pair] or [0.01, 1.0]
+    least, most = min(both), max(both)
+    across, up = (Axis.over(name, [least, most], log=True) for name in ("predicted", "observed"))
+    notes = [f"predicted {predicted:.2%}, observed {observed:.2%}" for predicted, observed in bins]
+    lines = [
+        PlotLine("candidate", bins, dots=True, notes=notes),
+        PlotLine("as predicted", [(least, least), (most, most)], dashed=True),
+    ]
+    return drawing.curves(lines, across, up, "Observed over predicted share of fraud")
 
 
 def histogram(labels: Labels, scores: Scores, threshold: float) -> str:
     """Plot the probabilities of frauds and others on logarithmic axes, with the threshold."""
-
-    def draw(axes: Axes) -> None:
-        edges = np.logspace(np.log10(max(float(scores.min()), 1e-7)), 0, 50).tolist()
-        axes.hist(scores[labels != 1], edges, color=MUTED, label="others")
-        axes.hist(scores[labels == 1], edges, color=ACCENT, alpha=0.8, label="frauds")
-        axes.axvline(threshold, color=INK, linewidth=1, linestyle="--", label="threshold")
-        axes.set(xscale="log", yscale="log", xlabel="probability", ylabel="transactions")
-        axes.legend(frameon=False)
-
-    return svg(draw)
-
-
-def bars(values: Mapping[str, float], label: str) -> str:
-    """Plot horizontal bars, the largest on top."""
-
-    def draw(axes: Axes) -> None:
-        ranked = sorted(values.items(), key=lambda item: item[1])
-        axes.barh([name for name, _ in ranked], [value for _, value in ranked], color=ACCENT, height=0.6)
-        axes.set(xlabel=label)
-
-    return svg(draw, height=0.6 + 0.22 * max(len(values), 1))
+    least = max(float(scores.min()), 1e-7)
+    edges = np.geomspace(least, 1.0, BINS + 1) if least < 1 else np.array([0.5, 1.0])
+    held = np.clip(scores, edges[0], edges[-1])
+    counts = {
+        "frauds": np.histogram(held[labels == 1], edges)[0].tolist(),
+        "others": np.histogram(held[labels != 1], edges)[0].tolist(),
+    }
+    across = Axis("probability", float(edges[0]), 1.0, log=True)
+    return drawing.histogram(edges.tolist(), counts, across, "Scores of frauds and of others", threshold)
 
 
-def svg(draw: Callable[[Axes], None], width: float = 5.0, height: float = 3.4) -> str:
-    """Return the result of `draw` as one SVG element; sizes in inches. Equal data give equal bytes."""
-    with matplotlib.rc_context(QUIET):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        draw(figure.subplots())
-        out = io.StringIO()
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
-    text = out.getvalue()
-    return re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-
-
-def _curves(
-    scores_by_model: Mapping[str, Scores],
-    curve: Callable[[Scores], tuple[NDArray[np.float64], NDArray[np.float64]]],
-    across: str,
-    up: str,
-    log: bool = False,
-) -> str:
-    def draw(axes: Axes) -> None:
-        for number, (name, scores) in enumerate(scores_by_model.items()):
-            x, y = (_thinned(values) for values in curve(scores))
-            first = {"color": ACCENT, "linewidth": 2.0, "zorder": 3}
-            axes.plot(x, y, label=name, **(first if number == 0 else {"linewidth": 1.0}))
-        axes.set(xlabel=across, ylabel=up, ylim=(0, 1.02), **({"xscale": "log", "xlim": (1e-5, 1)} if log else {}))
-        axes.legend(frameon=False, fontsize=8)
-
-    return svg(draw)
+def _lines(scores_by_model: Mapping[str, Scores], curve: Callable[[Scores], Curve]) -> list[PlotLine]:
+    lines = []
+    for name, scores in scores_by_model.items():
+        x, y = (_thinned(values) for values in curve(scores))
+        lines.append(PlotLine(name, list(zip(x.tolist(), y.tolist(), strict=True))))
+    return lines
 
 
 def _thinned(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return at most about `POINTS` of a curve's points, denser where frauds are; both ends are kept."""
+    """Return at most about twice `POINTS` of a curve's points, denser where frauds are; both ends are kept."""
     if len(values) <= POINTS:
         return values
     chosen = np.unique(np.r_[np.geomspace(1, len(values), POINTS).astype(int) - 1, len(values) - 1])

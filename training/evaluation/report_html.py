@@ -1,27 +1,23 @@
-"""The report about one candidate as one self-contained HTML file."""
+"""The report about one candidate as one self-contained HTML file: the recommendation first, then what it rests on."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 
 from statemachine.contracts.gate import Verdict
-from training.evaluation import plots
+from training.evaluation import drawing, plots
+from training.evaluation.advice import advise, strongest
+from training.evaluation.drawing import Axis, PlotLine
 
+HERE = Path(__file__).parent
 TOP_FEATURES = 15
-STYLE = """
-:root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, sans-serif; color: #1f2933; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2.2rem; border-bottom: 1px solid #e4e7eb; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .2rem .9rem .2rem 0; border-bottom: 1px solid #f0f2f4; vertical-align: top; }
-td.n, th.n { text-align: right; } .no { color: #b91c1c; font-weight: 600; } .yes { color: #15803d; }
-.row { display: flex; flex-wrap: wrap; gap: 1rem 2rem; } figure { margin: 0; } figcaption { font-weight: 600; }
-.verdict { padding: .6rem 1rem; border-left: .4rem solid; background: #f7f8f9; } svg { max-width: 100%; height: auto; }
-"""
+STYLE = (HERE / "page.css").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -40,87 +36,79 @@ class ReportPage:
 def page(report: ReportPage) -> str:
     """Return the page."""
     evaluation = report.evaluation
-    candidate = next(iter(report.scores_by_model.values()))
-    return "\n".join(
-        [
-            f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{escape(report.title)}</title>",
-            f"<style>{STYLE}</style><h1>{escape(report.title)}</h1>",
-            _opening(evaluation, report.verdict),
-            "<h2>The gate</h2>",
-            _checks(report.verdict),
-            "<h2>Figures on later data, at natural prevalence</h2><div class='row'>",
-            _metrics(evaluation),
-            _beside(evaluation),
-            "</div><h2>Curves</h2><div class='row'>",
-            _image("Precision and recall", plots.precision_recall(report.labels, report.scores_by_model)),
-            _image("ROC", plots.roc(report.labels, report.scores_by_model)),
-            _image("Calibration", plots.calibration(evaluation["reliability"])),
-            _image("Scores", plots.histogram(report.labels, candidate, evaluation["threshold"])),
-            "</div><h2>Slices</h2>",
-            _table(
-                ("slice", "rows", "frauds", "AUC-ROC", "average precision"),
-                (
-                    [s["name"], s["rows"], s["frauds"], s["auc_roc"], s["average_precision"]]
-                    for s in evaluation["slices"]
-                ),
-            ),
-            "<h2>What the head listens to, and what has drifted</h2><div class='row'>",
-            _image("Top features, share of the total gain", plots.bars(_top(report.importance), "share of gain")),
-            _drift(evaluation["drift"]),
-            "</div><h2>Settings</h2>",
-            _table(("setting", "value"), ([name, str(value)] for name, value in sorted(report.config.items()))),
-            "</html>",
+    failed = {check.name: check.note for check in report.verdict.checks if not check.passed}
+    html: str = _template().render(
+        title=report.title,
+        style=STYLE,
+        evaluation=evaluation,
+        verdict=report.verdict,
+        advice=advise(evaluation, report.verdict.passed, failed),
+        rivals=_rivals(evaluation),
+        thresholds=evaluation.get("thresholds"),
+        segments=evaluation.get("segments", []),
+        slices=evaluation["slices"],
+        changes=evaluation.get("changes"),
+        explained=evaluation.get("explained", []),
+        identity=evaluation.get("identity", {}),
+        config=report.config,
+        plots=_plots(report),
+    )
+    return html
+
+
+def _rivals(evaluation: Mapping[str, Any]) -> dict[str, str]:
+    """The two that each segment is compared with: their names in the evaluation, and how people call them."""
+    champion, best = evaluation.get("champion") or {}, strongest(evaluation.get("baselines", {}))
+    named = {"champion": f"champion {champion.get('version', '')}"} if champion else {}
+    return named | ({best: f"strongest baseline, {best}"} if best else {})
+
+
+def _plots(report: ReportPage) -> dict[str, str]:
+    """The drawn plots by name; one whose figures this evaluation lacks is not there."""
+    evaluation, scores = report.evaluation, report.scores_by_model
+    candidate = next(iter(scores.values()))
+    drawn = {
+        "precision_recall": plots.precision_recall(report.labels, scores),
+        "roc": plots.roc(report.labels, scores),
+        "calibration": plots.calibration(evaluation["reliability"]),
+        "scores": plots.histogram(report.labels, candidate, evaluation["threshold"]),
+        "importance": drawing.bars(_top(report.importance), "The features with the largest share of the gain"),
+    }
+    if evaluation["drift"]:
+        drawn["drift"] = drawing.bars(evaluation["drift"], "How far each column moved, as PSI", limit=0.25)
+    if thresholds := evaluation.get("thresholds"):
+        drawn |= threshold_plots(thresholds)
+    for rival in _rivals(evaluation):
+        rows = [
+            (segment["name"], *(gained[bound] for bound in ("low", "mean", "high")))
+            for segment in evaluation.get("segments", ())
+            if (gained := segment["rivals"].get(rival, {}).get("difference", {}).get("average_precision"))
         ]
-    )
+        if rows:
+            drawn[f"segments {rival}"] = drawing.intervals(rows[:TOP_FEATURES], f"Gain in each segment over {rival}")
+    return drawn
 
 
-def _opening(evaluation: Mapping[str, Any], verdict: Verdict) -> str:
-    word, colour = ("passes", "#15803d") if verdict.passed else ("does not pass", "#b91c1c")
-    return (
-        f"<p class='verdict' style='border-color:{colour}'><b>This candidate {word} the gate.</b> "
-        f"{escape(verdict.reason)}<br>{evaluation['rows']:,} transactions, {evaluation['frauds']:,} frauds. "
-        "What is released is the controller's decision.</p>"
-    )
-
-
-def _checks(verdict: Verdict) -> str:
-    marks = {True: "<span class='yes'>held</span>", False: "<span class='no'>failed</span>"}
-    rows = [[check.name, check.value, check.limit, _Raw(marks[check.passed]), check.note] for check in verdict.checks]
-    return _table(("check", "figure", "limit", "", "note"), rows)
-
-
-def _metrics(evaluation: Mapping[str, Any]) -> str:
-    intervals = evaluation["intervals"]
-    rows = [
-        [name, value, " … ".join(_shown(bound) for bound in intervals.get(name, []))]
-        for name, value in evaluation["metrics"].items()
+def threshold_plots(thresholds: Mapping[str, Any]) -> dict[str, str]:
+    """Money and detection over alerts a day, with the marked rules."""
+    curve = [row for row in thresholds["curve"] if row["alerts_a_day"] > 0]
+    marks = {rule: row["alerts_a_day"] for row in thresholds["rows"] for rule in row["rule"].split(", ") if rule}
+    across = Axis.over("alerts a day", [row["alerts_a_day"] for row in curve], log=True)
+    money = [
+        PlotLine(name, [(row["alerts_a_day"], row[f"{key}_a_day"]) for row in curve])
+        for name, key in (("net", "net"), ("saved", "saved"), ("cost of alerts", "alert_costs"))
     ]
-    return _table(("metric", "candidate", "95 % interval"), [*rows, ["threshold", evaluation["threshold"], ""]])
-
-
-def _beside(evaluation: Mapping[str, Any]) -> str:
-    rows = [["candidate", evaluation["metrics"]["auc_roc"], evaluation["metrics"]["average_precision"], ""]]
-    for role in ("champion", "anchor"):
-        if (other := evaluation[role]) is None:
-            rows.append([f"{role} (none)", None, None, ""])
-        elif "error" in other:
-            rows.append([f"{role} {other['version']}", None, None, other["error"]])
-        else:
-            gained = other["difference"]["auc_roc"]
-            note = f"AUC of the candidate {gained['mean']:+.4f}, at least {gained['low']:+.4f} (95 %, one-sided)"
-            rows.append([f"{role} {other['version']}", *_ranking(other["metrics"]), note])
-    rows += [[name, *_ranking(metrics), "same seeds, same rows"] for name, metrics in evaluation["baselines"].items()]
-    return _table(("on the same rows", "AUC-ROC", "average precision", ""), rows)
-
-
-def _ranking(metrics: Mapping[str, float]) -> list[float]:
-    return [metrics["auc_roc"], metrics["average_precision"]]
-
-
-def _drift(drift: Mapping[str, float]) -> str:
-    if not drift:
-        return "<p>Drift: no champion's profile to compare with.</p>"
-    return _image("Drift against the champion's data (PSI)", plots.bars(drift, "PSI; above 0.25 reads as shifted"))
+    # Far beyond the useful thresholds the alerts cost more than all fraud; that depth would flatten the rest.
+    most = max((row["saved_a_day"] for row in curve), default=1.0) or 1.0
+    shares = [PlotLine(name, [(row["alerts_a_day"], row[name]) for row in curve]) for name in ("precision", "recall")]
+    return {
+        "money": drawing.curves(
+            money, across, Axis("money a day", -0.25 * most, most * 1.05), "Money a day over alerts a day", marks
+        ),
+        "detection": drawing.curves(
+            shares, across, Axis("share", 0, 1), "Precision and recall over alerts a day", marks
+        ),
+    }
 
 
 def _top(importance: Mapping[str, float]) -> dict[str, float]:
@@ -129,30 +117,35 @@ def _top(importance: Mapping[str, float]) -> dict[str, float]:
     return {name: gain / total for name, gain in ranked}
 
 
-def _image(caption: str, svg: str) -> str:
-    return f"<figure><figcaption>{escape(caption)}</figcaption>{svg}</figure>"
+def _template() -> Any:
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"figure": figure, "money": money, "utc": utc, "signed": signed}
+    return environment.get_template("report.html.j2")
 
 
-class _Raw(str):
-    """Markup that needs no escaping."""
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    heading = "".join(f"<th>{escape(name)}</th>" for name in head)
-    body = "".join("<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in rows)
-    return f"<table><tr>{heading}</tr>{body}</table>"
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, _Raw):
-        return f"<td>{value}</td>"
-    numeric = value is None or isinstance(value, int | float)
-    return f"<td{' class=n' if numeric else ''}>{escape(_shown(value))}</td>"
-
-
-def _shown(value: Any) -> str:
+def figure(value: Any) -> str:
+    """A number, short; anything else as it is."""
     if value is None:
         return "–"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def signed(value: float) -> str:
+    """A difference, with its sign."""
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def money(value: float) -> str:
+    """An amount, whole from a hundred on."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.2f}"
+
+
+def utc(seconds: Any) -> str:
+    """A moment; anything that is none as it is."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not abs(seconds) < 1e11:
+        return str(seconds)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"

@@ -24,15 +24,20 @@ def columns(data: Declaration) -> list[str]:
 
 def masks(table: pl.DataFrame, graph: Graph, ids: NDArray[np.int64], data: Declaration) -> Iterator[tuple[str, Rows]]:
     """Yield each slice's name and its mask over the rows `ids` [N]; `table` holds the same rows' `columns`."""
+    yield from of_values(table, data)
+    train = (graph.split == TRAIN).numpy()
+    for side, entity in graph.entities.items():
+        codes = entity.numpy()
+        yield f"unseen {side}", ~np.isin(codes[ids], np.unique(codes[train]))
+
+
+def of_values(table: pl.DataFrame, data: Declaration) -> Iterator[tuple[str, Rows]]:
+    """Yield the slices that a row's own values decide: its categories and its amount."""
     for name, category in data.categories.items():
         yield from _kinds(name, category, table[f"clean_{name}"])
     cents, unit = table["clean_cents"].to_numpy(), 10**data.amount.minor_units
     for name, (low, high) in AMOUNTS.items():
         yield f"amount={name}", (cents >= low * unit) & (cents < high * unit)
-    train = (graph.split == TRAIN).numpy()
-    for side, entity in graph.entities.items():
-        codes = entity.numpy()
-        yield f"unseen {side}", ~np.isin(codes[ids], np.unique(codes[train]))
 
 
 def _kinds(name: str, category: Category, values: pl.Series) -> Iterator[tuple[str, Rows]]:

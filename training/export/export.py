@@ -3,7 +3,7 @@
 models/<model>/<version>/
     repository/     what Triton loads
     model/          as trained
-    evaluation.json  profile.json  golden.json
+    evaluation.json  profile.json  golden.json  requests.json
     MANIFEST.json   sha256 of each file, written last
 """
 
@@ -37,6 +37,7 @@ TOLERANCE = 1e-5
 COMPARED = 512  # transactions that are compared before the stage writes anything
 GOLDEN = 48
 EXPLAINED = 4
+REQUESTS, REPLAYED = "requests.json", 300  # test rows for the shadow stage, where no live request is logged yet
 
 
 def export(order: StageRequest) -> StageResult:
@@ -90,6 +91,7 @@ def build(folder: Path, trained: Path, dataset: Path, run_id: str, name: str = "
     stamp(repository, version)
     model.save(folder / "model")
     storage.write_json(str(folder / "golden.json"), golden(model, builder, version).as_dict())
+    storage.write_json(str(folder / REQUESTS), replayed(model, builder).as_dict())
     return version
 
 
@@ -126,6 +128,13 @@ def golden(model: FraudModel, builder: RequestBuilder, version: str) -> Golden:
     few = ids[:EXPLAINED]
     scored = (_scored(model, builder, ids), _scored(model, builder, few[:1]), _live(model, builder, few, version))
     return Golden((*scored, _predicted(model, builder, few)))
+
+
+def replayed(model: FraudModel, builder: RequestBuilder) -> Golden:
+    """Returns test transactions evenly spaced in time, as one batch with the probabilities of the data set."""
+    ids = spread(builder.reader.graph.where(TEST), REPLAYED)
+    answers = {"PROBABILITY": model.score(builder.reader.block(ids))[:, None]}
+    return Golden((Exchange("fraud_score", tensors_of(builder.request(ids)), answers),))
 
 
 def chosen(model: FraudModel, builder: RequestBuilder) -> torch.Tensor:

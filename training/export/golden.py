@@ -54,7 +54,7 @@ class Golden:
             if record["format"] != FORMAT:
                 raise ValueError(f"format {record['format']!r}, readable is {FORMAT}")
             exchanges = tuple(
-                Exchange(str(record["model"]), _read(record["inputs"]), _read(record["outputs"]))
+                Exchange(str(record["model"]), tensors_from(record["inputs"]), tensors_from(record["outputs"]))
                 for record in record["exchanges"]
             )
             if not exchanges:
@@ -76,7 +76,8 @@ def _flat(values: NDArray[Any]) -> list[Any]:
     return [item.decode() for item in flat] if values.dtype == np.object_ else flat
 
 
-def _read(record: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
+def tensors_from(record: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
+    """Returns the arrays of a request's tensors by name. Raises KeyError, TypeError or ValueError."""
     return {tensor["name"]: _tensor(tensor) for tensor in record}
 
 

@@ -16,18 +16,18 @@ class TrainConfig:
     """The settings of a training; Katib tunes some of them under these names.
 
     History: `k` strictly earlier transactions of the card and of the merchant; the encoder aggregates the `fan_out`
-    most recent of them. Seeds: all frauds of
-    the training period and `negative_ratio` times as many others; the graph is never thinned. Encoder: GraphSAGE of
-    width `hidden_dim`, Adam, early stopping on the AUC of `encoder_validation_rows` after `patience` epochs; `folds`
-    of them are cross-fitted over blocks of time. Head: XGBoost on the feature `groups`, early stopping on validation
-    loss. Threshold: `max_f1`, the best recall within `fpr_budget`, or the least
-    `missed_fraud_cost`/`false_alarm_cost`.
+    most recent of them. Seeds: all frauds of the training period and `negative_ratio` times as many others for the
+    head, `encoder_negative_ratio` for the encoders; the graph is never thinned. Encoder: GraphSAGE of width
+    `hidden_dim`, Adam, early stopping on the AUC of `encoder_validation_rows` after `patience` epochs; `folds` of them
+    are cross-fitted over blocks of time. Head: XGBoost on the feature `groups`, early stopping on validation loss.
+    Threshold: `max_f1`, the best recall within `fpr_budget`, or the least `missed_fraud_cost`/`false_alarm_cost`.
     """
 
     seed: int = 1
     k: int = 32
     fan_out: int = 16
-    negative_ratio: float = 30.0
+    negative_ratio: float = 100.0
+    encoder_negative_ratio: float = 30.0
     groups: tuple[str, ...] = GROUPS
 
     hidden_dim: int = 32
@@ -98,6 +98,7 @@ _LEAST = {
     "k": 1,
     "fan_out": 1,
     "negative_ratio": 0.1,
+    "encoder_negative_ratio": 0.1,
     "hidden_dim": 1,
     "learning_rate": 0,
     "weight_decay": 0,

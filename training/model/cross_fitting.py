@@ -16,7 +16,7 @@ from training.model.config import TrainConfig
 from training.model.encoder import Encoders
 from training.model.features import width
 from training.model.fit import Checkpoints, DistributedContext, Progress, TrainingSet, TrainState, fit_encoder
-from training.model.seeds import Seeds
+from training.model.seeds import Seeds, fewer
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,15 @@ class Fold:
     left_out: Tensor
 
 
-def folds(train: Seeds, count: int) -> list[Fold]:
-    """Contiguous blocks of time with equally many frauds, so that each encoder sees as many."""
-    frauds = torch.cumsum(train.labels == 1, dim=0)
+def folds(train: Seeds, config: TrainConfig) -> list[Fold]:
+    """Contiguous blocks of time with equally many frauds, so that each encoder sees as many.
+
+    The encoders are trained on fewer of the other seeds than the head; all seeds of a block are left out.
+    """
+    count, frauds = config.folds, torch.cumsum(train.labels == 1, dim=0)
     block = ((frauds - 1).clamp(min=0) * count // frauds[-1].clamp(min=1)).clamp(max=count - 1)
-    return [Fold(f"encoder-{n}", (block != n).nonzero()[:, 0], (block == n).nonzero()[:, 0]) for n in range(count)]
+    taught = fewer(train, config.encoder_negative_ratio, config.seed)
+    return [Fold(f"encoder-{n}", taught[block[taught] != n], (block == n).nonzero()[:, 0]) for n in range(count)]
 
 
 def fit_encoders(
@@ -45,7 +49,7 @@ def fit_encoders(
     """One trained encoder a fold."""
     return [
         fit_encoder(_part(training_set, fold.trained_on), config, checkpoints, fold.name, progress, context)
-        for fold in folds(training_set.train, config.folds)
+        for fold in folds(training_set.train, config)
     ]
 
 
@@ -63,7 +67,7 @@ def scoring(states: Sequence[TrainState], training_set: TrainingSet, config: Tra
 def left_out_scores(training_set: TrainingSet, encoders: Encoders, config: TrainConfig) -> Tensor:
     """Each training seed's graph score [S, 1] by the encoder that was not trained on it."""
     scores = torch.empty(len(training_set.train.ids), 1)
-    for fold, member in zip(folds(training_set.train, config.folds), encoders.members, strict=True):
+    for fold, member in zip(folds(training_set.train, config), encoders.members, strict=True):
         for part in torch.split(fold.left_out, 4096):
             edges = training_set.reader.edges(training_set.train.ids[part], training_set.fan_out)
             exact = {side: edge.double() for side, edge in edges.items()}

@@ -73,7 +73,8 @@ class MessageBuilder(nn.Module):
         return Messages(self.own(own), {side: self._edge_inputs(one) for side, one in edges.items()})
 
     def _edge_inputs(self, edges: Edges) -> tuple[Tensor, Tensor]:
-        return edges.target, torch.cat([self.neighbour(edges.source), edge_features(edges)], dim=1)
+        told = edge_features(edges.gap, edges.matured, edges.label, edges.same, edges.rank)
+        return edges.target, torch.cat([self.neighbour(edges.source), told], dim=1)
 
 
 class Encoder(nn.Module):
@@ -140,16 +141,9 @@ def module_name(side: str) -> str:
     return f"{side}_" if hasattr(nn.ModuleDict, side) else side
 
 
-def edge_features(edges: Edges) -> Array:
-    """Features [E, 6] of the edges: log gap, recency, matured, known fraud, all entities the same, rank."""
-    gap, lib = edges.gap, library(edges.gap)
+def edge_features(gap: Array, matured: Array, label: Array, same: Array, rank: Array) -> Array:
+    """Features […, 6] of edges […]: log gap, recency, matured, known fraud, all entities the same, rank."""
+    lib = library(gap)
     zero = lib.zeros_like(gap)  # makes numbers of truth values, in the same precision
-    columns = [
-        lib.log1p(gap) / 10,
-        lib.exp(-gap / DAY),
-        edges.matured + zero,
-        edges.label,
-        edges.same + zero,
-        (edges.rank + zero) / 16,
-    ]
-    return lib.stack(columns, 1)
+    columns = [lib.log1p(gap) / 10, lib.exp(-gap / DAY), matured + zero, label, same + zero, (rank + zero) / 16]
+    return lib.stack(columns, -1)

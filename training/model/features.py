@@ -46,8 +46,11 @@ def inputs(
     everything = names(row, OWN, block.sides)
     wanted = [everything.index(name) for name in names(row, groups, block.sides) if name in everything]
     parts = [own_features[:, wanted]]
-    if encoders is not None:
-        parts.append(encoders(own_features, block.recent(fan_out).edges()))
+    recent = block.recent(fan_out)
+    if isinstance(encoders, Forward):
+        parts.append(encoders(own_features, recent.histories))
+    elif encoders is not None:
+        parts.append(encoders(own_features, recent.edges()))
     return single(library(own_features).concatenate(parts, 1))
 
 

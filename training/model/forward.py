@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.graph.block import Edges
+from training.graph.block import History
 from training.model.encoder import LIMIT, Encoder, Encoders, Scale, edge_features, module_name
 
 Array = NDArray[np.float64]
@@ -40,21 +40,27 @@ class Linear:
 
 @dataclass(frozen=True)
 class Relation:
-    """The layers of one relation: of a message, and of its target's mean and maximum and of the target itself."""
+    """The layers of one relation: of a message, and of its target's mean and maximum and of the target itself.
 
-    message: Linear
+    `message` [D + 1, M · hidden]: all members' weights side by side, the last row their biases.
+    """
+
+    message: Array
     aggregated: Linear
     target: Linear
 
-    def __call__(self, own: Array, size: int, edges: Edges, features: Array) -> Array:
-        """What the messages along edges with features [E, D] bring to `size` transactions [M, B, hidden]."""
-        messages = relu(self.message(features))  # [M, E, hidden]
-        padded = np.zeros((len(messages), size, 1 + edges.rank.max(initial=0), messages.shape[2]))
-        padded[:, edges.target, edges.rank] = messages
-        count = np.bincount(edges.target, minlength=size).clip(1)[:, None]
-        # A message is never negative, so the zeros of the padding change neither the sum nor the maximum.
-        both = np.concatenate([padded.sum(2) / count, padded.max(2)], axis=2)
-        return relu(self.aggregated(both) + self.target(own))
+    def __call__(self, own: Array, features: Array, present: Array) -> Array:
+        """What the messages of a history with features [B, K, D + 1] bring to own [M, B, hidden]; all features of an
+        entry that is absent are 0, and so is its message.
+        """
+        members, size, hidden = own.shape
+        messages = features @ self.message  # [B, K, M · hidden]
+        np.maximum(messages, 0.0, out=messages)
+        count = present.sum(1).clip(1)[:, None]
+        # A message is never negative, so those that are absent change neither the sum nor the maximum.
+        parts = (messages.sum(1) / count, messages.max(1))
+        both = np.concatenate([part.reshape(size, members, hidden) for part in parts], axis=2)
+        return relu(self.aggregated(both.transpose(1, 0, 2)) + self.target(own))
 
 
 @dataclass(frozen=True)
@@ -82,18 +88,26 @@ class Forward:
             Linear.of([member.classify for member in members]),
         )
 
-    def __call__(self, own: Array, edges: Mapping[str, Edges]) -> Array:
+    def __call__(self, own: Array, histories: Mapping[str, History]) -> Array:
         """The head's graph feature [B, 1] of own features [B, D]: the fraud logit, averaged over the members."""
         hidden = relu(self.own(_scaled(own, self.own_scale)))
         parts = [hidden]
         for side, relation in self.relations.items():
-            one = edges[side]
-            features = np.concatenate([_scaled(one.source, self.neighbour_scale), edge_features(one)], axis=1)
-            parts.append(relation(hidden, len(own), one, features))
+            parts.append(relation(hidden, self._features(histories[side]), histories[side].present))
         first, second = self.mix
         embedding = relu(second(relu(first(np.concatenate(parts, axis=2)))))
         logit: Array = self.classify(embedding).mean(0)
         return logit
+
+    def _features(self, history: History) -> Array:
+        """The features [B, K, D] of a history's messages, and 1; zeros where there is no entry."""
+        present = history.present[..., None]
+        source = _scaled(np.concatenate([history.row, history.state], axis=2), self.neighbour_scale)
+        gap, rank = history.gap.astype(np.float64), np.arange(history.gap.shape[1])
+        told = edge_features(gap, history.matured, history.label, history.same, rank)
+        made: Array = np.concatenate([source, told, present], axis=2)
+        made *= present
+        return made
 
 
 def relu(values: Array) -> Array:
@@ -105,10 +119,15 @@ def relu(values: Array) -> Array:
 def _relation(members: list[Encoder], name: str) -> Relation:
     convolve = [member.convolve[name] for member in members]
     return Relation(
-        Linear.of([member.message[name][0] for member in members]),  # type: ignore[index]
+        np.concatenate([_with_bias(member.message[name][0]) for member in members], axis=1),  # type: ignore[index]
         Linear.of([one.lin_l for one in convolve]),  # type: ignore[misc]
         Linear.of([one.lin_r for one in convolve]),  # type: ignore[misc]
     )
+
+
+def _with_bias(layer: nn.Linear) -> Array:
+    made: Array = np.concatenate([_array(layer.weight).T, _array(layer.bias)[None]])
+    return made
 
 
 def _scale(scale: Scale) -> tuple[Array, Array]:
@@ -116,8 +135,10 @@ def _scale(scale: Scale) -> tuple[Array, Array]:
 
 
 def _scaled(features: Array, scale: tuple[Array, Array]) -> Array:
-    made: Array = np.minimum(np.maximum((features - scale[0]) * scale[1], -LIMIT), LIMIT)
-    return made
+    made: Array = features - scale[0]
+    made *= scale[1]
+    np.maximum(made, -LIMIT, out=made)
+    return np.minimum(made, LIMIT, out=made)
 
 
 def _array(tensor: Tensor) -> Array:

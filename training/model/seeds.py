@@ -33,6 +33,13 @@ def at_most(graph: Graph, split: int, rows: int, seed: int) -> Seeds:
     return _drawn(graph, split, max(rows - frauds, 1), seed)
 
 
+def fewer(seeds: Seeds, ratio: float, seed: int) -> Tensor:
+    """Positions [T] among the seeds, in order, of all frauds and at most `ratio` times as many others."""
+    frauds, others = (seeds.labels == 1).nonzero()[:, 0], (seeds.labels != 1).nonzero()[:, 0]
+    drawn = torch.randperm(len(others), generator=torch.Generator().manual_seed(seed))
+    return torch.cat([frauds, others[drawn[: round(ratio * len(frauds))]]]).sort().values
+
+
 def _drawn(graph: Graph, split: int, wanted: int, seed: int) -> Seeds:
     rows = graph.where(split)
     fraud = graph.label[rows] == 1

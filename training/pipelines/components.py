@@ -32,6 +32,23 @@ def preprocess(
     return launch("training.data.preprocess:preprocess", order, made=made, metrics=metrics)
 
 
+def materialise(
+    run_id: str,
+    model: str,
+    attempt: int,
+    launch_id: str,
+    output_uri: str,
+    inputs: dict,
+    parameters: dict,
+    metrics: Output[Metrics],
+) -> str:
+    """Brings the online store of live scoring up to the data set."""
+    from training.runtime.launch import launch, order_of
+
+    order = order_of("materialise", run_id, model, attempt, launch_id, output_uri, inputs, parameters)
+    return launch("training.live.materialise:materialise", order, metrics=metrics)
+
+
 def train(
     run_id: str,
     model: str,
@@ -98,6 +115,23 @@ def export(
     given = {"dataset": dataset, "model": trained, "evaluation": evaluation, "profile": profile}
     work = "training.export.export:export"
     return launch(work, order, given=given, made={"repository": repository}, metrics=metrics)
+
+
+def shadow(
+    run_id: str,
+    model: str,
+    attempt: int,
+    launch_id: str,
+    output_uri: str,
+    inputs: dict,
+    parameters: dict,
+    metrics: Output[Metrics],
+) -> str:
+    """Tries candidate and champion on the serving image with recent requests. It does not judge."""
+    from training.runtime.launch import launch, order_of
+
+    order = order_of("shadow", run_id, model, attempt, launch_id, output_uri, inputs, parameters)
+    return launch("training.shadow.shadow:shadow", order, metrics=metrics)
 
 
 def deploy(

@@ -1,7 +1,7 @@
 """Moves a model's answers from the online store's stream to the score log: nothing is lost or doubled.
 
 `python -m training.scorelog.archive --model fraud --root s3://<artifacts bucket>` runs until SIGTERM tells it to end;
-FRAUDLOOP_VALKEY_URL names the store.
+FRAUDLOOP_LIVE_URL names the store.
 
 The store gives out ascending ids, so a window that is over never changes. It becomes one file, whose name follows from
 the window; only when the file is there does the window leave the stream. Whoever dies between the two, or works beside
@@ -37,7 +37,7 @@ GROUP = "archive"
 PAGE = 5_000  # entries asked for at once
 MOST_FAILURES = 20  # in succession; then the process ends, and its Deployment starts it anew
 TIMEOUT = 10.0  # seconds of one command
-STORE = "FRAUDLOOP_VALKEY_URL"
+STORE, PASSWORD = "FRAUDLOOP_LIVE_URL", "FRAUDLOOP_LIVE_PASSWORD"
 COUNTS = ("rows", "rejected", "windows", "lost")
 
 Entry = tuple[bytes, Mapping[bytes, bytes]]
@@ -199,9 +199,10 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     url = os.environ.get(STORE, "")
     if not url:
-        LOG.error("%s is not set; it names the online store, as in rediss://:password@host:6379", STORE)
+        LOG.error("%s is not set; it names the online store, as in valkeys://host:6379", STORE)
         return 2
-    client = valkey.Valkey.from_url(url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT)
+    password = os.environ.get(PASSWORD) or None
+    client = valkey.Valkey.from_url(url, password=password, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT)
     archiver = Archiver(client, ScoreFiles(given.root.rstrip("/"), given.model))
     if given.once:
         LOG.info("archived %s", archiver.once(archiver.now()))

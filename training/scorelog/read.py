@@ -3,7 +3,7 @@
 import logging
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def read(
         wanted &= pl.col("request") != ""
     found: list[pl.DataFrame] = []
     rows = 0
-    for frame in _newest_first(ScoreFiles(root.rstrip("/"), model), since, until):
+    for frame in frames(ScoreFiles(root.rstrip("/"), model), since, until):
         kept = frame.filter(wanted)
         found.append(kept)
         rows += len(kept)
@@ -45,24 +45,28 @@ def read(
     return pl.concat(found[::-1]).tail(limit) if found else pl.DataFrame(schema=SCHEMA)
 
 
-def _newest_first(files: ScoreFiles, since: float, until: float) -> Iterator[pl.DataFrame]:
-    """The files' rows, newest file first. An answer's `at` may lie a day beside the store's clock, no more."""
+def frames(
+    files: ScoreFiles, since: float = 0.0, until: float = math.inf, columns: Sequence[str] = tuple(SCHEMA)
+) -> Iterator[pl.DataFrame]:
+    """The rows of one file after the other, newest file first; days outside of `since` and `until` are left out.
+
+    A row's `at` may lie a day beside the store's clock, no more, so rows of other times come along.
+    """
     first = day_of(since - DAY) if since > DAY else ""
     last = day_of(until + DAY) if until < math.inf else "9"
     uris = [uri for day, uris in files.by_day().items() if first <= day <= last for uri in uris][::-1]
-    with tempfile.TemporaryDirectory(prefix="fraudloop-scores-") as scratch, ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         for begin in range(0, len(uris), AT_ONCE):
-            batch = uris[begin : begin + AT_ONCE]
-            for frame in pool.map(lambda uri: _frame(uri, Path(scratch)), batch):
+            for frame in pool.map(lambda uri: _frame(uri, columns), uris[begin : begin + AT_ONCE]):
                 if frame is not None:
                     yield frame
 
 
-def _frame(uri: str, scratch: Path) -> pl.DataFrame | None:
-    name = "-".join(uri.rsplit("/", 2)[1:])
+def _frame(uri: str, columns: Sequence[str]) -> pl.DataFrame | None:
     try:
-        path = storage.download(uri, scratch / name) if storage.is_s3(uri) else Path(uri)
-        return pl.read_parquet(path).select(pl.col(column).cast(kind) for column, kind in SCHEMA.items())
+        with tempfile.TemporaryDirectory(prefix="fraudloop-scores-") as scratch:
+            path = storage.download(uri, Path(scratch) / "file") if storage.is_s3(uri) else Path(uri)
+            return pl.read_parquet(path, columns=list(columns)).cast({name: SCHEMA[name] for name in columns})
     except (OSError, pl.exceptions.PolarsError):
         LOG.exception("%s cannot be read and is left out", uri)
         return None

@@ -9,8 +9,8 @@ LONGEST_ID, LONGEST_TEXT, LONGEST_REQUEST = 256, 64 * 1024, 4 * 1024 * 1024  # c
 
 
 def stream(model: str) -> str:
-    """The stream of a model's answers in the online store."""
-    return f"fraudloop:{model}:scores"
+    """The stream of a model's answers in the online store. The braces are Valkey Cluster's hash tag."""
+    return f"fraudloop:{{{model}}}:scores"
 
 
 @dataclass(frozen=True)

@@ -34,29 +34,25 @@ class Entries:
         """
         gap = self.time[scored][owner] - self.time[entries]
         earlier = gap > 0
-        owner, entries, gap = owner[earlier], entries[earlier], gap[earlier]
-        order = np.lexsort((-gap, owner))
-        owner, entries, gap = owner[order], entries[order], gap[order]
+        if not earlier.all():
+            owner, entries, gap = owner[earlier], entries[earlier], gap[earlier]
+        if ((gap[1:] > gap[:-1]) & (owner[1:] == owner[:-1])).any():
+            order = np.lexsort((-gap, owner))
+            owner, entries = owner[order], entries[order]
         after = np.searchsorted(owner, owner, side="right") - 1 - np.arange(len(owner))
         recent = after < k
-        owner, entries, gap, at = owner[recent], entries[recent], gap[recent], (owner[recent], after[recent])
-        target = scored[owner]
+        index = np.full((len(scored), k), len(self.time))  # one past the last entry: all zeros
+        index[owner[recent], after[recent]] = entries[recent]
+        return self._history(scored[:, None], index)
+
+    def _history(self, target: Numbers, index: Numbers) -> History:
+        """The history of the transactions `target` [B, 1] that holds the entries `index` [B, K]."""
+        present = index < len(self.time)
+        row, state = (np.concatenate([one, np.zeros_like(one[:1])])[index] for one in (self.row, self.state))
+        index = np.where(present, index, 0)
+        time, now = self.time[index], self.time[target]
         # The label of a transaction of the same day cannot be known yet, whatever the caller says.
-        matured = self.known[entries] & (self.time[entries] // DAY < self.time[target] // DAY)
-        found = {
-            "row": self.row[entries],
-            "state": self.state[entries],
-            "gap": gap.astype(np.float32),
-            "label": (matured & self.fraud[entries]).astype(np.float32),
-            "matured": matured,
-            "same": np.logical_and.reduce([key[entries] == key[target] for key in self.keys.values()]),
-            "present": np.ones(len(entries), dtype=bool),
-        }
-        return History(**{name: placed(len(scored), k, at, values) for name, values in found.items()})
-
-
-def placed(rows: int, k: int, at: tuple[Numbers, Numbers], values: NDArray) -> NDArray:  # type: ignore[type-arg]
-    """Zeros [B, K, …] with `values` at the positions `at`."""
-    full = np.zeros((rows, k, *values.shape[1:]), dtype=values.dtype)
-    full[at] = values
-    return full
+        matured = present & self.known[index] & (time // DAY < now // DAY)
+        same = np.logical_and.reduce([present, *(key[index] == key[target] for key in self.keys.values())])
+        label = (matured & self.fraud[index]).astype(np.float32)
+        return History(row, state, ((now - time) * present).astype(np.float32), label, matured, same, present)

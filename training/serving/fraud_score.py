@@ -22,7 +22,7 @@ class FraudScore:
     def __init__(self, model: FraudModel) -> None:
         self._model = model
         head.use_threads(model.booster, 1)  # more of them cost a batch of one more than its trees
-        self._featuriser = Featuriser(model.feature_schema, model.row, model.config.k)
+        self.featuriser = Featuriser(model.feature_schema, model.row, model.config.k)
 
     @classmethod
     def load(cls, folder: Path) -> "FraudScore":
@@ -50,7 +50,7 @@ class FraudScore:
             return error
 
     def _together(self, requests: Sequence[ScoringRequest], today: date, explain: bool) -> list[Tensors]:
-        block = self._featuriser.block(ScoringRequest.joined(requests), today)
+        block = self.featuriser.block(ScoringRequest.joined(requests), today)
         inputs = self._model.head_inputs(block)
         probability = head.predict(self._model.booster, inputs)[:, None]
         outputs = {

@@ -21,7 +21,6 @@ from training.graph.graph import NEVER_DAY
 from training.graph.history import Reader
 from training.graph.velocity import state_names
 from training.serving.csv_codec import BadRequest
-from training.serving.entries import placed
 
 Floats = NDArray[np.float32]
 
@@ -103,6 +102,13 @@ def _history(nodes: _Nodes, side: str, edges: NDArray[np.int64], k: int) -> Hist
         "present": np.ones(len(source), dtype=bool),
     }
     return History(**{name: placed(len(nodes.time), k, at, values) for name, values in filled.items()})
+
+
+def placed(rows: int, k: int, at: tuple[NDArray[np.intp], NDArray[np.intp]], values: NDArray) -> NDArray:  # type: ignore[type-arg]
+    """Return zeros [B, K, …] with `values` at the positions `at`."""
+    full = np.zeros((rows, k, *values.shape[1:]), dtype=values.dtype)
+    full[at] = values
+    return full
 
 
 def graph_request(reader: Reader, ids: Tensor) -> tuple[Floats, NDArray[np.int64]]:

@@ -1,5 +1,6 @@
 """From a request to the block that the model is computed from: the same parser, checks and features as in training."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -76,12 +77,11 @@ class Featuriser:
         _check_counters(request.counters, counters(sides))
         texts = [_split(side, request.histories[side]) for side in sides]
         lines = [*request.transaction, *(line for text in texts for line in text.lines)]
-        different = {line: number for number, line in enumerate(dict.fromkeys(lines))}
-        number = np.fromiter(map(different.__getitem__, lines), dtype=np.intp, count=len(lines))
+        different, number = _numbered(lines)
         try:
-            entries = self.entries(self.reader.read(list(different), today))
+            entries = self.entries(self.reader.read(different, today))
         except BadLine as error:
-            raise _located(error, lines.index(list(different)[error.line]), own, texts) from error
+            raise _located(error, lines.index(different[error.line]), own, texts) from error
         cuts = np.cumsum([own, *(len(text.lines) for text in texts)])
         scored, *others = np.split(number, cuts[:-1])
         for text, one in zip(texts, others, strict=True):
@@ -126,11 +126,19 @@ class _Text:
 
 
 def _split(side: str, texts: Sequence[bytes]) -> _Text:
-    parts = [text.split(b"\n") if text else [] for text in texts]
-    counts = [len(part) for part in parts]
+    counts = [text.count(b"\n") + 1 if text else 0 for text in texts]
     if max(counts, default=0) > MAX_LINES:
         raise BadRequest(f"{history_input(side)} holds {max(counts)} lines for one transaction; at most {MAX_LINES}")
-    return _Text(side, [line for part in parts for line in part], counts, np.repeat(np.arange(len(parts)), counts))
+    lines = b"\n".join(filter(None, texts)).split(b"\n") if any(counts) else []
+    return _Text(side, lines, counts, np.repeat(np.arange(len(texts)), counts))
+
+
+def _numbered(lines: Sequence[bytes]) -> tuple[list[bytes], Numbers]:
+    """The different lines, and which of them each one is: transactions of a batch share much of their histories."""
+    numbers: defaultdict[bytes, int] = defaultdict()
+    numbers.default_factory = numbers.__len__
+    number = np.fromiter(map(numbers.__getitem__, lines), dtype=np.intp, count=len(lines))
+    return list(numbers), number
 
 
 def _check_history(entries: Entries, text: _Text, scored: Numbers, lines: Numbers, label: str) -> None:

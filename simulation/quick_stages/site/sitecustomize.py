@@ -8,9 +8,11 @@ from typing import Any
 
 PLACES = {
     "preprocess": "training.data.preprocess",
+    "materialise": "training.live.materialise",
     "train": "training.model.train",
     "evaluate": "training.evaluation.evaluate",
     "export": "training.export.export",
+    "shadow": "training.shadow.shadow",
     "deploy": "training.deployment.deploy",
     "restore": "training.deployment.deploy",
 }

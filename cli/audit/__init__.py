@@ -1,0 +1,1 @@
+"""The audit file of a decision: gathered from the record, packed, signed, verified."""

@@ -1,0 +1,37 @@
+"""Who uses the console, and what they may do there."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Role(Enum):
+    """What a person may do: everyone who is let in may read."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    APPROVER = "approver"
+
+
+@dataclass(frozen=True)
+class Person:
+    """A person with the name that goes on record: an ARN from STS, or `oidc:` and the subject that signed in.
+
+    `shown` is the name on the page.
+    """
+
+    name: str
+    roles: frozenset[Role]
+    shown: str = ""
+
+    def may(self, role: Role) -> bool:
+        """Whether the person has that role; all may read."""
+        return role is Role.VIEWER or role in self.roles
+
+
+EVERYTHING = frozenset(Role)  # with one's own credentials, IAM says what one may do
+
+
+def with_roles(names: Iterable[str]) -> frozenset[Role]:
+    """The roles of these names. Raises `ValueError` for one that is none."""
+    return frozenset(Role(name) for name in names)

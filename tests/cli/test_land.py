@@ -1,0 +1,69 @@
+"""`land`: what would teach no run is refused before anything is uploaded, and nothing is overwritten silently."""
+
+import pytest
+
+from statemachine.contracts.object_kind import ObjectKind
+
+BUCKET = "fraudloop-data"
+
+
+def keys(system) -> list[str]:
+    return sorted(one.key for prefix in ("data/", "labels/") for one in system.files.list(BUCKET, prefix))
+
+
+def test_labels_go_under_their_own_prefix(system, fraudloop, tmp_path):
+    """And join the window as what they are."""
+    (tmp_path / "chargebacks.csv").write_bytes(b"x")
+    result = fraudloop("land", str(tmp_path / "chargebacks.csv"), "--labels")
+    assert result.exit_code == 0
+    assert f"landed s3://{BUCKET}/labels/fraud/chargebacks.csv" in result.stdout
+    assert fraudloop("start", "fraud", "--json").exit_code == 0
+    assert [one.kind for one in system.intake.objects("fraud")] == [ObjectKind.LABELS]
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "said"),
+    [
+        ("_part.csv", b"x", "would be ignored: '_part.csv' in the key: a side file"),
+        (".day.csv", b"x", "would be ignored"),
+        ("day.csv.crc", b"x", "would be ignored"),
+        ("day.csv", b"", "would be quarantined: the file is empty"),
+    ],
+)
+def test_what_would_teach_nothing_is_refused(system, fraudloop, tmp_path, name, body, said):
+    """The reason is the one that intake would give; its good neighbour is not uploaded either."""
+    (tmp_path / name).write_bytes(body)
+    (tmp_path / "good.csv").write_bytes(b"x")
+    result = fraudloop("land", str(tmp_path / "good.csv"), str(tmp_path / name))
+    assert result.exit_code == 1
+    assert said in " ".join(result.stderr.split())
+    assert keys(system) == []
+
+
+def test_a_marker_may_land(system, fraudloop, tmp_path):
+    """An empty `_SUCCESS` is no data, and closes the window."""
+    (tmp_path / "_SUCCESS").write_bytes(b"")
+    assert fraudloop("land", str(tmp_path / "_SUCCESS")).exit_code == 0
+
+
+def test_a_name_that_is_taken_is_overwritten_only_if_asked(system, fraudloop, tmp_path):
+    """`day.csv` is there; `day.csv.gz`, which begins alike, is another name."""
+    for name in ("day.csv.gz", "day.csv"):
+        (tmp_path / name).write_bytes(b"x")
+        assert fraudloop("land", str(tmp_path / name)).exit_code == 0
+    again = fraudloop("land", str(tmp_path / "day.csv"))
+    assert again.exit_code == 1
+    assert "s3://fraudloop-data/data/fraud/day.csv is there already" in " ".join(again.stderr.split())
+    assert fraudloop("land", str(tmp_path / "day.csv"), "--replace").exit_code == 0
+    assert fraudloop("land", str(tmp_path / "day.csv"), "--labels").exit_code == 0, "another prefix, another name"
+
+
+def test_two_files_of_one_name_are_refused(system, fraudloop, tmp_path):
+    """From two folders: the second would overwrite the first."""
+    (tmp_path / "a").mkdir()
+    for folder in (tmp_path, tmp_path / "a"):
+        (folder / "day.csv").write_bytes(b"x")
+    result = fraudloop("land", str(tmp_path / "day.csv"), str(tmp_path / "a" / "day.csv"))
+    assert result.exit_code == 1
+    assert "two files are called day.csv" in " ".join(result.stderr.split())
+    assert keys(system) == []
