@@ -1,10 +1,10 @@
 """From a data set folder to a training set: reader, seeds and their own features."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from training import storage
 from training.graph.graph import TRAIN, VALIDATE, load_graph
 from training.graph.history import Reader
 from training.model import features
@@ -17,7 +17,7 @@ from training.model.seeds import at_most, thinned
 
 def prepared(dataset: Path, config: TrainConfig) -> TrainingSet:
     """The seeds of a local data set folder, thinned, with their own features; the graph stays whole."""
-    row = row_features(storage.read_json(str(dataset / "schema.json")))
+    row = row_features(json.loads((dataset / "schema.json").read_bytes()))
     reader = Reader(load_graph(dataset, row), config.k)
     train = thinned(reader.graph, TRAIN, config.negative_ratio, config.seed)
     validation = at_most(reader.graph, VALIDATE, config.encoder_validation_rows, config.seed)
