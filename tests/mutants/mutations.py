@@ -456,4 +456,63 @@ MUTANTS = (
         "np.repeat(np.arange(len(verdicts), dtype=np.int32),",
         "np.repeat(np.arange(len(verdicts), dtype=np.int32)[::-1],",
     ),
+    Mutant(
+        "histories reach back for ever",
+        "no row lies before the history that `history_days` allows",
+        "training/data/dataset.py",
+        'return rows[int(rows["time"].search_sorted(begin, side="left")) :], again',
+        "return rows, again",
+    ),
+    Mutant(
+        "the past is fetched",
+        "an object whose rows all lie before the history is not fetched, and stays on record",
+        "training/data/index.py",
+        'sides[is_data(row) and int(row["last"]) < begin].append(row)',
+        "sides[False].append(row)",
+    ),
+    Mutant(
+        "states of another length",
+        "the states that preprocess left are read for histories of their own length only",
+        "training/graph/history.py",
+        """        if self.k in self.graph.nodes:
+            return self.graph.nodes[self.k][:,""",
+        """        if self.graph.nodes:
+            return next(iter(self.graph.nodes.values()))[:,""",
+    ),
+    Mutant(
+        "archive an open window",
+        "a window is archived only when no answer can join it any more",
+        "training/scorelog/archive.py",
+        "if not first or LogWindow.of(first).end + SETTLED > now:",
+        "if not first or LogWindow.of(first).start > now:",
+    ),
+    Mutant(
+        "trim before the file is there",
+        "an answer leaves the stream only when it is in the log",
+        "training/scorelog/archive.py",
+        "            entries = list(self._entries(window))\n",
+        "            entries = list(self._entries(window))\n"
+        "            self.client.xtrim(self.stream, minid=window.end, approximate=False)\n",
+    ),
+    Mutant(
+        "a day beside its parts",
+        "a day's file stands for its parts, so no answer is read twice",
+        "training/scorelog/files.py",
+        "    return whole or found\n",
+        "    return found\n",
+    ),
+    Mutant(
+        "the type is not signed",
+        "a signature for another purpose is none for a decision",
+        "statemachine/contracts/attestation.py",
+        "(len(kind), kind, len(body), body)",
+        "(0, b'', len(body), body)",
+    ),
+    Mutant(
+        "links are not compared",
+        "no line of a signed history can go or change places",
+        "statemachine/contracts/attestation.py",
+        "if record.pop(PREVIOUS, None) != before:",
+        "if record.pop(PREVIOUS, None) is None:",
+    ),
 )
