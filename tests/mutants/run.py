@@ -31,6 +31,7 @@ COPIED = (
     "tests/cases",
     "tests/core",
     "tests/handlers/events",
+    "tests/model",
     "tests/proof",
     "tests/statemachine",
     "tests/training",
@@ -79,12 +80,17 @@ ADAPTERS = ("tests/adapters/test_kfp_failures.py", "tests/adapters/test_table_co
 DATA = (
     "tests/training/test_conversion.py",
     "tests/training/test_corrections.py",
+    "tests/training/test_known_labels.py",
     "tests/training/test_one_bad_object.py",
 )
+GRAPH = ("tests/model/test_history.py", "tests/model/test_causality.py")
 SUITES = (
     Suite("adapters", (*ADAPTERS, "-k", "not dynamodb"), about=("statemachine/adapters", "statemachine/contracts")),
     Suite("unit", (*UNIT, "-k", NOT_SO)),
-    Suite("data", (*DATA, "-k", "polars_panic or gzip or newest_delivery or case_files"), about=("training",)),
+    Suite(
+        "data", (*DATA, "-k", "polars_panic or gzip or newest_delivery or case_files or report"), about=("training",)
+    ),
+    Suite("graph", (*GRAPH, "-k", "later or plain or report or windows"), about=("training/graph",)),
     Suite("crash sweep", ("tests/proof/test_crash_sweep.py",), (("FRAUDLOOP_CRASH_STRIDE", "30"),)),
     Suite(
         "interleavings",
