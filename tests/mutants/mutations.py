@@ -460,8 +460,8 @@ MUTANTS = (
         "a label teaches on its day",
         "a label teaches histories from the day after it was known on",
         "training/graph/history.py",
-        "self.graph.known_day[ids] < self.graph.time[seeds] // DAY",
-        "self.graph.known_day[ids] <= self.graph.time[seeds] // DAY",
+        "taken(self.graph.known_day, ids) < taken(self.graph.time, seeds) // DAY",
+        "taken(self.graph.known_day, ids) <= taken(self.graph.time, seeds) // DAY",
     ),
     Mutant(
         "today's reports count",
