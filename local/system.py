@@ -178,7 +178,7 @@ class System:
         dispatcher = [_port(urls["lambda"]), str(self.state_dir.logs), str(self.options.tick_seconds)]
         self._run("dispatcher", dispatcher, urls["lambda"], environment)
         scores = ["--model", self.options.model, "--root", f"s3://{ARTIFACTS}"]
-        self._run("scores", scores, "", environment | {"FRAUDLOOP_VALKEY_URL": urls["store"]})
+        self._run("scores", scores, "", environment)
         self.endpoints = Endpoints(urls, _ours(environment))
         self.state_dir.publish(self.endpoints)
 
