@@ -26,6 +26,7 @@ from training.model.fit import CHECKPOINT_FORMAT, Progress, TrainingSet, TrainSt
 from training.model.head import Sample
 from training.model.metrics import ranking
 from training.model.model import FraudModel
+from training.model.reading import head_inputs
 from training.model.seeds import Seeds, at_most
 from training.model.training_set import prepared
 from training.outcome import Permanent, StageResult
@@ -78,16 +79,6 @@ def train_model(
     progress("trained", facts | {"seconds": time.perf_counter() - began})
     schema, chosen = storage.read_json(str(dataset / "schema.json")), threshold.choose(labels, scores, weights, config)
     return FraudModel(config, row, schema, encoders, booster, chosen, facts)
-
-
-def head_inputs(
-    reader: Reader, ids: torch.Tensor, config: TrainConfig, encoders: Encoders | None
-) -> NDArray[np.float32]:
-    """The head's inputs [S, D] of many transactions, chunk by chunk."""
-    row = reader.graph.features
-    return np.concatenate(
-        [features.inputs(block, row, config.groups, encoders, config.fan_out) for block in reader.blocks(ids)]
-    )
 
 
 def sample(reader: Reader, seeds: Seeds, config: TrainConfig, encoders: Encoders | None) -> Sample:

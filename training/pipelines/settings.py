@@ -80,8 +80,8 @@ class PipelineSettings:
 def read_settings(environment: Mapping[str, str] = os.environ, folder: Path = Path()) -> PipelineSettings:
     """Reads the file that `FRAUDLOOP_PIPELINES` names, else `pipelines.toml` in `folder`.
 
-    `FRAUDLOOP_IMAGE`, `FRAUDLOOP_SHADOW_IMAGE` and `FRAUDLOOP_CODE_VERSION` replace the default image, that of the
-    shadow step and the code version, because CI knows them only after it has built and pushed the images.
+    `FRAUDLOOP_IMAGE` and `FRAUDLOOP_CODE_VERSION` replace the default image and code version, because CI knows both
+    only after it has built and pushed the image.
     """
     path = Path(environment.get(FILE) or folder / DEFAULT_FILE)
     if not path.is_file():
@@ -89,9 +89,6 @@ def read_settings(environment: Mapping[str, str] = os.environ, folder: Path = Pa
     table = tomllib.loads(path.read_text(encoding="utf-8"))
     if image := environment.get("FRAUDLOOP_IMAGE"):
         table["default"] = {**table.get("default", {}), "image": image}
-    if image := environment.get("FRAUDLOOP_SHADOW_IMAGE"):
-        steps = table.setdefault("steps", {})
-        steps["shadow"] = {**steps.get("shadow", {}), "image": image}
     if version := environment.get("FRAUDLOOP_CODE_VERSION"):
         table["code_version"] = version
     return PipelineSettings.from_dict(table)
