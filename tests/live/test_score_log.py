@@ -31,7 +31,7 @@ def test_from_payment_to_log_to_cohort(replayed: Replayed, server: Server, tmp_p
     assert len(read(str(tmp_path), "fraud", only_requests=True)) == len(rows)
     now = float(logged["at"].max()) + 1  # type: ignore[arg-type]
     found = matured(archiver.files, str(replayed.dataset), now, EntityHash(KEY).of)
-    labels = replayed.table[rows].filter(pl.col("label") >= 0)
+    labels = pl.read_parquet(replayed.dataset / "transactions.parquet")[rows].filter(pl.col("label") >= 0)
     assert sum(month["matched"] for month in found) == len(rows)
     assert sum(month["labelled"] for month in found) == len(labels)
     assert sum(month["frauds"] + month["missed"] for month in found) == int((labels["label"] == 1).sum())
