@@ -6,9 +6,11 @@ import numpy as np
 import polars as pl
 from live_cases import KEY, Replayed, Server, ask, pod, settings
 
+from training.live.forget import telling
 from training.live.keys import EntityHash
 from training.scorelog.archive import Archiver
 from training.scorelog.files import ScoreFiles
+from training.scorelog.forget import erase
 from training.scorelog.read import read
 from training.scorelog.report import live_report, matured
 
@@ -35,5 +37,16 @@ def test_from_payment_to_log_to_cohort(replayed: Replayed, server: Server, tmp_p
     assert sum(month["matched"] for month in found) == len(rows)
     assert sum(month["labelled"] for month in found) == len(labels)
     assert sum(month["frauds"] + month["missed"] for month in found) == int((labels["label"] == 1).sum())
+    key = int(replayed.table["card_key"][rows[-1]])
+    theirs = sum(int(one) == key for one in replayed.table["card_key"][rows])
+    data, hashed = replayed.definition.data, EntityHash(KEY).of("card", key)
+    mark, tells = f"key:card={hashed.hex()};", telling(data, "card", hashed)
+    erased = erase(archiver.files, mark, tells)
+    left = read(str(tmp_path), "fraud")
+    assert (erased.answers, len(left)) == (theirs, len(rows) - theirs)
+    assert erased.requests > 0, "no other payment's history held the card: the test shows nothing"
+    assert len(left.filter(pl.col("request") == "")) == erased.requests
+    assert not any(tells(text) for text in left["request"].to_list() if text)
+    assert erase(archiver.files, mark, tells).files == 0
     report = live_report(archiver.files, "fraud-1-00000000", now)
-    assert (report["verdict"], report["first"]["rows"]) == ("unknown", len(rows))
+    assert (report["verdict"], report["first"]["rows"]) == ("unknown", len(left))
