@@ -8,15 +8,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.graph.graph import taken
-from training.graph.history import CHUNK, Reader
+from training.graph.history import Reader
 from training.model import features
 from training.model.config import TrainConfig
 from training.model.encoder import Encoders
 
+PART = 2048  # as many as make messages that the processor's cache holds
+
 
 def own_parts(reader: Reader, ids: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """The ids [B] of each part, and their own features [B, D] in float64."""
-    for part in torch.split(ids, CHUNK):
+    for part in torch.split(ids, PART):
         yield part, features.own_of(taken(reader.graph.row, part), reader.needed(part))
 
 
