@@ -24,7 +24,11 @@ def own_parts(reader: Reader, ids: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
 
 def own_features(reader: Reader, ids: Tensor) -> Tensor:
     """Own features [S, D] of many transactions."""
-    return torch.cat([own.float() for _, own in own_parts(reader, ids)])
+    graph = reader.graph
+    found = torch.empty(len(ids), len(features.names(graph.features, features.OWN, graph.sides)))
+    for place, (_, own) in zip(torch.split(found, PART), own_parts(reader, ids), strict=True):
+        place.copy_(own)
+    return found
 
 
 def input_parts(
@@ -40,4 +44,8 @@ def input_parts(
 
 def head_inputs(reader: Reader, ids: Tensor, config: TrainConfig, encoders: Encoders | None) -> NDArray[np.float32]:
     """The head's inputs [S, D] of many transactions."""
-    return np.concatenate([inputs for _, inputs in input_parts(reader, ids, config, encoders)])
+    graph = reader.graph
+    found = np.empty((len(ids), len(features.names(graph.features, config.groups, graph.sides))), dtype=np.float32)
+    for first, (_, inputs) in zip(range(0, len(ids), PART), input_parts(reader, ids, config, encoders), strict=False):
+        found[first : first + PART] = inputs
+    return found
