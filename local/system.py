@@ -36,6 +36,7 @@ PROGRAMS = {
     "kfp": "local.kfp",
     "cluster": "local.argocd.server",
     "dispatcher": "local.aws.dispatcher",
+    "console": "cli.console",
     "scores": "training.scorelog.archive",
 }
 
@@ -52,7 +53,8 @@ class Stopped(DidNotStart):
 
 @dataclass(frozen=True)
 class SystemOptions:
-    """The options of a system: its fraudloop.toml `config`, seconds between ticks, `fresh` to delete its state.
+    """The options of a system: its fraudloop.toml `config`, seconds between ticks, `fresh` to delete its state,
+    `console` to serve the web console too.
 
     For tests and benchmarks: `parallelism` is the number of pods that KFP runs at once, `environment` adds variables to
     every part. `wire` inserts a proxy in front of the AWS stand-in: it maps the real URL to the URL given to all parts.
@@ -62,6 +64,7 @@ class SystemOptions:
     tick_seconds: float = 60.0
     model: str = "fraud"
     fresh: bool = False
+    console: bool = False
     definitions: Path = PIPELINES / "definitions.json"
     parallelism: int = 4
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -178,7 +181,11 @@ class System:
         dispatcher = [_port(urls["lambda"]), str(self.state_dir.logs), str(self.options.tick_seconds)]
         self._run("dispatcher", dispatcher, urls["lambda"], environment)
         scores = ["--model", self.options.model, "--root", f"s3://{ARTIFACTS}"]
-        self._run("scores", scores, "", environment | {"FRAUDLOOP_VALKEY_URL": urls["store"]})
+        self._run("scores", scores, "", environment)
+        if self.options.console:
+            urls["console"] = f"http://127.0.0.1:{free_port()}"
+            folder = str(self.state_dir.path)
+            self._run("console", [_port(urls["console"]), folder], urls["console"] + "/healthz", environment)
         self.endpoints = Endpoints(urls, _ours(environment))
         self.state_dir.publish(self.endpoints)
 

@@ -1,5 +1,6 @@
 """A headless Chromium, spoken to over the DevTools protocol: what a page shows, and whom it asks."""
 
+import base64
 import json
 import re
 import shutil
@@ -39,14 +40,15 @@ def served(folder: Path) -> Iterator[str]:
 
 
 class Browser:
-    """One tab. `requests` are the URLs that it asked for."""
+    """One tab. `requests` are the URLs that it asked for, `errors` what the page did wrong, as its console says."""
 
     def __init__(self, socket: Any) -> None:
         self.socket, self.number, self.session = socket, 0, ""
         self.requests: list[str] = []
+        self.errors: list[str] = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Network", "DOM"):
+        for domain in ("Page", "Network", "DOM", "Log", "Runtime"):
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **parameters: Any) -> Any:
@@ -55,10 +57,28 @@ class Browser:
         session = {"sessionId": self.session} if self.session else {}
         self.socket.send(json.dumps({"id": self.number, "method": method, "params": parameters, **session}))
         while (message := json.loads(self.socket.recv())).get("id") != self.number:
-            if message.get("method") == "Network.requestWillBeSent":
-                self.requests.append(message["params"]["request"]["url"])
+            self._note(message.get("method", ""), message.get("params", {}))
         assert "error" not in message, (method, message)
         return message["result"]
+
+    def _note(self, event: str, told: Any) -> None:
+        if event == "Network.requestWillBeSent":
+            self.requests.append(told["request"]["url"])
+        elif event == "Log.entryAdded" and told["entry"]["level"] == "error":
+            self.errors.append(f"{told['entry']['text']} {told['entry'].get('url', '')}")
+        elif event == "Runtime.exceptionThrown":
+            self.errors.append(str(told["exceptionDetails"].get("exception", told["exceptionDetails"])))
+
+    def theme(self, name: str) -> None:
+        """The colours that the person prefers: light or dark."""
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": name}])
+
+    def picture(self, path: Path, height: int = 0) -> None:
+        """Keep the page as a PNG, whole or its first so many pixels."""
+        size = self.call("Page.getLayoutMetrics")["cssContentSize"]
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": height or size["height"], "scale": 1}
+        found = self.call("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)
+        path.write_bytes(base64.b64decode(found["data"]))
 
     def open(self, url: str, width: int = 1024, height: int = 900) -> None:
         """Go to a page, as wide as that, and wait until it is loaded and has its fonts."""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cli.connection import demo_home, home, running_home
+from cli.console import KEY_FILE
 from cli.output import Json, Markup, console, emit, quoted
 from local import footprint
 from local.argocd import served
@@ -65,7 +67,7 @@ def up(
         return _announce(folder, as_json)
     stopped = stop_on_signals()
     try:
-        with System(folder, SystemOptions(config, tick, fresh=fresh), _say(as_json), stopped) as system:
+        with System(folder, SystemOptions(config, tick, fresh=fresh, console=True), _say(as_json), stopped) as system:
             _await_what_served(folder, stopped, _say(as_json))
             _announce(folder, as_json)
             while not stopped.wait(1):
@@ -189,6 +191,7 @@ def _announce(folder: StateDir, as_json: bool) -> None:
     if as_json:
         return emit({"urls": dict(endpoints.urls), "environment": dict(endpoints.environment)})
     lines = dict(endpoints.urls) | {
+        **_console(folder, endpoints.urls),
         "state": f"{folder.path} ({footprint.on_disk(folder.path) / 1e9:.2f} GB)",
         "logs": str(folder.logs),
         "memory": f"{footprint.memory(supervisor.pid if supervisor else 0) / 1e9:.2f} GB; more while a model trains",
@@ -200,6 +203,12 @@ def _announce(folder: StateDir, as_json: bool) -> None:
     commands = {name: quoted(shlex.quote(str(here / name))) for name in ("python", "fraudloop")}
     console.print(Markup(THREE_THINGS.format(**commands)), soft_wrap=True)
     return None
+
+
+def _console(folder: StateDir, urls: Mapping[str, str]) -> dict[str, str]:
+    """The address by which a browser enters the console; the key in it is in a file that only its owner reads."""
+    key = folder.path / KEY_FILE
+    return {"console": f"{urls['console']}/enter?key={key.read_text().strip()}"} if "console" in urls else {}
 
 
 def _say(as_json: bool) -> Any:

@@ -1,27 +1,29 @@
 """What a person may ask on the console: the same functions as the command line's, each with a preview and a reason."""
 
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from cli.commands.operations import ORDER
 from cli.console.people import Role
 from statemachine.bootstrap import App
 from statemachine.contracts.errors import OperationRefused, Unknown
 from statemachine.contracts.stage import Stage
+from statemachine.core.approval import subject_digest, who_may_approve
 from statemachine.core.run import RequestKind
+from statemachine.operations import NEEDS
 
 Target = Mapping[str, str]
+ORDER = tuple(stage.value for stage in NEEDS)  # a run may be redriven from each of them
 
 
 @dataclass(frozen=True)
 class Preview:
-    """What an act will do: sentences, and a table of things that it keeps or touches. `bound` goes into the form."""
+    """What an act will do: sentences, and a table of things that it keeps or touches."""
 
     sentences: tuple[str, ...]
     columns: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
-    bound: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -45,23 +47,29 @@ class ConsoleAct:
 
 
 def _look_approve(app: App, target: Target) -> Preview:
-    run = app.store.run(target["run"])
-    policy = app.policies[run.model]
+    run, now = app.store.run(target["run"]), time.time()
+    digest, policy = subject_digest(run), app.policies[run.model]
+    if target["digest"] != digest:
+        raise OperationRefused(f"{run.id} is not what you saw any more; look at it again, then say yes to that")
     champion = app.store.model(run.model).champion
-    says = [f"You say yes to what {run.id} found. The run then deploys it; every pod must repeat the golden requests."]
-    if champion:
-        says.append(f"It would replace {champion.version}, which serves now.")
-    checks = tuple(
-        (str(c["name"]), _figure(c["value"]), _figure(c["limit"]), "held" if c["passed"] else "failed")
-        for c in run.verdict.get("checks", [])
+    serves = f"It would replace {champion.version}, which serves now." if champion else "Nothing serves yet."
+    says = (
+        f"You say yes to {run.candidate or 'what it makes'}, to its evaluation and to its shadow, as they are now.",
+        f"{serves} Every pod must repeat the golden requests before it becomes the champion.",
+        f"{who_may_approve(run, policy, now).capitalize()}. If anything of it changes, the yes is void.",
+        f"What you approve has the digest {digest[:12]}.",
     )
-    hours = policy.approval_deadline / 3600
-    says.append(f"Without an answer it is rejected by itself {hours:.0f} hours after it began to wait.")
-    return Preview(tuple(says), ("check of the gate", "figure", "limit", "result"), checks)
+    judged = [("gate", check) for check in run.verdict.get("checks", [])]
+    judged += [("shadow", check) for check in run.shadow.get("checks", [])]
+    rows = tuple(
+        (what, str(c["name"]), _figure(c["value"]), _figure(c["limit"]), "held" if c["passed"] else "failed")
+        for what, c in judged
+    )
+    return Preview(says, ("of", "check", "figure", "limit", "result"), rows)
 
 
 def _approve(app: App, target: Target, who: str, why: str) -> str:
-    return _request(RequestKind.APPROVE)(app, target, who, why)
+    return f"/runs/{app.operations.approve(target['run'], target['digest'], why, who).id}"
 
 
 def _look_reject(app: App, target: Target) -> Preview:
@@ -174,7 +182,7 @@ RUN, MODEL, OBJECT = ("run",), ("model",), ("model", "key")
 ACTS: Mapping[str, ConsoleAct] = {
     act.name: act
     for act in (
-        ConsoleAct("approve", Role.APPROVER, "Approve {run}", "Approve", RUN, _look_approve, _approve),
+        ConsoleAct("approve", Role.APPROVER, "Approve {run}", "Approve", ("run", "digest"), _look_approve, _approve),
         ConsoleAct("reject", Role.APPROVER, "Reject {run}", "Reject", RUN, _look_reject,
             _request(RequestKind.REJECT), grave=True),
         ConsoleAct("cancel", Role.OPERATOR, "Cancel {run}", "Cancel the run", RUN, _look_cancel,

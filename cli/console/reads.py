@@ -13,11 +13,14 @@ from cli.commands.status import asked, deployment_status
 from cli.commands.status_report import lines, model_status
 from cli.commands.why import checked
 from cli.connection import known
+from cli.console.acts import ORDER
 from cli.console.stages import steps
 from local.state_dir import StateDir
 from statemachine.bootstrap import App
 from statemachine.contracts.errors import Unknown
 from statemachine.contracts.stage import Stage
+from statemachine.core.approval import subject_digest, valid_approvals, who_may_approve
+from statemachine.core.policy import Policy
 from statemachine.core.run import Run, RunKind
 from statemachine.core.states import State
 from statemachine.intake import NOWHERE
@@ -67,7 +70,11 @@ def timeline(app: App, run_id: str) -> dict[str, Any]:
     """What of a run's page changes while it runs."""
     run = app.store.run(run_id)
     summary = story(app, run)
-    return {"run": run, "story": summary, "steps": steps(run, [visit.state for visit in summary.visits])}
+    return {
+        "run": run,
+        "story": summary,
+        "steps": steps(run, [visit.state for visit in summary.visits], app.policies[run.model]),
+    }
 
 
 def run(app: App, run_id: str) -> dict[str, Any]:
@@ -83,7 +90,9 @@ def run(app: App, run_id: str) -> dict[str, Any]:
         "evaluation": measured,
         "advice": _advice(item, measured),
         "checks": [checked(check, measured) for check in item.verdict.get("checks", [])],
-        "shadow": item.shadow if hasattr(item, "shadow") else {},
+        "shadow": item.shadow,
+        "approval": approval(item, app.policies[item.model], time.time()),
+        "redrive_from": ORDER,
         "beside": _beside(measured),
         "objects": objects[:OF_RUN],
         "more_objects": max(len(objects) - OF_RUN, 0),
@@ -91,6 +100,15 @@ def run(app: App, run_id: str) -> dict[str, Any]:
         "cost": asked(lambda: _cost(app, item)),
         "report": item.output(Stage.EVALUATE, "report_html"),
         "now": time.time(),
+    }
+
+
+def approval(item: Run, policy: Policy, now: float) -> dict[str, Any]:
+    """What a yes would be to, who said it already, and who else has to."""
+    return {
+        "digest": subject_digest(item),
+        "given": valid_approvals(item, policy, now),
+        "who": who_may_approve(item, policy, now),
     }
 
 

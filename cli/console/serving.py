@@ -11,13 +11,13 @@ from pathlib import Path
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from cli.connection import whoami
+from cli.console import KEY_FILE
 from cli.console.door import LocalDoor
 from cli.console.site import Site
 from local.state_dir import StateDir
 from statemachine.bootstrap import App
 
 HOST = "127.0.0.1"
-KEY_FILE = "console.key"  # in the state folder of a local system: readable by its owner alone
 
 
 class _Plain(WSGIRequestHandler):

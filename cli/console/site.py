@@ -139,12 +139,12 @@ class Site:
         act = ACTS.get(name)
         if act is None:
             raise NotFound(f"There is no act {name}.")
+        if not person.may(act.role):
+            raise Forbidden(f"This takes the role {act.role.value}; you have {_roles(person)}.")
         given = request.form if request.method == "POST" else request.args
         target = {field: given.get(field, "").strip() for field in act.target}
         if missing := [field for field, value in target.items() if not value]:
             raise BadRequest(f"What to act on is missing: {', '.join(missing)}.")
-        if not person.may(act.role):
-            raise Forbidden(f"This takes the role {act.role.value}; you have {_roles(person)}.")
         if request.method == "GET":
             preview = act.look(self.app, target)
             return self._asked(request, person, act, target, preview)
@@ -153,16 +153,15 @@ class Site:
     def _done(self, request: Request, person: Person, act: ConsoleAct, target: Mapping[str, str]) -> Response:
         if not own_origin(request.headers, self.origins):
             raise Forbidden("This form was not sent by a page of this console.")
-        bound = {name: value for name, value in request.form.items() if name.startswith("bound_")}
         token = request.form.get("token", "")
-        if not self.tokens.valid(token, person.name, act.name, {**target, **bound}, self.clock()):
+        if not self.tokens.valid(token, person.name, act.name, target, self.clock()):
             raise Forbidden("This form is too old or was made for something else. Open it again and repeat the act.")
         why = " ".join(request.form.get("why", "").split())
         if not why or request.form.get("sure") != "yes":
             preview = act.look(self.app, target)
             lacks = "Say why: the reason is kept for the record." if not why else "Tick the box to confirm."
             return self._asked(request, person, act, target, preview, lacks, why, 400)
-        place = act.do(self.app, {**target, **bound}, person.name, why)
+        place = act.do(self.app, target, person.name, why)
         return Response(status=303, headers={"Location": f"{place}?done={act.name}"})
 
     def _asked(
@@ -176,10 +175,9 @@ class Site:
         why: str = "",
         status: int = 200,
     ) -> Response:
-        bound = {f"bound_{name}": value for name, value in preview.bound.items()}
-        token = self.tokens.made(person.name, act.name, {**target, **bound}, self.clock())
+        token = self.tokens.made(person.name, act.name, target, self.clock())
         title = act.title.format_map({name: fit(value) for name, value in target.items()})
-        shown = {"act": act, "target": target, "bound": bound, "preview": preview, "token": token, "title": title}
+        shown = {"act": act, "target": target, "preview": preview, "token": token, "title": title}
         return self._page(request, person, "act", status, lacks=lacks, why=why, **shown)
 
     # -- pages ------------------------------------------------------------------------------------------------

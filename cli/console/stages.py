@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from statemachine.core.policy import Policy
 from statemachine.core.run import Run, RunKind
 from statemachine.core.states import ACTIVE, State
-
-ONLY_IF_VISITED = frozenset({State.AWAITING_APPROVAL, State.ROLLING_BACK})
 
 
 @dataclass(frozen=True)
@@ -17,20 +16,25 @@ class Step:
     kind: str
 
 
-def steps(run: Run, visited: Sequence[str]) -> list[Step]:
+def steps(run: Run, visited: Sequence[str], policy: Policy) -> list[Step]:
     """The states of a run in their usual order. Where it ended without success, the last one visited failed."""
     been = set(visited)
     last = next((name for name in reversed(visited) if not State(name).terminal), State.QUEUED.value)
-    order = [
-        state for state in ACTIVE if state.value in been or (state not in ONLY_IF_VISITED and _expected(run, state))
-    ]
+    order = [state for state in ACTIVE if state.value in been or _expected(run, state, policy)]
     return [Step(state.value, _kind(run, state, been, last)) for state in order]
 
 
-def _expected(run: Run, state: State) -> bool:
+def _expected(run: Run, state: State, policy: Policy) -> bool:
+    """Whether the run will come through it if all goes well."""
     if run.state.terminal or run.kind is RunKind.RESTORE:
         return False
-    return state is State.QUEUED or state.stage is not None
+    optional = {
+        State.MATERIALISING: policy.live,
+        State.SHADOWING: policy.shadow.enabled,
+        State.AWAITING_APPROVAL: policy.require_approval,
+        State.ROLLING_BACK: False,
+    }
+    return optional.get(state, True)
 
 
 def _kind(run: Run, state: State, been: set[str], last: str) -> str:

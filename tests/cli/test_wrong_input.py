@@ -40,7 +40,11 @@ WRONG: dict[str, list[tuple[list[str], str]]] = {
     "down": [(["now"], "`fraudloop down --help`")],
     "hold": [(["nosuch", "--why", "x"], "names fraud"), (["fraud"], "--why")],
     "land": [(["no.csv"], "no.csv"), (["README.md", "--model", "nosuch"], "names fraud")],
-    "live fill": [(["nofolder"], "nofolder"), (["--model", "nosuch"], "names fraud"), ([], "`fraudloop start fraud`")],
+    "live fill": [
+        (["nofolder"], "FRAUDLOOP_LIVE_URL"),
+        (["--model", "nosuch"], "names fraud"),
+        ([], "`fraudloop start fraud`"),
+    ],
     "live forget": [
         (["--entity", "card"], "--entity"),
         (["--entity", "shop=1"], "card, merchant"),

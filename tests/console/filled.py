@@ -31,6 +31,14 @@ CHECKS: tuple[dict[str, Any], ...] = (
     {"name": "auc_roc", "value": 0.97, "limit": 0.9, "passed": True, "note": "0.97 is not below 0.9"},
     {"name": "drift", "value": 0.1, "limit": 0.5, "passed": True, "note": "mcc moved most"},
 )
+SHADOW = {
+    "outcome": "pass", "passed": True, "reason": "all 3 checks held over 300 requests of the score log",
+    "checks": [
+        {"name": "control", "value": 1.0, "limit": 0.99, "passed": True, "note": "the champion repeated its answers"},
+        {"name": "error_share", "value": 0.0, "limit": 0.0, "passed": True, "note": "no request failed"},
+        {"name": "p99_ratio", "value": 1.08, "limit": 3.0, "passed": True, "note": "14.2 ms beside 13.1 ms"},
+    ],
+}  # fmt: skip
 
 
 def fill(system: Any, past: bool = True) -> None:
@@ -70,7 +78,11 @@ def _judged(system: Any, number: int, measured: dict[str, Any], path: Any, auc: 
 def _waiting(system: Any) -> None:
     """`WAITS` with a whole evaluation, its report and a verdict; its state is AWAITING_APPROVAL."""
     measured, html = measured_and_report()
-    path = [*HAPPY[:4], ("AWAITING_APPROVAL", 111, TransitionReason.PASSED_FOR_APPROVAL, "")]
+    path = [
+        *HAPPY[:5],
+        ("SHADOWING", 114, TransitionReason.EXPORTED, ""),
+        ("AWAITING_APPROVAL", 131, TransitionReason.PASSED_FOR_APPROVAL, ""),
+    ]
     _judged(system, 6, measured, path, measured["metrics"]["auc_roc"])
     folder = f"{BUCKET}/runs/{WAITS}"
     system.files.write(f"{folder}/evaluate/1/launch/report.html", html.encode())
@@ -79,10 +91,13 @@ def _waiting(system: Any) -> None:
         "preprocess": {"dataset": Artifact(f"{folder}/preprocess/1/launch/dataset")},
         "train": {"model": Artifact(f"{folder}/train/1/launch/model")},
         "evaluate": {name: Artifact(f"{folder}/evaluate/1/launch/{file}") for name, file in files.items()},
+        "export": {"repository": Artifact(f"{BUCKET}/models/fraud/{WAITS}-00000006")},
     }  # fmt: skip
     verdict = {"passed": True, "checks": [dict(check) for check in CHECKS], "reason": "all 3 checks held"}
+    system.files.write(f"{BUCKET}/models/fraud/{WAITS}-00000006/MANIFEST.json", b"{}")
     run = system.store.run(WAITS)
-    changed = replace(run, version=run.version + 1, outputs=outputs, metrics=measured["metrics"], verdict=verdict)
+    judged_by = {"outputs": outputs, "metrics": measured["metrics"], "verdict": verdict, "shadow": SHADOW}
+    changed = replace(run, version=run.version + 1, candidate=f"{WAITS}-00000006", **judged_by)
     system.store.table.write(put_run(changed, "w"))
 
 

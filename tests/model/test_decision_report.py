@@ -12,7 +12,7 @@ from statemachine.contracts.gate import GateCheck, GatePolicy, Verdict, gate
 from training import storage
 from training.evaluation import changes, drawing, segments, thresholds
 from training.evaluation.advice import KEEP, LOOK, RELEASE, advise
-from training.evaluation.drawing import PlotLine, Axis
+from training.evaluation.drawing import Axis, PlotLine
 from training.evaluation.evaluate import EvaluateConfig
 from training.evaluation.explained import FALSE_ALARM, MISSED, TRUE_ALERT, chosen
 from training.evaluation.report_html import ReportPage, page

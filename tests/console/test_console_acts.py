@@ -9,12 +9,14 @@ from urllib.parse import quote, unquote
 
 import filled
 import pytest
-from visitor import WHO, Visitor, said, site_of
+from visitor import WHO, Fields, Visitor, said, site_of
 
 from cli.console.acts import ACTS
 from cli.console.people import Role
 from cli.console.security import VALID, Tokens
 from statemachine.contracts.stage import Stage
+from statemachine.core.approval import subject_digest
+from statemachine.store import put_run
 
 KEY = "data/fraud/2026-11-26.csv"
 
@@ -34,13 +36,31 @@ def visitor(full):
 
 def test_an_approval_is_a_wish_in_the_persons_name(full, visitor):
     """The run's state is the reconciler's to change; who and why are on record."""
-    answer = visitor.act("/act/approve?run=fraud-6", "checked  with\nthe fraud desk")
+    answer = visitor.act(approving(full), "checked  with\nthe fraud desk")
     assert (answer.status_code, answer.headers["Location"]) == (303, "/runs/fraud-6?done=approve")
     run = full.store.run("fraud-6")
-    asked = run.operator_request
+    (yes,) = run.approvals
     assert run.state.value == "AWAITING_APPROVAL"
-    assert (asked.kind.value, asked.who, asked.why) == ("approve", WHO, "checked with the fraud desk")
+    assert (yes.who, yes.why, yes.digest) == (WHO, "checked with the fraud desk", subject_digest(run))
+    assert "said yes: checked with the fraud desk" in said(visitor.get("/runs/fraud-6"))
     assert "Your approval is on record" in said(visitor.get("/runs/fraud-6?done=approve"))
+
+
+def approving(system) -> str:
+    """The address of the form for what `fraud-6` would deploy now."""
+    return f"/act/approve?run=fraud-6&digest={subject_digest(system.store.run('fraud-6'))}"
+
+
+def test_an_approval_is_of_what_was_seen(full, visitor):
+    """What changed since the page was opened is refused when the form is opened, and when it is sent."""
+    seen = approving(full)
+    fields = Fields(visitor.get(seen).text).fields | {"why": "fine", "sure": "yes"}
+    run = full.store.run("fraud-6")
+    changed = replace(run, version=run.version + 1, shadow={"outcome": "fail", "passed": False, "checks": []})
+    full.store.table.write(put_run(changed, "w"))
+    for answer in (visitor.get(seen), visitor.post("/act/approve", fields)):
+        assert answer.status_code == 409
+    assert full.store.run("fraud-6").approvals == ()
 
 
 @pytest.mark.parametrize("kind", ["reject", "cancel"])
@@ -110,13 +130,13 @@ def test_every_act_has_a_test_and_a_word_when_it_is_done():
 
 def test_no_act_without_a_reason_and_a_tick(full, visitor):
     """The form comes back with what was written, and nothing is on record."""
-    blank = visitor.act("/act/approve?run=fraud-6", why="  ")
+    blank = visitor.act(approving(full), why="  ")
     assert blank.status_code == 400
     assert "Say why" in said(blank)
-    unticked = visitor.act("/act/approve?run=fraud-6", why="because", sure="")
+    unticked = visitor.act(approving(full), why="because", sure="")
     assert unticked.status_code == 400
     assert "because" in unticked.text
-    assert full.store.run("fraud-6").operator_request is None
+    assert full.store.run("fraud-6").approvals == ()
 
 
 def test_what_the_state_forbids_is_refused_with_the_reason(full, visitor):
@@ -145,12 +165,11 @@ def test_a_forged_form_does_nothing(full, visitor, change, told):
 
 def test_a_token_of_one_act_does_nothing_else(full, visitor):
     """A form for cancelling approves nothing."""
-    from visitor import Fields
-
     fields = Fields(visitor.get("/act/cancel?run=fraud-6").text).fields
+    fields["digest"] = subject_digest(full.store.run("fraud-6"))
     answer = visitor.post("/act/approve", fields | {"why": "x", "sure": "yes"})
     assert answer.status_code == 403
-    assert full.store.run("fraud-6").operator_request is None
+    assert full.store.run("fraud-6").approvals == ()
 
 
 @pytest.mark.parametrize(
@@ -166,8 +185,6 @@ def test_a_token_of_one_act_does_nothing_else(full, visitor):
 )
 def test_a_form_from_another_site_does_nothing(full, visitor, headers):
     """Even with a token of ours."""
-    from visitor import Fields
-
     fields = Fields(visitor.get("/act/cancel?run=fraud-6").text).fields
     answer = visitor.post("/act/cancel", fields | {"why": "x", "sure": "yes"}, **headers)
     assert answer.status_code == 403
@@ -193,6 +210,7 @@ def test_a_role_may_do_its_own_acts(full, role, may):
     """The form of any other act is not even shown."""
     visitor = Visitor(site_of(full, frozenset({role})))
     target = {"run": "fraud-6", "model": "fraud", "stage": "preprocess", "version": "fraud-3-00000003", "key": KEY}
+    target["digest"] = subject_digest(full.store.run("fraud-6"))
     refused = {name for name in ACTS if visitor.get(f"/act/{name}", query_string=target).status_code == 403}
     assert refused == set(ACTS) - may
 
@@ -208,7 +226,14 @@ def test_a_form_is_bounded(visitor):
 def test_the_door_is_closed_without_the_key(full):
     """Another user of the machine reaches the port and nothing else."""
     stranger = Visitor(site_of(full), key="")
-    for path in ("/", "/runs/fraud-6", "/runs/fraud-6/report", "/act/approve?run=fraud-6", "/enter", "/enter?key=x"):
+    for path in (
+        "/",
+        "/runs/fraud-6",
+        "/runs/fraud-6/report",
+        "/act/approve?run=fraud-6&digest=0",
+        "/enter",
+        "/enter?key=x",
+    ):
         assert stranger.get(path).status_code == 401, path
     assert stranger.post("/act/hold", {"model": "fraud"}).status_code == 401
     entered = stranger.get("/enter?key=k")
