@@ -22,15 +22,24 @@ from mutations import MUTANTS, Mutant
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "reliability.md"
 COPIED = (
+    "cli",
     "clients",
     "fraudloop.toml",
+    "local",
+    "pipelines.toml",
     "pyproject.toml",
     "simulation",
     "statemachine",
+    "template.yaml",
     "tests/adapters",
     "tests/cases",
+    "tests/cli/judged_runs.py",
+    "tests/cli/played_runs.py",
+    "tests/conftest.py",
+    "tests/console",
     "tests/core",
     "tests/handlers/events",
+    "tests/outcome.py",
     "tests/proof",
     "tests/statemachine",
     "tests/training",
@@ -81,10 +90,12 @@ DATA = (
     "tests/training/test_corrections.py",
     "tests/training/test_one_bad_object.py",
 )
+CONSOLE = ("tests/console/test_acts.py", "tests/console/test_oidc.py", "tests/console/test_pages.py")
 SUITES = (
     Suite("adapters", (*ADAPTERS, "-k", "not dynamodb"), about=("statemachine/adapters", "statemachine/contracts")),
     Suite("unit", (*UNIT, "-k", NOT_SO)),
     Suite("data", (*DATA, "-k", "polars_panic or gzip or newest_delivery or case_files"), about=("training",)),
+    Suite("console", CONSOLE, about=("cli/console",)),
     Suite("crash sweep", ("tests/proof/test_crash_sweep.py",), (("FRAUDLOOP_CRASH_STRIDE", "30"),)),
     Suite(
         "interleavings",
