@@ -50,7 +50,7 @@ Seconds = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Load:
-    """What one model did: seconds of each payment, alone and in an open loop; payments a second; CPU seconds of each."""
+    """What one model did: seconds of each payment alone and in an open loop, payments a second, CPU seconds of each."""
 
     closed: Seconds
     opened: Seconds
@@ -59,7 +59,7 @@ class Load:
 
     def line(self, name: str) -> str:
         """As it is printed."""
-        closed, opened = (tuple(np.percentile(one, [50, 99]) * 1000) for one in (self.closed, self.opened))
+        closed, opened = _ms(self.closed), _ms(self.opened)
         return (
             f"   {name:<28} p50 {closed[0]:6.2f} ms  p99 {closed[1]:6.2f} ms   open loop p50 {opened[0]:6.2f} "
             f"p99 {opened[1]:7.2f} ms   {self.rate:6.0f}/s with {CLIENTS} clients   {1 / self.cpu:6.0f}/s per core"
@@ -87,7 +87,7 @@ def run(rows: int = ROWS, closed: int = CLOSED, open_seconds: float = OPEN_SECON
         for name, one in {FLOOR: floor, "fraud_live": live, "fraud_live without the GNN": without}.items():
             print(one.line(name))
         for name, one in scores.items():
-            told = tuple(np.percentile(one, [50, 99]) * 1000)
+            told = _ms(one)
             print(f"   {name:<28} p50 {told[0]:6.2f} ms  p99 {told[1]:6.2f} ms   with the history in the request")
         _say_where_time_goes(whole, given, lines, live, floor)
     return _metrics(live, floor)
@@ -241,6 +241,11 @@ def _say_where_time_goes(
     steps["Triton and HTTP (the floor)"] = float(np.median(floor.closed)) * 1000
     told = ", ".join(f"{name} {elapsed:.2f} ms" for name, elapsed in steps.items())
     print(f"   of {np.median(live.closed) * 1000:.2f} ms: {told}")
+
+
+def _ms(elapsed: Seconds) -> tuple[float, float]:
+    """The median and the 99th percentile in milliseconds."""
+    return float(np.percentile(elapsed, 50)) * 1000, float(np.percentile(elapsed, 99)) * 1000
 
 
 def _metrics(live: Load, floor: Load) -> list[Measurement]:

@@ -18,6 +18,7 @@ from cli.commands import (
     dlq,
     doctor,
     drift,
+    live,
     nightly,
     open_pages,
     operations,
@@ -120,7 +121,7 @@ def main(
 
 for group in (
     *(status, system, data, runs, why, compare, diff, open_pages, nightly, operations, quarantine, dlq, audit, console),
-    *(publish, train, serve, score, tune, baseline, parity, cost, slo, drift, schedule, sagemaker),
+    *(publish, train, serve, score, live, tune, baseline, parity, cost, slo, drift, schedule, sagemaker),
 ):
     group.register(app)
 app.add_typer(doctor.app, name="doctor", rich_help_panel="Cluster")

@@ -33,6 +33,7 @@ push() {  # name, Dockerfile, further arguments
 stage=$(push training stage)
 gpu=$(push training-gpu training ${TRAINING_ARGS:-})
 triton=$(push triton triton)
+shadow=$(push shadow shadow --build-arg "SERVING=$triton")
 operator=$(push operator operator)
-printf '{"tag": "%s", "revision": "%s", "training": "%s", "training_gpu": "%s", "triton": "%s", "operator": "%s"}\n' \
-  "$tag" "$revision" "$stage" "$gpu" "$triton" "$operator" | tee build/images.json
+printf '{"tag": "%s", "revision": "%s", "training": "%s", "training_gpu": "%s", "triton": "%s", "shadow": "%s", "operator": "%s"}\n' \
+  "$tag" "$revision" "$stage" "$gpu" "$triton" "$shadow" "$operator" | tee build/images.json

@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# The stages that need no GPU: preprocess, evaluate, export, deploy, restore; also the fetch step of a Triton pod.
+# The stages that need no GPU: preprocess, materialise, evaluate, export, deploy, restore; also the fetch step of a Triton pod.
 #   docker build -f docker/stage.Dockerfile -t fraudloop-training:0.1.0 .
 ARG PYTHON_IMAGE=python:3.11.13-slim-bookworm@sha256:86adf8dbadc3d6e82ee5dd2c74bec2e1c2467cdad47886280501df722372d2e1
 

@@ -181,7 +181,7 @@ class System:
         dispatcher = [_port(urls["lambda"]), str(self.state_dir.logs), str(self.options.tick_seconds)]
         self._run("dispatcher", dispatcher, urls["lambda"], environment)
         scores = ["--model", self.options.model, "--root", f"s3://{ARTIFACTS}"]
-        self._run("scores", scores, "", environment | {"FRAUDLOOP_VALKEY_URL": urls["store"]})
+        self._run("scores", scores, "", environment)
         if self.options.console:
             urls["console"] = f"http://127.0.0.1:{free_port()}"
             folder = str(self.state_dir.path)

@@ -15,6 +15,7 @@ SLOW_FOLDERS = frozenset(
         "deploy",
         "docs",
         "e2e",
+        "live",
         "local",
         "model",
         "mutants",

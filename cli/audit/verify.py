@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Finding:
+class AuditFinding:
     """One check and what is wrong; "" if it held."""
 
     check: str
@@ -36,7 +36,7 @@ class Finding:
 class Verified:
     """What the file says of itself, which counts only if all `findings` held."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[AuditFinding, ...]
     predicate: Mapping[str, Any]
 
     @property
@@ -58,13 +58,13 @@ class _Case:
 def verify(body: bytes, key: "EllipticCurvePublicKey") -> Verified:
     """Makes all checks in turn; it stops at the first that fails, since the next ones rest on it."""
     case = _Case(body, key, {}, Envelope(b"", "", ()), {}, {})
-    findings: list[Finding] = []
+    findings: list[AuditFinding] = []
     for name, check in CHECKS.items():
         try:
             check(case)
         except Malformed as error:
-            return Verified((*findings, Finding(name, str(error))), {})
-        findings.append(Finding(name))
+            return Verified((*findings, AuditFinding(name, str(error))), {})
+        findings.append(AuditFinding(name))
     return Verified(tuple(findings), case.predicate)
 
 

@@ -18,6 +18,7 @@ from statemachine.core.run import RequestKind, Run
 
 PANEL = "People"
 SHORTEST = 12  # digits of a digest
+ORDER = [stage.value for stage in Stage if stage is not Stage.RESTORE]
 RunId = Annotated[str, typer.Argument(metavar="RUN")]
 ModelName = Annotated[str, typer.Argument(metavar="MODEL")]
 
@@ -109,9 +110,8 @@ def _show_reused(app: App, run_id: str, stage: Stage, as_json: bool) -> None:
     if rows:
         console.print(table(f"A redrive of {run_id} keeps, unchanged", ["stage", "output", "where"], rows))
     policy = app.policies[app.store.run(run_id).model]
-    skipped = {Stage.RESTORE: True, Stage.MATERIALISE: not policy.live, Stage.SHADOW: not policy.shadow.enabled}
-    stages = list(Stage)
-    again = [each.value for each in stages[stages.index(stage) :] if not skipped.get(each)]
+    skipped = {Stage.MATERIALISE.value: not policy.live, Stage.SHADOW.value: not policy.shadow.enabled}
+    again = (each for each in ORDER[ORDER.index(stage.value) :] if not skipped.get(each))
     console.print(f"It does again: {', '.join(again)}")
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from training import storage
@@ -39,8 +38,7 @@ def rescore(one: str, other: str, dataset: str) -> dict[str, Any]:
         ids = graph.where(TEST).numpy()
         labels = graph.label[graph.where(TEST)].numpy()
         declared = schema.loads((data / "schema.json").read_bytes()).data
-        table = pl.read_parquet(data / "transactions.parquet", columns=slices.columns(declared))[ids]
-        masks = list(slices.masks(table, graph, ids, declared))
+        masks = list(slices.masks(slices.rows(data, declared), graph, ids, declared))
     thresholds = [model.threshold for model in models]
     segments = [_segment(name, inside, labels, scores, thresholds) for name, inside in masks if inside.any()]
     return {

@@ -19,7 +19,8 @@ from image_imports import entry_points
 from image_pods import Container
 
 IMPORTED = {name: name for name in ("console", "operator", "stage")} | {
-    "training": "stage"
+    "training": "stage",
+    "shadow": "stage",
 }  # a version carries Triton's code
 BILLS = ROOT / "build/sbom"  # these stay when the layers go
 LINE = "{:<10}{:>8}{:>9}{:>9}{:>9}{:>9}"

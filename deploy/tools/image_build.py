@@ -50,7 +50,9 @@ IMAGES = (
     Image("stage", "PYTHON_IMAGE", "python"),
     Image("training", "BASE_IMAGE", "python"),
     Image("triton", "TRITON_IMAGE", "triton"),
+    Image("shadow", "TRITON_IMAGE", "triton"),  # on the image before it
 )
+SERVING = "localhost/fraudloop-triton:check"
 
 
 def missing() -> str:
@@ -75,7 +77,13 @@ def build(image: Image) -> float:
     _base("python", WORK)
     if image.base == "triton":
         _base("triton", _wheel_server(), PYTHON_IMAGE=_base_tag("python"))
-    arguments = {image.argument: _base_tag(image.base), "REVISION": _revision(), **_torch_index(pip_settings())}
+    served = {"SERVING": SERVING} if image.name == "shadow" else {}
+    arguments = {
+        image.argument: _base_tag(image.base),
+        **served,
+        "REVISION": _revision(),
+        **_torch_index(pip_settings()),
+    }
     _bud(ROOT / f"docker/{image.name}.Dockerfile", ROOT, image.tag, arguments)
     return time.monotonic() - begun
 

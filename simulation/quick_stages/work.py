@@ -70,6 +70,7 @@ def export(order: StageRequest) -> StageResult:
     version = f"{order.run_id}-{factor:08x}"
     uri = paths.version_folder(paths.root_of(order.output_uri, order.run_id), order.model, version)
     with tempfile.TemporaryDirectory(prefix="fraudloop-quick-") as folder:
+        storage.download(order.inputs["profile"], Path(folder) / "profile.json")
         _version(Path(folder), version, factor % 1000 + 1)
         storage.upload_folder(folder, uri)
     return StageResult({"repository": uri}, {}, {"version": version})

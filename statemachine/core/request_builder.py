@@ -99,6 +99,12 @@ def _judging(snapshot: Snapshot) -> dict[str, Any]:
     return {"gate": {name: value for name, value in asdict(snapshot.policy.gate).items() if value is not None}}
 
 
+def _deploying(snapshot: Snapshot) -> dict[str, Any]:
+    """Exactly the files that were judged: the export's own manifest, by its digest."""
+    exported = snapshot.run.outputs.get(Stage.EXPORT.value, {}).get("repository")
+    return {**_releasing(snapshot), **({"manifest": exported.sha256} if exported and exported.sha256 else {})}
+
+
 def _releasing(snapshot: Snapshot) -> dict[str, Any]:
     serving = snapshot.policy.serving
     return {
@@ -112,6 +118,12 @@ def _releasing(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
+def _materialising(snapshot: Snapshot) -> dict[str, Any]:
+    """How many transactions of an entity the training that follows looks back at."""
+    train = snapshot.run.parameters.get(Stage.TRAIN.value, {})
+    return {"k": train["k"]} if "k" in train else {}
+
+
 def _shadowing(snapshot: Snapshot) -> dict[str, Any]:
     policy = snapshot.policy.shadow
     return {"requests": policy.requests, "log_days": policy.log_days, "tolerance": policy.tolerance}
@@ -119,11 +131,11 @@ def _shadowing(snapshot: Snapshot) -> dict[str, Any]:
 
 PARAMETERS: Mapping[Stage, Callable[[Snapshot], dict[str, Any]]] = {
     Stage.PREPROCESS: _data,
-    Stage.MATERIALISE: lambda snapshot: {},
+    Stage.MATERIALISE: _materialising,
     Stage.TRAIN: lambda snapshot: {},
     Stage.EVALUATE: _judging,
     Stage.EXPORT: lambda snapshot: {},
     Stage.SHADOW: _shadowing,
-    Stage.DEPLOY: _releasing,
+    Stage.DEPLOY: _deploying,
     Stage.RESTORE: _releasing,
 }

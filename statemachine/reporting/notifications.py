@@ -157,9 +157,10 @@ def _tried(run: Run) -> str:
 
 def _asked(entry: Transition, run: Run, console: str, policy: Policy | None) -> str:
     """Who may act, on what, and where."""
-    who = _data(f" {who_may_approve(run, policy, entry.at)}.".capitalize()) if policy else ""
+    who = who_may_approve(run, policy, entry.at) if policy else ""
     page = f" <{console.rstrip('/')}/runs/{quote(run.id, safe='')}|Look and decide>" if console else ""
-    return f" {who.strip()} Digest {subject_digest(run)[:12]}.{page}".replace("  ", " ")
+    said = _data(f" {who[0].upper()}{who[1:]}.") if who else ""
+    return f" {said} Digest {subject_digest(run)[:12]}.{page}".replace("  ", " ")
 
 
 def _link(entry: Transition, kfp_ui: str) -> str:

@@ -189,6 +189,7 @@ def test_images_cannot_be_replaced_under_their_tag(made):
     assert {r["repositoryName"] for r in found} == {
         "fraudloop/training",
         "fraudloop/training-gpu",
+        "fraudloop/shadow",
         "fraudloop/triton",
         "fraudloop/operator",
     }

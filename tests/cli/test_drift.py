@@ -13,7 +13,7 @@ from statemachine.contracts import paths
 from statemachine.core.reason import TransitionReason
 from statemachine.core.run import Transition, Trigger, queued
 from training import storage
-from training.scorelog.files import DAY, SCHEMA, ScoreFiles, Window
+from training.scorelog.files import DAY, SCHEMA, LogWindow, ScoreFiles
 
 VERSION = "fraud-1-aabbccdd"
 
@@ -31,7 +31,7 @@ def logged(root: str, day: int, alerts: int, rows: int = 1000) -> None:
         "latency_us": [1] * rows,
     }
     frame = pl.DataFrame(values).select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
-    storage.write_bytes(ScoreFiles(root, "fraud").part(Window.of(f"{int(at[0] * 1000)}-0")), _bytes(frame))
+    storage.write_bytes(ScoreFiles(root, "fraud").part(LogWindow.of(f"{int(at[0] * 1000)}-0")), _bytes(frame))
 
 
 def _bytes(frame: pl.DataFrame) -> bytes:

@@ -40,6 +40,18 @@ WRONG: dict[str, list[tuple[list[str], str]]] = {
     "down": [(["now"], "`fraudloop down --help`")],
     "hold": [(["nosuch", "--why", "x"], "names fraud"), (["fraud"], "--why")],
     "land": [(["no.csv"], "no.csv"), (["README.md", "--model", "nosuch"], "names fraud")],
+    "live fill": [
+        (["nofolder"], "FRAUDLOOP_LIVE_URL"),
+        (["--model", "nosuch"], "names fraud"),
+        ([], "`fraudloop start fraud`"),
+    ],
+    "live forget": [
+        (["--entity", "card"], "--entity"),
+        (["--entity", "shop=1"], "card, merchant"),
+        (["--entity", "card=x,1"], "whole number"),
+        (["--entity", "card=1,1"], "FRAUDLOOP_LIVE_URL"),
+    ],
+    "live state": [(["--model", "nosuch"], "names fraud"), ([], "FRAUDLOOP_LIVE_URL")],
     "night": [(["--slot", "yesterday"], "yesterday")],
     "open": [(["fraud-9"], "`fraudloop runs`"), (["fraud-1"], "`fraudloop show fraud-1`")],
     "parity": [

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from simulation.memory.cases import NEW, OLD, OTHER, model, release, snapshot
+from simulation.memory.cases import NEW, OLD, OTHER, OUTPUTS, model, release, snapshot
+from statemachine.contracts.report import Artifact
 from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import StageRequest
 from statemachine.core.policy import Serving
@@ -82,8 +83,17 @@ def test_a_release_is_told_where_under_which_generation_and_which_version() -> N
         "service": "pods",
         "timeout_seconds": 300,
     }
+    exported = OUTPUTS | {"export": {"repository": Artifact(f"{MODELS}/{NEW}", "ab12")}}
+    bound = requested(State.DEPLOYING, of_policy={"serving": serving}, of_run={"outputs": exported})
+    assert bound.parameters == {**given.parameters, "manifest": "ab12"}
     back = requested(State.ROLLING_BACK, of_run={"target": OTHER})
     assert (back.parameters["version"], back.inputs["repository"]) == (OTHER, f"{MODELS}/{OTHER}")
+
+
+def test_materialise_keeps_as_many_transactions_as_training_reads() -> None:
+    """`k` is a parameter of train."""
+    assert requested(State.MATERIALISING, of_run={"parameters": {"train": {"k": 16}}}).parameters == {"k": 16}
+    assert requested(State.MATERIALISING).parameters == {}
 
 
 def test_configured_parameters_reach_the_stage_but_cannot_replace_ours() -> None:

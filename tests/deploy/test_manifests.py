@@ -272,6 +272,28 @@ def test_the_score_log_s_commands_exist(rendered, tmp_path):
     assert settings["metadata"]["namespace"] == gateway["namespace"]
 
 
+def test_the_nodes_of_a_training_are_admitted_and_closed(tmp_path):
+    """Kubeflow Trainer's models read the runtime; its pods are as closed as the stage's; the rights are one kind's."""
+    models = pytest.importorskip("kubeflow_trainer_api.models", reason="kubeflow-trainer-api is not installed")
+    objects = render(ROOT / "deploy/kfp/trainer")
+    assert core_problems([o for o in objects if o["apiVersion"] in BUILT_IN], tmp_path) == []
+    runtime = of_kind(objects, "TrainingRuntime")
+    assert models.TrainerV1alpha1TrainingRuntime.from_dict(runtime).to_dict() == runtime
+    [node] = runtime["spec"]["template"]["spec"]["replicatedJobs"]
+    pod = node["template"]["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["automountServiceAccountToken"] is False
+    [container] = pod["containers"]
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    [rule] = of_kind(objects, "Role")["rules"]
+    assert rule == {
+        "apiGroups": ["trainer.kubeflow.org"],
+        "resources": ["trainjobs"],
+        "verbs": ["create", "get", "list", "delete"],
+    }
+
+
 def test_the_stage_pods_may_move_one_application_and_read_no_secret(rendered):
     """Namespaced roles, the Application by its name, and neither secrets nor wildcards anywhere."""
     for folder in FOLDERS:

@@ -41,17 +41,20 @@ def test_the_question_that_stands_before_the_deployment_exists():
 
 
 def test_pipelines_name_the_images_that_were_pushed():
-    """By digest, train on the GPU's, everything else unchanged."""
+    """By digest, train on the GPU's, shadow on the serving image's, everything else unchanged."""
     text = (ROOT / "pipelines.toml").read_text()
     images = {"training": "r/fraudloop/training@sha256:aa", "training_gpu": "r/fraudloop/training-gpu@sha256:bb"}
+    images["shadow"] = "r/fraudloop/shadow@sha256:cc"
     before, after = tomllib.loads(text), tomllib.loads(pinned(text, images))
     assert after["default"].pop("image") == images["training"]
     assert after["steps"]["train"].pop("image") == images["training_gpu"]
+    assert after["steps"]["shadow"].pop("image") == images["shadow"]
     before["default"].pop("image")
+    before["steps"]["shadow"].pop("image")
     assert after == before
 
 
 def test_settings_of_another_form_are_refused():
     """A default without an image would keep the image of the last release, silently."""
     with pytest.raises((SystemExit, KeyError)):
-        pinned("[default]\n[steps.train]\n", {"training": "a", "training_gpu": "b"})
+        pinned("[default]\n[steps.train]\n", {"training": "a", "training_gpu": "b", "shadow": "c"})

@@ -18,7 +18,7 @@ LAMBDA, KFP, STAGE, ATTEMPTS, TRITON, WIRE = VICTIMS = (
 )
 FUNCTIONS = ("step", "step", "step", "arrival", "tick", "announce")
 STATES = ("PREPROCESSING", "TRAINING", "EVALUATING", "EXPORTING", "SHADOWING", "DEPLOYING")
-LAST_WRITE = 19  # the run that nobody disturbs is written 21 times
+LAST_WRITE = 22  # the run that nobody disturbs is written 24 times
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from training.deployment.verification import served_version
 MODEL = "fraud"
 REST_SECONDS = 420.0  # a claim whose holder was killed is waited out: 150 s
 SETTLE_SECONDS = 90.0
-STAGES = 5  # of a run that goes well
+STAGES = 6  # of a run that goes well
 EXPLAINED = {LAMBDA: 0, KFP: 1, STAGE: 1, TRITON: 1, WIRE: 2}  # attempts that one death may cost
 WORKING = ("PENDING", "RUNNING", "PAUSED", "CANCELING")
 

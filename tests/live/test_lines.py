@@ -10,6 +10,7 @@ from live_cases import KEY, Replayed, Server, ask, pod, settings
 from training.data.declared import declared
 from training.live.definition import DAY
 from training.live.keys import EntityHash
+from training.live.settings import LiveSettings
 from training.scorelog.record import parse, stream
 from training.serving.csv_codec import BadRequest, columns
 from training.serving.fraud_score import FraudScore
@@ -45,16 +46,12 @@ WRONG = {
 @pytest.mark.parametrize("told", WRONG, ids=range(len(WRONG)))
 def test_what_is_wrong_is_named(replayed: Replayed, told: bytes) -> None:
     """A payment that cannot be read is refused with the place and what was expected."""
-    from live_cases import LiveSettings
-
     with pod(replayed.model, LiveSettings()) as (live, _), pytest.raises(BadRequest, match=WRONG[told]):
         ask(live, told)
 
 
 def test_a_long_request_id_is_refused(replayed: Replayed, rows: list[int]) -> None:
     """What is kept in the store has a limit."""
-    from live_cases import LiveSettings
-
     with pod(replayed.model, LiveSettings()) as (live, _), pytest.raises(BadRequest, match="REQUEST_ID"):
         ask(live, replayed.lines(rows[:1])[0], "x" * 257)
 

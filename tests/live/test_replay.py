@@ -99,7 +99,7 @@ def test_a_late_payment_is_scored_as_if_it_had_come_in_time(replayed: Replayed, 
     offline = dict(zip(rows, replayed.offline(rows), strict=True))
     in_time = [row for row in rows if times[row] // DAY not in {times[one] // DAY for one in swapped}]
     late_ones = [row for row in swapped if row + 1 in swapped and cards[row] == cards[row + 1]]
-    assert len(late_ones) >= 5
+    assert len(late_ones) >= 2
     assert len(in_time) >= 100
     assert max(abs(answers[row] - offline[row]) for row in late_ones) <= EXACT
     assert max(abs(answers[row] - offline[row]) for row in in_time) <= EXACT

@@ -24,7 +24,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """20,000 synthetic transactions with 1 % fraud, preprocessed."""
     root = tmp_path_factory.mktemp("data")
     generate(20_000, 3, fraud_rate=0.01, start=date(2018, 1, 1)).write_csv(root / "transactions.csv")
-    return prepare([root / "transactions.csv"], root / "dataset", PreprocessConfig(), today=date(2026, 11, 24)).folder
+    return prepare(
+        [root / "transactions.csv"], root / "dataset", PreprocessConfig(k=SMALL.k), today=date(2026, 11, 24)
+    ).folder
 
 
 @pytest.fixture(scope="session")

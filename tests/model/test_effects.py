@@ -109,6 +109,7 @@ EFFECTS = {
 NO_EFFECT_HERE = {
     "threads": "how many cores are used; the figures may differ in the last digit",
     "processes": "test_distributed",
+    "nodes": "test_train_job",
     "amp": "mixed precision needs CUDA: written, and not run on machines without a GPU",
 }
 
@@ -247,6 +248,6 @@ def test_a_step_learns(dataset: Path, small: TrainConfig) -> None:
     """Repeated on one batch, the loss falls."""
     training_set = prepared(dataset, small)
     trainer = EncoderTrainer(training_set, replace(small, dropout=0.0, learning_rate=0.01), DistributedContext())
-    batch = torch.arange(64)
-    losses = [trainer.step(training_set, batch, trainer.encoder) for _ in range(20)]
+    messages, wanted = trainer.read(training_set, torch.arange(64))
+    losses = [float(trainer.step(messages, wanted, trainer.encoder)) for _ in range(20)]
     assert losses[-1] < losses[0] / 2

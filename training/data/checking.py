@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def check(
         try:
             admitted = admit(local_sources(files, labels), config, today=today, scratch=Path(scratch))
             verdicts = {admitted.names[identity]: verdict for identity, verdict in admitted.verdicts.items()}
-            made = build(admitted, Path(scratch) / "dataset", config).dataset
+            made = build(admitted, Path(scratch) / "dataset", replace(config, k=0)).dataset
         except Refused as refused:
             return Checked(verdicts, refused.reason, dict(refused.result.details).get("splits", {}))
         except (Permanent, Transient) as error:

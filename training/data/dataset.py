@@ -11,8 +11,9 @@ from training.data.declaration import Declaration
 from training.data.judging import ValidationResult, scan
 from training.data.presets import preset
 from training.data.schema import FeatureSchema
+from training.graph.days import NEVER
 
-UNKNOWN_LABEL, NEVER = parser.UNKNOWN, parser.NEVER
+UNKNOWN_LABEL = parser.UNKNOWN
 
 
 def kept(data: Declaration) -> tuple[str, ...]:
@@ -21,9 +22,13 @@ def kept(data: Declaration) -> tuple[str, ...]:
 
 
 def gathered(
-    clean: Sequence[Path], verdicts: Sequence[ValidationResult], data: Declaration | None = None
+    clean: Sequence[Path],
+    verdicts: Sequence[ValidationResult],
+    data: Declaration | None = None,
+    begin: int = split.ALWAYS,
 ) -> tuple[pl.DataFrame, Again]:
-    """The clean rows of all objects, sorted by time, each transaction once; rows of one instant stay in their order.
+    """The clean rows of all objects from the second `begin` on, sorted by time, each transaction once; rows of one
+    instant stay in their order.
 
     The objects come in the order of their delivery: of a transaction that several hold, the newest delivery counts.
     """
@@ -31,7 +36,8 @@ def gathered(
     texts = [name for name in data.open_categories if not data.categories[name].whole]
     frame = scan(list(clean), data).select(kept(data)).with_columns(pl.col(texts).cast(pl.Categorical))
     rows, again = newest(frame.collect(engine="streaming"), verdicts, data)
-    return rows if rows["time"].is_sorted() else rows.sort("time", maintain_order=True), again
+    rows = rows if rows["time"].is_sorted() else rows.sort("time", maintain_order=True)
+    return rows[int(rows["time"].search_sorted(begin, side="left")) :], again
 
 
 def parted(rows: pl.DataFrame, bounds: split.Boundaries, as_of: int) -> pl.LazyFrame:
@@ -53,11 +59,11 @@ def parted(rows: pl.DataFrame, bounds: split.Boundaries, as_of: int) -> pl.LazyF
 
 
 def counts(rows: pl.LazyFrame) -> dict[str, dict[str, int]]:
-    """Rows and known frauds of each part by its name; of the gap only if there is one."""
+    """Rows and known frauds of each part by its name; of the gap and of history only if there are any."""
     sums = rows.group_by("split").agg(rows=pl.len(), frauds=(pl.col("label") == 1).sum()).collect(engine="streaming")
     table = {part: {"rows": n, "frauds": frauds} for part, n, frauds in sums.select("split", "rows", "frauds").rows()}
     found = {name: table.get(part, {"rows": 0, "frauds": 0}) for part, name in enumerate(split.NAMES)}
-    return {name: part for name, part in found.items() if part["rows"] or name != split.NAMES[split.GAP]}
+    return {name: part for name, part in found.items() if part["rows"] or name not in split.ASKED_FOR}
 
 
 def write(rows: pl.LazyFrame, fitted: FeatureSchema, path: Path) -> dict[str, int]:

@@ -69,9 +69,25 @@ def former(indexed: Iterable[Entry], entries: Sequence[Entry], accepted: Sequenc
     return [row for row in indexed if (row["bucket"], row["key"]) not in names and write_of(row) not in judged]
 
 
-def dumps(entries: Iterable[tuple[Entry, Source, ValidationResult]], cache: str | None) -> bytes:
-    """The index of accepted objects, sorted by bucket and key: equal objects, equal bytes."""
+def parted(indexed: Iterable[Entry], begin: int) -> tuple[list[Entry], list[Entry]]:
+    """The objects with rows from the second `begin` on and all labels, and those whose rows all lie before."""
+    sides: tuple[list[Entry], list[Entry]] = ([], [])
+    for row in indexed:
+        sides[is_data(row) and int(row["last"]) < begin].append(row)
+    return sides
+
+
+def is_data(row: Entry) -> bool:
+    """Whether an object holds transactions, not labels."""
+    return (row.get("kind") or ObjectKind.DATA.value) == ObjectKind.DATA.value
+
+
+def dumps(
+    entries: Iterable[tuple[Entry, Source, ValidationResult]], cache: str | None, past: Iterable[Entry] = ()
+) -> bytes:
+    """The index of accepted objects and of `past` ones, sorted by bucket and key: equal objects, equal bytes."""
     rows = [_row(entry, source, verdict, cache) for entry, source, verdict in entries]
+    rows += [{name: row.get(name) for name in SCHEMA} | {"kind": ObjectKind.DATA.value} for row in past]
     frame = pl.DataFrame(rows, schema=SCHEMA).sort("bucket", "key")
     file = io.BytesIO()
     frame.write_parquet(file, compression="zstd", statistics=False)

@@ -65,7 +65,7 @@ def timed(
     return _written(rows.with_columns(label=silent_good), told), counts, as_of
 
 
-def _overruled(rows: pl.DataFrame, standing: reports.Standing) -> tuple[pl.DataFrame, LabelCounts]:
+def _overruled(rows: pl.DataFrame, standing: reports.StandingReports) -> tuple[pl.DataFrame, LabelCounts]:
     """What stands of each reported row, and the counts. A report that repeats the column's label changes no time."""
     there = rows[standing.rows["row"]].select("time", own="label", own_at="known_at")
     told = pl.concat([standing.rows, there], how="horizontal").with_columns(at=pl.max_horizontal("at", "time"))

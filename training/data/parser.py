@@ -15,11 +15,11 @@ import polars as pl
 
 from training.data.declaration import Category, Declaration, Entity, Flags, Label, Number, Time
 from training.data.presets import preset
+from training.graph.days import NEVER as NEVER
 
 FIRST_YEAR, LAST_YEAR = 1970, 2100
 VERSION = 3  # of the columns below; cached objects of another version are not read
 UNKNOWN = -1  # a label that is not known yet
-NEVER = 253_402_300_799  # when it will be known: the end of the year 9999
 INT32 = 2**31 - 1
 EPOCH = date(1970, 1, 1)
 BITS = {pl.UInt8: 8, pl.UInt16: 16, pl.UInt32: 32, pl.Int64: 63}  # what has room for how many flags

@@ -5,7 +5,9 @@
     transactions.parquet  sorted by time: time, a dense code from 1 of each entity (card, merchant), their keys
                           (card_key, merchant_key), label (−1 while not known), known_at (seconds since the epoch when
                           the label became known, `NEVER` while it is not), split (0 train, 1 validate, 2 test,
-                          3 immature), then what the row features are made of (clean_cents, …) and the row features
+                          3 immature, 4 history alone), then what the row features are made of (clean_cents, …)
+                          and the row features
+    graph/                the graph of these rows, to be mapped into memory (`training.graph.store`)
     schema.json           the feature schema, fitted on train
     profile.json          the profile of all rows, and the new rows' drift against the champion's
     dataset.json          counts, boundaries, configuration, hash of the data
@@ -34,6 +36,7 @@ from training.data.declaration import Declaration
 from training.data.declared import declared
 from training.data.known_labels import Delays, delay_warnings
 from training.data.presets import preset
+from training.data.reach import Reach, newest
 from training.data.reports import ReportFile
 from training.data.validation import Source, ValidationResult, scan, take_in
 from training.outcome import REASON_LENGTH, Permanent, Refused, StageResult
@@ -47,7 +50,9 @@ class PreprocessConfig(Bounds):
     mature rows; `min_frauds` holds for each split. A label of a column is known `label_delay_days` after its
     transaction; rows younger than `label_maturity_days` are in no split, and good if a labels feed does not name them
     until then. The last `validate_gap_days` of train and of validate are in no split, so that their labels are as old
-    as they are when a model is used.
+    as they are when a model is used. Seeds are rows of the last `training_window_days`; their histories reach back
+    `history_days` before the first of these (0: all there is). The state of each transaction is computed once, from its
+    last `k`: as many as train's `k`, or train does it again.
 
     Those that begin with `max_` or `conversion_` limit what is read from outside (docs/data.md).
     """
@@ -62,6 +67,9 @@ class PreprocessConfig(Bounds):
     min_rows: int = 1000
     min_frauds: int = 1
     min_file_rows: int = 1
+    training_window_days: int = 0
+    history_days: int = 0
+    k: int = 32
     max_duplicate_share: float = 0.01
     order: str = "any"
     data: Declaration = field(default_factory=preset)
@@ -69,6 +77,10 @@ class PreprocessConfig(Bounds):
     def limits(self, today: date) -> Limits:
         """What is tolerated in one file; a day ahead of us may be today elsewhere."""
         return Limits(self.min_file_rows, self.max_duplicate_share, self.order, today + timedelta(days=1))
+
+    def reach(self, newest: int) -> Reach:
+        """How far back a run looks whose newest row is at `newest`, in seconds since the epoch."""
+        return Reach.of(newest, self.training_window_days, self.history_days)
 
     def bounds(self) -> Bounds:
         """How much an object, and all of them, may ask for."""
@@ -87,8 +99,14 @@ def configured(parameters: Mapping[str, Any]) -> PreprocessConfig:
         config = replace(read_table(PreprocessConfig, plain, "preprocess"), data=declared(parameters.get("data", {})))
     except Misconfigured as error:
         raise Permanent(f"preprocess: {error}") from error
+    if config.k < 1:
+        raise Permanent(f"preprocess: k is {config.k}; it must be at least 1")
     if senseless := config.bounds().senseless():
         raise Permanent(f"preprocess cannot work with {', '.join(senseless)}: a limit is a number above 0")
+    if min(config.training_window_days, config.history_days) < 0:
+        raise Permanent("preprocess: training_window_days and history_days are numbers of days; 0 means all there are")
+    if config.history_days and not config.training_window_days:
+        raise Permanent("preprocess: history_days counts back from the training window; set training_window_days too")
     return config
 
 
@@ -176,13 +194,15 @@ def build(
     folder.mkdir(parents=True, exist_ok=True)
     fresh = [identity for identity in admitted.verdicts if new is None or identity in new]
     _refuse_admission(admitted, fresh, config)
-    accepted = [admitted.verdicts[identity] for identity in admitted.clean]
-    rows, delivered_again = dataset.gathered(list(admitted.clean.values()), accepted, config.data)
+    reach = config.reach(newest(admitted.verdicts[identity].last for identity in admitted.clean))
+    clean = {name: path for name, path in admitted.clean.items() if admitted.verdicts[name].last >= reach.history}
+    accepted = [admitted.verdicts[identity] for identity in clean]
+    rows, delivered_again = dataset.gathered(list(clean.values()), accepted, config.data, reach.history)
     feed = reports.read(list(admitted.reports.values()), config.data)
     delays = Delays(config.label_delay_days, config.label_maturity_days)
     rows, labels, as_of = known_labels.timed(rows, config.data, delays, feed)
     labels = replace(labels, labels_corrected=labels.labels_corrected + delivered_again.labels)
-    bounds = _boundaries(rows["time"], config, as_of)
+    bounds = _boundaries(rows["time"], config, as_of, reach.seeds)
     parted = dataset.parted(rows, bounds, as_of)
     counts = dataset.counts(parted)
     _refuse_unlearnable(counts, config, rows, feed is not None)
@@ -206,6 +226,12 @@ def build(
         **{name: count for name, count in asdict(delivered_again).items() if name != "labels"},
     }
     described |= {"warnings": delay_warnings(described)}
+    if config.k:
+        from training.graph import store  # it brings torch, which whoever only checks a file has no use for
+
+        del rows, parted
+        sides, unit = tuple(sorted(config.data.relations)), 10**config.data.amount.minor_units
+        store.write(folder, fitted.features, sides, unit, config.k)
     storage.write_bytes(str(folder / "schema.json"), fitted.dumps())
     storage.write_json(str(folder / "profile.json"), profiled)
     storage.write_json(str(folder / "dataset.json"), described)
@@ -223,9 +249,9 @@ def local_sources(files: Sequence[str | Path], labels: Sequence[str | Path] = ()
     ]
 
 
-def _boundaries(times: pl.Series, config: PreprocessConfig, as_of: int) -> split.Boundaries:
+def _boundaries(times: pl.Series, config: PreprocessConfig, as_of: int, begin: int) -> split.Boundaries:
     immature = split.maturity(as_of, config.label_maturity_days)
-    found = split.boundaries(times, config.split, config.train, config.validate, immature)
+    found = split.boundaries(times, config.split, config.train, config.validate, immature, begin)
     return replace(found, gap=round(config.validate_gap_days * split.DAY))
 
 
@@ -247,11 +273,13 @@ def _refuse_admission(admitted: Admitted, fresh: Sequence[str], config: Preproce
 def _refuse_unlearnable(
     counts: Mapping[str, Mapping[str, int]], config: PreprocessConfig, all_rows: pl.DataFrame, fed: bool
 ) -> None:
-    learnable = {name: part for name, part in counts.items() if name not in ("immature", "gap")}
+    learnable = {name: counts[name] for name in split.NAMES[: split.IMMATURE]}
     rows = sum(part["rows"] for part in learnable.values())
     if rows < config.min_rows:
         told = f"too few rows: {rows} with known labels, at least {config.min_rows} are needed (min_rows)"
-        raise Refused(f"{told}; {_why_unknown(all_rows, config, fed)}", {"splits": counts})
+        window = config.training_window_days
+        limit = f"training_window_days is {window}; " if window else ""
+        raise Refused(f"{told}; {limit}{_why_unknown(all_rows, config, fed)}", {"splits": counts})
     for name, part in learnable.items():
         told = f"the {name} split has {part['rows']} rows and {part['frauds']} frauds"
         if part["frauds"] < config.min_frauds:
@@ -320,12 +348,16 @@ def preprocess(order: StageRequest, today: date | None = None) -> StageResult:
 
 @dataclass(frozen=True)
 class Taken:
-    """The manifest's entries (`listed` of them), then the rows of its index that still teach; and what they gave."""
+    """The manifest's entries (`listed` of them), then the rows of its index that still teach; and what they gave.
+
+    `past` are the rows of the index whose objects lie before the history: they stay on record and are not fetched.
+    """
 
     listed: int
     entries: Sequence[index.Entry]
     sources: Sequence[Source]
     admitted: Admitted
+    past: Sequence[index.Entry] = ()
 
 
 def _taken(listed: Mapping[str, Any], config: PreprocessConfig, today: date, scratch: Path, cache: str | None) -> Taken:
@@ -334,7 +366,10 @@ def _taken(listed: Mapping[str, Any], config: PreprocessConfig, today: date, scr
     sources = [manifest.source(entry) for entry in entries]
     brought = admit(sources, config, today=today, scratch=scratch, cache=cache)
     accepted = [brought.verdicts[source.identity].accepted for source in sources]
-    older = index.former(index.read(listed), entries, accepted)
+    former = index.former(index.read(listed), entries, accepted)
+    lasts = [brought.verdicts[identity].last for identity in brought.clean]
+    reach = config.reach(newest([*lasts, *(int(entry["last"]) for entry in former if index.is_data(entry))]))
+    older, past = index.parted(former, reach.history)
     known = [manifest.source(entry) for entry in older]
     before = admit(known, config, today=today, scratch=scratch, cache=cache)
     names = {source.identity: source.name for source in (*sources, *known)}
@@ -348,7 +383,7 @@ def _taken(listed: Mapping[str, Any], config: PreprocessConfig, today: date, scr
         clean={identity: clean[identity] for identity in ordered if identity in clean},
         reports={identity: reports[identity] for identity in ordered if identity in reports},
     )
-    return Taken(len(entries), [*entries, *older], [*sources, *known], admitted)
+    return Taken(len(entries), [*entries, *older], [*sources, *known], admitted, past)
 
 
 def _left(order: StageRequest, taken: Taken, config: PreprocessConfig) -> dict[str, str]:
@@ -371,7 +406,7 @@ def _left(order: StageRequest, taken: Taken, config: PreprocessConfig) -> dict[s
     ]
     storage.write_json(uris["objects"], told)
     kept = [triple for triple in triples if triple[2].accepted]
-    storage.write_bytes(uris["index"], index.dumps(kept, _cache(order, config)))
+    storage.write_bytes(uris["index"], index.dumps(kept, _cache(order, config), taken.past))
     return uris
 
 
@@ -397,7 +432,8 @@ def _counted(tally: Mapping[str, int]) -> dict[str, float]:
 
 
 def _metrics(made: Prepared) -> dict[str, float]:
-    parts = {f"{name}_frauds": float(part["frauds"]) for name, part in made.dataset["splits"].items()}
+    splits = {name: part for name, part in made.dataset["splits"].items() if name not in split.ASKED_FOR}
+    parts = {f"{name}_frauds": float(part["frauds"]) for name, part in splits.items()}
     counts = {name: float(made.dataset[name]) for name in ("rows", "corrected", "duplicates")}
     labels = {"reports": "reported", "reports_waiting": "waiting", "labels_corrected": "labels_corrected"}
     counts |= {name: float(made.dataset["labels"][key]) for name, key in labels.items()}

@@ -146,7 +146,7 @@ def read(files: Sequence[ReportFile], data: Declaration) -> Feed | None:
 
 
 @dataclass(frozen=True)
-class Standing:
+class StandingReports:
     """What the reports say of the rows of a data set.
 
     `rows`: `row` (UInt32), `label`, `at` (since when it stands) and `changed` (an earlier report said otherwise), each
@@ -157,7 +157,7 @@ class Standing:
     waiting: int
 
 
-def matched(feed: Feed, rows: pl.DataFrame, data: Declaration) -> Standing:
+def matched(feed: Feed, rows: pl.DataFrame, data: Declaration) -> StandingReports:
     """Which rows the reports name, and what stands of each."""
     key = list(identity(data))
     reports = feed.rows.with_row_index("order")
@@ -168,7 +168,7 @@ def matched(feed: Feed, rows: pl.DataFrame, data: Declaration) -> Standing:
         (pl.col("number") == 0) | (pl.col("number") == pl.col("nth"))
     )
     lost = reports.join(pairs.select("order").unique(), on="order", how="anti").select(*key, "number").unique()
-    return Standing(_standing(pairs.select("row", "label", "at", "order")), len(lost))
+    return StandingReports(_standing(pairs.select("row", "label", "at", "order")), len(lost))
 
 
 def _standing(pairs: pl.DataFrame) -> pl.DataFrame:

@@ -79,7 +79,7 @@ class Deployment:
         begun = self.patience.clock()
         self._deadline = begun + self.request.timeout_seconds
         self.details["generation"] = self.request.generation
-        golden = golden_of(self.request.repository)
+        golden = golden_of(self.request.repository, self.request.manifest)
         if self.end_others:
             self._until(self._others_ended, "another operation does not end")
         self._until(self._pointed, "the pointer cannot be moved: others keep changing the Application")

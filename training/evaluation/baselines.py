@@ -5,9 +5,10 @@ strongest one. They are the head's own columns without the embedding, in the hea
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+import xgboost as xgb
 from numpy.typing import NDArray
 
 from training.graph.block import SIDES
@@ -23,15 +24,22 @@ BASELINES: Mapping[str, tuple[str, ...]] = {
 GROUPS = ("row", "velocity", "risk")  # of the inputs of `scores`, in this order
 
 
-def scores(
-    train: Sample,
-    validation: Sample,
-    test: Floats,
-    row: Sequence[str],
-    config: TrainConfig,
-    sides: Sequence[str] = SIDES,
-) -> dict[str, NDArray[np.float32]]:
-    """Return each baseline's probabilities [N] of the test rows; all inputs contain the features of `GROUPS`."""
+@dataclass(frozen=True)
+class Baseline:
+    """A trained baseline, and which of the inputs of `GROUPS` are its own."""
+
+    booster: xgb.Booster
+    columns: list[int]
+
+    def score(self, inputs: Floats) -> NDArray[np.float32]:
+        """Return the probabilities [B] of rows with the features of `GROUPS`."""
+        return head.predict(self.booster, inputs[:, self.columns])
+
+
+def fitted(
+    train: Sample, validation: Sample, row: Sequence[str], config: TrainConfig, sides: Sequence[str] = SIDES
+) -> dict[str, Baseline]:
+    """Return the baselines by name; all inputs contain the features of `GROUPS`."""
     everything = features.names(row, GROUPS, sides)
     found = {}
     for name, groups in BASELINES.items():
@@ -39,5 +47,5 @@ def scores(
         columns = [everything.index(feature) for feature in chosen]
         settings = replace(config, groups=groups)
         booster = head.fit_head(train.columns(columns), validation.columns(columns), chosen, settings)
-        found[name] = head.predict(booster, test[:, columns])
+        found[name] = Baseline(booster, columns)
     return found

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from statemachine.contracts.errors import Misconfigured
@@ -17,6 +16,7 @@ from statemachine.contracts.tables import read_table
 from training import storage
 from training.evaluation import baselines, bootstrap, changes, segments, slices, thresholds
 from training.evaluation.advice import strongest
+from training.evaluation.baselines import Baseline
 from training.evaluation.explained import explained
 from training.evaluation.model_card import card
 from training.evaluation.reference_models import reference_scores, version_of
@@ -26,11 +26,12 @@ from training.graph.history import Reader
 from training.model import head, metrics
 from training.model.config import TrainConfig
 from training.model.model import FraudModel, load
+from training.model.reading import input_parts
 from training.model.seeds import at_most, thinned
-from training.model.train import head_inputs, sample
+from training.model.train import sample
 from training.outcome import Permanent, StageResult
 
-FORMAT = 1
+FORMAT, CANDIDATE = 1, "candidate"
 WITHOUT = (
     "The graph network is not shown to be better than {rival} on these rows: train with groups = {groups}. "
     "That serves faster (docs/model.md says by how much)."
@@ -161,9 +162,18 @@ def score(model: FraudModel, dataset: Path, references: Mapping[str, str], confi
     test = graph.where(TEST)
     if not 0 < int((graph.label[test] == 1).sum()) < len(test):
         raise Permanent("the test split needs both frauds and others")
-    candidate = np.concatenate([model.score(block) for block in reader.blocks(test)])
+    rivals = _baselines(model, reader, config)
+    scores = {name: np.empty(len(test), dtype=np.float32) for name in (CANDIDATE, *rivals)}
+    done = 0
+    for own, inputs in input_parts(reader, test, model.config, model.encoders):
+        at = slice(done, done := done + len(own))
+        scores[CANDIDATE][at] = head.predict(model.booster, inputs)
+        plain = own.float().numpy() if rivals else inputs
+        for name, rival in rivals.items():
+            scores[name][at] = rival.score(plain)
+    candidate = scores.pop(CANDIDATE)
     ids, labels = test.numpy(), graph.label[test].numpy()
-    amounts = _amounts(model, dataset, ids)
+    amounts = graph.cents[test].numpy() / graph.unit
     return Scored(
         ids=ids,
         times=graph.time[test].numpy(),
@@ -172,15 +182,8 @@ def score(model: FraudModel, dataset: Path, references: Mapping[str, str], confi
         amounts=amounts,
         explained=explained(model, reader, ids, labels, candidate, amounts),
         references={role: (version_of(uri), reference_scores(uri, dataset)) for role, uri in references.items()},
-        baselines=_baselines(model, reader, config),
+        baselines=scores,
     )
-
-
-def _amounts(model: FraudModel, dataset: Path, ids: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The amounts [N] of these rows in the data's currency."""
-    cents = pl.read_parquet(dataset / "transactions.parquet", columns=["clean_cents"])["clean_cents"].to_numpy()
-    amounts: NDArray[np.float64] = cents[ids] / 10**model.feature_schema.data.amount.minor_units
-    return amounts
 
 
 def measured(model: FraudModel, dataset: Path, scored: Scored, config: EvaluateConfig) -> dict[str, Any]:
@@ -284,11 +287,10 @@ def _reference(reference: tuple[str, Any] | None, versus: Mapping[str, Any] | No
 def _masks(model: FraudModel, dataset: Path, scored: Scored) -> Iterator[tuple[str, slices.Rows]]:
     graph = load_graph(dataset, ())
     data = model.feature_schema.data
-    table = pl.read_parquet(dataset / "transactions.parquet", columns=slices.columns(data))[scored.ids]
-    return slices.masks(table, graph, scored.ids, data)
+    return slices.masks(slices.rows(dataset, data), graph, scored.ids, data)
 
 
-def _baselines(model: FraudModel, reader: Reader, config: EvaluateConfig) -> dict[str, NDArray[np.float32]]:
+def _baselines(model: FraudModel, reader: Reader, config: EvaluateConfig) -> dict[str, Baseline]:
     if not config.baseline_rounds:
         return {}
     settings = replace(model.config, groups=baselines.GROUPS, head_rounds=config.rounds(model.config))
@@ -296,6 +298,4 @@ def _baselines(model: FraudModel, reader: Reader, config: EvaluateConfig) -> dic
     seeds = thinned(graph, TRAIN, settings.negative_ratio, settings.seed)
     validation_seeds = at_most(graph, VALIDATE, settings.validation_rows, settings.seed)
     train, validation = (sample(reader, part, settings, None) for part in (seeds, validation_seeds))
-    return baselines.scores(
-        train, validation, head_inputs(reader, graph.where(TEST), settings, None), model.row, settings, model.sides
-    )
+    return baselines.fitted(train, validation, model.row, settings, model.sides)

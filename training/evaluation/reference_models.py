@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 
 from training import storage
 from training.data import schema
+from training.graph import store
 from training.graph.block import DEFINITION
-from training.graph.graph import CENTS, KNOWN_AT, TEST, graph_of, unit_of
+from training.graph.graph import CENTS, KNOWN_AT, TEST, Graph, graph_of, load_graph, unit_of
 from training.graph.history import Reader
+from training.model import head
 from training.model.model import FraudModel, load
+from training.model.reading import input_parts
 
 
 def version_of(uri: str) -> str:
@@ -40,13 +43,31 @@ def reference_scores(uri: str, dataset: Path) -> NDArray[np.float32] | str:
 
 def score_test(model: FraudModel, dataset: Path) -> NDArray[np.float32]:
     """Return the model's probabilities of a data set's test rows, with features by the model's own schema."""
-    graph = graph_of(featurised(dataset, model), model.row, model.sides, unit_of(model.schema))
-    reader = Reader(graph, model.config.k)
-    return np.concatenate([model.score(block) for block in reader.blocks(graph.where(TEST))])
+    with tempfile.TemporaryDirectory(prefix="fraudloop-reference-") as scratch:
+        graph = own_graph(model, dataset, Path(scratch))
+        reader = Reader(graph, model.config.k)
+        parts = input_parts(reader, graph.where(TEST), model.config, model.encoders)
+        return np.concatenate([head.predict(model.booster, inputs) for _, inputs in parts])
+
+
+def own_graph(model: FraudModel, dataset: Path, scratch: Path) -> Graph:
+    """Return a data set's graph with the row features of the model's own schema; its files are in `scratch`, if any."""
+    if not store.exists(dataset):
+        return graph_of(featurised(dataset, model), model.row, model.sides, unit_of(model.schema))
+    frames = own_features_of(dataset, model)
+    if model.feature_schema.sha256 == schema.loads((dataset / "schema.json").read_bytes()).sha256:
+        return load_graph(dataset, model.row)
+    return store.other(dataset, scratch, model.row, frames, model.config.k)
 
 
 def featurised(dataset: Path, model: FraudModel) -> pl.DataFrame:
-    """Return a data set's rows with the row features of the model's own schema.
+    """Return a data set's rows with the row features of the model's own schema; raises as `own_features_of`."""
+    keys = ("time", *model.sides, "label", KNOWN_AT, "split", CENTS)
+    return own_features_of(dataset, model)(0, None).select(*keys, *model.row).collect(engine="streaming")
+
+
+def own_features_of(dataset: Path, model: FraudModel) -> store.Frames:
+    """Return what gives so many of a data set's rows from a number on, with the row features of the model's own schema.
 
     Raises:
         ValueError: the model's windows and known labels are of another definition, or the data set's declaration does
@@ -64,4 +85,4 @@ def featurised(dataset: Path, model: FraudModel) -> pl.DataFrame:
     keys = ("time", *data.relations, "label", KNOWN_AT, "split", CENTS)
     source = [pl.col(f"clean_{name}").alias(name) for name in data.source]
     table = pl.scan_parquet(dataset / "transactions.parquet").select(*keys, *source)
-    return schema.row_features(table, fitted).select(*keys, *model.row).collect(engine="streaming")
+    return lambda first, count: schema.row_features(table.slice(first, count), fitted)

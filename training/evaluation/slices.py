@@ -1,6 +1,7 @@
 """Metrics of parts of the test set: a good overall metric can hide a channel in which the model detects nothing."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from training.data.declaration import Category, Declaration
-from training.graph.graph import TRAIN, Graph
+from training.graph.graph import TEST, TRAIN, Graph
 from training.model.metrics import Labels, Scores, ranking
 
 AMOUNTS = {"refund": (-(10**9), 0), "under 10": (0, 10), "10 to 100": (10, 100), "100 and more": (100, 10**9)}
@@ -20,6 +21,12 @@ Rows = NDArray[np.bool_]
 def columns(data: Declaration) -> list[str]:
     """The clean columns that slices are made of."""
     return ["clean_cents", *(f"clean_{name}" for name in data.categories)]
+
+
+def rows(dataset: Path, data: Declaration) -> pl.DataFrame:
+    """Return the `columns` of a data set's test rows, in order; the others are not kept in memory."""
+    table = pl.scan_parquet(dataset / "transactions.parquet").filter(pl.col("split") == TEST).select(columns(data))
+    return table.collect(engine="streaming")
 
 
 def masks(table: pl.DataFrame, graph: Graph, ids: NDArray[np.int64], data: Declaration) -> Iterator[tuple[str, Rows]]:

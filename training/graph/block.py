@@ -11,8 +11,8 @@ from dataclasses import dataclass, fields, replace
 import torch
 
 from training.graph.arrays import Array, double, library, there
+from training.graph.days import DAY as DAY
 
-DAY = 86_400
 DEFINITION = 3  # of volumes, risks and known labels; a model of another one is not scored with these
 VOLUME_DAYS = (1, 7, 30)
 RISK_DAYS = (1, 7, 30, 90, 365)

@@ -7,22 +7,26 @@ search. Every look-up stops before the first transaction of the same second: a t
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import polars as pl
 import torch
 from torch import Tensor
 
-from training.data.parser import NEVER
-from training.graph.block import DAY, SIDES
+from training.graph.block import SIDES
+from training.graph.days import DAY, NEVER
 from training.outcome import Permanent
 
 TRAIN, VALIDATE, TEST, IMMATURE = 0, 1, 2, 3
 KNOWN_AT, CENTS = "known_at", "clean_cents"
 NEVER_DAY = NEVER // DAY
+FOLDER, RECORD, FORMAT = "graph", "graph.json", 1  # of the mapped files (`training.graph.store`)
+COLUMNS = ("time", "label", "known_day", "split", "cents")
+SMALL = 1 << 20  # bytes of a file that is read rather than mapped
 
 
 @dataclass(frozen=True)
@@ -43,9 +47,9 @@ class Timeline:
 
     def previous(self, seeds: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """The last `k` strictly earlier transactions, most recent first: ids [B, k] and whether each exists [B, k]."""
-        position = self.before[seeds, None] - 1 - torch.arange(k, device=seeds.device)
-        present = position >= self.first[seeds, None]
-        return self.order[position.clamp(min=0)].long(), present
+        position = taken(self.before, seeds)[:, None] - 1 - torch.arange(k, dtype=torch.int32, device=seeds.device)
+        present = position >= taken(self.first, seeds)[:, None]
+        return taken(self.order, position.clamp_(min=0)).long(), present
 
     def count_until(self, entity: Tensor, time: Tensor) -> Tensor:
         """One past the position of the last transaction of `entity` [B] at or before `time` [B]."""
@@ -72,6 +76,9 @@ class Reports:
         at = (day - self.start + 1).clamp(min=0, max=self.span - 1)
         position = torch.searchsorted(self.key, (entity.long() * self.span + at) * 2 + 1, right=True)
         return position, self.frauds[position]
+
+
+Part = TypeVar("Part", Timeline, Reports)
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,17 @@ class Graph:
     @cached_property
     def spent(self) -> dict[str, Tensor]:
         """Sum of the amounts before each position of a relation's timeline [N + 1], exact."""
-        return {side: _running(self.cents, line) for side, line in self.timelines.items()}
+        return {side: running(self.cents, line) for side, line in self.timelines.items()}
+
+    @cached_property
+    def nodes(self) -> dict[int, Tensor]:
+        """Row features and states [N, F + S] that were computed before, by the k of their histories."""
+        return {}
+
+    @cached_property
+    def sources(self) -> dict[int, Tensor]:
+        """The row features [N, 3] that velocity is made of, if they lie apart."""
+        return {}
 
     def __len__(self) -> int:
         return len(self.time)
@@ -126,6 +143,11 @@ class Graph:
         return replace(self, entities={side: codes.to(device) for side, codes in self.entities.items()}, **moved)
 
 
+def taken(values: Tensor, ids: Tensor) -> Tensor:
+    """`values[ids]`, several times as fast: this copies whole rows."""
+    return values.index_select(0, ids.reshape(-1)).reshape(*ids.shape, *values.shape[1:])
+
+
 def timeline(entity: Tensor, time: Tensor) -> Timeline:
     """Groups transactions that are already sorted by time; a stable sort keeps that order within each entity."""
     entity = entity.long()
@@ -139,7 +161,8 @@ def timeline(entity: Tensor, time: Tensor) -> Timeline:
     return Timeline(order.int(), first.int(), before.int(), clock, start, span)
 
 
-def _running(cents: Tensor, line: Timeline) -> Tensor:
+def running(cents: Tensor, line: Timeline) -> Tensor:
+    """Sums of the amounts before each position of a timeline [N + 1]."""
     sums = torch.zeros(len(cents) + 1, dtype=torch.int64, device=cents.device)
     torch.cumsum(cents[line.order.long()], dim=0, out=sums[1:])
     return sums
@@ -158,11 +181,13 @@ def reports(entity: Tensor, known_day: Tensor, label: Tensor) -> Reports:
 
 
 def load_graph(dataset: str | Path, features: tuple[str, ...]) -> Graph:
-    """The graph of a local dataset folder, with the row features in the schema's order.
+    """The graph of a local dataset folder, with the row features in the schema's order; mapped if it has the files.
 
     Raises:
         Permanent: the data set does not say when labels became known.
     """
+    if (found := mapped(Path(dataset) / FOLDER, features)) is not None:
+        return found
     schema = json.loads((Path(dataset) / "schema.json").read_bytes())
     sides = relations(schema)
     columns = ["time", *sides, "label", KNOWN_AT, "split", CENTS, *features]
@@ -170,6 +195,51 @@ def load_graph(dataset: str | Path, features: tuple[str, ...]) -> Graph:
     if KNOWN_AT not in pl.read_parquet_schema(file):
         raise Permanent(f"{file} has no {KNOWN_AT}: an earlier release made this data set; run preprocess again")
     return graph_of(pl.read_parquet(file, columns=columns), features, sides, unit_of(schema))
+
+
+def mapped(folder: Path, features: tuple[str, ...]) -> Graph | None:
+    """The graph whose files are in `folder`, with these row features or none; None if it has others, or no files.
+
+    Raises:
+        Permanent: the files are of a format that this code cannot read.
+    """
+    record = json.loads((folder / RECORD).read_bytes()) if (folder / RECORD).is_file() else {}
+    if not record or (features and tuple(record["features"]) != features):
+        return None
+    if record["format"] != FORMAT:
+        raise Permanent(f"{folder} has format {record['format']!r}, readable is {FORMAT}; run preprocess again")
+    nodes = tensor(folder, "nodes")
+    made = base(folder, record, nodes[:, : len(features)], features)
+    if features:
+        made.nodes[record["k"]] = nodes
+        made.sources[record["k"]] = tensor(folder, "sources")
+    return made
+
+
+def base(folder: Path, record: Mapping[str, Any], row: Tensor, features: tuple[str, ...]) -> Graph:
+    """The graph of mapped columns with these row features; timelines and what follows are mapped too, not computed."""
+    columns = {name: tensor(folder, name) for name in COLUMNS}
+    sides, scalars = record["sides"], record["scalars"]
+    entities = {side: tensor(folder, side) for side in sides}
+    made = Graph(entities=entities, row=row, features=features, unit=record["unit"], **columns)
+    # They follow from the columns; a graph that is made of this one by `replace` computes its own.
+    made.__dict__["timelines"] = {side: _part(Timeline, folder, side, scalars) for side in sides}
+    made.__dict__["reports"] = {side: _part(Reports, folder, side, scalars) for side in sides}
+    made.__dict__["spent"] = {side: tensor(folder, f"{side}.spent") for side in sides}
+    return made
+
+
+def tensor(folder: Path, name: str) -> Tensor:
+    """A file of the graph as a tensor: mapped copy-on-write, so that nothing can change the file."""
+    file = folder / f"{name}.npy"
+    return torch.from_numpy(np.load(file, mmap_mode="c" if file.stat().st_size > SMALL else None))
+
+
+def _part(kind: type[Part], folder: Path, side: str, scalars: Mapping[str, Any]) -> Part:
+    told = scalars[side][kind.__name__]
+    names = [field.name for field in fields(kind)]
+    found: dict[str, Any] = {name: tensor(folder, f"{side}.{name}") for name in names if name not in told}
+    return kind(**found, **told)
 
 
 def relations(schema: Mapping[str, Any]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from training.graph.arrays import Array, library
-from training.graph.block import SIDES, VOLUME_DAYS, Block, History
+from training.graph.block import DAY, SIDES, VOLUME_DAYS, Block, History
 
 HOUR = 3_600
 BURSTS = {"1h": HOUR, "6h": 6 * HOUR, "3d": 72 * HOUR}
@@ -97,6 +97,20 @@ def _amount_recent(row: Array, history: History, features: Sequence[str]) -> Arr
     return _past(history.recent(3), features.index(AMOUNT))[0]
 
 
+def _amount_over_max(row: Array, history: History, features: Sequence[str]) -> Array:
+    """How far above the largest of the history, 0 without one."""
+    column, lib = features.index(AMOUNT), library(row)
+    largest = lib.amax(lib.where(history.present, history.row[:, :, column], -math.inf), 1)
+    return lib.where(history.present.any(1), row[:, column] - largest, 0.0)
+
+
+def _large_recent(row: Array, history: History, features: Sequence[str]) -> Array:
+    """How many of the last 14 days were e times the history's mean or more: a stolen card is used more than once."""
+    column = features.index(AMOUNT)
+    large = history.row[:, :, column] > _past(history, column)[0][:, None] + 1
+    return (large & history.present & (history.gap <= 14 * DAY)).sum(1, dtype=row.dtype)
+
+
 def _online_share(row: Array, history: History, features: Sequence[str]) -> Array:
     return _past(history, features.index(ONLINE))[0]
 
@@ -134,6 +148,8 @@ _MEASURES: dict[str, Callable[[Array, History, Sequence[str]], Array]] = {
     "amount_score": _amount_score,
     "amount_spread": _amount_spread,
     "amount_recent": _amount_recent,
+    "amount_over_max": _amount_over_max,
+    "large_recent": _large_recent,
     "online_share": _online_share,
     "online_recent": _online_recent,
     "category_share": _category_share,

@@ -41,8 +41,8 @@ class DatasetContents:
         cls, table: pl.DataFrame, features: Sequence[str], definition: LiveDefinition, entity_hash: EntityHash
     ) -> "DatasetContents":
         """From the data set's table with its row `features`, sorted by time."""
-        sides = definition.data.relations
-        state = Reader(graph_of(table, tuple(features), sides), definition.k).state.numpy()
+        sides, unit = definition.data.relations, 10**definition.data.amount.minor_units
+        state = Reader(graph_of(table, tuple(features), sides, unit), definition.k).state.numpy()
         codes, hashes, numbers = {}, {}, {}
         for side in sides:
             keys, codes[side] = np.unique(table[f"{side}_key"].to_numpy(), return_inverse=True)

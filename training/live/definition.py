@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from training.data.declaration import Category, Declaration, Flags, Number
 from training.data.parser import BITS, INT32
 from training.data.schema import FeatureSchema, definition
+from training.graph.block import DEFINITION
 from training.graph.velocity import state_names
 
 FORMAT = 1
@@ -41,7 +42,14 @@ class LiveDefinition:
     @cached_property
     def digest(self) -> str:
         """12 hex digits; another declaration, state, `k` or layout has another one."""
-        layout = [FORMAT, definition(self.data), list(state_names(self.data.relations)), self.k, self.entry.descr]
+        layout = [
+            FORMAT,
+            DEFINITION,
+            definition(self.data),
+            list(state_names(self.data.relations)),
+            self.k,
+            self.entry.descr,
+        ]
         return hashlib.sha256(json.dumps(layout).encode()).hexdigest()[:12]
 
     @cached_property

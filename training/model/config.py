@@ -19,8 +19,10 @@ class TrainConfig:
     most recent of them. Seeds: all frauds of the training period and `negative_ratio` times as many others for the
     head, `encoder_negative_ratio` for the encoders; the graph is never thinned. Encoder: GraphSAGE of width
     `hidden_dim`, Adam, early stopping on the AUC of `encoder_validation_rows` after `patience` epochs; `folds` of them
-    are cross-fitted over blocks of time. Head: XGBoost on the feature `groups`, early stopping on validation loss.
+    are cross-fitted over blocks of time. Head: XGBoost on the feature `groups`, early stopping on validation loss,
+    which also chooses the depth where `head_max_depth` is 0.
     Threshold: `max_f1`, the best recall within `fpr_budget`, or the least `missed_fraud_cost`/`false_alarm_cost`.
+    Where: `processes` on each of `nodes` (above 1: `training.model.train_job`).
     """
 
     seed: int = 1
@@ -41,10 +43,10 @@ class TrainConfig:
     encoder_validation_rows: int = 10_000
 
     head_rounds: int = 400
-    head_patience: int = 40
-    head_learning_rate: float = 0.05
-    head_max_depth: int = 4
-    head_max_bin: int = 4096
+    head_patience: int = 20
+    head_learning_rate: float = 0.1
+    head_max_depth: int = 0
+    head_max_bin: int = 512
     head_min_child_weight: float = 1.0
     head_subsample: float = 0.8
     head_colsample: float = 0.5
@@ -58,6 +60,7 @@ class TrainConfig:
 
     threads: int = 0
     processes: int = 1
+    nodes: int = 1
     amp: bool = True
 
     def __post_init__(self) -> None:
@@ -110,7 +113,7 @@ _LEAST = {
     "head_rounds": 1,
     "head_patience": 1,
     "head_learning_rate": 0,
-    "head_max_depth": 1,
+    "head_max_depth": 0,
     "head_max_bin": 2,
     "head_min_child_weight": 0,
     "head_subsample": 0.01,
@@ -120,6 +123,7 @@ _LEAST = {
     "false_alarm_cost": 0,
     "threads": 0,
     "processes": 1,
+    "nodes": 1,
 }
 
 

@@ -1,11 +1,12 @@
 """Data-parallel fitting of the encoders: `torchrun` starts the processes, DistributedDataParallel joins their
 gradients.
 
-`python -m torch.distributed.run --nproc-per-node 2 -m training.model.distributed DATASET CONFIG CHECKPOINTS OUT`. Every
-process prepares the same training set and takes its share of every batch. Process 0 writes the checkpoints and the
-result.
+`python -m torch.distributed.run --nproc-per-node 2 -m training.model.distributed DATASET CONFIG CHECKPOINTS OUT`,
+all of them paths or `s3://` URIs. Every process prepares the same training set and takes its share of every batch.
+Process 0 writes the checkpoints and the result. On several nodes (`training.model.train_job`) it is the same program.
 """
 
+import io
 import os
 import subprocess
 import sys
@@ -53,20 +54,24 @@ def fit_encoders_together(
 def main(dataset: str, settings: str, checkpoints: str, out: str) -> None:
     """One of the training processes."""
     config = TrainConfig.from_dict(storage.read_json(settings))
+    scratch = tempfile.TemporaryDirectory(prefix="fraudloop-node-")
     cuda = torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if cuda else "gloo")
     try:
-        training_set = prepared(Path(dataset), config)
+        training_set = prepared(storage.local(dataset, Path(scratch.name) / "dataset"), config)
         states = fit_encoders(
             training_set, config, StoredCheckpoints(checkpoints), lambda event, metrics: None, _context()
         )
         if dist.get_rank() == 0:
-            torch.save([asdict(state) for state in states], out)
+            made = io.BytesIO()
+            torch.save([asdict(state) for state in states], made)
+            storage.write_bytes(out, made.getvalue(), intermediate=True)
         dist.barrier()
     finally:
         dist.destroy_process_group()
+        scratch.cleanup()
 
 
 def _context() -> DistributedContext:

@@ -1,6 +1,6 @@
 """GraphSAGE over the last transactions of each entity, with torch-geometric's own convolutions."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -33,9 +33,16 @@ class Messages:
     edges: Mapping[str, tuple[Tensor, Tensor]]
 
     def to(self, device: torch.device) -> "Messages":
-        """The same messages on another device."""
-        edges = {side: (target.to(device), edge.to(device)) for side, (target, edge) in self.edges.items()}
-        return Messages(self.own.to(device), edges)
+        """The same messages on another device; the copy of pinned ones does not wait."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pinned(self) -> "Messages":
+        """The same messages in memory that a GPU can read while it computes."""
+        return self._each(lambda tensor: tensor.pin_memory())
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Messages":
+        edges = {side: (change(target), change(edge)) for side, (target, edge) in self.edges.items()}
+        return Messages(change(self.own), edges)
 
 
 class Scale(nn.Module):

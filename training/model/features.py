@@ -4,7 +4,8 @@ Arithmetic is in float64 and only then rounded to the head's float32. A sum in f
 happens to be laid out, and a boosted tree turns a difference in the last digit into another leaf.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,8 +32,13 @@ def names(row: Sequence[str], groups: Sequence[str], sides: Sequence[str] = SIDE
 
 def own(block: Block, row: Sequence[str]) -> Array:
     """The features of all `OWN` groups [B, D] in float64."""
-    needed = block.only(source_columns(row)).double()
-    return library(block.row).concatenate([double(block.row), velocity(needed, SOURCES), risk(needed)], 1)
+    return own_of(block.row, block.only(source_columns(row)))
+
+
+def own_of(row: Array, needed: Block) -> Array:
+    """The same from the row features [B, F] and the block of what velocity and risk need of them (`Reader.needed`)."""
+    exact = needed.double()
+    return library(row).concatenate([double(row), velocity(exact, SOURCES), risk(exact)], 1)
 
 
 @torch.no_grad()
@@ -42,15 +48,28 @@ def inputs(
     """The head's inputs [B, D]; `encoders` are of the block's library, in float64 and in evaluation mode, and None
     without the embedding group.
     """
-    own_features = own(block, row)
-    everything = names(row, OWN, block.sides)
-    wanted = [everything.index(name) for name in names(row, groups, block.sides) if name in everything]
-    parts = [own_features[:, wanted]]
     recent = block.recent(fan_out)
-    if isinstance(encoders, Forward):
-        parts.append(encoders(own_features, recent.histories))
-    elif encoders is not None:
-        parts.append(encoders(own_features, recent.edges()))
+    read = {} if encoders is None else recent.histories if isinstance(encoders, Forward) else recent.edges()
+    return inputs_of(own(block, row), row, groups, encoders, read, block.sides)
+
+
+@torch.no_grad()
+def inputs_of(
+    own_features: Array,
+    row: Sequence[str],
+    groups: Sequence[str],
+    encoders: Encoders | Forward | None,
+    read: Mapping[str, Any],
+    sides: Sequence[str],
+) -> NDArray[np.float32]:
+    """The same from own features [B, D] in float64 and what the encoders read of each relation: its `Edges` in float64,
+    or numpy's its `History`.
+    """
+    everything = names(row, OWN, sides)
+    wanted = [everything.index(name) for name in names(row, groups, sides) if name in everything]
+    parts = [own_features[:, wanted]]
+    if encoders is not None:
+        parts.append(encoders(own_features, read))
     return single(library(own_features).concatenate(parts, 1))
 
 

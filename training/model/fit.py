@@ -4,10 +4,13 @@ All randomness follows from (seed, epoch), so a training that resumes from its c
 that was never interrupted. With `DistributedContext` (torch.distributed), each process takes its share of every batch.
 """
 
+import copy
 import io
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -23,6 +26,7 @@ from training.model.seeds import Seeds
 
 LOG = logging.getLogger("fraudloop.train")
 CHUNK = 4096
+WORKERS = 4  # threads that read batches ahead for a GPU
 CHECKPOINT_FORMAT = 2  # a training never resumes from a checkpoint of another format
 Progress = Callable[[str, Mapping[str, float]], None]
 
@@ -48,6 +52,18 @@ class TrainingSet:
     validation: Seeds
     validation_own: Tensor
     message_builder: MessageBuilder
+
+    def to(self, device: torch.device) -> "TrainingSet":
+        """The same training set with its graph on another device, whose messages are then built there."""
+        moved: dict[str, Any] = {
+            name: replace(seeds, ids=seeds.ids.to(device), labels=seeds.labels.to(device))
+            for name, seeds in (("train", self.train), ("validation", self.validation))
+        }
+        owns = {name: getattr(self, name).to(device) for name in ("train_own", "validation_own")}
+        reader = replace(self.reader, graph=self.reader.graph.to(device))
+        return replace(
+            self, reader=reader, message_builder=copy.deepcopy(self.message_builder).to(device), **moved, **owns
+        )
 
     @cached_property
     def validation_messages(self) -> list[Messages]:
@@ -84,15 +100,22 @@ class TrainState:
 class EncoderTrainer:
     """One encoder in training, with its optimiser and its checkpoint."""
 
-    def __init__(self, training_set: TrainingSet, config: TrainConfig, context: DistributedContext) -> None:
+    def __init__(
+        self,
+        training_set: TrainingSet,
+        config: TrainConfig,
+        context: DistributedContext,
+        device: torch.device | None = None,
+    ) -> None:
         self.config, self.context = config, context
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.mixed = config.amp and self.device.type == "cuda"
         torch.manual_seed(config.seed)
         self.encoder = Encoder(width(training_set.reader.graph.features, config, training_set.reader.graph.sides)).to(
             self.device
         )
         self.message_builder = training_set.message_builder
+        self.home = training_set.train_own.device
         self.optimizer = torch.optim.AdamW(
             self.encoder.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
@@ -103,27 +126,49 @@ class EncoderTrainer:
         """One pass over the seeds; the mean loss of this process's share."""
         torch.manual_seed(self.config.seed * 1_000_003 + self.state.epoch * 101 + self.context.rank)  # dropout's
         parallel.train()
-        losses = [
-            self.step(training_set, batch, parallel)
-            for batch in batches(training_set.train, self.config, self.state, self.context)
-        ]
-        return sum(losses) / max(len(losses), 1)
+        shares = batches(training_set.train, self.config, self.state, self.context)
+        losses = [self.step(*batch, parallel) for batch in self.loaded(training_set, shares)]
+        return float(torch.stack(losses).mean()) if losses else 0.0
 
-    def step(self, training_set: TrainingSet, batch: Tensor, parallel: nn.Module) -> float:
-        """One batch of seeds (positions [B]): neighbours, forward, backward; its loss."""
-        messages = self.message_builder(
-            training_set.train_own[batch],
-            training_set.reader.edges(training_set.train.ids[batch], training_set.fan_out),
-        )
-        wanted = training_set.train.labels[batch].float().to(self.device)
+    def loaded(self, training_set: TrainingSet, shares: Iterable[Tensor]) -> Iterator[tuple[Messages, Tensor]]:
+        """The messages and labels of each batch on the trainer's device, in order.
+
+        Where seeds are in main memory and the trainer on a GPU, threads read the next batches and copy them from
+        pinned memory while the GPU computes.
+        """
+        if self.home.type == self.device.type:
+            yield from (self.read(training_set, share) for share in shares)
+            return
+        with ThreadPoolExecutor(WORKERS) as pool:
+            ahead: deque[Future[tuple[Messages, Tensor]]] = deque()
+            for share in shares:
+                ahead.append(pool.submit(self.read, training_set, share))
+                if len(ahead) > 2 * WORKERS:
+                    yield self.moved(ahead.popleft().result())
+            yield from (self.moved(future.result()) for future in ahead)
+
+    def read(self, training_set: TrainingSet, share: Tensor) -> tuple[Messages, Tensor]:
+        """The messages and labels of one batch of seeds (positions [B]), where the seeds are."""
+        share = share.to(self.home)
+        edges = training_set.reader.edges(training_set.train.ids[share], training_set.fan_out)
+        messages = self.message_builder(training_set.train_own[share], edges)
+        wanted = training_set.train.labels[share].float()
+        return (messages, wanted) if self.home.type == self.device.type else (messages.pinned(), wanted.pin_memory())
+
+    def moved(self, batch: tuple[Messages, Tensor]) -> tuple[Messages, Tensor]:
+        """A batch on the trainer's device; the copy from pinned memory does not wait for the GPU."""
+        return batch[0].to(self.device), batch[1].to(self.device, non_blocking=True)
+
+    def step(self, messages: Messages, wanted: Tensor, parallel: nn.Module) -> Tensor:
+        """One batch: forward, backward; its loss, which stays on the device: reading it would wait for the GPU."""
         with torch.autocast(self.device.type, dtype=torch.float16, enabled=self.mixed):
-            _, logit = parallel(messages.to(self.device))
+            _, logit = parallel(messages)
             loss = nn.functional.binary_cross_entropy_with_logits(logit.float(), wanted)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return float(loss.detach())
+        return loss.detach()
 
     @torch.no_grad()
     def validate(self, training_set: TrainingSet) -> float:
@@ -132,7 +177,7 @@ class EncoderTrainer:
         logits = [
             self.encoder(messages.to(self.device))[1].float().cpu() for messages in training_set.validation_messages
         ]
-        return float(roc_auc_score(training_set.validation.labels.numpy(), torch.cat(logits).numpy()))
+        return float(roc_auc_score(training_set.validation.labels.cpu().numpy(), torch.cat(logits).numpy()))
 
     def note(self, loss: float, auc: float) -> None:
         """Records one more epoch."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from training.model.config import TrainConfig
 
 Floats = NDArray[np.float32]
+DEPTHS = (4, 6)  # tried where the configuration leaves the depth to validation
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Sample:
 
 
 def fit_head(train: Sample, validation: Sample, names: Sequence[str], config: TrainConfig) -> xgb.Booster:
-    """A booster, stopped early by the validation log-loss at the prevalence of the training seeds.
+    """A booster, stopped early by the validation log-loss at the prevalence of the training seeds; so is its depth
+    chosen, if `head_max_depth` is 0.
 
     Under-sampling multiplies the odds of fraud by 1/keep. `prior_corrected` shifts the base margin by log(keep), so the
     probabilities hold at natural prevalence. Average precision is not used for early stopping: with a few dozen
@@ -46,14 +48,18 @@ def fit_head(train: Sample, validation: Sample, names: Sequence[str], config: Tr
     )
     weights = validation.weights(train.keep)
     validation_matrix = xgb.DMatrix(validation.inputs, validation.labels, weight=weights, feature_names=list(names))
-    booster = xgb.train(
-        _settings(config),
-        train_matrix,
-        num_boost_round=config.head_rounds,
-        evals=[(validation_matrix, "validation")],
-        early_stopping_rounds=config.head_patience,
-        verbose_eval=False,
-    )
+    boosters = [
+        xgb.train(
+            _settings(config) | {"max_depth": depth},
+            train_matrix,
+            num_boost_round=config.head_rounds,
+            evals=[(validation_matrix, "validation")],
+            early_stopping_rounds=config.head_patience,
+            verbose_eval=False,
+        )
+        for depth in ((config.head_max_depth,) if config.head_max_depth else DEPTHS)
+    ]
+    booster = min(boosters, key=lambda one: one.best_score)
     return prior_corrected(booster[: booster.best_iteration + 1], train.keep)
 
 
@@ -103,7 +109,6 @@ def _settings(config: TrainConfig) -> dict[str, object]:
         "eval_metric": "logloss",
         "tree_method": "hist",
         "learning_rate": config.head_learning_rate,
-        "max_depth": config.head_max_depth,
         "max_bin": config.head_max_bin,
         "min_child_weight": config.head_min_child_weight,
         "subsample": config.head_subsample,

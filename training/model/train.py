@@ -4,7 +4,7 @@ import hashlib
 import logging
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +26,13 @@ from training.model.fit import CHECKPOINT_FORMAT, Progress, TrainingSet, TrainSt
 from training.model.head import Sample
 from training.model.metrics import ranking
 from training.model.model import FraudModel
+from training.model.reading import head_inputs
 from training.model.seeds import Seeds, at_most
 from training.model.training_set import prepared
-from training.outcome import StageResult
+from training.outcome import Permanent, StageResult
 
 LOG = logging.getLogger("fraudloop.train")
+Fit = Callable[[Path, TrainingSet, TrainConfig, StoredCheckpoints, Progress], list[TrainState]]
 
 
 def train(order: StageRequest) -> StageResult:
@@ -39,14 +41,17 @@ def train(order: StageRequest) -> StageResult:
     with tempfile.TemporaryDirectory(prefix="fraudloop-train-") as scratch:
         dataset = storage.local(order.inputs["dataset"], Path(scratch) / "dataset")
         checkpoints = StoredCheckpoints(_checkpoints(order, dataset, config))
-        model = train_model(dataset, config, checkpoints, _logged)
+        fit = _on_nodes(order) if config.nodes > 1 else encoder_states
+        model = train_model(dataset, config, checkpoints, _logged, fit)
         uri = storage.join(order.output_uri, "model")
         model.save(Path(scratch) / "model")
         storage.upload_folder(Path(scratch) / "model", uri, last="model.json")
     return StageResult(outputs={"model": uri}, metrics=dict(model.facts), details={"config": config.as_dict()})
 
 
-def train_model(dataset: Path, config: TrainConfig, checkpoints: StoredCheckpoints, progress: Progress) -> FraudModel:
+def train_model(
+    dataset: Path, config: TrainConfig, checkpoints: StoredCheckpoints, progress: Progress, fit: Fit | None = None
+) -> FraudModel:
     """Trains on a local data set folder; the same seed and data give the same model, bit for bit on one CPU."""
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -54,7 +59,9 @@ def train_model(dataset: Path, config: TrainConfig, checkpoints: StoredCheckpoin
     training_set = prepared(dataset, config)
     progress("seeds", {"train": len(training_set.train.ids), "frauds": float(training_set.train.labels.sum())})
     states = (
-        _encoder_states(dataset, training_set, config, checkpoints, progress) if "embedding" in config.groups else []
+        (fit or encoder_states)(dataset, training_set, config, checkpoints, progress)
+        if "embedding" in config.groups
+        else []
     )
     encoders = scoring(states, training_set, config) if states else None
     validation = at_most(training_set.reader.graph, VALIDATE, config.validation_rows, config.seed)
@@ -74,27 +81,26 @@ def train_model(dataset: Path, config: TrainConfig, checkpoints: StoredCheckpoin
     return FraudModel(config, row, schema, encoders, booster, chosen, facts)
 
 
-def head_inputs(
-    reader: Reader, ids: torch.Tensor, config: TrainConfig, encoders: Encoders | None
-) -> NDArray[np.float32]:
-    """The head's inputs [S, D] of many transactions, chunk by chunk."""
-    row = reader.graph.features
-    return np.concatenate(
-        [features.inputs(block, row, config.groups, encoders, config.fan_out) for block in reader.blocks(ids)]
-    )
-
-
 def sample(reader: Reader, seeds: Seeds, config: TrainConfig, encoders: Encoders | None) -> Sample:
     """The head's inputs of some seeds."""
     return Sample(head_inputs(reader, seeds.ids, config, encoders), seeds.labels.numpy(), seeds.keep)
 
 
-def _encoder_states(
+def encoder_states(
     dataset: Path, training_set: TrainingSet, config: TrainConfig, checkpoints: StoredCheckpoints, progress: Progress
 ) -> list[TrainState]:
+    """Fits the encoders on this machine. Raises `Permanent` if the config asks for several."""
+    if config.nodes > 1:
+        raise Permanent("train: nodes is above 1, which takes Kubeflow Trainer: it is only possible in a cluster")
     if config.processes > 1:
         return fit_encoders_together(dataset, config, checkpoints, progress)
     return fit_encoders(training_set, config, checkpoints, progress)
+
+
+def _on_nodes(order: StageRequest) -> Fit:
+    from training.model.train_job import on_nodes  # only here: it takes the Kubernetes client
+
+    return on_nodes(order).fit
 
 
 def _training_inputs(training_set: TrainingSet, config: TrainConfig, encoders: Encoders | None) -> NDArray[np.float32]:

@@ -1,25 +1,23 @@
 """From a data set folder to a training set: reader, seeds and their own features."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from training import storage
 from training.graph.graph import TRAIN, VALIDATE, load_graph
 from training.graph.history import Reader
 from training.model import features
 from training.model.config import TrainConfig
 from training.model.encoder import MessageBuilder
 from training.model.fit import TrainingSet
+from training.model.reading import own_features
 from training.model.seeds import at_most, thinned
 
 
 def prepared(dataset: Path, config: TrainConfig) -> TrainingSet:
     """The seeds of a local data set folder, thinned, with their own features; the graph stays whole."""
-    row = row_features(storage.read_json(str(dataset / "schema.json")))
+    row = row_features(json.loads((dataset / "schema.json").read_bytes()))
     reader = Reader(load_graph(dataset, row), config.k)
     train = thinned(reader.graph, TRAIN, config.negative_ratio, config.seed)
     validation = at_most(reader.graph, VALIDATE, config.encoder_validation_rows, config.seed)
@@ -36,9 +34,3 @@ def prepared(dataset: Path, config: TrainConfig) -> TrainingSet:
 def row_features(schema: Mapping[str, Any]) -> tuple[str, ...]:
     """Names of the row features in the schema's order."""
     return tuple(schema["features"])
-
-
-def own_features(reader: Reader, ids: Tensor) -> Tensor:
-    """Own features [S, D] of many transactions, chunk by chunk."""
-    row: Sequence[str] = reader.graph.features
-    return torch.cat([features.own(block, row).float() for block in reader.blocks(ids)])

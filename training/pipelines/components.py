@@ -32,6 +32,25 @@ def preprocess(
     return launch("training.data.preprocess:preprocess", order, made=made, metrics=metrics)
 
 
+def convert(
+    run_id: str,
+    model: str,
+    attempt: int,
+    launch_id: str,
+    output_uri: str,
+    inputs: dict,
+    parameters: dict,
+    share: int,
+    of: int,
+) -> int:
+    """Converts and checks one share of the manifest's objects, for preprocess to find."""
+    from training.runtime.launch import order_of
+    from training.runtime.share import convert_share
+
+    order = order_of("preprocess", run_id, model, attempt, launch_id, output_uri, inputs, parameters)
+    return convert_share(order, share, of)
+
+
 def materialise(
     run_id: str,
     model: str,

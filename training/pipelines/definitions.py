@@ -17,6 +17,7 @@ from kfp import compiler, dsl, kubernetes
 
 from statemachine.contracts.stage import Stage
 from training.pipelines import components
+from training.pipelines.fan_out import preprocess_pipeline
 from training.pipelines.settings import PipelineSettings, StepSettings, read_settings
 from training.runtime.pod_usage import REQUESTS
 
@@ -29,6 +30,9 @@ TABLE = {"deploy_unless_owned": "deploy"}
 
 def stage_pipeline(stage: Stage, settings: PipelineSettings) -> Any:
     """Returns the pipeline `fraudloop-<stage>`: one step with the parameters of a `StageRequest`."""
+    if stage is Stage.PREPROCESS and settings.fan_out > 1:
+        convert, whole = (_step(getattr(components, name), settings) for name in ("convert", "preprocess"))
+        return preprocess_pipeline(convert, whole, settings.fan_out)
     step = _step(getattr(components, stage.value), settings)
 
     @dsl.pipeline(name=f"fraudloop-{stage.value}", description=f"The {stage.value} stage of a fraudloop run.")

@@ -12,6 +12,7 @@ from statemachine.contracts.tables import read_table
 
 FILE = "FRAUDLOOP_PIPELINES"
 DEFAULT_FILE = "pipelines.toml"
+MOST_SHARES = 64
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,16 @@ class StepSettings:
 
 @dataclass(frozen=True)
 class PipelineSettings:
-    """The contents of `pipelines.toml`. `environment` is set in every pod; `code_version` goes into reports."""
+    """The contents of `pipelines.toml`. `environment` is set in every pod; `code_version` goes into reports.
+
+    `fan_out` is in how many shares, each a pod, preprocess converts its objects (1: in its own pod).
+    """
 
     default: StepSettings = field(default_factory=StepSettings)
     steps: Mapping[str, StepSettings] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     code_version: str = ""
+    fan_out: int = 1
 
     def step(self, name: str) -> StepSettings:
         """Returns the settings of a step, or the default settings."""
@@ -63,6 +68,8 @@ class PipelineSettings:
         steps = {name: {**base, **own} for name, own in table.get("steps", {}).items()}
         environment = {name: str(value) for name, value in table.get("environment", {}).items()}
         settings = read_table(cls, {**table, "steps": steps, "environment": environment}, "pipelines.toml")
+        if not 1 <= settings.fan_out <= MOST_SHARES:
+            raise Misconfigured(f"pipelines.toml.fan_out is {settings.fan_out}; it can be 1 to {MOST_SHARES}")
         for name, step in [("default", settings.default), *settings.steps.items()]:
             if (step.accelerators > 0) != bool(step.accelerator):
                 where = name if step is settings.default else f"steps.{name}"
@@ -73,8 +80,8 @@ class PipelineSettings:
 def read_settings(environment: Mapping[str, str] = os.environ, folder: Path = Path()) -> PipelineSettings:
     """Reads the file that `FRAUDLOOP_PIPELINES` names, else `pipelines.toml` in `folder`.
 
-    `FRAUDLOOP_IMAGE`, `FRAUDLOOP_SHADOW_IMAGE` and `FRAUDLOOP_CODE_VERSION` replace the default image, that of the
-    shadow step and the code version, because CI knows them only after it has built and pushed the images.
+    `FRAUDLOOP_IMAGE` and `FRAUDLOOP_CODE_VERSION` replace the default image and code version, because CI knows both
+    only after it has built and pushed the image.
     """
     path = Path(environment.get(FILE) or folder / DEFAULT_FILE)
     if not path.is_file():
@@ -82,9 +89,6 @@ def read_settings(environment: Mapping[str, str] = os.environ, folder: Path = Pa
     table = tomllib.loads(path.read_text(encoding="utf-8"))
     if image := environment.get("FRAUDLOOP_IMAGE"):
         table["default"] = {**table.get("default", {}), "image": image}
-    if image := environment.get("FRAUDLOOP_SHADOW_IMAGE"):
-        steps = table.setdefault("steps", {})
-        steps["shadow"] = {**steps.get("shadow", {}), "image": image}
     if version := environment.get("FRAUDLOOP_CODE_VERSION"):
         table["code_version"] = version
     return PipelineSettings.from_dict(table)

@@ -38,7 +38,7 @@ def run_stage(
     that KFP shows the run as failed too. An error while writing `started.json` or `report.json` is raised unchanged:
     the controller then sees a failed run without a report, which it treats as transient.
     """
-    started = _begin(order, clock())
+    started = begin(order, clock())
     failure: BaseException | None = None
     try:
         report = _answer(order, work, started)
@@ -57,7 +57,8 @@ def run_stage(
     return report
 
 
-def _begin(order: StageRequest, now: float) -> Report:
+def begin(order: StageRequest, now: float) -> Report:
+    """Writes `started.json`, from which on the stage's run deadline counts; returns what it says."""
     started = Report(
         run_id=order.run_id,
         stage=order.stage.value,

@@ -27,7 +27,7 @@ import polars as pl
 import valkey
 
 from training import storage
-from training.scorelog.files import SCHEMA, ScoreFiles, Window, day_of, expire, merge_day, milliseconds
+from training.scorelog.files import SCHEMA, LogWindow, ScoreFiles, day_of, expire, merge_day, milliseconds
 from training.scorelog.metrics import push_archived
 from training.scorelog.record import parse, stream
 
@@ -86,9 +86,9 @@ class Archiver:
             gone = self._gone()
             total += Archived(lost=self._missed(gone))
             first = self._first()
-            if not first or Window.of(first).end + SETTLED > now:
+            if not first or LogWindow.of(first).end + SETTLED > now:
                 return total + Archived(lag=max(0.0, (now - milliseconds(first)) / 1000) if first else 0.0)
-            window = Window.of(first)
+            window = LogWindow.of(first)
             entries = list(self._entries(window))
             if not self.files.archived(window):
                 total += self._write(window, entries)
@@ -138,13 +138,13 @@ class Archiver:
     def _count(self, last: str, archived: int) -> None:
         self.client.xgroup_setid(self.stream, GROUP, id=last, entries_read=archived)
 
-    def _entries(self, window: Window) -> Iterator[Entry]:
+    def _entries(self, window: LogWindow) -> Iterator[Entry]:
         begin: Any = window.start
         while page := self.client.xrange(self.stream, begin, window.end - 1, count=PAGE):
             yield from page
             begin = f"({page[-1][0].decode()}"
 
-    def _write(self, window: Window, entries: Iterable[Entry]) -> Archived:
+    def _write(self, window: LogWindow, entries: Iterable[Entry]) -> Archived:
         rows, rejected = [], []
         for entry, fields in entries:
             try:

@@ -37,13 +37,13 @@ SCHEMA = {
 
 
 @dataclass(frozen=True)
-class Window:
+class LogWindow:
     """One part's span of entry ids: milliseconds from `start` to before `end`."""
 
     start: int
 
     @classmethod
-    def of(cls, entry: str) -> "Window":
+    def of(cls, entry: str) -> "LogWindow":
         """The window that an entry's id (`<milliseconds>-<number>`) lies in."""
         return cls(milliseconds(entry) // WINDOW * WINDOW)
 
@@ -65,11 +65,11 @@ class ScoreFiles:
     root: str
     model: str
 
-    def part(self, window: Window) -> str:
+    def part(self, window: LogWindow) -> str:
         """The records of a window."""
         return self._file(window.day, f"{window.start}.parquet")
 
-    def rejected(self, window: Window) -> str:
+    def rejected(self, window: LogWindow) -> str:
         """The entries of a window that are no records."""
         return self._file(window.day, f"{window.start}.rejected.json")
 
@@ -80,7 +80,7 @@ class ScoreFiles:
     def _file(self, day: str, name: str) -> str:
         return paths.scores_file(self.root, self.model, day, name)
 
-    def archived(self, window: Window) -> bool:
+    def archived(self, window: LogWindow) -> bool:
         """The window is in the log. A file appears only when it is complete, so no half of a window is."""
         return storage.exists(self.part(window)) or storage.exists(self.whole(window.day))
 

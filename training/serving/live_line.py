@@ -14,7 +14,7 @@ from training.data.declaration import Declaration, Entity
 from training.graph.block import Block
 from training.live.record import EntityState
 from training.live.store import Payment
-from training.serving.csv_codec import BadRequest, columns, write
+from training.serving.csv_codec import UNLABELLED, BadRequest, columns, write
 from training.serving.payment_block import PaymentFeaturiser
 from training.serving.request import history_input
 
@@ -67,11 +67,16 @@ def _requested(line: bytes, entities: Mapping[str, bytes], data: Declaration) ->
 
 def _replaced(line: bytes, made: Iterable[Mapping[str, str]], data: Declaration) -> str:
     cells = next(csv.reader(io.StringIO(line.decode())))
-    at, kept = {name: number for number, name in enumerate(columns(data))}, _kept(data)
+    at, kept = _places(data), _kept(data)
     for column, text in (pair for one in made for pair in one.items()):
         if at[column] < len(cells):
             cells[at[column]] = text + (cells[at[column]] if column in kept else "")
     return _csv(cells[: len(at) - 1]).decode()
+
+
+def _places(data: Declaration) -> Mapping[str, int]:
+    """Where each column stands in a line; a declaration without a label has one that it calls otherwise, at the end."""
+    return {name: number for number, name in enumerate((*data.known, *(() if data.label else (UNLABELLED,))))}
 
 
 def _kept(data: Declaration) -> frozenset[str]:
@@ -142,7 +147,7 @@ def _with_stand_ins(text: str, entry: Any, data: Declaration) -> str:
     if not whole:
         return text
     cells = next(csv.reader(io.StringIO(text)))
-    at = {name: number for number, name in enumerate(columns(data))}
+    at = _places(data)
     for side, entity in whole.items():
         for column, cell in stand_in(side, entity, int(entry[f"key {side}"]).to_bytes(8, "big")).items():
             cells[at[column]] = cell

@@ -42,7 +42,11 @@ class PaymentFeaturiser:
         for side, entries in used.items():
             histories[side] = self._history(entries, features[at : at + len(entries)], time, keys)
             at += len(entries)
-        volumes = [state.volumes(time, VOLUME_DAYS)[0] for state in states.values()]
+        unit = 10**self.definition.data.amount.minor_units
+        volumes = []
+        for state in states.values():
+            counts, minor = state.volumes(time, VOLUME_DAYS)
+            volumes += [counts, (minor / unit).astype(np.float32)]
         risks = [state.risks(time, RISK_DAYS) for state in states.values()]
         return Block(features[:1], histories, np.concatenate(volumes)[None], np.concatenate(risks)[None])
 

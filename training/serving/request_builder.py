@@ -7,32 +7,33 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from training.data.parser import UNKNOWN
 from training.data.schema import FeatureSchema
-from training.graph.graph import graph_of
+from training.graph.graph import load_graph
 from training.graph.history import Reader
 from training.model.model import FraudModel
 from training.serving.csv_codec import write
 from training.serving.request import ScoringRequest
 
+NUMBER = "row number"
+
 
 @dataclass(frozen=True)
 class RequestBuilder:
-    """A data set's rows, sorted by time, and the reader of their histories."""
+    """A data set's rows, sorted by time, and the reader of their histories; of its table only what is asked for."""
 
-    table: pl.DataFrame
+    table: pl.LazyFrame
     reader: Reader
     fitted: FeatureSchema
 
     @classmethod
     def of(cls, dataset: str | Path, model: FraudModel) -> "RequestBuilder":
         """Read a local data set folder with the schema of `model`."""
-        table = pl.read_parquet(Path(dataset) / "transactions.parquet")
-        reader = Reader(graph_of(table, model.row, model.sides), model.config.k)
-        return cls(table, reader, model.feature_schema)
+        table = pl.scan_parquet(Path(dataset) / "transactions.parquet", row_index_name=NUMBER)
+        reader = Reader(load_graph(dataset, model.row), model.config.k)
+        return cls(table.select(pl.exclude(model.row)), reader, model.feature_schema)
 
     def request(self, ids: Tensor) -> ScoringRequest:
         """Return the request for transactions `ids` [B], each with the history and counters that training used."""
@@ -40,7 +41,8 @@ class RequestBuilder:
         graph, k = self.reader.graph, self.reader.k
         last = [line.previous(ids, k) for line in graph.timelines.values()]
         wanted = np.unique(torch.cat([ids, *(found[present] for found, present in last)]).numpy())
-        known, unknown = (self._lines(wanted, told) for told in (True, False))
+        table = self.table.filter(pl.col(NUMBER).is_in(wanted)).collect(engine="streaming").sort(NUMBER)
+        known, unknown = (self._lines(table, told) for told in (True, False))
         texts = {}
         for (side, history), (found, _) in zip(block.histories.items(), last, strict=True):
             columns = (found.tolist(), history.present.tolist(), history.matured.tolist())
@@ -48,9 +50,9 @@ class RequestBuilder:
         counters = np.concatenate([block.volume.numpy(), block.risk.numpy()], axis=1).astype(np.float32)
         return ScoringRequest([unknown[number] for number in ids.tolist()], texts, counters)
 
-    def _lines(self, wanted: NDArray[np.int64], told: bool) -> dict[int, bytes]:
+    def _lines(self, table: pl.DataFrame, told: bool) -> dict[int, bytes]:
         """Return the lines of transactions by number, with their labels or without."""
-        table = self.table[wanted]
+        wanted = table[NUMBER].to_numpy().astype(np.int64)
         table = table if told else table.with_columns(label=pl.lit(UNKNOWN, dtype=pl.Int8))
         lines = write(table, self.reader.state[wanted].numpy(), self.fitted)
         return {number: line.encode() for number, line in zip(wanted.tolist(), lines, strict=True)}

@@ -45,7 +45,8 @@ class Sampled:
 def logged(root: str, model: str, version: str, now: float, days: float, count: int) -> Sampled:
     """The newest `count` complete requests that `version` answered in the last `days` with its history at hand."""
     records = read(root, model, now - days * DAY, MOST_RECORDS)
-    span = float(records["at"].max() - records["at"].min()) if len(records) > 1 else 0.0
+    times = records["at"].to_numpy()
+    span = float(np.ptp(times)) if len(times) > 1 else 0.0
     wanted = records.filter((records["version"] == version) & (records["degraded"] == "") & (records["request"] != ""))
     found = []
     for text, probability in wanted.tail(count).select("request", "probability").iter_rows():

@@ -28,6 +28,7 @@ BINARY = "FRAUDLOOP_TRITONSERVER"
 LOOPBACK, MODELS = "127.0.0.1", "models"
 READY_SECONDS, STOP_SECONDS, ASK_SECONDS, PAUSE = 240.0, 20.0, 5.0, 0.1
 LONGEST_COMPLAINT = 600  # characters; the pod's log has the whole message
+NOT_THEIRS = ("VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH", "FRAUDLOOP_LIVE_", "FRAUDLOOP_ENTITY_KEY")
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 — where Triton's own stubs put their shared memory
 ERROR_LINE = re.compile(r"E\d{4} [^]]*\] |error: ")
 OF_A_MODEL = re.compile(r"failed to load|UNAVAILABLE|failed to poll|failed to parse|unexpected|Invalid argument", re.I)
@@ -177,8 +178,11 @@ def free_port() -> int:
 
 
 def _environment(given: Mapping[str, str]) -> dict[str, str]:
-    """The pod's environment without the stage's own interpreter: the models take the serving image's."""
+    """The pod's environment without the stage's own interpreter: the models take the serving image's.
+
+    Nor does it name the online store: what is only tried must neither read nor count a payment.
+    """
     own = Path(sys.prefix) / "bin"
     folders = [each for each in given.get("PATH", "").split(os.pathsep) if each and Path(each) != own]
-    kept = {name: value for name, value in given.items() if name not in ("VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH")}
+    kept = {name: value for name, value in given.items() if not name.startswith(NOT_THEIRS)}
     return {**kept, "PATH": os.pathsep.join(folders), "OMP_WAIT_POLICY": given.get("OMP_WAIT_POLICY", "passive")}

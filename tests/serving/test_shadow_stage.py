@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -26,7 +27,7 @@ from training.scorelog.files import SCHEMA
 from training.serving.config_pbtxt import with_version
 from training.shadow.requests import ReplayRequest
 from training.shadow.requests import exported as exported_requests
-from training.shadow.server import BINARY
+from training.shadow.server import BINARY, _environment
 from training.shadow.shadow import shadow
 
 pytestmark = [
@@ -170,3 +171,13 @@ def test_a_version_whose_files_were_changed_is_not_tried(exported: StageResult, 
     (uri / "repository" / "fraud_score" / "1" / "model.py").write_text("import os")
     with pytest.raises(Permanent, match="fraud-14-00000014 cannot be tried"):
         shadow(order(bucket, str(uri)))
+
+
+def test_what_is_tried_sees_neither_the_stages_packages_nor_the_online_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its models run in the serving image's interpreter, and a replayed payment is never counted."""
+    for name in ("PYTHONPATH", "VIRTUAL_ENV", "FRAUDLOOP_LIVE_URL", "FRAUDLOOP_LIVE_PASSWORD", "FRAUDLOOP_ENTITY_KEY"):
+        monkeypatch.setenv(name, "/opt/stage")
+    monkeypatch.setenv("PATH", f"{Path(sys.prefix) / 'bin'}:/usr/bin")
+    found = _environment(os.environ)
+    assert not [name for name, value in found.items() if value == "/opt/stage"]
+    assert found["PATH"] == "/usr/bin"

@@ -9,7 +9,7 @@ import pytest
 from training.scorelog.cohorts import answered, cohorts, labelled
 from training.scorelog.daily import BINS, by_day, histogram, series, totals
 from training.scorelog.drift import DriftLimits, deciles, drift, serving
-from training.scorelog.files import DAY, SCHEMA, ScoreFiles, Window
+from training.scorelog.files import DAY, SCHEMA, LogWindow, ScoreFiles
 from training.scorelog.metrics import LIVE, push
 from training.scorelog.report import live_report, matured, samples
 
@@ -44,7 +44,7 @@ def answers(day: int, rows: int = 1000, shift: float = 0.0, rate: float = 0.02, 
 def log(tmp_path, *frames: pl.DataFrame) -> ScoreFiles:
     files = ScoreFiles(str(tmp_path), "fraud")
     for number, frame in enumerate(frames):
-        part = files.part(Window.of(f"{int(frame['at'][0] * 1000) + number}-0"))
+        part = files.part(LogWindow.of(f"{int(frame['at'][0] * 1000) + number}-0"))
         (tmp_path / part).parent.mkdir(parents=True, exist_ok=True)
         frame.write_parquet(part)
     return files

@@ -1,0 +1,131 @@
+"""`live`: the online store of live scoring: fill it, look at it, and delete one entity's data."""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.connection import application, known
+from cli.output import Json, Markup, clock, console, emit, quoted, table
+from statemachine.contracts.errors import Misconfigured
+from statemachine.contracts.stage import Stage
+
+live = typer.Typer(no_args_is_help=True, help="The online store of live scoring.")
+Model = Annotated[str, typer.Option(help="A model of fraudloop.toml.")]
+
+
+@live.command()
+def fill(
+    dataset: Annotated[
+        str, typer.Argument(help="A data set's folder or s3:// URI; the newest run's that has one if not given.")
+    ] = "",
+    model: Model = "fraud",
+    whole: Annotated[
+        bool, typer.Option(help="Take the data set's last day as complete: after the store was lost, or paused.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Bring the online store up to a data set: before the first live payment, or after the store was lost.
+
+    The loop does it each night (stage materialise). FRAUDLOOP_LIVE_URL and FRAUDLOOP_ENTITY_KEY name the store and the
+    key, as in the serving pods. It may be repeated; an older data set changes nothing. Example: `fraudloop live fill`
+    """
+    from training import storage
+    from training.live import settings
+    from training.live.materialise import fill as brought_in
+    from training.model.config import TrainConfig
+
+    app = application()
+    parameters = app.policies[known(app, model)].parameters
+    k = int(parameters.get("materialise", {}).get("k", parameters.get("train", {}).get("k", TrainConfig.k)))
+    uri = dataset or _newest(app, model)
+    with tempfile.TemporaryDirectory(prefix="fraudloop-fill-") as scratch:
+        folder = storage.local(uri, Path(scratch) / "dataset")
+        say = (lambda *_: None) if as_json else _say
+        brought = brought_in(model, folder, k, settings.read(), whole=whole, progress=say)
+    if as_json:
+        return emit([asdict(one) for one in brought])
+    for one in brought:
+        done = "a later data set was there before" if one.fenced else f"{one.entities:,} entities written"
+        console.print(f"definition {one.definition}: {done}; the data set ends at {clock(one.as_of)} UTC")
+    return None
+
+
+def _newest(app: Any, model: str) -> str:
+    for run in app.store.runs(model):
+        if uri := run.output(Stage.PREPROCESS, "dataset"):
+            return str(uri)
+    raise Misconfigured(f"no run of {model} has made a data set yet; `fraudloop start {model}` begins one")
+
+
+@live.command()
+def state(model: Model = "fraud", as_json: Json = False) -> None:
+    """Show which feature definitions have state in the online store, and up to when. Example: `fraudloop live state`"""
+    import valkey
+
+    from training.live import settings
+    from training.live.keys import Names
+
+    app = application()
+    known(app, model)
+    given = settings.read()
+    if given.missing:
+        raise Misconfigured(f"there is {given.missing}: FRAUDLOOP_LIVE_URL and FRAUDLOOP_ENTITY_KEY name them")
+    store: Any = valkey.Valkey.from_url(given.url, password=given.password or None, socket_timeout=5)
+    told = {name.decode(): json.loads(value) for name, value in store.hgetall(Names(model, "").definitions).items()}
+    memory = int(store.info("memory")["used_memory"])
+    if as_json:
+        return emit({"definitions": told, "used_memory": memory})
+    rows = [[name, str(one["k"]), clock(one["as_of"]), clock(one["at"])] for name, one in sorted(told.items())]
+    columns = ["definition", ">k", "data up to", "brought in at"]
+    console.print(table(f"{model} in the online store ({memory / 2**20:,.0f} MiB in all)", columns, rows))
+    if not rows:
+        console.print("nothing yet; `fraudloop live fill` brings a data set in")
+    return None
+
+
+@live.command()
+def forget(
+    entity: Annotated[
+        str, typer.Option(help="RELATION=VALUE, as in card=4111…; several columns are separated by commas.")
+    ],
+    model: Model = "fraud",
+    as_json: Json = False,
+) -> None:
+    """Delete what the online store holds of one card, merchant, …: its record, its entries elsewhere, its log.
+
+    Rows of the archived score log stay until their retention ends; so does what lies in the data bucket. Example:
+    `fraudloop live forget --entity card=17,2`
+    """
+    from training.data.preprocess import configured
+    from training.live import settings
+    from training.live.forget import forget as deleted
+    from training.live.forget import key_of
+
+    side, mark, values = entity.partition("=")
+    if not mark or not values:
+        raise typer.BadParameter(f"{entity!r} is not RELATION=VALUE", param_hint="--entity")
+    app = application()
+    data = configured(app.policies[known(app, model)].parameters.get("preprocess", {})).data
+    key = key_of(data, side, values.split(","))
+    found = deleted(model, data, side, key, settings.read(), (lambda *_: None) if as_json else _say)
+    if as_json:
+        return emit(asdict(found))
+    console.print(f"deleted {found.records} records, {found.entries} entries elsewhere, {found.logged} logged answers")
+    if found.unread:
+        console.print(f"{found.unread} records are of a definition that is not in use; they expire with the retention")
+    return None
+
+
+def _say(event: str, figures: Mapping[str, float]) -> None:
+    told = ", ".join(f"{name} {value:,.0f}" for name, value in figures.items())
+    console.print(Markup(f"[dim]{quoted(event)}[/] {quoted(told)}"))
+
+
+def register(app: typer.Typer) -> None:
+    """Add this group of commands."""
+    app.add_typer(live, name="live", rich_help_panel="Models")

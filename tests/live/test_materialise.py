@@ -1,0 +1,202 @@
+"""The store is brought up to a data set: it then holds what a stream of the same payments would have left."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from live_cases import KEY, Replayed, Server, ask, pod, settings
+
+from statemachine.contracts.stage import Stage
+from statemachine.contracts.stage_request import StageRequest
+from training.data.schema import loads as schema_of
+from training.live import materialise as stage
+from training.live.definition import DAY, LiveDefinition
+from training.live.forget import forget, key_of
+from training.live.keys import EntityHash, Names
+from training.live.record import EntityState, loads
+from training.live.settings import LiveSettings
+from training.outcome import Permanent, Transient
+
+
+def states(server: Server, definition: LiveDefinition) -> dict[bytes, EntityState]:
+    """All records of a definition."""
+    client, names = server.client(), Names("fraud", definition.digest)
+    keys = [key for side in definition.data.relations for key in client.keys(f"{names.state}{side}:*")]
+    return {key: loads(client.get(key), definition) for key in keys}
+
+
+def midnight(replayed: Replayed, before: int = 0) -> int:
+    """The end of the data set's last day, or of one before it."""
+    return (int(replayed.times()[-1]) // DAY + 1 - before) * DAY
+
+
+def same(one: EntityState, other: EntityState) -> bool:
+    parts = ("days", "reports", "entries")
+    return all(_untagged(getattr(one, part)) == _untagged(getattr(other, part)) for part in parts)
+
+
+def _untagged(rows: np.ndarray) -> bytes:
+    if "tag" in (rows.dtype.names or ()):
+        rows = rows.copy()
+        rows["tag"] = b"\0" * 8
+        rows["state"] = rows["state"].round(4)
+    return rows.tobytes()
+
+
+def test_the_store_is_what_a_stream_leaves(replayed: Replayed, server: Server, tmp_path: Path) -> None:
+    """Filled from the data set, or from half of it with the rest as payments: the same entries, days and labels."""
+    given, rows = settings(server), replayed.last(1_000)
+    replayed.night(tmp_path, given, midnight(replayed), whole=True)
+    filled = states(server, replayed.definition)
+    server.client().flushall()
+    with pod(replayed.model, given) as (live, _):
+        replayed.replay(tmp_path, given, rows, lambda row, line: float(ask(live, line)["PROBABILITY"][0, 0]))
+    streamed = states(server, replayed.definition)
+    assert filled.keys() == streamed.keys()
+    assert len(filled) > 100
+    assert [key for key, one in filled.items() if not same(one, streamed[key])] == []
+
+
+def test_after_the_store_was_lost_it_is_filled_again(replayed: Replayed, server: Server, tmp_path: Path) -> None:
+    """What a flush took comes back from the data set; what came as payments since then is kept."""
+    given, rows = settings(server), replayed.last(300)
+    last_day = midnight(replayed, 1)
+    replayed.night(tmp_path, given, last_day, whole=True)
+    with pod(replayed.model, given) as (live, _):
+        server.client().flushall()
+        for row, line in zip(rows, replayed.lines(rows), strict=True):
+            if replayed.times()[row] >= last_day:
+                ask(live, line, f"row-{row}")
+        replayed.night(tmp_path, given, last_day, whole=True)
+    again = states(server, replayed.definition)
+    server.client().flushall()
+    replayed.night(tmp_path, given, midnight(replayed), whole=True)
+    whole = states(server, replayed.definition)
+    known = replayed.table.filter(replayed.table["known_at"] // DAY == last_day // DAY)
+    assert len(known) >= 0
+    different = [
+        key for key, one in whole.items() if not np.array_equal(one.entries["time"], again[key].entries["time"])
+    ]
+    assert different == []
+    assert [key for key, one in whole.items() if not np.array_equal(one.days, again[key].days)] == []
+
+
+def test_a_killed_stage_goes_on_where_it_was(
+    replayed: Replayed, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second attempt writes what the first one did not, and nothing twice."""
+    given = settings(server)
+    monkeypatch.setattr(stage, "CHUNK", 10)
+    calls = []
+
+    def dies(what: str, figures: object) -> None:
+        calls.append(what)
+
+    folder = replayed.as_of(tmp_path, midnight(replayed))
+    contents = stage.DatasetContents.chunks
+    told = 0
+
+    def half(self, *arguments):  # the process is killed in the middle of the second relation
+        nonlocal told
+        for chunk in contents(self, *arguments):
+            told += len(chunk)
+            if told > 120:
+                raise KeyboardInterrupt
+            yield chunk
+
+    monkeypatch.setattr(stage.DatasetContents, "chunks", half)
+    with pytest.raises(KeyboardInterrupt):
+        stage.fill("fraud", folder, replayed.model.config.k, given, progress=dies)
+    assert server.client().get(Names("fraud", replayed.definition.digest).filled) is None
+    monkeypatch.setattr(stage.DatasetContents, "chunks", contents)
+    (rest,) = stage.fill("fraud", folder, replayed.model.config.k, given, progress=dies)
+    assert 0 < rest.entities < len(states(server, replayed.definition))
+    interrupted = states(server, replayed.definition)
+    server.client().flushall()
+    stage.fill("fraud", folder, replayed.model.config.k, given)
+    whole = states(server, replayed.definition)
+    assert whole.keys() == interrupted.keys()
+    assert [key for key, one in whole.items() if not same(one, interrupted[key])] == []
+
+
+def test_an_older_data_set_changes_nothing(replayed: Replayed, server: Server, tmp_path: Path) -> None:
+    """Whichever run comes late: the newer data set stays; the same one again is the same."""
+    given = settings(server)
+    replayed.night(tmp_path, given, midnight(replayed), whole=True)
+    before = {key: one.dumps() for key, one in states(server, replayed.definition).items()}
+    (late,) = replayed.night(tmp_path, given, midnight(replayed, 3))
+    assert late.fenced
+    assert {key: one.dumps() for key, one in states(server, replayed.definition).items()} == before
+    (again,) = replayed.night(tmp_path, given, midnight(replayed))
+    assert not again.fenced
+
+
+def test_other_definitions_in_use_are_refreshed(replayed: Replayed, server: Server, tmp_path: Path) -> None:
+    """A training with another k gets state of its own, and the champion's goes on being refreshed."""
+    given, k = settings(server), replayed.model.config.k
+    folder = replayed.as_of(tmp_path, midnight(replayed))
+    stage.fill("fraud", folder, k, given)
+    new, former = stage.fill("fraud", folder, k + 3, given)
+    assert former.definition == replayed.definition.digest != new.definition
+    assert former.entities == new.entities > 100
+
+
+def test_the_stage_reports_what_it_brought_in(
+    replayed: Replayed, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the settings of its pod; without them, or without a store, the reason says what to do."""
+    monkeypatch.setenv("FRAUDLOOP_LIVE_URL", f"valkey://127.0.0.1:{server.port}/0")
+    monkeypatch.setenv("FRAUDLOOP_ENTITY_KEY", KEY)
+    inputs = {"dataset": str(replayed.as_of(tmp_path, midnight(replayed)))}
+    order = StageRequest("fraud-1", "fraud", Stage.MATERIALISE, 1, "0" * 12, "/nowhere", inputs, {"k": 8})
+    result = stage.materialise(order)
+    (told,) = result.details["materialised"]
+    assert told["definition"] == replayed.definition.digest
+    assert result.metrics["entities"] == told["entities"] == len(states(server, replayed.definition))
+    server.stop()
+    with pytest.raises(Transient, match="does not answer"):
+        stage.materialise(order)
+    monkeypatch.delenv("FRAUDLOOP_ENTITY_KEY")
+    with pytest.raises(Permanent, match="set FRAUDLOOP_LIVE_URL and FRAUDLOOP_ENTITY_KEY"):
+        stage.materialise(order)
+
+
+def test_one_entity_can_be_forgotten(replayed: Replayed, server: Server, tmp_path: Path) -> None:
+    """Its record, its entries at the merchants and its waiting answers are gone; those of others are not."""
+    given, rows = settings(server), replayed.last(200)
+    replayed.night(tmp_path, given, midnight(replayed, 3), whole=True)
+    with pod(replayed.model, given) as (live, _):
+        for row, line in zip(rows, replayed.lines(rows), strict=True):
+            ask(live, line, f"row-{row}")
+    user, card = replayed.lines(rows[-1:])[0].split(b",")[:2]
+    data = schema_of((replayed.dataset / "schema.json").read_bytes()).data
+    key = key_of(data, "card", [user.decode(), card.decode()])
+    hashed = EntityHash(KEY).of("card", key)
+    before = states(server, replayed.definition)
+    found = forget("fraud", data, "card", key, given)
+    after = states(server, replayed.definition)
+    mark = int.from_bytes(hashed, "big")
+    assert (found.records, found.unread) == (1, 0)
+    assert found.logged >= 1
+    lost = sum(int((one.entries["key card"] == mark).sum()) for name, one in before.items() if b":merchant:" in name)
+    assert found.entries == lost > 0
+    assert not any((one.entries["key card"] == mark).any() for one in after.values())
+    assert len(before) - len(after) == 1
+    others = sum(len(one.entries[one.entries["key card"] != mark]) for one in before.values())
+    assert sum(len(one.entries) for one in after.values()) == others
+    assert forget("fraud", data, "card", key, given).records == 0
+
+
+def test_what_cannot_be_forgotten_is_said() -> None:
+    """A relation or a value that there is not."""
+    from training.data.presets import preset
+
+    for side, values, why in (
+        ("shop", ["1"], "card, merchant"),
+        ("card", ["1"], "2 values"),
+        ("card", ["1", "77"], "0 … 9"),
+    ):
+        with pytest.raises(Permanent, match=why):
+            key_of(preset(), side, values)
+    with pytest.raises(Permanent, match="no store"):
+        forget("fraud", preset(), "card", 1, LiveSettings())

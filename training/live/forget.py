@@ -1,0 +1,123 @@
+"""Deletes what the online store knows of one entity: its record, its entries at other entities, its answers' log."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import valkey
+
+from training.data.declaration import Declaration, Entity
+from training.data.parser import digits
+from training.live.definition import LiveDefinition
+from training.live.keys import EntityHash, Names, as_number
+from training.live.record import loads
+from training.live.settings import LiveSettings, variable
+from training.outcome import Permanent, Transient
+from training.scorelog.record import stream
+
+PAGE = 500
+SECONDS = 30.0
+# What changed between the look and the write is left for the next look.
+SWAP = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL')
+return 1
+"""
+Progress = Callable[[str, Mapping[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What was deleted: records of the entity, its entries at other entities, and its answers that wait in the log.
+
+    `unread`: records of a definition that was never materialised; their entries of the entity stay until they expire.
+    """
+
+    records: int
+    entries: int
+    logged: int
+    unread: int = 0
+
+
+def key_of(data: Declaration, side: str, values: list[str]) -> int:
+    """The 64-bit key of the entity with these values of its columns.
+
+    Raises:
+        Permanent: there is no such relation, or the values are not its columns'.
+    """
+    if side not in data.entities:
+        raise Permanent(f"there is no entity {side!r}; the model's data declare {', '.join(data.entities)}")
+    entity = data.entities[side]
+    if len(values) != len(entity.columns):
+        raise Permanent(f"{side} is {len(entity.columns)} values ({', '.join(entity.columns)}), not {len(values)}")
+    return _whole(side, entity, values) if entity.whole else digits(values, data.salt)
+
+
+def _whole(side: str, entity: Entity, values: list[str]) -> int:
+    key = 0
+    for column, value, (low, high) in zip(entity.columns, values, entity.whole, strict=True):
+        if not value.lstrip("-").isdigit() or not low <= int(value) <= high:
+            raise Permanent(f"{side}: {column} is {value[:40]!r}, expected a whole number in {low} … {high}")
+        key = int(value) if len(values) == 1 else key * (high - low + 1) + int(value) - low
+    return key
+
+
+def forget(
+    model: str, data: Declaration, side: str, key: int, settings: LiveSettings, progress: Progress = lambda *_: None
+) -> Forgotten:
+    """Delete an entity from all definitions of the model. It walks all records of all relations.
+
+    Raises:
+        Permanent: no store is set.
+        Transient: the store does not answer.
+    """
+    if settings.missing:
+        raise Permanent(f"there is {settings.missing}: set {variable('url')} and {variable('entity_key')}")
+    hashed, root = EntityHash(settings.entity_key).of(side, key), Names(model, "").root
+    store: Any = valkey.Valkey.from_url(settings.url, password=settings.password or None, socket_timeout=SECONDS)
+    try:
+        names = list(store.scan_iter(match=f"{root}:*:{side}:{hashed.hex()}", count=PAGE))
+        records = int(store.delete(*names)) if names else 0
+        walked, entries, unread = 0, 0, 0
+        definitions = _definitions(store, model, data)
+        for name in store.scan_iter(match=f"{root}:*:*:*", count=PAGE):
+            removed = _taken_off(store, name, definitions.get(name.decode().split(":")[2]), side, as_number(hashed))
+            entries, unread, walked = entries + max(removed, 0), unread + (removed < 0), walked + 1
+            if walked % (20 * PAGE) == 0:
+                progress("records", {"walked": walked, "entries": entries})
+        return Forgotten(records, entries, _logged(store, model, side, hashed), unread)
+    except (valkey.ConnectionError, valkey.TimeoutError) as error:
+        raise Transient(f"the online store does not answer: {error}") from error
+    finally:
+        store.close()
+
+
+def _taken_off(store: Any, name: bytes, definition: LiveDefinition | None, side: str, number: int) -> int:
+    """How many entries of the entity were taken off a record; -1 if it cannot be read."""
+    if definition is None:
+        return -1
+    while (value := store.get(name)) is not None:
+        state = loads(value, definition)
+        kept = state.entries[state.entries[f"key {side}"] != number]
+        removed = len(state.entries) - len(kept)
+        if not removed or store.eval(SWAP, 1, name, value, replace(state, entries=kept).dumps()):
+            return removed
+    return 0
+
+
+def _definitions(store: Any, model: str, data: Declaration) -> dict[str, LiveDefinition]:
+    """Those that were materialised, by digest, as far as they are of this declaration."""
+    told = store.hgetall(Names(model, "").definitions)
+    made = {digest.decode(): LiveDefinition(data, json.loads(value)["k"]) for digest, value in told.items()}
+    return {digest: one for digest, one in made.items() if one.digest == digest}
+
+
+def _logged(store: Any, model: str, side: str, hashed: bytes) -> int:
+    """Answers deleted that still waited in the stream for the archiver."""
+    mark, deleted, after = f"key:{side}={hashed.hex()};".encode(), 0, "-"
+    while page := store.xrange(stream(model), min=after, count=PAGE):
+        found = [number for number, fields in page if mark in fields.get(b"transaction", b"")]
+        deleted += store.xdel(stream(model), *found) if found else 0
+        after = f"({page[-1][0].decode()}"
+    return deleted
