@@ -26,8 +26,9 @@ from training.model.cross_fitting import fit_encoders, left_out_scores, scoring
 from training.model.features import names
 from training.model.head import Sample
 from training.model.model import FraudModel
+from training.model.reading import head_inputs
 from training.model.seeds import at_most
-from training.model.train import head_inputs, sample, train_model
+from training.model.train import sample, train_model
 from training.model.training_set import prepared
 from training.synthetic import generate
 
