@@ -209,7 +209,7 @@ def _night(
 
 
 @dataclass(frozen=True)
-class KillOutcome:
+class ReplayOutcome:
     """What clients saw while processes were killed, and what the store held at the end.
 
     `failed`: calls without an answer within the client's deadline. `degraded`: answers that say so. `missing`: answered
@@ -223,7 +223,7 @@ class KillOutcome:
     doubled: int
 
 
-def under_kills(pods: Pods, version: peers.Version, kills: int) -> KillOutcome:
+def under_kills(pods: Pods, version: peers.Version, kills: int) -> ReplayOutcome:
     """Clients ask all the time, while the Valkey and one Triton after the other are killed and started again."""
     model = version.model
     lines, failed, whole, degraded = payments(version, _last(version, ASKED)), [], [], []  # type: ignore[var-annotated]
@@ -256,7 +256,7 @@ def under_kills(pods: Pods, version: peers.Version, kills: int) -> KillOutcome:
     held = _held(pods, LiveDefinition(model.feature_schema.data, model.config.k))
     asked = len(failed) + len(whole) + len(degraded)
     missing = sum(held.get(at, 0) == 0 for at in whole)
-    return KillOutcome(asked, len(failed), len(degraded), missing, sum(number > 1 for number in held.values()))
+    return ReplayOutcome(asked, len(failed), len(degraded), missing, sum(number > 1 for number in held.values()))
 
 
 def _last(version: peers.Version, count: int) -> NDArray[np.int64]:

@@ -44,10 +44,10 @@ class Counted(LiveMetrics):
         self.waited: list[float] = []
         self.conflicts = 0
 
-    def answered(self, degraded: str, waited: float, conflicts: int) -> None:
+    def answered(self, degraded: str, seconds: float, waited: float | None = None, conflicts: int = 0) -> None:
         """One payment was answered."""
         self.degraded.append(degraded)
-        self.waited.append(waited)
+        self.waited.append(waited or 0.0)
         self.conflicts += conflicts
 
 
