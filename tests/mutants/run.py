@@ -29,6 +29,7 @@ COPIED = (
     "statemachine",
     "tests/adapters",
     "tests/cases",
+    "tests/clients",
     "tests/core",
     "tests/handlers/events",
     "tests/proof",
@@ -95,6 +96,7 @@ SUITES = (
     Suite("unit", (*UNIT, "-k", NOT_SO)),
     Suite("data", (*DATA, "-k", "polars_panic or gzip or newest_delivery or case_files"), about=("training",)),
     Suite("window", WINDOW, about=("training/data/dataset", "training/data/index", "training/graph")),
+    Suite("client", ("tests/clients/test_scoring_client.py",), about=("clients/scoring",)),
     Suite("score log", ("tests/scorelog/test_archive.py", "-k", NOT_PROCESSES), about=("training/scorelog",)),
     Suite("crash sweep", ("tests/proof/test_crash_sweep.py",), (("FRAUDLOOP_CRASH_STRIDE", "30"),)),
     Suite(
