@@ -88,10 +88,10 @@ class Replayed:
         """What asks for its transactions."""
         return RequestBuilder.of(self.dataset, self.model)
 
-    @property
+    @cached_property
     def table(self) -> pl.DataFrame:
         """All rows."""
-        return self.builder.table
+        return pl.read_parquet(self.dataset / "transactions.parquet")
 
     @property
     def definition(self) -> LiveDefinition:
