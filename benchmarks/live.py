@@ -49,7 +49,7 @@ Seconds = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Load:
+class LiveLoad:
     """What one model did: seconds of each payment alone and in an open loop, payments a second, CPU seconds of each."""
 
     closed: Seconds
@@ -128,11 +128,11 @@ def _lines(version: peers.Version, count: int) -> list[str]:
     return [line.decode() for line in version.builder().request(ids).transaction]
 
 
-def _load(server: Triton, lines: Sequence[str], closed: int, seconds: float, model: str = "fraud_live") -> Load:
+def _load(server: Triton, lines: Sequence[str], closed: int, seconds: float, model: str = "fraud_live") -> LiveLoad:
     """The same payments one after another, then by several clients at once, then at random times."""
     alone = _closed(server, lines, model)[-closed:]
     rate, cpu = _filled(server, lines, model)
-    return Load(alone, _opened(server, lines, model, OPEN_SHARE * rate, seconds), rate, cpu)
+    return LiveLoad(alone, _opened(server, lines, model, OPEN_SHARE * rate, seconds), rate, cpu)
 
 
 def _client(server: Triton, model: str) -> ScoringClient:
@@ -210,7 +210,7 @@ def _scored(server: Triton, version: peers.Version, model: str, count: int) -> S
 
 
 def _say_where_time_goes(
-    version: peers.Version, given: LiveSettings, lines: Sequence[str], live: Load, floor: Load
+    version: peers.Version, given: LiveSettings, lines: Sequence[str], live: LiveLoad, floor: LiveLoad
 ) -> None:
     """Print the median milliseconds of each step of one payment in this process, and what Triton adds."""
     model = version.model
@@ -248,7 +248,7 @@ def _ms(elapsed: Seconds) -> tuple[float, float]:
     return float(np.percentile(elapsed, 50)) * 1000, float(np.percentile(elapsed, 99)) * 1000
 
 
-def _metrics(live: Load, floor: Load) -> list[Measurement]:
+def _metrics(live: LiveLoad, floor: LiveLoad) -> list[Measurement]:
     quantiles = [
         measurement(
             f"live.p{quantile}_ms",

@@ -202,7 +202,7 @@ def _night(
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ReplayOutcome:
     """What clients saw while processes were killed, and what the store held at the end.
 
     `failed`: calls without an answer within the client's deadline. `degraded`: answers that say so. `missing`: answered
@@ -216,7 +216,7 @@ class Outcome:
     doubled: int
 
 
-def under_kills(pods: Pods, version: peers.Version, seconds: float) -> Outcome:
+def under_kills(pods: Pods, version: peers.Version, seconds: float) -> ReplayOutcome:
     """Clients ask all the time, while the Valkey and one Triton after the other are killed and started again."""
     model = version.model
     count = int(seconds * 400)
@@ -250,7 +250,7 @@ def under_kills(pods: Pods, version: peers.Version, seconds: float) -> Outcome:
     held = _held(pods, LiveDefinition(model.feature_schema.data, model.config.k), version)
     asked = len(failed) + len(whole) + len(degraded)
     missing = sum(held.get(at, 0) == 0 for at in whole)
-    return Outcome(asked, len(failed), len(degraded), missing, sum(number > 1 for number in held.values()))
+    return ReplayOutcome(asked, len(failed), len(degraded), missing, sum(number > 1 for number in held.values()))
 
 
 def _kill_one_after_the_other(pods: Pods, until: float) -> None:

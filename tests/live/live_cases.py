@@ -45,10 +45,10 @@ class Counted(LiveMetrics):
         self.waited: list[float] = []
         self.conflicts = 0
 
-    def answered(self, degraded: str, waited: float, conflicts: int) -> None:
+    def answered(self, degraded: str, seconds: float, waited: float | None = None, conflicts: int = 0) -> None:
         """One payment was answered."""
         self.degraded.append(degraded)
-        self.waited.append(waited)
+        self.waited.append(waited or 0.0)
         self.conflicts += conflicts
 
 
@@ -88,10 +88,10 @@ class Replayed:
         """What asks for its transactions."""
         return RequestBuilder.of(self.dataset, self.model)
 
-    @property
+    @cached_property
     def table(self) -> pl.DataFrame:
         """All rows."""
-        return self.builder.table
+        return pl.read_parquet(self.dataset / "transactions.parquet")
 
     @property
     def definition(self) -> LiveDefinition:

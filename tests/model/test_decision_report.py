@@ -196,6 +196,18 @@ def test_a_segment_that_lost_asks_for_a_closer_look() -> None:
     assert any("state=CA" in text for kind, text in found.reasons if kind == "against")
 
 
+@pytest.mark.parametrize(("verdict", "kind"), [("adds", "for"), ("not shown", "note")])
+def test_what_the_graph_adds_is_said(verdict: str, kind: str) -> None:
+    """With its interval; where it is not shown, what follows from that."""
+    adds = {"rival": "xgboost_velocity_risk", "mean": 0.01, "low": 0.0, "high": 0.02, "verdict": verdict,
+            "recommendation": None if verdict == "adds" else "serve without it"}  # fmt: skip
+    found = advise(evaluation(graph_adds=adds, warnings=["labels are late"]), True, {})
+    (said,) = [(one, text) for one, text in found.reasons if "graph network" in text]
+    assert said[0] == kind
+    assert ("serve without it" in said[1]) == (verdict != "adds")
+    assert ("note", "labels are late") in found.reasons
+
+
 def drawn(measured: dict[str, Any], verdict: Verdict | None = None) -> str:
     """The page about it."""
     labels, scores, _, _ = rows()
