@@ -94,7 +94,7 @@ def shadow_request(order: StageRequest) -> ShadowRequest:
 
 
 def measured(request: ShadowRequest, scratch: Path, stack: ExitStack) -> dict[str, Any]:
-    """`details.shadow`. The champion's server starts once the candidate's is ready: a failure costs no second server."""
+    """`details.shadow`. The champion's server starts once the candidate's is ready: a failure costs no other."""
     ours, theirs = _name(request.candidate), _name(request.champion)
     figures = {"format": FORMAT, **NOTHING}
     candidate = _begun(request.candidate, scratch / "candidate", stack)
