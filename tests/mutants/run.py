@@ -35,6 +35,7 @@ COPIED = (
     "tests/cases",
     "tests/cli/judged_runs.py",
     "tests/cli/played_runs.py",
+    "tests/clients",
     "tests/conftest.py",
     "tests/console",
     "tests/core",
@@ -112,6 +113,7 @@ SUITES = (
     Suite("graph", (*GRAPH, "-k", "later or plain or report or windows"), about=("training/graph",)),
     Suite("console", CONSOLE, about=("cli/console",)),
     Suite("window", WINDOW, about=("training/data/dataset", "training/data/index", "training/graph")),
+    Suite("client", ("tests/clients/test_scoring_client.py",), about=("clients/scoring",)),
     Suite("score log", ("tests/scorelog/test_archive.py", "-k", NOT_PROCESSES), about=("training/scorelog",)),
     Suite("crash sweep", ("tests/proof/test_crash_sweep.py",), (("FRAUDLOOP_CRASH_STRIDE", "30"),)),
     Suite(
