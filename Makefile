@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.installed
 
-.PHONY: demo up down test test-fast coverage check bench bench-quality soak mutants docs build lock clean
+.PHONY: demo up down test test-fast coverage check bench bench-quality soak mutants docs screenshots build lock clean
 
 demo: $(SETUP) build  ## the whole loop on this machine, then a summary table
 	$(BIN)/fraudloop demo
@@ -42,7 +42,7 @@ check: $(SETUP)  ## lint, types, layers: what CI checks
 bench: $(SETUP) build  ## speed, memory and cost against named peers, into benchmarks/results.json
 	$(BIN)/python -m benchmarks
 
-bench-quality: $(SETUP)  ## the model beside its reference models: 1M rows, three seeds
+bench-quality: $(SETUP)  ## the model beside its reference models: two generators, five seeds
 	$(BIN)/python -m benchmarks.quality
 
 soak: $(SETUP) build  ## the long tests: the whole crash sweep, 20 real deaths, 10,000 interleavings (FRAUDLOOP_EXAMPLES: how many)
@@ -53,6 +53,9 @@ mutants: $(SETUP)  ## break one safety property after the other, and see the tes
 
 docs: $(SETUP)  ## the site, built strictly
 	$(BIN)/mkdocs build --strict
+
+screenshots: $(SETUP)  ## the pictures of the console for its page in docs/, taken in Chromium
+	$(BIN)/python tests/console/screenshots.py docs/assets/console
 
 lock: $(SETUP)  ## resolve every group anew
 	$(BIN)/uv pip compile -q --upgrade --python-version 3.11 --no-header --no-annotate $${PIP_FIND_LINKS:+--find-links $$PIP_FIND_LINKS} \

@@ -20,7 +20,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 MISSING = "chromium is not installed (apt-get install chromium)"
 ARGUMENTS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
              "--disable-background-networking", "--disable-component-update", "--remote-debugging-port=0",
-             "--remote-allow-origins=*")  # fmt: skip
+             "--remote-allow-origins=*", "--hide-scrollbars")  # fmt: skip
 
 
 class _Quiet(SimpleHTTPRequestHandler):

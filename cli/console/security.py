@@ -59,7 +59,6 @@ def own_host(host: str, hosts: Sequence[str]) -> bool:
     return host.lower() in hosts
 
 
-def own_origin(headers: Mapping[str, str], origins: Sequence[str]) -> bool:
-    """Whether a form was sent by one of our own pages; a browser says so with every POST."""
-    site = headers.get("Sec-Fetch-Site", "same-origin")
-    return headers.get("Origin", "") in origins and site == "same-origin"
+def own_origin(origin: str, fetch_site: str, origins: Sequence[str]) -> bool:
+    """Whether a form was sent by one of our own pages: `Origin`, and `Sec-Fetch-Site` where the browser sends it."""
+    return origin in origins and fetch_site in ("", "same-origin")

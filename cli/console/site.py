@@ -15,6 +15,7 @@ from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, NotFound
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
+from cli.connection import known
 from cli.console import reads
 from cli.console.acts import ACTS, ConsoleAct, Preview
 from cli.console.door import Door
@@ -151,7 +152,8 @@ class Site:
         return self._done(request, person, act, target)
 
     def _done(self, request: Request, person: Person, act: ConsoleAct, target: Mapping[str, str]) -> Response:
-        if not own_origin(request.headers, self.origins):
+        headers = request.headers
+        if not own_origin(headers.get("Origin", ""), headers.get("Sec-Fetch-Site", ""), self.origins):
             raise Forbidden("This form was not sent by a page of this console.")
         token = request.form.get("token", "")
         if not self.tokens.valid(token, person.name, act.name, target, self.clock()):
@@ -202,7 +204,7 @@ class Site:
 
 def _live(site: Site, request: Request) -> dict[str, Any]:
     name = request.args.get("model", "") or next(iter(site.app.policies))
-    return live(site.app, reads.known(site.app, name), site.clock())
+    return live(site.app, known(site.app, name), site.clock())
 
 
 PAGES: Mapping[str, Callable[..., dict[str, Any]]] = {

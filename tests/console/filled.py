@@ -2,7 +2,7 @@
 
 import os
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import lru_cache
 from typing import Any
 
@@ -41,8 +41,11 @@ SHADOW = {
 }  # fmt: skip
 
 
-def fill(system: Any, past: bool = True) -> None:
-    """Four releases (their runs too, if `past`), a refused candidate, one that waits, quarantine and a dead letter."""
+def fill(system: Any, past: bool = True, nasty: str = NASTY) -> None:
+    """Four releases (their runs too, if `past`), a refused candidate, one that waits, quarantine and a dead letter.
+
+    `nasty` is what an attacker writes wherever somebody outside can write.
+    """
     for number, (auc, precision) in enumerate(QUALITY if past else (), 1):
         before = versus(f"fraud-{number - 1}-{number - 1:08d}") if number > 1 else None
         _judged(system, number, evaluation(auc, precision, before), HAPPY, auc)
@@ -52,13 +55,18 @@ def fill(system: Any, past: bool = True) -> None:
     system.store.change_model("fraud", lambda m: replace(m, champion=releases[0], predecessors=tuple(releases[1:])))
     refused = [*HAPPY[:4], ("REJECTED", 111, TransitionReason.FAILED_GATE, "auc_roc: 0.88 is below 0.9")]
     _judged(system, 5, evaluation(0.88, 0.2, versus("fraud-4-00000004", -0.09)), refused, 0.88)
-    _waiting(system)
-    keys = {"2026-11-26.csv": 9, "2026-11-27.csv": 0, f"{NASTY}.csv": 0, f"{CARD}.csv": 0}
+    _waiting(system, nasty)
+    keys = {"2026-11-26.csv": 9, "2026-11-27.csv": 0, f"{nasty or 'labels'}.csv": 0, f"{CARD}.csv": 0}
+    keys = keys if nasty else {key: size for key, size in keys.items() if CARD not in key}
     system.intake.arrive([Object("fraudloop-data", f"data/fraud/{key}", etag=key[:8] * 2, size=size, arrived_at=1.8e9)
                           for key, size in keys.items()])  # fmt: skip
-    body = f'{{"detail-type": "{NASTY}", "card": "{CARD}"}}'
+    body = f'{{"detail-type": "{nasty}", "card": "{CARD}"}}'
     system.client("sqs").send_message(QueueUrl=os.environ["FRAUDLOOP_NIGHTLY_DLQ_URL"], MessageBody=body)
-    system.operations.hold("fraud", "arn:aws:iam::123456789012:user/ann", f"labels {NASTY} {CARD}")
+    system.operations.hold(
+        "fraud",
+        "arn:aws:iam::123456789012:user/ann",
+        f"the labels are being corrected {nasty} {CARD}" if nasty else "the labels are being corrected",
+    )
     system.operations.release("fraud", "arn:aws:iam::123456789012:user/ann", "they are right again")
 
 
@@ -75,9 +83,9 @@ def _judged(system: Any, number: int, measured: dict[str, Any], path: Any, auc: 
                  verdict=verdict)  # fmt: skip
 
 
-def _waiting(system: Any) -> None:
+def _waiting(system: Any, nasty: str) -> None:
     """`WAITS` with a whole evaluation, its report and a verdict; its state is AWAITING_APPROVAL."""
-    measured, html = measured_and_report()
+    measured, html = measured_and_report(nasty or "OH")
     path = [
         *HAPPY[:5],
         ("SHADOWING", 114, TransitionReason.EXPORTED, ""),
@@ -93,7 +101,7 @@ def _waiting(system: Any) -> None:
         "evaluate": {name: Artifact(f"{folder}/evaluate/1/launch/{file}") for name, file in files.items()},
         "export": {"repository": Artifact(f"{BUCKET}/models/fraud/{WAITS}-00000006")},
     }  # fmt: skip
-    verdict = {"passed": True, "checks": [dict(check) for check in CHECKS], "reason": "all 3 checks held"}
+    verdict = asdict(gate(measured, GatePolicy()))
     system.files.write(f"{BUCKET}/models/fraud/{WAITS}-00000006/MANIFEST.json", b"{}")
     run = system.store.run(WAITS)
     judged_by = {"outputs": outputs, "metrics": measured["metrics"], "verdict": verdict, "shadow": SHADOW}
@@ -102,7 +110,7 @@ def _waiting(system: Any) -> None:
 
 
 @lru_cache
-def measured_and_report() -> tuple[dict[str, Any], str]:
+def measured_and_report(state: str) -> tuple[dict[str, Any], str]:
     """An evaluation and its page, by the functions of the evaluate stage over scores that are drawn, not learned."""
     rng = np.random.default_rng(11)
     labels = (rng.random(20_000) < 0.012).astype(np.int8)
@@ -110,17 +118,17 @@ def measured_and_report() -> tuple[dict[str, Any], str]:
     def drawn(strength: float) -> Any:
         return (1 / (1 + np.exp(-(rng.normal(-6, 1.5, 20_000) + strength * labels)))).astype(np.float32)
 
-    scores = {"candidate": drawn(5.6), "champion": drawn(5.0), "xgboost_velocity_risk": drawn(4.8)}
+    scores = {"candidate": drawn(6.6), "champion": drawn(5.0), "xgboost_velocity_risk": drawn(4.8)}
     times, amounts = np.sort(rng.integers(0, 90, 20_000)) * 86_400 + 1_600_000_000, rng.gamma(1.2, 90, 20_000)
     masks = [(f"channel={name}", rng.random(20_000) < share) for name, share in (("chip", 0.6), ("online", 0.4))]
-    masks += [(f"state={NASTY}", rng.random(20_000) < 0.2)]
+    masks += [(f"state={state}", rng.random(20_000) < 0.2)]
     rivals = {"champion": scores["champion"], "xgboost_velocity_risk": scores["xgboost_velocity_risk"]}
     compared = segments.beside([("all", labels >= 0), *masks], labels, scores["candidate"], rivals, 1)
     figures = metrics.ranking(labels, scores["candidate"]) | metrics.decision(labels, scores["candidate"], 0.3)
     gained = compared[0]["rivals"]["champion"]
     measured = {
         "format": 1, "rows": 20_000, "frauds": int(labels.sum()), "threshold": 0.3, "metrics": figures,
-        "intervals": {"auc_roc": [figures["auc_roc"] - 0.01, figures["auc_roc"] + 0.01]},
+        "intervals": {"auc_roc": [figures["auc_roc"] - 0.005, min(figures["auc_roc"] + 0.005, 1.0)]},
         "champion": {"version": "fraud-4-00000004", "metrics": metrics.ranking(labels, scores["champion"]),
                      "difference": gained["difference"]},
         "anchor": None, "drift": {"mcc": 0.31, "cents": 0.04, "state": 0.02},

@@ -140,7 +140,7 @@ def test_the_report_is_served_in_a_sandbox(visitor):
 def test_live_says_so_where_there_is_no_log(visitor, monkeypatch):
     """And where polars is not installed, which the console does not need."""
     assert "No answer of the last 24 hours is in the score log" in said(visitor.get("/live"))
-    monkeypatch.setattr(live.importlib, "import_module", lambda name: (_ for _ in ()).throw(ImportError("no polars")))
+    monkeypatch.setattr("importlib.import_module", lambda name: (_ for _ in ()).throw(ImportError("no polars")))
     assert "The score log cannot be read here: no polars" in said(visitor.get("/live"))
 
 

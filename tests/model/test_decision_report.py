@@ -196,6 +196,18 @@ def test_a_segment_that_lost_asks_for_a_closer_look() -> None:
     assert any("state=CA" in text for kind, text in found.reasons if kind == "against")
 
 
+@pytest.mark.parametrize(("verdict", "kind"), [("adds", "for"), ("not shown", "note")])
+def test_what_the_graph_adds_is_said(verdict: str, kind: str) -> None:
+    """With its interval; where it is not shown, what follows from that."""
+    adds = {"rival": "xgboost_velocity_risk", "mean": 0.01, "low": 0.0, "high": 0.02, "verdict": verdict,
+            "recommendation": None if verdict == "adds" else "serve without it"}  # fmt: skip
+    found = advise(evaluation(graph_adds=adds, warnings=["labels are late"]), True, {})
+    (said,) = [(one, text) for one, text in found.reasons if "graph network" in text]
+    assert said[0] == kind
+    assert ("serve without it" in said[1]) == (verdict != "adds")
+    assert ("note", "labels are late") in found.reasons
+
+
 def drawn(measured: dict[str, Any], verdict: Verdict | None = None) -> str:
     """The page about it."""
     labels, scores, _, _ = rows()
@@ -208,6 +220,16 @@ def test_an_evaluation_of_a_former_release_is_still_a_page() -> None:
     html = drawn(evaluation(champion=champion(0.01, 0.02, 0.03)))
     assert "This evaluation has no record of it" in html
     assert "The threshold is a choice" not in html
+
+
+def test_what_was_learned_of_labels_is_on_the_page() -> None:
+    """Corrections, reports, their delay, and a warning if it is long; nothing where there is nothing of it."""
+    labels = {"reported": 1200, "waiting": 3, "labels_corrected": 197, "delay_median_days": 4.0, "delay_p90_days": 9.5}
+    html = " ".join(drawn(evaluation(labels=labels, warnings=["label_delay_days is 30 <b>"])).split())
+    assert "197 corrected, 1,200 transactions reported, 3 reports wait for theirs" in html
+    assert "reported within 4 days, nine of ten within 9.5" in html
+    assert "label_delay_days is 30 &lt;b&gt;." in html
+    assert "Labels:" not in drawn(evaluation(labels={}))
 
 
 def test_text_from_outside_is_text() -> None:

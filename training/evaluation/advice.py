@@ -11,6 +11,7 @@ from typing import Any
 RELEASE, LOOK, KEEP = "release", "look closer", "do not release"
 WORST_SEGMENTS = 3
 MISCALIBRATED = 2.0  # predicted over observed, or the reverse, in a bin that holds frauds
+WARNINGS = 3  # of the data that are shown
 MOVED = 0.25  # PSI; the usual reading is that a feature has shifted
 
 
@@ -55,6 +56,7 @@ def _reasons(evaluation: Mapping[str, Any], passed: bool, failed: Mapping[str, s
     yield from _graph(evaluation.get("graph_adds"))
     yield from _calibration(evaluation.get("reliability", ()))
     yield from _drift(evaluation.get("drift", {}))
+    yield from (("note", str(warning)) for warning in evaluation.get("warnings", ())[:WARNINGS])
 
 
 def _champion(champion: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
@@ -102,8 +104,16 @@ def _baseline(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _graph(adds: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
-    if adds and adds.get("verdict"):
-        yield "note", f"The graph against {adds['rival']}: {adds['verdict']}."
+    if not adds:
+        return
+    between = f"{adds['mean']:+.3f} average precision ({adds['low']:+.3f} to {adds['high']:+.3f}) over {adds['rival']}"
+    if adds["verdict"] == "adds":
+        yield "for", f"The graph network adds {between}."
+    else:
+        yield (
+            "note",
+            f"It is not shown that the graph network adds anything: {between}. {adds['recommendation'] or ''}".strip(),
+        )
 
 
 def _calibration(reliability: Any) -> Iterator[tuple[str, str]]:

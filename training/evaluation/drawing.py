@@ -12,6 +12,7 @@ from html import escape
 WIDTH, HEIGHT = 380.0, 230.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 12.0, 10.0, 34.0
 LEGEND_LINE = 15.0
+ROOM = 16.0  # of half a tick's text
 TICKS = 5
 LONGEST_NAME = 34  # characters of a name on an axis or in a legend
 
@@ -189,7 +190,7 @@ class _Box:
         for tick in self.across.ticks():
             x = self.x(tick)
             parts.append(
-                f'<text class="tick" x="{x:.1f}" y="{self.bottom + 14:.1f}" text-anchor="middle">'
+                f'<text class="tick" x="{min(x, WIDTH - ROOM):.1f}" y="{self.bottom + 14:.1f}" text-anchor="middle">'
                 f"{_tick(tick, self.across)}</text>"
             )
         parts.append(
