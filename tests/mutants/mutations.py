@@ -662,4 +662,18 @@ MUTANTS = (
         'self.entries["time"] >= time',
         'self.entries["time"] > time',
     ),
+    Mutant(
+        "an id for each attempt",
+        "a payment that is sent again is the same payment",
+        "clients/scoring.py",
+        "one.infer(inputs, outputs, seconds)",
+        'one.infer(inputs | {"REQUEST_ID": [str(uuid.uuid4()) for _ in ids]}, outputs, seconds)',
+    ),
+    Mutant(
+        "no deadline",
+        "a caller waits for a score no longer than it asked for",
+        "clients/scoring.py",
+        "if time.monotonic() + wait >= until:",
+        "if failures >= 20:",
+    ),
 )
