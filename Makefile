@@ -42,7 +42,7 @@ check: $(SETUP)  ## lint, types, layers: what CI checks
 bench: $(SETUP) build  ## speed, memory and cost against named peers, into benchmarks/results.json
 	$(BIN)/python -m benchmarks
 
-bench-quality: $(SETUP)  ## the model beside its reference models: 1M rows, three seeds
+bench-quality: $(SETUP)  ## the model beside its reference models: two generators, five seeds
 	$(BIN)/python -m benchmarks.quality
 
 soak: $(SETUP) build  ## the long tests: the whole crash sweep, 20 real deaths, 10,000 interleavings (FRAUDLOOP_EXAMPLES: how many)

@@ -28,8 +28,8 @@ from training.model.config import TrainConfig
 from training.model.encoder import Encoder, MessageBuilder, Messages
 from training.model.features import width
 from training.model.fit import DistributedContext, EncoderTrainer, TrainingSet, batches
+from training.model.reading import own_features
 from training.model.seeds import Seeds
-from training.model.training_set import own_features
 
 OUT = Path(__file__).parent / "gpu.json"
 ROWS, SEEDS, VALIDATION, EPOCHS = 1_000_000, 100_000, 50_000, 3

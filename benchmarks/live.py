@@ -49,7 +49,7 @@ Seconds = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Load:
+class LiveLoad:
     """What one model did: seconds of each payment alone and in an open loop, payments a second, CPU seconds of each."""
 
     closed: Seconds
@@ -86,8 +86,8 @@ def run(rows: int = ROWS, closed: int = CLOSED, open_seconds: float = OPEN_SECON
         print(f"   load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
         for name, one in {FLOOR: floor, "fraud_live": live, "fraud_live without the GNN": without}.items():
             print(one.line(name))
-        for name, one in scores.items():
-            told = _ms(one)
+        for name, seconds in scores.items():
+            told = _ms(seconds)
             print(f"   {name:<28} p50 {told[0]:6.2f} ms  p99 {told[1]:6.2f} ms   with the history in the request")
         _say_where_time_goes(whole, given, lines, live, floor)
     return _metrics(live, floor)
@@ -124,15 +124,16 @@ def _served(version: peers.Version, folder: Path) -> Iterator[Triton]:
 
 def _lines(version: peers.Version, count: int) -> list[str]:
     """The last transactions, in time order, as lines."""
-    ids = torch.arange(len(version.builder().table))[-count:]
-    return [line.decode() for line in version.builder().request(ids).transaction]
+    builder = version.builder()
+    ids = torch.arange(len(builder.reader.graph))[-count:]
+    return [line.decode() for line in builder.request(ids).transaction]
 
 
-def _load(server: Triton, lines: Sequence[str], closed: int, seconds: float, model: str = "fraud_live") -> Load:
+def _load(server: Triton, lines: Sequence[str], closed: int, seconds: float, model: str = "fraud_live") -> LiveLoad:
     """The same payments one after another, then by several clients at once, then at random times."""
     alone = _closed(server, lines, model)[-closed:]
     rate, cpu = _filled(server, lines, model)
-    return Load(alone, _opened(server, lines, model, OPEN_SHARE * rate, seconds), rate, cpu)
+    return LiveLoad(alone, _opened(server, lines, model, OPEN_SHARE * rate, seconds), rate, cpu)
 
 
 def _client(server: Triton, model: str) -> ScoringClient:
@@ -204,13 +205,13 @@ def _scored(server: Triton, version: peers.Version, model: str, count: int) -> S
     """Seconds of each request of one transaction with its history."""
     builder = version.builder()
     test = builder.reader.graph.where(TEST)
-    requests = [tensors(builder.request(test[-1 - number][None])) for number in range(min(count, 200))]
+    requests = [tensors(builder.request(test[-1 - number][None])) for number in range(min(count, 40))]
     with triton.InferenceServerClient(server.url.removeprefix("http://"), network_timeout=60.0) as client:
         return sent(client, model, requests, count)
 
 
 def _say_where_time_goes(
-    version: peers.Version, given: LiveSettings, lines: Sequence[str], live: Load, floor: Load
+    version: peers.Version, given: LiveSettings, lines: Sequence[str], live: LiveLoad, floor: LiveLoad
 ) -> None:
     """Print the median milliseconds of each step of one payment in this process, and what Triton adds."""
     model = version.model
@@ -248,7 +249,7 @@ def _ms(elapsed: Seconds) -> tuple[float, float]:
     return float(np.percentile(elapsed, 50)) * 1000, float(np.percentile(elapsed, 99)) * 1000
 
 
-def _metrics(live: Load, floor: Load) -> list[Measurement]:
+def _metrics(live: LiveLoad, floor: LiveLoad) -> list[Measurement]:
     quantiles = [
         measurement(
             f"live.p{quantile}_ms",

@@ -1,15 +1,18 @@
 """Prints measurements as a table and merges them by name into `benchmarks/results.json` (not committed)."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 RESULTS = Path(__file__).parent / "results.json"
 
 
 class Measurement(TypedDict):
-    """One measured value. `peer_value` was measured in the same run; `ratio` is value / peer_value."""
+    """One measured value. `peer_value` was measured in the same run; `ratio` is value / peer_value.
+
+    `low` and `high` are the one-sided 95 % bounds of a paired difference.
+    """
 
     name: str
     value: float
@@ -17,12 +20,19 @@ class Measurement(TypedDict):
     peer: str
     peer_value: float | None
     ratio: float | None
+    low: NotRequired[float]
+    high: NotRequired[float]
 
 
 def measurement(name: str, value: float, unit: str, peer: str = "", peer_value: float | None = None) -> Measurement:
     """Return a measurement with its ratio to the peer: value / peer_value."""
     ratio = value / peer_value if peer_value else None
     return Measurement(name=name, value=value, unit=unit, peer=peer, peer_value=peer_value, ratio=ratio)
+
+
+def difference(name: str, gained: Mapping[str, float], unit: str, peer: str) -> Measurement:
+    """Return a paired difference to the peer with its bounds: the keys `mean`, `low` and `high`."""
+    return {**measurement(name, gained["mean"], unit, peer), "low": gained["low"], "high": gained["high"]}
 
 
 def record(measurements: Iterable[Measurement]) -> None:
@@ -34,4 +44,5 @@ def record(measurements: Iterable[Measurement]) -> None:
     for f in fresh:
         beside = f"   {f['peer']}: {f['peer_value']:.6g}" if f["peer_value"] is not None else ""
         ratio = f"   ratio {f['ratio']:.3g}" if f["ratio"] is not None else ""
-        print(f"{f['name']:<42} {f['value']:>12.6g} {f['unit']}{beside}{ratio}", flush=True)
+        bounds = f"   [{f['low']:.4f}, {f['high']:.4f}] to {f['peer']}" if "low" in f else ""
+        print(f"{f['name']:<42} {f['value']:>12.6g} {f['unit']}{beside}{ratio}{bounds}", flush=True)

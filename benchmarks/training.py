@@ -31,8 +31,8 @@ from training.model.config import TrainConfig
 from training.model.encoder import MessageBuilder
 from training.model.features import width
 from training.model.fit import DistributedContext, EncoderTrainer, TrainingSet
+from training.model.reading import own_features
 from training.model.seeds import Seeds
-from training.model.training_set import own_features
 
 ROWS, SEEDS = 1_000_000, 50_000
 SIZES = (1_000_000, 5_000_000)

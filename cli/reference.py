@@ -9,7 +9,8 @@ import typer
 from cli.main import app
 from statemachine.contracts.gate import GatePolicy
 from statemachine.contracts.metrics import CATALOGUE, Emitter
-from statemachine.core.policy import IntakePolicy, Policy, Serving, StagePolicy
+from statemachine.contracts.shadow import ShadowPolicy
+from statemachine.core.policy import ApprovalPolicy, IntakePolicy, Policy, Serving, StagePolicy
 from statemachine.reporting.prices import Prices
 from training.data.declaration import Amount, Category, Declaration, Entity, Flags, Label, Number, Time, TimeParts
 from training.data.preprocess import PreprocessConfig
@@ -21,6 +22,8 @@ TABLES: tuple[tuple[str, type], ...] = (
     ("models.NAME.policy", Policy),
     ("models.NAME.intake", IntakePolicy),
     ("models.NAME.gate", GatePolicy),
+    ("models.NAME.shadow", ShadowPolicy),
+    ("models.NAME.approval", ApprovalPolicy),
     ("models.NAME.serving", Serving),
     ("models.NAME.stages.STAGE", StagePolicy),
     ("models.NAME.data", Declaration),

@@ -168,6 +168,49 @@ SERVING = Board(
             ),
             Panel("Waiting", "short", (Query("sum by (model) (nv_inference_pending_request_count)", "{{model}}"),)),
         ),
+        "Payments, as fraud_live answers them": (
+            Panel("Payments", "reqps", (Query(f"model:live_answers:rate5m{{{MODEL}}}", "{{model}}"),)),
+            Panel(
+                "Slower than 10 ms",
+                "percentunit",
+                (Query(f"model:live_slow:ratio_rate5m{{{MODEL}}}", "{{model}}"),),
+                {0.01: "objective"},
+            ),
+            Panel(
+                "Without their history, by reason",
+                "percentunit",
+                (
+                    Query(
+                        f'sum by (model, degraded) (rate(fraudloop_live_answers_total{{{MODEL}, degraded!=""}}[5m]))'
+                        " / on (model) group_left () model:live_answers:rate5m",
+                        "{{model}} {{degraded}}",
+                    ),
+                ),
+                {0.01: "objective", 0.05: "page"},
+            ),
+            Panel(
+                "Refused, and scored again",
+                "reqps",
+                (
+                    Query(f"sum by (model) (rate(fraudloop_live_refused_total{{{MODEL}}}[5m]))", "{{model}} refused"),
+                    Query(
+                        f"sum by (model) (rate(fraudloop_live_conflicts_total{{{MODEL}}}[5m]))",
+                        "{{model}} scored again",
+                    ),
+                ),
+            ),
+            Panel(
+                "Waiting for the online store, per payment",
+                "s",
+                (Query(f"model:live_store_seconds:mean5m{{{MODEL}}}", "{{model}}"),),
+                {0.02: "default deadline"},
+            ),
+            Panel(
+                "Latency with queue and HTTP (each pod's own window)",
+                "µs",
+                (Query('max by (quantile) (nv_inference_request_summary_us{model="fraud_live"})', "{{quantile}}"),),
+            ),
+        ),
         "Live scores": (
             Panel(
                 "Champion beside its first days",

@@ -26,6 +26,7 @@ from statemachine.contracts.attestation import (
 from statemachine.contracts.errors import Denied, Malformed, OperationRefused
 from statemachine.contracts.report import REPORT, STARTED, Artifact
 from statemachine.contracts.stage import Stage
+from statemachine.core.approval import subject_digest
 from statemachine.core.run import Run
 
 FORMAT = 1
@@ -74,7 +75,13 @@ def decision(app: App, run: Run, now: float, who: str) -> tuple[dict[str, bytes]
         "identity.json": _identity(run),
         "inputs.json": _inputs(run, found),
         "build.json": _build(run, found, reports, entries),
-        "approval.json": {"policy": plain(replace(app.policies[run.model], stages={})), "acts": acts},
+        "approval.json": {
+            "policy": plain(replace(app.policies[run.model], stages={})),
+            "approvals": [plain(each) for each in run.approvals],
+            "approved": subject_digest(run),
+            "parameters_by": run.parameters_by,
+            "acts": acts,
+        },
         "deployment.json": _deployment(app, run, reports),
         "after.json": _after(app, run, now),
         "evidence.json": {"sources": found.sources, "missing": found.missing},
@@ -141,7 +148,7 @@ def _identity(run: Run) -> dict[str, Any]:
         "run": run.id, "model": run.model, "kind": run.kind.value, "deployment": run.deployment, "parent": run.parent,
         "trigger": plain(run.trigger), "created_at": run.created_at, "decided_at": run.entered_at,
         "outcome": run.state.value, "reason": run.reason, "fault": run.fault, "candidate": run.candidate,
-        "champion": run.champion, "target": run.target, "verdict": dict(run.verdict),
+        "champion": run.champion, "target": run.target, "verdict": dict(run.verdict), "shadow": dict(run.shadow),
     }  # fmt: skip
 
 

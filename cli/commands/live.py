@@ -94,17 +94,21 @@ def forget(
         str, typer.Option(help="RELATION=VALUE, as in card=4111…; several columns are separated by commas.")
     ],
     model: Model = "fraud",
+    score_log: Annotated[
+        bool, typer.Option("--score-log", help="Also from the archived score log, which takes the right to write it.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Delete what the online store holds of one card, merchant, …: its record, its entries elsewhere, its log.
 
-    Rows of the archived score log stay until their retention ends; so does what lies in the data bucket. Example:
-    `fraudloop live forget --entity card=17,2`
+    Without `--score-log` archived answers stay until their retention ends. What lies in the data bucket stays in any
+    case. Example: `fraudloop live forget --entity card=17,2 --score-log`
     """
     from training.data.preprocess import configured
     from training.live import settings
     from training.live.forget import forget as deleted
     from training.live.forget import key_of
+    from training.scorelog.forget import Erased
 
     side, mark, values = entity.partition("=")
     if not mark or not values:
@@ -112,13 +116,30 @@ def forget(
     app = application()
     data = configured(app.policies[known(app, model)].parameters.get("preprocess", {})).data
     key = key_of(data, side, values.split(","))
-    found = deleted(model, data, side, key, settings.read(), (lambda *_: None) if as_json else _say)
+    given = settings.read()
+    found = deleted(model, data, side, key, given, (lambda *_: None) if as_json else _say)
+    erased = _erased(app.policies[model].root, model, data, side, key, given.entity_key) if score_log else Erased()
     if as_json:
-        return emit(asdict(found))
+        return emit({**asdict(found), "score_log": asdict(erased)})
     console.print(f"deleted {found.records} records, {found.entries} entries elsewhere, {found.logged} logged answers")
+    if score_log:
+        console.print(
+            f"and {erased.answers} archived answers; {erased.requests} requests of others were emptied, "
+            f"{erased.files} files rewritten. Versions of them stay in the bucket for seven days"
+        )
     if found.unread:
         console.print(f"{found.unread} records are of a definition that is not in use; they expire with the retention")
     return None
+
+
+def _erased(root: str, model: str, data: Any, side: str, key: int, secret: str) -> Any:
+    from training.live.forget import telling
+    from training.live.keys import EntityHash
+    from training.scorelog.files import ScoreFiles
+    from training.scorelog.forget import erase
+
+    hashed = EntityHash(secret).of(side, key)
+    return erase(ScoreFiles(root, model), f"key:{side}={hashed.hex()};", telling(data, side, hashed))
 
 
 def _say(event: str, figures: Mapping[str, float]) -> None:

@@ -13,7 +13,7 @@ from cli.connection import application, known
 from cli.output import Json, Markup, console, emit, errors, table
 from statemachine.contracts.metrics import METRICS
 from statemachine.reporting.parity import Baseline
-from statemachine.reporting.slo import Objective, RunRecord, Targets, objectives
+from statemachine.reporting.slo import LiveCounts, Objective, RunRecord, Targets, live_objectives, objectives
 
 JOB = "fraudloop-slo"
 MET = {True: Markup("[green]met[/]"), False: Markup("[bold red]missed[/]"), None: Markup("[dim]unknown[/]")}
@@ -28,16 +28,22 @@ def slo(
         bool,
         typer.Option("--scheduled", help="For a job: status 1 if nothing was pushed, not if an objective is missed."),
     ] = False,
+    prometheus: Annotated[
+        str, typer.Option(help="A Prometheus that scrapes Triton, such as http://prometheus:9090: adds live scoring.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Success rate, training time, AUC, deployment time and cost per run, against their targets.
 
-    Ends with status 1 if an objective is missed. Example: `fraudloop slo --baseline baseline.json`
+    With --prometheus also live scoring: payments answered within 10 ms, availability, and the share that was answered
+    without its history. Ends with status 1 if an objective is missed. Example: `fraudloop slo --baseline baseline.json`
     """
     app, window, now = application(), days * cost_queries.DAY, time.time()
     records = cost_queries.records(app, known(app, model), now - 2 * window, cost_queries.prices())
     read = cost_queries.baseline(baseline) if baseline else None
     found = objectives(records, now, window, _targets(read, records))
+    if prometheus:
+        found += live_objectives(*(_counted(prometheus, model, days, back) for back in (0.0, days)))
     pushed = bool(push) and _push(push, model, found, records)
     if as_json:
         emit([vars(each) | {"met": each.met, "trend": each.trend} for each in found])
@@ -45,6 +51,27 @@ def slo(
         console.print(table(f"{model}, last {days:g} days, {len(records)} runs", *_table(found)))
     if (not pushed) if scheduled else any(each.met is False for each in found):
         raise typer.Exit(1)
+
+
+LIVE = {
+    "answers": 'fraudloop_live_answers_total{model="%s"}',
+    "degraded": 'fraudloop_live_answers_total{model="%s", degraded!=""}',
+    "slow": 'fraudloop_live_slow_total{model="%s"}',
+    "refused": 'fraudloop_live_refused_total{model="%s"}',
+    "asked": '{__name__=~"nv_inference_request_(success|failure)", model="fraud_live"}',
+    "failed": 'nv_inference_request_failure{model="fraud_live"}',
+}
+
+
+def _counted(prometheus: str, model: str, days: float, back: float) -> LiveCounts:
+    """What was counted in the window that ends `back` days ago. Raises `Unreachable`."""
+    from clients.prometheus import number
+
+    span = f"[{round(days * cost_queries.DAY)}s]" + (f" offset {round(back * cost_queries.DAY)}s" if back else "")
+    selectors = {name: text % model if "%s" in text else text for name, text in LIVE.items()}
+    return LiveCounts(
+        **{name: number(prometheus, f"sum(increase({selector}{span}))") for name, selector in selectors.items()}
+    )
 
 
 def _targets(baseline: Baseline | None, records: Sequence[RunRecord]) -> Targets:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simulation.memory.kfp import Job
-from simulation.memory.stages import Play, failed, honest, measured, ok, refused
+from simulation.memory.stages import Play, failed, honest, measured, ok, refused, replayed
 from simulation.memory.workers import Worker, Yielding, current
 from simulation.memory.world import World
 from statemachine.contracts.kfp_run import KfpRun, KfpRunState
@@ -156,11 +156,16 @@ class InterleavedWorld(World):
         return self.stages.release(order) if order.stage in (Stage.DEPLOY, Stage.RESTORE) else honest(order)
 
     def _weak(self, order: StageRequest) -> Report:
+        if order.stage is Stage.SHADOW:
+            return ok(order, {"shadow": replayed(order, disagreements=200)}, {"shadow": f"{order.output_uri}/s"})
         if order.stage is not Stage.EVALUATE:
             return self._works(order)
         return ok(order, {"evaluation": measured(order, auc=0.5)}, {"evaluation": f"{order.output_uri}/e"})
 
     def _breaks(self, order: StageRequest) -> Report:
+        if order.stage is Stage.SHADOW:
+            broken = replayed(order, error="it does not load")
+            return ok(order, {"shadow": broken}, {"shadow": f"{order.output_uri}/s"})
         return self.stages.break_on_load(order) if order.stage in (Stage.DEPLOY, Stage.RESTORE) else honest(order)
 
     # -- what is on record --------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ class Emitter(Enum):
     LIVE = "score log archiver, `fraudloop drift --push` → Pushgateway"
     PUSHGATEWAY = "Pushgateway, scraped"
     TRITON = "Triton, scraped"
+    PAYMENTS = "`fraud_live` in Triton, scraped"
     DCGM = "DCGM exporter, scraped"
     PROMETHEUS = "Prometheus itself"
 
@@ -63,6 +64,10 @@ def _live(name: str, unit: str, help: str, *labels: str) -> Metric:
 
 def _triton(name: str, kind: MetricKind, unit: str, help: str, *labels: str) -> Metric:
     return Metric(f"nv_inference_{name}", kind, unit, ("model", "version", *labels), Emitter.TRITON, help)
+
+
+def _payments(name: str, unit: str, help: str, *labels: str) -> Metric:
+    return Metric(f"fraudloop_live_{name}", MetricKind.COUNTER, unit, ("model", *labels), Emitter.PAYMENTS, help)
 
 
 def _dcgm(name: str, unit: str, help: str) -> Metric:
@@ -142,6 +147,12 @@ CATALOGUE = (
     _triton("compute_infer_duration_us", MetricKind.COUNTER, "microseconds", "time in the model, cumulative"),
     _triton("request_summary_us", MetricKind.SUMMARY, "microseconds", "end-to-end time", "quantile"),
     _triton("pending_request_count", MetricKind.GAUGE, "requests", "requests waiting"),
+    _payments("answers_total", "payments", "payments answered, by why less was known than could be", "degraded"),
+    _payments("slow_total", "payments", "payments that took longer than 10 ms in the model"),
+    _payments("refused_total", "requests", "requests refused because a transaction is wrong"),
+    _payments("store_seconds_total", "seconds", "time that payments waited for the online store, cumulative"),
+    _payments("store_calls_total", "payments", "payments that asked the online store"),
+    _payments("conflicts_total", "payments", "payments scored again because another one came between"),
     _dcgm("GPU_UTIL", "percent 0–100", "GPU utilisation"),
     _dcgm("FB_USED", "MiB", "framebuffer in use"),
     _dcgm("FB_FREE", "MiB", "framebuffer free"),

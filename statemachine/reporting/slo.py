@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from statemachine.core.run import Run, RunKind, Transition
 from statemachine.core.states import State
 
+MIN_FAST, MIN_AVAILABLE, MAX_DEGRADED = 0.99, 0.999, 0.01  # of live payments
 MIN_SUCCESS, MIN_AUC, MAX_DEPLOY_SECONDS, QUANTILE = 0.95, 0.90, 600.0, 0.95
 
 
@@ -81,6 +82,48 @@ def objectives(records: Sequence[RunRecord], now: float, window: float, targets:
         objective("auc_roc", lowest_auc, MIN_AUC, False, ""),
         objective("deployment_time", deployment_seconds, MAX_DEPLOY_SECONDS, True, "s"),
         objective("cost_per_run", dollars, targets.run_dollars, True, "$"),
+    )
+
+
+@dataclass(frozen=True)
+class LiveCounts:
+    """What Prometheus counted of live payments over a window; `None` is a counter that does not exist.
+
+    `answers`, those of them that were `degraded`, those that were `slow`; `failed` and `asked` requests, and those that
+    were `refused` because their transaction is wrong, which is nobody's outage.
+    """
+
+    answers: float | None = None
+    degraded: float | None = None
+    slow: float | None = None
+    asked: float | None = None
+    failed: float | None = None
+    refused: float | None = None
+
+    @property
+    def fast_share(self) -> float | None:
+        """Payments that were answered in time."""
+        return 1 - (self.slow or 0) / self.answers if self.answers else None
+
+    @property
+    def availability(self) -> float | None:
+        """Requests that were answered, of those that could be."""
+        if not self.asked:
+            return None
+        return 1 - max(0.0, (self.failed or 0) - (self.refused or 0)) / self.asked
+
+    @property
+    def degraded_share(self) -> float | None:
+        """Payments that were answered without their history."""
+        return (self.degraded or 0) / self.answers if self.answers else None
+
+
+def live_objectives(recent: LiveCounts, earlier: LiveCounts) -> tuple[Objective, ...]:
+    """The three objectives of live scoring over a window, and over the one before."""
+    return (
+        Objective("live_fast_share", recent.fast_share, MIN_FAST, False, "ratio", earlier.fast_share),
+        Objective("live_availability", recent.availability, MIN_AVAILABLE, False, "ratio", earlier.availability),
+        Objective("live_degraded_share", recent.degraded_share, MAX_DEGRADED, True, "ratio", earlier.degraded_share),
     )
 
 

@@ -95,6 +95,7 @@ DAY = [
     ["compare", "fraud-1", "fraud-1"],
     ["open", "fraud-1", "--print"],
     ["audit", "fraud"],
+    ["drift"],
     ["approve", "fraud-1", "--why", "a test"],
     ["redrive", "fraud-1", "--why", "a test", "--yes"],
     ["cancel", "fraud-1", "--why", "a test"],

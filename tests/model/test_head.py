@@ -54,3 +54,17 @@ def test_no_more_trees_than_validation_wants() -> None:
     config = replace(CONFIG, head_rounds=500, head_patience=5)
     booster = head.fit_head(rows(3000, 1), rows(3000, 3), NAMES, config)
     assert 0 < booster.num_boosted_rounds() < 400
+
+
+def test_validation_chooses_the_depth() -> None:
+    """Where the configuration leaves it open, the booster is the one of the depth with the lower validation loss."""
+    train, later = rows(4000, 1), rows(4000, 3)
+    each = {depth: head.fit_head(train, later, NAMES, replace(CONFIG, head_max_depth=depth)) for depth in head.DEPTHS}
+    chosen = head.fit_head(train, later, NAMES, CONFIG).save_raw("json")
+    found = [depth for depth, booster in each.items() if booster.save_raw("json") == chosen]
+    losses = {depth: _loss(head.predict(booster, later.inputs), later.labels) for depth, booster in each.items()}
+    assert found == [min(losses, key=lambda depth: losses[depth])]
+
+
+def _loss(scores: np.ndarray, labels: np.ndarray) -> float:
+    return -float(np.log(np.where(labels == 1, scores, 1 - scores)).mean())

@@ -65,7 +65,7 @@ def test_names_follow_their_emitter(line):
         assert re.fullmatch(r"[A-Z][A-Za-z0-9]+", line.name)
         assert line.unit in {"Count", "Seconds", "None"}
         assert (line.kind is MetricKind.COUNTER) == (line.unit == "Count")
-    elif line.emitter in {Emitter.STAGE, Emitter.CLI, Emitter.LIVE}:
+    elif line.emitter in {Emitter.STAGE, Emitter.CLI, Emitter.LIVE, Emitter.PAYMENTS}:
         assert re.fullmatch(r"fraudloop_[a-z0-9_]+", line.name)
         assert not {"run", "run_id"} & set(line.labels)
 
@@ -112,7 +112,7 @@ def test_a_panel_draws_from_one_source():
     assert all(len({type(query) for query in panel.queries}) == 1 for panel in panels())
 
 
-@pytest.mark.parametrize("emitter", [Emitter.STAGE, Emitter.CLI, Emitter.LIVE])
+@pytest.mark.parametrize("emitter", [Emitter.STAGE, Emitter.CLI, Emitter.LIVE, Emitter.PAYMENTS])
 def test_all_that_we_push_is_drawn(emitter):
     """A metric without a panel is not emitted."""
     used = set().union(*map(metrics_of, expressions()))

@@ -35,10 +35,12 @@ COPIED = (
     "tests/cases",
     "tests/cli/judged_runs.py",
     "tests/cli/played_runs.py",
+    "tests/clients",
     "tests/conftest.py",
     "tests/console",
     "tests/core",
     "tests/handlers/events",
+    "tests/model",
     "tests/outcome.py",
     "tests/proof",
     "tests/scorelog",
@@ -89,8 +91,10 @@ ADAPTERS = ("tests/adapters/test_kfp_failures.py", "tests/adapters/test_table_co
 DATA = (
     "tests/training/test_conversion.py",
     "tests/training/test_corrections.py",
+    "tests/training/test_known_labels.py",
     "tests/training/test_one_bad_object.py",
 )
+GRAPH = ("tests/model/test_history.py", "tests/model/test_causality.py")
 CONSOLE = ("tests/console/test_console_acts.py", "tests/console/test_oidc.py", "tests/console/test_console_pages.py")
 NOT_PROCESSES = "not process and not works_on_s3"
 WINDOW = (
@@ -103,9 +107,13 @@ WINDOW = (
 SUITES = (
     Suite("adapters", (*ADAPTERS, "-k", "not dynamodb"), about=("statemachine/adapters", "statemachine/contracts")),
     Suite("unit", (*UNIT, "-k", NOT_SO)),
-    Suite("data", (*DATA, "-k", "polars_panic or gzip or newest_delivery or case_files"), about=("training",)),
+    Suite(
+        "data", (*DATA, "-k", "polars_panic or gzip or newest_delivery or case_files or report"), about=("training",)
+    ),
+    Suite("graph", (*GRAPH, "-k", "later or plain or report or windows"), about=("training/graph",)),
     Suite("console", CONSOLE, about=("cli/console",)),
     Suite("window", WINDOW, about=("training/data/dataset", "training/data/index", "training/graph")),
+    Suite("client", ("tests/clients/test_scoring_client.py",), about=("clients/scoring",)),
     Suite("score log", ("tests/scorelog/test_archive.py", "-k", NOT_PROCESSES), about=("training/scorelog",)),
     Suite("crash sweep", ("tests/proof/test_crash_sweep.py",), (("FRAUDLOOP_CRASH_STRIDE", "30"),)),
     Suite(

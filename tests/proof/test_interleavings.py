@@ -6,6 +6,7 @@ answers and lists late; pods lie, hang and work on while they are being stopped;
 
 import json
 import os
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,8 +19,9 @@ from simulation.memory.kfp import PIN
 from statemachine.contracts.kfp_run import KfpRunState
 from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import StageRequest
+from statemachine.core.approval import subject_digest
 from statemachine.core.model import Model
-from statemachine.core.policy import IntakePolicy, Policy, StagePolicy
+from statemachine.core.policy import ApprovalPolicy, IntakePolicy, Policy, StagePolicy
 from statemachine.core.run import RequestKind, Run, RunKind
 from statemachine.core.states import State
 from statemachine.core.window import Object, Status
@@ -54,17 +56,22 @@ class Interleavings(RuleBasedStateMachine):
         self.model = Model("fraud")
         self.broken = False  # a restore failed: what serves is not known
         self.foreign: set[str] = set()
+        self.unasked: set[str] = set()  # deployed before anybody had to approve
+        self.seen: dict[str, str] = {}  # the digest of each run when somebody last looked at it
 
-    @initialize(approval=st.booleans(), champion=st.booleans(), under_way=st.integers(0, 20))
-    def begin(self, approval: bool, champion: bool, under_way: int) -> None:
+    @initialize(approvers=st.integers(0, 2), live=st.booleans(), champion=st.booleans(), under_way=st.integers(0, 20))
+    def begin(self, approvers: int, live: bool, champion: bool, under_way: int) -> None:
         """Half of the examples begin with a champion that serves, and most with a run on its way."""
         if champion:
             self.world.intake.arrive([self.world.object("data/fraud/first.csv")])
             for _ in range(60):
                 self.world.quiet_minute()
             assert self.world.onlooker.model("fraud").champion
-        if approval:
-            self.world.policies["fraud"] = Policy(**{**vars(POLICY), "require_approval": True})
+            self.unasked = {"fraud-1"}
+        policy = replace(POLICY, live=live)
+        if approvers:
+            policy = replace(policy, require_approval=True, approval=ApprovalPolicy(approvers, expiry=600))
+        self.world.policies["fraud"] = policy
         self.world.intake.arrive([self.world.object("data/fraud/second.csv")])
         for _ in range(under_way):
             self.world.quiet_minute()
@@ -234,6 +241,13 @@ class Interleavings(RuleBasedStateMachine):
         """At any time, of any run."""
         runs = [run.id for run in self.world.all_runs()] or ["fraud-1"]
         run_id = data.draw(st.sampled_from(runs))
+        if kind is RequestKind.APPROVE:
+            run, who = self.world.onlooker.load(run_id), data.draw(st.sampled_from(["ann", "bob"]))
+            seen = self.seen.setdefault(run_id, subject_digest(run) if run else "")
+            if data.draw(st.booleans()) and run:
+                self.seen[run_id] = subject_digest(run)
+            self.start("person", lambda: self.world.operations.approve(run_id, seen, "why", who), 0.0, True, calls)
+            return
         self.start(
             "person", lambda: self.world.operations.operator_request(run_id, kind, "ann", "why"), 0.0, True, calls
         )
@@ -277,6 +291,22 @@ class Interleavings(RuleBasedStateMachine):
         closed = set(range(1, self.intake().window("fraud").epoch))
         own = [r.epoch for r in self.world.all_runs() if r.kind is RunKind.TRAINING and not r.parent]
         assert sorted(own) == sorted(closed)
+
+    @invariant()
+    def nothing_deploys_but_what_was_approved(self) -> None:
+        """Enough persons said yes to exactly the candidate, evaluation and shadow of each run that deploys."""
+        policy = self.world.policies["fraud"]
+        for run in self.world.all_runs() if policy.require_approval else ():
+            if run.state is State.DEPLOYING and run.id not in self.unasked:
+                persons = {one.who for one in run.approvals if one.digest == subject_digest(run)}
+                assert len(persons) >= policy.approval.approvers, f"{run.id} deploys, approved by {persons}"
+
+    @invariant()
+    def nothing_deploys_that_the_shadow_failed(self) -> None:
+        """What reaches the cluster passed on the serving image."""
+        for run in self.world.all_runs():
+            if run.kind is RunKind.TRAINING and run.generation:
+                assert run.shadow.get("passed"), f"{run.id} reached the cluster: {run.shadow}"
 
     @invariant()
     def slots_have_one_holder(self) -> None:

@@ -6,12 +6,16 @@ import numpy as np
 import polars as pl
 import pytest
 
+from training.data.presets import preset
+from training.live.keys import EntityHash
 from training.scorelog.cohorts import answered, cohorts, labelled
 from training.scorelog.daily import BINS, by_day, histogram, series, totals
 from training.scorelog.drift import DriftLimits, deciles, drift, serving
 from training.scorelog.files import DAY, SCHEMA, LogWindow, ScoreFiles
 from training.scorelog.metrics import LIVE, push
 from training.scorelog.report import live_report, matured, samples
+from training.serving.csv_codec import columns
+from training.serving.live_line import pseudonymous
 
 BEGIN = 20_840 * DAY  # a day's first second
 MINE = "fraud-2-0a1b2c3d"
@@ -216,3 +220,19 @@ def test_a_metric_that_is_not_in_the_catalogue_is_not_sent():
     assert push("fraud", LIVE, [("fraudloop_live_drifted", {"check": "x"}, 1.0)], environment, sending)
     assert sent == [{"model": "fraud"}]
     assert not push("fraud", LIVE, [], {}, sending)
+
+
+def test_answers_of_live_scoring_meet_the_data_set_s_rows():
+    """As `fraud_live` writes a line and hashes entities: the same secret finds the row, another one does not."""
+    data, secret = preset(), EntityHash("a secret of the test")
+    cells = {"User": "7", "Card": "1", "Year": "2027", "Month": "1", "Day": "22", "Time": "00:00", "Amount": "$12.50"}
+    told = ",".join(cells.get(column, "5") for column in columns(data))
+    keys = {"card": 71, "merchant": -3}
+    logged = pseudonymous(told.encode(), {side: secret.of(side, key) for side, key in keys.items()}, data)
+    log_rows = pl.DataFrame({"time": [BEGIN], "transaction": [logged], "decision": [True], "probability": [0.9]})
+    rows = pl.DataFrame({"time": [BEGIN], **{f"{side}_key": [key] for side, key in keys.items()}, "label": [1]})
+    relations = data.relations
+    [found] = cohorts(answered(log_rows, relations), labelled(rows, relations, secret.of), BEGIN + 1)
+    assert (found["matched"], found["frauds"]) == (1, 1)
+    [other] = cohorts(answered(log_rows, relations), labelled(rows, relations, EntityHash("another").of), BEGIN + 1)
+    assert other["matched"] == 0

@@ -135,6 +135,14 @@ def test_counters_are_counts(featuriser: Featuriser, wrong: float) -> None:
         featuriser.block(replace(asked(b"", b""), counters=counters), TODAY)
 
 
+def test_a_sum_of_amounts_may_be_negative(featuriser: Featuriser) -> None:
+    """Refunds can exceed payments; a count can never be below zero."""
+    counters = NO_COUNTERS.copy()
+    counters[0, COUNTERS.index("card_amount_7d")] = -12.5
+    block = featuriser.block(replace(asked(b"", b""), counters=counters), TODAY)
+    assert block.volume[0, COUNTERS.index("card_amount_7d")] == -12.5
+
+
 def test_the_same_minute_is_not_earlier(featuriser: Featuriser) -> None:
     """Ties say nothing, as in training; what a minute earlier happened does."""
     minute_before = PAST.replace(b"06:21", b"06:20")

@@ -1,24 +1,20 @@
 """Labels that come later: reports name transactions by what they are known by, and say since when they are fraud."""
 
-import sys
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.data import known_labels
+from training.data import known_labels, reports
 from training.data.known_labels import Delays, LabelCounts
 from training.data.parser import NEVER, UNKNOWN
+from training.data.preprocess import admit, configured, local_sources
 from training.data.presets import preset
 from training.data.reports import Feed
 from training.data.split import DAY
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "serving"))
-
-
-TODAY = date(2026, 11, 27)
 DATA = preset()
 KEY = {"card_key": 1, "merchant_key": 2, "cents": 100}
 
@@ -138,3 +134,19 @@ def test_what_was_known_by_a_day_does_not_depend_on_later_reports(told: list[tup
     for (label, at), (label_then, at_then) in zip(whole, then, strict=True):
         if at <= cut * DAY:
             assert (label, at) == (label_then, at_then)
+
+
+def test_a_report_of_what_lies_before_the_history_does_not_wait(tmp_path: Path) -> None:
+    """Its transaction was left out, and is not expected any more."""
+    (tmp_path / "labels.csv").write_text(
+        "User,Card,Year,Month,Day,Time,Amount,Merchant Name,Is Fraud?,reported_at\n"
+        "1,0,2020,1,1,10:00,$1.00,7,Yes,2020-01-09\n1,0,2020,3,1,10:00,$1.00,7,Yes,2020-03-09\n"
+    )
+    sources = local_sources([], [tmp_path / "labels.csv"])
+    admitted = admit(sources, configured({}), today=date(2026, 11, 27), scratch=tmp_path)
+    files = list(admitted.reports.values())
+    begin = int(datetime(2020, 2, 1, tzinfo=UTC).timestamp())
+    whole, since = (reports.read(files, DATA, at) for at in (0, begin))
+    assert whole is not None
+    assert since is not None
+    assert (len(whole.rows), len(since.rows)) == (2, 1)

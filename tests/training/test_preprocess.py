@@ -123,11 +123,13 @@ def test_a_window_of_zero_is_everything_and_senseless_ones_are_refused():
 
 
 def test_labels_that_are_too_young_are_unknown(made):
-    """Rows younger than `label_maturity_days` are in the graph, but their labels are -1 whatever the file said."""
+    """Rows younger than `label_maturity_days` are in the graph and in no split; their labels are -1 unless they were
+    known by the end of the newest row's day.
+    """
     rows = table(made.folder)
     newest: Any = rows["time"].max()
     young = rows["time"] > newest - 30 * 86_400
-    assert ((rows["label"] == -1) == young).all()
+    assert ((rows["label"] == -1) == ((rows["time"] + 30 * 86_400) // 86_400 > newest // 86_400)).all()
     assert ((rows["split"] == split.IMMATURE) == young).all()
 
 

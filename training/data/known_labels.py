@@ -53,7 +53,7 @@ def timed(
     as_of = max(newest, feed.newest if feed else 0)
     said = pl.col("label") != UNKNOWN
     silent = pl.col("time") + round(delays.maturity * DAY)
-    grown_up = pl.lit(feed is not None) & (silent <= as_of)
+    grown_up = pl.lit(feed is not None) & (silent // DAY <= as_of // DAY)  # a nightly load of that day knows it
     known_at = pl.when(said).then(pl.col("time") + round(delays.column * DAY)).when(grown_up).then(silent)
     rows = rows.with_columns(known_at=known_at.otherwise(NEVER).cast(pl.Int64))
     if feed is None:

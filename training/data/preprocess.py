@@ -198,7 +198,7 @@ def build(
     clean = {name: path for name, path in admitted.clean.items() if admitted.verdicts[name].last >= reach.history}
     accepted = [admitted.verdicts[identity] for identity in clean]
     rows, delivered_again = dataset.gathered(list(clean.values()), accepted, config.data, reach.history)
-    feed = reports.read(list(admitted.reports.values()), config.data)
+    feed = reports.read(list(admitted.reports.values()), config.data, reach.history)
     delays = Delays(config.label_delay_days, config.label_maturity_days)
     rows, labels, as_of = known_labels.timed(rows, config.data, delays, feed)
     labels = replace(labels, labels_corrected=labels.labels_corrected + delivered_again.labels)

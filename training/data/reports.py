@@ -131,8 +131,11 @@ def span(clean: Path, data: Declaration) -> dict[str, int]:
     return {name: int(value or 0) for name, value in found.collect().row(0, named=True).items()}
 
 
-def read(files: Sequence[ReportFile], data: Declaration) -> Feed | None:
-    """The reports of all labels files, in the order of their delivery; none if there is no file."""
+def read(files: Sequence[ReportFile], data: Declaration, begin: int = 0) -> Feed | None:
+    """The reports of all labels files, in the order of their delivery; none if there is no file.
+
+    Those of transactions before the second `begin` are left out; if an id says which, those that were reported before.
+    """
     if not files:
         return None
     key = [pl.col(name).cast(pl.Int64) for name in identity(data)]
@@ -142,7 +145,7 @@ def read(files: Sequence[ReportFile], data: Declaration) -> Feed | None:
         )
         for file in files
     ]
-    return Feed(pl.concat(parts).collect())
+    return Feed(pl.concat(parts).filter(pl.col("at" if data.id else "time") >= begin).collect())
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ GROUPS = ("row", "velocity", "risk")  # of the inputs of `scores`, in this order
 
 
 @dataclass(frozen=True)
-class Baseline:
+class TrainedBaseline:
     """A trained baseline, and which of the inputs of `GROUPS` are its own."""
 
     booster: xgb.Booster
@@ -38,7 +38,7 @@ class Baseline:
 
 def fitted(
     train: Sample, validation: Sample, row: Sequence[str], config: TrainConfig, sides: Sequence[str] = SIDES
-) -> dict[str, Baseline]:
+) -> dict[str, TrainedBaseline]:
     """Return the baselines by name; all inputs contain the features of `GROUPS`."""
     everything = features.names(row, GROUPS, sides)
     found = {}
@@ -47,5 +47,5 @@ def fitted(
         columns = [everything.index(feature) for feature in chosen]
         settings = replace(config, groups=groups)
         booster = head.fit_head(train.columns(columns), validation.columns(columns), chosen, settings)
-        found[name] = Baseline(booster, columns)
+        found[name] = TrainedBaseline(booster, columns)
     return found

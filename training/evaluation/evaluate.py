@@ -16,7 +16,7 @@ from statemachine.contracts.tables import read_table
 from training import storage
 from training.evaluation import baselines, bootstrap, changes, segments, slices, thresholds
 from training.evaluation.advice import strongest
-from training.evaluation.baselines import Baseline
+from training.evaluation.baselines import TrainedBaseline
 from training.evaluation.explained import explained
 from training.evaluation.model_card import card
 from training.evaluation.reference_models import reference_scores, version_of
@@ -290,7 +290,7 @@ def _masks(model: FraudModel, dataset: Path, scored: Scored) -> Iterator[tuple[s
     return slices.masks(slices.rows(dataset, data), graph, scored.ids, data)
 
 
-def _baselines(model: FraudModel, reader: Reader, config: EvaluateConfig) -> dict[str, Baseline]:
+def _baselines(model: FraudModel, reader: Reader, config: EvaluateConfig) -> dict[str, TrainedBaseline]:
     if not config.baseline_rounds:
         return {}
     settings = replace(model.config, groups=baselines.GROUPS, head_rounds=config.rounds(model.config))

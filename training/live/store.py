@@ -33,7 +33,7 @@ class Payment:
 
 
 @dataclass(frozen=True)
-class Seen:
+class StateRead:
     """What was read for a payment: the state of each relation's entity, and whether the data set was ever brought in.
 
     `answer` is the one that its request id was given before, if it was.
@@ -50,7 +50,7 @@ class OnlineStore:
     def __init__(self, connection: StoreConnection, names: Names, definition: LiveDefinition, settings: LiveSettings):
         self._connection, self._names, self._definition, self._settings = connection, names, definition, settings
 
-    def read(self, payment: Payment, with_id: bool, until: float) -> Seen:
+    def read(self, payment: Payment, with_id: bool, until: float) -> StateRead:
         """The state of the payment's entities, in one round trip.
 
         Raises:
@@ -63,19 +63,19 @@ class OnlineStore:
             raise self._connection.refused(found)
         filled, values = found[0], found[1 : 1 + len(payment.entities)]
         answer = found[-1] if with_id else None
-        return Seen(self._states(payment, values), filled is not None, answer)
+        return StateRead(self._states(payment, values), filled is not None, answer)
 
     def append(
         self,
         payment: Payment,
         entry: bytes,
-        seen: Seen,
+        seen: StateRead,
         until: float,
         *,
         answer: bytes = b"",
         log: tuple[str, Mapping[str, str]] | None = None,
         force: bool = False,
-    ) -> Seen | None:
+    ) -> StateRead | None:
         """Count a payment, keep its `answer` (b"": no request id) and write `log` (stream and fields), in one round
         trip.
 
@@ -95,9 +95,9 @@ class OnlineStore:
         arguments += [part for field in fields.items() for part in field]
         told = self._run(keys, arguments, until)
         if told[0] == b"answered":
-            return Seen({}, answer=told[1])
+            return StateRead({}, answer=told[1])
         if told[0] == b"stale":
-            return Seen(self._states(payment, told[1:]), seen.filled)
+            return StateRead(self._states(payment, told[1:]), seen.filled)
         return None
 
     def _run(self, keys: Sequence[str], arguments: Sequence[Any], until: float) -> list[Any]:

@@ -61,7 +61,7 @@ class TrainConfig:
     threads: int = 0
     processes: int = 1
     nodes: int = 1
-    amp: bool = True
+    amp: bool = False
 
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():

@@ -26,7 +26,7 @@ from training.model.fit import CHECKPOINT_FORMAT, Progress, TrainingSet, TrainSt
 from training.model.head import Sample
 from training.model.metrics import ranking
 from training.model.model import FraudModel
-from training.model.reading import head_inputs
+from training.model.reading import PART, head_inputs
 from training.model.seeds import Seeds, at_most
 from training.model.training_set import prepared
 from training.outcome import Permanent, StageResult
@@ -70,6 +70,7 @@ def train_model(
         _training_inputs(training_set, config, encoders), training_set.train.labels.numpy(), training_set.train.keep
     )
     row, sides = training_set.reader.graph.features, training_set.reader.graph.sides
+    del training_set  # the head needs its memory
     booster = head.fit_head(train_sample, validation_sample, features.names(row, config.groups, sides), config)
     labels, weights = validation_sample.labels, validation_sample.weights()
     scores = head.predict(booster, validation_sample.inputs)
@@ -108,10 +109,15 @@ def _training_inputs(training_set: TrainingSet, config: TrainConfig, encoders: E
     row, sides = training_set.reader.graph.features, training_set.reader.graph.sides
     everything = features.names(row, features.OWN, sides)
     chosen = [everything.index(name) for name in features.names(row, config.groups, sides) if name in everything]
-    parts = [training_set.train_own[:, chosen]]
+    own, scores = training_set.train_own, []
     if encoders is not None:
-        parts.append(left_out_scores(training_set, encoders, config))
-    return torch.cat(parts, dim=1).numpy()
+        scores = [left_out_scores(training_set, encoders, config)]
+    inputs = torch.empty(len(own), len(chosen) + len(scores))
+    for place, part in zip(torch.split(inputs, PART), torch.split(own, PART), strict=True):
+        place[:, : len(chosen)] = part[:, chosen]
+    for score in scores:
+        inputs[:, len(chosen) :] = score
+    return inputs.numpy()
 
 
 def _facts(states: Sequence[TrainState]) -> dict[str, float]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from training.graph.graph import TRAIN, VALIDATE, load_graph
+from training.graph.graph import TRAIN, VALIDATE, load_graph, taken
 from training.graph.history import Reader
 from training.model import features
 from training.model.config import TrainConfig
@@ -25,7 +25,7 @@ def prepared(dataset: Path, config: TrainConfig) -> TrainingSet:
     message_builder = MessageBuilder(features.width(row, config, reader.graph.sides))
     message_builder.own.fit(own)
     # A neighbour is a transaction like the seeds, so the seeds' own node features give its mean and deviation.
-    message_builder.neighbour.fit(reader.node_features[train.ids])
+    message_builder.neighbour.fit(taken(reader.node_features, train.ids))
     return TrainingSet(
         reader, config.fan_out, train, own, validation, own_features(reader, validation.ids), message_builder
     )

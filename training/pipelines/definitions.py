@@ -135,6 +135,8 @@ def _placed(task: dsl.PipelineTask, own: StepSettings, settings: PipelineSetting
         task.set_env_variable(name, value)
     for label, value in own.node_selector.items():
         kubernetes.add_node_selector(task, label, value)
+    if own.secret:
+        kubernetes.use_secret_as_env(task, own.secret, {name: name for name in own.secret_keys}, optional=True)
     for one in own.tolerations:
         kubernetes.add_toleration(task, one.key, one.operator, one.value or None, one.effect)
     return task

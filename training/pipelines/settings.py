@@ -27,7 +27,10 @@ class Toleration:
 
 @dataclass(frozen=True)
 class StepSettings:
-    """One step's pod: requests and limits in Kubernetes' units, and GPUs by the device plugin's resource name."""
+    """One step's pod: requests and limits in Kubernetes' units, and GPUs by the device plugin's resource name.
+
+    Each of `secret_keys` in the Kubernetes Secret `secret`, if it is there, is an environment variable of that name.
+    """
 
     image: str = "fraudloop-training:0.1.0"
     cpu_request: str = "1"
@@ -38,6 +41,8 @@ class StepSettings:
     accelerators: int = 0
     node_selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: tuple[Toleration, ...] = ()
+    secret: str = ""
+    secret_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

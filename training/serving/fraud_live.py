@@ -95,6 +95,7 @@ class FraudLive:
             payments = [self._parsed(at, *one) for at, one in enumerate(zip(lines, ids, strict=True))]
             answers = [self._payment(*one, use, explain) for one, use in zip(payments, stored, strict=True)]
         except BadRequest as error:
+            self._metrics.refused()
             return error
         return LiveAnswer.tensors(answers)
 
@@ -121,9 +122,12 @@ class FraudLive:
         store = self._store if stored else None
         if store is None:
             why = self._settings.missing if stored else "not asked"
-            return self._scored(line, clean, payment, self._nothing(), why, explain).answer
+            alone = self._scored(line, clean, payment, self._nothing(), why, explain).answer
+            if stored:
+                self._metrics.answered(why, time.perf_counter() - began)
+            return alone
         answer, waited, conflicts = self._counted(store, line, clean, payment, bool(request_id), explain, began)
-        self._metrics.answered(answer.degraded, waited, conflicts)
+        self._metrics.answered(answer.degraded, time.perf_counter() - began, waited, conflicts)
         return answer
 
     def _counted(

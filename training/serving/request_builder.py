@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ NUMBER = "row number"
 class RequestBuilder:
     """A data set's rows, sorted by time, and the reader of their histories; of its table only what is asked for."""
 
-    table: pl.LazyFrame
+    rows: pl.LazyFrame
     reader: Reader
     fitted: FeatureSchema
 
@@ -33,7 +34,12 @@ class RequestBuilder:
         """Read a local data set folder with the schema of `model`."""
         table = pl.scan_parquet(Path(dataset) / "transactions.parquet", row_index_name=NUMBER)
         reader = Reader(load_graph(dataset, model.row), model.config.k)
-        return cls(table.select(pl.exclude(model.row)), reader, model.feature_schema)
+        return cls(table, reader, model.feature_schema)
+
+    @cached_property
+    def table(self) -> pl.DataFrame:
+        """All rows, in memory, for who looks at more than a few."""
+        return self.rows.drop(NUMBER).collect()
 
     def request(self, ids: Tensor) -> ScoringRequest:
         """Return the request for transactions `ids` [B], each with the history and counters that training used."""
@@ -41,7 +47,8 @@ class RequestBuilder:
         graph, k = self.reader.graph, self.reader.k
         last = [line.previous(ids, k) for line in graph.timelines.values()]
         wanted = np.unique(torch.cat([ids, *(found[present] for found, present in last)]).numpy())
-        table = self.table.filter(pl.col(NUMBER).is_in(wanted)).collect(engine="streaming").sort(NUMBER)
+        wide = self.rows.select(pl.exclude(self.fitted.features))
+        table = wide.filter(pl.col(NUMBER).is_in(wanted)).collect(engine="streaming").sort(NUMBER)
         known, unknown = (self._lines(table, told) for told in (True, False))
         texts = {}
         for (side, history), (found, _) in zip(block.histories.items(), last, strict=True):

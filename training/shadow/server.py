@@ -7,6 +7,7 @@ the server runs.
 """
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -27,11 +28,13 @@ from training.outcome import Permanent, Transient
 BINARY = "FRAUDLOOP_TRITONSERVER"
 LOOPBACK, MODELS = "127.0.0.1", "models"
 READY_SECONDS, STOP_SECONDS, ASK_SECONDS, PAUSE = 240.0, 20.0, 5.0, 0.1
+LOG = logging.getLogger("fraudloop.shadow")
+LOG_KEPT = 20_000  # characters
 LONGEST_COMPLAINT = 600  # characters; the pod's log has the whole message
 NOT_THEIRS = ("VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH", "FRAUDLOOP_LIVE_", "FRAUDLOOP_ENTITY_KEY")
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 — where Triton's own stubs put their shared memory
 ERROR_LINE = re.compile(r"E\d{4} [^]]*\] |error: ")
-OF_A_MODEL = re.compile(r"failed to load|UNAVAILABLE|failed to poll|failed to parse|unexpected|Invalid argument", re.I)
+OF_A_MODEL = re.compile(r"loading: |failed to load|failed to poll|failed to parse", re.I)
 
 
 class DoesNotLoad(Exception):
@@ -153,11 +156,14 @@ class PodServer:
         ]
 
     def _ended(self, code: int) -> Exception:
-        if code == -signal.SIGKILL:
-            return Transient("tritonserver was killed while it loaded: it may need more memory than the pod has")
+        """Killed from outside says nothing of the version; an end of its own once it read the models does."""
         log = self.log.read_text(errors="replace") if self.log.exists() else ""
+        LOG.error("tritonserver ended with status %d; the end of its log:\n%s", code, log[-LOG_KEPT:])
+        if code in (-signal.SIGKILL, -signal.SIGTERM):
+            return Transient("tritonserver was killed while it loaded: it may need more memory than the pod has")
         if OF_A_MODEL.search(log):
-            return DoesNotLoad(self.complaint())
+            how = f" (it died of {signal.Signals(-code).name})" if code < 0 else ""
+            return DoesNotLoad(self.complaint() + how)
         return Transient(f"tritonserver ended with status {code} before it was ready: {self.complaint()}")
 
 
