@@ -157,6 +157,7 @@ def chosen(model: FraudModel, builder: RequestBuilder) -> torch.Tensor:
     likely = sample[scores.argsort(descending=True)[: GOLDEN // 3]]
     lines = graph.timelines.values()
     alone = [everything[line.before[everything] == line.first[everything]] for line in lines]
+    graph.release()
     return torch.cat([likely, *(part[: GOLDEN // 6] for part in alone), spread(sample, GOLDEN // 3)])
 
 

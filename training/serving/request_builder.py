@@ -20,7 +20,7 @@ from training.serving.csv_codec import write
 from training.serving.request import ScoringRequest
 
 NUMBER = "row number"
-AT_ONCE = 4096  # states
+AT_ONCE = 1024  # states
 
 
 @dataclass(frozen=True)
