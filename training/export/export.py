@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from statemachine.contracts import paths
 from statemachine.contracts.stage_request import StageRequest
@@ -34,6 +35,7 @@ from training.serving.request import counters
 from training.serving.request_builder import RequestBuilder
 
 TOLERANCE = 1e-5
+AT_ONCE = 64
 COMPARED = 512  # transactions that are compared before the stage writes anything
 GOLDEN = 48
 EXPLAINED = 4
@@ -115,9 +117,18 @@ def check_featurisation(model: FraudModel, builder: RequestBuilder) -> None:
     (served,) = FraudScore(model).answer([tensors_of(builder.request(ids))], [frozenset({"PROBABILITY"})])
     if isinstance(served, Exception):
         raise Permanent(f"the server's code refuses test rows: {served}") from served
-    difference = float(np.abs(served["PROBABILITY"][:, 0] - model.score(builder.reader.block(ids))).max())
+    difference = float(np.abs(served["PROBABILITY"][:, 0] - offline(model, builder, ids)).max())
     if not difference <= TOLERANCE:
         raise Permanent(f"the server's features are not training's: probabilities differ by {difference:.2g}")
+
+
+def offline(model: FraudModel, builder: RequestBuilder, ids: torch.Tensor) -> NDArray[np.float32]:
+    """Returns the model's probabilities [B] of transactions of the data set; of its graph little is held at once."""
+    reader, parts = builder.reader, []
+    for block in reader.blocks(ids, AT_ONCE):
+        parts.append(model.score(block))
+        reader.graph.release()
+    return np.concatenate(parts)
 
 
 def golden(model: FraudModel, builder: RequestBuilder, version: str) -> Golden:
@@ -133,7 +144,7 @@ def golden(model: FraudModel, builder: RequestBuilder, version: str) -> Golden:
 def replayed(model: FraudModel, builder: RequestBuilder) -> Golden:
     """Returns test transactions evenly spaced in time, as one batch with the probabilities of the data set."""
     ids = spread(builder.reader.graph.where(TEST), REPLAYED)
-    answers = {"PROBABILITY": model.score(builder.reader.block(ids))[:, None]}
+    answers = {"PROBABILITY": offline(model, builder, ids)[:, None]}
     return Golden((Exchange("fraud_score", tensors_of(builder.request(ids)), answers),))
 
 
@@ -142,10 +153,11 @@ def chosen(model: FraudModel, builder: RequestBuilder) -> torch.Tensor:
     graph = builder.reader.graph
     everything = graph.where(TEST)
     sample = spread(everything, 20 * GOLDEN)
-    scores = torch.from_numpy(model.score(builder.reader.block(sample)))
+    scores = torch.from_numpy(offline(model, builder, sample))
     likely = sample[scores.argsort(descending=True)[: GOLDEN // 3]]
     lines = graph.timelines.values()
     alone = [everything[line.before[everything] == line.first[everything]] for line in lines]
+    graph.release()
     return torch.cat([likely, *(part[: GOLDEN // 6] for part in alone), spread(sample, GOLDEN // 3)])
 
 

@@ -6,6 +6,7 @@ search. Every look-up stops before the first transaction of the same second: a t
 """
 
 import json
+import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -119,6 +120,19 @@ class Graph:
         return {side: running(self.cents, line) for side, line in self.timelines.items()}
 
     @cached_property
+    def maps(self) -> list[mmap.mmap]:
+        """The files that its tensors are mapped from."""
+        return []
+
+    def release(self) -> None:
+        """Gives back the memory of what was read of mapped files; it is read again where it is needed again.
+
+        The kernel maps 64 KB around each row that is read, so that few rows of a large graph take all of it.
+        """
+        for one in self.maps:
+            one.madvise(mmap.MADV_DONTNEED)
+
+    @cached_property
     def nodes(self) -> dict[int, Tensor]:
         """Row features and states [N, F + S] that were computed before, by the k of their histories."""
         return {}
@@ -208,37 +222,48 @@ def mapped(folder: Path, features: tuple[str, ...]) -> Graph | None:
         return None
     if record["format"] != FORMAT:
         raise Permanent(f"{folder} has format {record['format']!r}, readable is {FORMAT}; run preprocess again")
-    nodes = tensor(folder, "nodes")
+    return with_nodes(folder, folder, record, features, record["k"])
+
+
+def with_nodes(out: Path, folder: Path, record: Mapping[str, Any], features: tuple[str, ...], k: int) -> Graph:
+    """The graph in `folder` with the row features and states that are in the folder `out`."""
+    maps: list[mmap.mmap] = []
+    nodes = tensor(out, "nodes", maps)
     made = base(folder, record, nodes[:, : len(features)], features)
     if features:
-        made.nodes[record["k"]] = nodes
-        made.sources[record["k"]] = tensor(folder, "sources")
+        made.nodes[k], made.sources[k] = nodes, tensor(out, "sources", maps)
+    made.maps.extend(maps)
     return made
 
 
 def base(folder: Path, record: Mapping[str, Any], row: Tensor, features: tuple[str, ...]) -> Graph:
     """The graph of mapped columns with these row features; timelines and what follows are mapped too, not computed."""
-    columns = {name: tensor(folder, name) for name in COLUMNS}
+    maps: list[mmap.mmap] = []
+    columns = {name: tensor(folder, name, maps) for name in COLUMNS}
     sides, scalars = record["sides"], record["scalars"]
-    entities = {side: tensor(folder, side) for side in sides}
+    entities = {side: tensor(folder, side, maps) for side in sides}
     made = Graph(entities=entities, row=row, features=features, unit=record["unit"], **columns)
     # They follow from the columns; a graph that is made of this one by `replace` computes its own.
-    made.__dict__["timelines"] = {side: _part(Timeline, folder, side, scalars) for side in sides}
-    made.__dict__["reports"] = {side: _part(Reports, folder, side, scalars) for side in sides}
-    made.__dict__["spent"] = {side: tensor(folder, f"{side}.spent") for side in sides}
+    made.__dict__["timelines"] = {side: _part(Timeline, folder, side, scalars, maps) for side in sides}
+    made.__dict__["reports"] = {side: _part(Reports, folder, side, scalars, maps) for side in sides}
+    made.__dict__["spent"] = {side: tensor(folder, f"{side}.spent", maps) for side in sides}
+    made.maps.extend(maps)
     return made
 
 
-def tensor(folder: Path, name: str) -> Tensor:
-    """A file of the graph as a tensor: mapped copy-on-write, so that nothing can change the file."""
+def tensor(folder: Path, name: str, maps: list[mmap.mmap] | None = None) -> Tensor:
+    """A file of the graph as a tensor: mapped copy-on-write, so that nothing can change the file; adds to `maps`."""
     file = folder / f"{name}.npy"
-    return torch.from_numpy(np.load(file, mmap_mode="c" if file.stat().st_size > SMALL else None))
+    array = np.load(file, mmap_mode="c" if file.stat().st_size > SMALL else None)
+    if maps is not None and isinstance(getattr(array, "_mmap", None), mmap.mmap):
+        maps.append(array._mmap)
+    return torch.from_numpy(array)
 
 
-def _part(kind: type[Part], folder: Path, side: str, scalars: Mapping[str, Any]) -> Part:
+def _part(kind: type[Part], folder: Path, side: str, scalars: Mapping[str, Any], maps: list[mmap.mmap]) -> Part:
     told = scalars[side][kind.__name__]
     names = [field.name for field in fields(kind)]
-    found: dict[str, Any] = {name: tensor(folder, f"{side}.{name}") for name in names if name not in told}
+    found: dict[str, Any] = {name: tensor(folder, f"{side}.{name}", maps) for name in names if name not in told}
     return kind(**found, **told)
 
 

@@ -39,6 +39,7 @@ from training.graph.graph import (
     running,
     tensor,
     timeline,
+    with_nodes,
 )
 from training.graph.history import STATE_CHUNK, Stateless
 from training.graph.velocity import SOURCES, source_columns, state_names
@@ -72,10 +73,7 @@ def other(dataset: Path, out: Path, features: tuple[str, ...], frames: Frames, k
     folder = dataset / FOLDER
     record = json.loads((folder / RECORD).read_bytes())
     write_nodes(out, folder, record, features, frames, k)
-    nodes = tensor(out, "nodes")
-    made = base(folder, record, nodes[:, : len(features)], features)
-    made.nodes[k], made.sources[k] = nodes, tensor(out, "sources")
-    return made
+    return with_nodes(out, folder, record, features, k)
 
 
 def write_nodes(

@@ -28,6 +28,7 @@ def own_features(reader: Reader, ids: Tensor) -> Tensor:
     found = torch.empty(len(ids), len(features.names(graph.features, features.OWN, graph.sides)))
     for place, (_, own) in zip(torch.split(found, PART), own_parts(reader, ids), strict=True):
         place.copy_(own)
+    graph.release()
     return found
 
 
@@ -48,4 +49,5 @@ def head_inputs(reader: Reader, ids: Tensor, config: TrainConfig, encoders: Enco
     found = np.empty((len(ids), len(features.names(graph.features, config.groups, graph.sides))), dtype=np.float32)
     for first, (_, inputs) in zip(range(0, len(ids), PART), input_parts(reader, ids, config, encoders), strict=False):
         found[first : first + PART] = inputs
+    graph.release()
     return found

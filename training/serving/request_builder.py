@@ -8,17 +8,19 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from training.data.parser import UNKNOWN
 from training.data.schema import FeatureSchema
-from training.graph.graph import load_graph
+from training.graph.graph import load_graph, taken
 from training.graph.history import Reader
 from training.model.model import FraudModel
 from training.serving.csv_codec import write
 from training.serving.request import ScoringRequest
 
 NUMBER = "row number"
+AT_ONCE = 1024  # states
 
 
 @dataclass(frozen=True)
@@ -43,13 +45,15 @@ class RequestBuilder:
 
     def request(self, ids: Tensor) -> ScoringRequest:
         """Return the request for transactions `ids` [B], each with the history and counters that training used."""
-        block = self.reader.block(ids)
+        block = self.reader.needed(ids)
         graph, k = self.reader.graph, self.reader.k
         last = [line.previous(ids, k) for line in graph.timelines.values()]
         wanted = np.unique(torch.cat([ids, *(found[present] for found, present in last)]).numpy())
         wide = self.rows.select(pl.exclude(self.fitted.features))
         table = wide.filter(pl.col(NUMBER).is_in(wanted)).collect(engine="streaming").sort(NUMBER)
-        known, unknown = (self._lines(table, told) for told in (True, False))
+        states = self._states(torch.from_numpy(wanted))
+        graph.release()
+        known, unknown = (self._lines(table, states, told) for told in (True, False))
         texts = {}
         for (side, history), (found, _) in zip(block.histories.items(), last, strict=True):
             columns = (found.tolist(), history.present.tolist(), history.matured.tolist())
@@ -57,11 +61,19 @@ class RequestBuilder:
         counters = np.concatenate([block.volume.numpy(), block.risk.numpy()], axis=1).astype(np.float32)
         return ScoringRequest([unknown[number] for number in ids.tolist()], texts, counters)
 
-    def _lines(self, table: pl.DataFrame, told: bool) -> dict[int, bytes]:
+    def _states(self, wanted: Tensor) -> NDArray[np.float32]:
+        """Return the states of transactions; of a mapped graph little is held at once."""
+        parts = []
+        for some in torch.split(wanted, AT_ONCE):
+            parts.append(taken(self.reader.state, some).numpy())
+            self.reader.graph.release()
+        return np.concatenate(parts)
+
+    def _lines(self, table: pl.DataFrame, states: NDArray[np.float32], told: bool) -> dict[int, bytes]:
         """Return the lines of transactions by number, with their labels or without."""
         wanted = table[NUMBER].to_numpy().astype(np.int64)
         table = table if told else table.with_columns(label=pl.lit(UNKNOWN, dtype=pl.Int8))
-        lines = write(table, self.reader.state[wanted].numpy(), self.fitted)
+        lines = write(table, states, self.fitted)
         return {number: line.encode() for number, line in zip(wanted.tolist(), lines, strict=True)}
 
 
