@@ -48,7 +48,7 @@ OPTIONS = (
     ("grpc.max_send_message_length", LARGEST),
     ("grpc.max_receive_message_length", LARGEST),
     ("grpc.enable_http_proxy", 0),  # as http.client, which knows none
-    ("grpc.use_local_subchannel_pool", 1),  # a new channel connects at once, whatever another one waits for
+    ("grpc.use_local_subchannel_pool", 1),  # its own connection: a dead one would stay while another client has it
 )
 
 

@@ -61,7 +61,8 @@ class Tally:
 def score(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A CSV file with the model's columns.")],
     url: Annotated[
-        list[str] | None, typer.Option(help="Triton's URL; give several pods by repeating it. Default: TRITON_URL.")
+        list[str] | None,
+        typer.Option(help="Triton's URL, http:// or grpc://; repeat it for several pods. Default: TRITON_URL."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The CSV file to write; standard output if not given.")] = None,
     reasons: Annotated[bool, typer.Option(help="Ask what raised or lowered each probability most.")] = False,

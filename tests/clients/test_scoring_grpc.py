@@ -175,6 +175,20 @@ def test_a_server_that_comes_back_is_found_at_once() -> None:
         transport.close()
 
 
+def test_each_client_has_a_connection_of_its_own() -> None:
+    """gRPC would share one in a process, and a dead one would stay as long as any client has it."""
+    peers: list[str] = []
+
+    def noted(request: Any, context: grpc.ServicerContext) -> Any:
+        peers.append(context.peer())
+        return answered(request, context)
+
+    with serving(noted) as (url, _), ScoringClient.of(url) as first, ScoringClient.of(url) as second:
+        for client in (first, second, first):
+            client.score(LINE)
+    assert peers[0] == peers[2] != peers[1]
+
+
 def test_a_refusal_over_grpc_is_final() -> None:
     """The server's words reach the caller, and nothing is asked again."""
     refusing = failing(grpc.StatusCode.INVALID_ARGUMENT, "TRANSACTION[0]: Amount is 'nan'")

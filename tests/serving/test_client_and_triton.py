@@ -75,7 +75,7 @@ def test_a_file_of_something_else_is_refused(cluster: Cluster, tmp_path: Path) -
 
 
 def test_grpc_answers_as_http(both: Triton, tmp_path: Path) -> None:
-    """Every value of `fraud_live` and `fraud_score` is the same, and so is a refusal; an unknown model is no refusal."""
+    """Every value of `fraud_live` and `fraud_score` is the same, and so is a refusal. An unknown model is none."""
     url = f"grpc://127.0.0.1:{both.grpc_port}"
     with (
         ScoringClient.of(both.url, deadline=20, attempt=5) as http,
