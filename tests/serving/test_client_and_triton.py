@@ -28,7 +28,7 @@ def both(exported: StageResult, tmp_path_factory: pytest.TempPathFactory) -> Ite
     if missing := missing_system_library():
         pytest.skip(missing)
     folder = tmp_path_factory.mktemp("both")
-    with Triton(Path(exported.outputs["repository"]), folder, grpc_port=free_port()) as server:
+    with Triton(Path(exported.outputs["repository"], "repository"), folder, grpc_port=free_port()) as server:
         server.wait_ready()
         yield server
 
