@@ -120,6 +120,8 @@ def _rows(dataset: Path, lines: Sequence[str], model: FraudModel, until: int) ->
         label=pl.lit(parser.UNKNOWN), known_at=pl.lit(parser.NEVER), split=pl.lit(0), clean_cents=pl.col("cents"),
         payment=pl.int_range(pl.len()),
     ).filter(pl.col("time") >= until)  # fmt: skip
-    both = pl.concat([old, new.select(old.columns).cast(dict(old.schema))]).sort("time", maintain_order=True)
+    both = pl.concat([old, new.select(pl.col(name).cast(kind) for name, kind in old.schema.items())]).sort(
+        "time", maintain_order=True
+    )
     codes = {side: pl.col(f"{side}_key").rank("dense").cast(pl.Int32) for side in data.relations}
     return both.with_columns(**codes)
