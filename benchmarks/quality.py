@@ -55,7 +55,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class QualityOutcome:
     """One training: the metrics by model, the paired differences to the strongest rival, and CPU seconds."""
 
     metrics: MetricValues
@@ -80,7 +80,7 @@ def run(
     return found
 
 
-def summary(source: Source, outcomes: Mapping[int, Outcome]) -> list[Measurement]:
+def summary(source: Source, outcomes: Mapping[int, QualityOutcome]) -> list[Measurement]:
     """Print mean and spread, and in how many seeds the lead is proven."""
     everything = [one.metrics for one in outcomes.values()]
     print(f"\n{f'{source.name}, mean of {len(everything)} seeds':28s} {'AUC-ROC':>18s} {'average precision':>20s}")
@@ -136,7 +136,7 @@ def ablations(rows: int, seed: int) -> MetricValues:
     return measurements
 
 
-def _one(source: Source, seed: int, config: TrainConfig) -> Outcome:
+def _one(source: Source, seed: int, config: TrainConfig) -> QualityOutcome:
     with tempfile.TemporaryDirectory() as scratch:
         began = _cpu()
         dataset = _dataset(Path(scratch), source, seed)
@@ -145,14 +145,14 @@ def _one(source: Source, seed: int, config: TrainConfig) -> Outcome:
         evaluation = measured(model, dataset, score(model, dataset, {}, settings), settings)
     names = ("auc_roc", "average_precision", "brier", "recall_at_fpr_0.001")
     mine = {name: evaluation["metrics"][name] for name in names}
-    outcome = Outcome(
+    outcome = QualityOutcome(
         {"model": mine, **evaluation["baselines"]}, evaluation["rivals"][STRONGEST]["difference"], _cpu() - began
     )
     _print_outcome(source.name, seed, outcome)
     return outcome
 
 
-def _print_outcome(kind: str, seed: int, outcome: Outcome) -> None:
+def _print_outcome(kind: str, seed: int, outcome: QualityOutcome) -> None:
     gained = outcome.gained["average_precision"]
     print(f"\n{kind}, seed {seed}: {outcome.cpu:.0f} CPU-s; average precision minus {STRONGEST}'s", end=" ")
     print(f"{gained['mean']:+.4f} [{gained['low']:+.4f}, {gained['high']:+.4f}]")
