@@ -45,7 +45,7 @@ MetricValues = dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True)
-class Source:
+class DataGenerator:
     """Generated data: rows of a seed, and what preprocess must know of them."""
 
     name: str
@@ -55,7 +55,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PairedQuality:
     """One training: the metrics by model, the paired differences to the strongest rival, and CPU seconds."""
 
     metrics: MetricValues
@@ -63,13 +63,13 @@ class Outcome:
     cpu: float
 
 
-def sources(rows: int = ROWS, handbook_rows: int = HANDBOOK_ROWS) -> tuple[Source, ...]:
+def sources(rows: int = ROWS, handbook_rows: int = HANDBOOK_ROWS) -> tuple[DataGenerator, ...]:
     """The two generators."""
-    return Source("own", generate, rows), Source("handbook", handbook.generate, handbook_rows, SEVEN_DAYS)
+    return DataGenerator("own", generate, rows), DataGenerator("handbook", handbook.generate, handbook_rows, SEVEN_DAYS)
 
 
 def run(
-    given: Sequence[Source] | None = None, seeds: Sequence[int] = SEEDS, config: TrainConfig | None = None
+    given: Sequence[DataGenerator] | None = None, seeds: Sequence[int] = SEEDS, config: TrainConfig | None = None
 ) -> list[Measurement]:
     """Train and evaluate once per generator and seed. Returns the records for `benchmarks/results.json`."""
     _print_features()
@@ -80,7 +80,7 @@ def run(
     return found
 
 
-def summary(source: Source, outcomes: Mapping[int, Outcome]) -> list[Measurement]:
+def summary(source: DataGenerator, outcomes: Mapping[int, PairedQuality]) -> list[Measurement]:
     """Print mean and spread, and in how many seeds the lead is proven."""
     everything = [one.metrics for one in outcomes.values()]
     print(f"\n{f'{source.name}, mean of {len(everything)} seeds':28s} {'AUC-ROC':>18s} {'average precision':>20s}")
@@ -136,7 +136,7 @@ def ablations(rows: int, seed: int) -> MetricValues:
     return measurements
 
 
-def _one(source: Source, seed: int, config: TrainConfig) -> Outcome:
+def _one(source: DataGenerator, seed: int, config: TrainConfig) -> PairedQuality:
     with tempfile.TemporaryDirectory() as scratch:
         began = _cpu()
         dataset = _dataset(Path(scratch), source, seed)
@@ -145,14 +145,14 @@ def _one(source: Source, seed: int, config: TrainConfig) -> Outcome:
         evaluation = measured(model, dataset, score(model, dataset, {}, settings), settings)
     names = ("auc_roc", "average_precision", "brier", "recall_at_fpr_0.001")
     mine = {name: evaluation["metrics"][name] for name in names}
-    outcome = Outcome(
+    outcome = PairedQuality(
         {"model": mine, **evaluation["baselines"]}, evaluation["rivals"][STRONGEST]["difference"], _cpu() - began
     )
     _print_outcome(source.name, seed, outcome)
     return outcome
 
 
-def _print_outcome(kind: str, seed: int, outcome: Outcome) -> None:
+def _print_outcome(kind: str, seed: int, outcome: PairedQuality) -> None:
     gained = outcome.gained["average_precision"]
     print(f"\n{kind}, seed {seed}: {outcome.cpu:.0f} CPU-s; average precision minus {STRONGEST}'s", end=" ")
     print(f"{gained['mean']:+.4f} [{gained['low']:+.4f}, {gained['high']:+.4f}]")
@@ -169,7 +169,7 @@ def _cpu() -> float:
     return used.user + used.system + used.children_user + used.children_system
 
 
-def _dataset(folder: Path, source: Source, seed: int) -> Path:
+def _dataset(folder: Path, source: DataGenerator, seed: int) -> Path:
     source.generate(source.rows, seed).write_csv(folder / "transactions.csv", float_precision=2)
     today = datetime.now(UTC).date()
     made = prepare([folder / "transactions.csv"], folder / "dataset", configured(source.settings), today=today)

@@ -26,6 +26,7 @@ from training.serving.request_builder import RequestBuilder
 
 Answer = dict[str, NDArray[Any]]
 KEY = "a key of the tests, which is no secret"
+DEADLINE_MS = 100.0
 PATIENT = 2_000.0  # milliseconds: tests of equality run on a busy machine
 
 
@@ -162,5 +163,5 @@ def transaction_lines(line: bytes, fields: int) -> Iterator[bytes]:
 
 
 def impatient(given: LiveSettings) -> LiveSettings:
-    """With the deadline of production."""
-    return replace(given, deadline_ms=20.0)
+    """With a deadline that a test waits for, and that a busy machine can keep."""
+    return replace(given, deadline_ms=DEADLINE_MS)

@@ -160,6 +160,7 @@ def test_the_train_stage_leaves_a_model(dataset: Path, small: Any, tmp_path: Pat
     out = f"{tmp_path}/runs/fraud-1/train"
     inputs, parameters = {"dataset": str(dataset)}, small.as_dict()
     done = train(StageRequest("fraud-1", "fraud", Stage.TRAIN, 1, "aaaa", f"{out}/1/aaaa", inputs, parameters))
+    assert storage.exists(f"{done.outputs['model']}/MANIFEST.json"), "a redrive from a later stage compares it"
     assert done.metrics["val_auc_roc"] > 0.5
     kept = sorted(path.name for path in Path(out).glob("checkpoints/*/*"))
     assert kept == ["encoder-0.pt", "encoder-1.pt"]

@@ -40,6 +40,7 @@ COPIED = (
     "tests/console",
     "tests/core",
     "tests/handlers/events",
+    "tests/live",
     "tests/model",
     "tests/outcome.py",
     "tests/proof",
@@ -115,6 +116,7 @@ SUITES = (
     Suite("window", WINDOW, about=("training/data/dataset", "training/data/index", "training/graph")),
     Suite("client", ("tests/clients/test_scoring_client.py",), about=("clients/scoring",)),
     Suite("score log", ("tests/scorelog/test_archive.py", "-k", NOT_PROCESSES), about=("training/scorelog",)),
+    Suite("live", ("tests/live/test_scripts.py",), about=("training/live",)),
     Suite("crash sweep", ("tests/proof/test_crash_sweep.py",), (("FRAUDLOOP_CRASH_STRIDE", "30"),)),
     Suite(
         "interleavings",

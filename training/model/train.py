@@ -16,6 +16,7 @@ from statemachine.contracts.stage_request import StageRequest
 from training import storage
 from training.graph.graph import VALIDATE
 from training.graph.history import Reader
+from training.integrity import write_manifest
 from training.model import features, head, threshold
 from training.model.checkpoint import StoredCheckpoints
 from training.model.config import TrainConfig
@@ -45,7 +46,8 @@ def train(order: StageRequest) -> StageResult:
         model = train_model(dataset, config, checkpoints, _logged, fit)
         uri = storage.join(order.output_uri, "model")
         model.save(Path(scratch) / "model")
-        storage.upload_folder(Path(scratch) / "model", uri, last="model.json")
+        write_manifest(Path(scratch) / "model")  # a redrive compares it
+        storage.upload_folder(Path(scratch) / "model", uri)
     return StageResult(outputs={"model": uri}, metrics=dict(model.facts), details={"config": config.as_dict()})
 
 

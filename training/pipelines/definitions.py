@@ -26,6 +26,7 @@ DEFINITIONS = "definitions.json"
 # Components of the end-to-end pipeline. Each name but one is also a table in pipelines.toml.
 STEPS = ("collect", "preprocess", "train", "evaluate", "judge", "export", "deploy_unless_owned", "conclude")
 TABLE = {"deploy_unless_owned": "deploy"}
+SHARED_MEMORY = "/dev/shm"  # noqa: S108 — where Triton's backends put their shared memory
 
 
 def stage_pipeline(stage: Stage, settings: PipelineSettings) -> Any:
@@ -133,6 +134,8 @@ def _placed(task: dsl.PipelineTask, own: StepSettings, settings: PipelineSetting
         task.set_accelerator_type(own.accelerator).set_accelerator_limit(own.accelerators)
     for name, value in {**settings.environment, **_lineage(own, settings), **_requests(own)}.items():
         task.set_env_variable(name, value)
+    if own.shared_memory:
+        kubernetes.empty_dir_mount(task, "shm", SHARED_MEMORY, medium="Memory", size_limit=own.shared_memory)
     for label, value in own.node_selector.items():
         kubernetes.add_node_selector(task, label, value)
     if own.secret:

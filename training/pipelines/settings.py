@@ -30,6 +30,7 @@ class StepSettings:
     """One step's pod: requests and limits in Kubernetes' units, and GPUs by the device plugin's resource name.
 
     Each of `secret_keys` in the Kubernetes Secret `secret`, if it is there, is an environment variable of that name.
+    `shared_memory` is the size of /dev/shm if not the container runtime's 64 MB: Triton's backends need more.
     """
 
     image: str = "fraudloop-training:0.1.0"
@@ -37,6 +38,7 @@ class StepSettings:
     cpu_limit: str = "2"
     memory_request: str = "2Gi"
     memory_limit: str = "4Gi"
+    shared_memory: str = ""
     accelerator: str = ""
     accelerators: int = 0
     node_selector: Mapping[str, str] = field(default_factory=dict)
