@@ -86,8 +86,8 @@ def run(rows: int = ROWS, closed: int = CLOSED, open_seconds: float = OPEN_SECON
         print(f"   load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
         for name, one in {FLOOR: floor, "fraud_live": live, "fraud_live without the GNN": without}.items():
             print(one.line(name))
-        for name, one in scores.items():
-            told = _ms(one)
+        for name, seconds in scores.items():
+            told = _ms(seconds)
             print(f"   {name:<28} p50 {told[0]:6.2f} ms  p99 {told[1]:6.2f} ms   with the history in the request")
         _say_where_time_goes(whole, given, lines, live, floor)
     return _metrics(live, floor)
@@ -124,8 +124,9 @@ def _served(version: peers.Version, folder: Path) -> Iterator[Triton]:
 
 def _lines(version: peers.Version, count: int) -> list[str]:
     """The last transactions, in time order, as lines."""
-    ids = torch.arange(len(version.builder().table))[-count:]
-    return [line.decode() for line in version.builder().request(ids).transaction]
+    builder = version.builder()
+    ids = torch.arange(len(builder.reader.graph))[-count:]
+    return [line.decode() for line in builder.request(ids).transaction]
 
 
 def _load(server: Triton, lines: Sequence[str], closed: int, seconds: float, model: str = "fraud_live") -> LiveLoad:
@@ -204,7 +205,7 @@ def _scored(server: Triton, version: peers.Version, model: str, count: int) -> S
     """Seconds of each request of one transaction with its history."""
     builder = version.builder()
     test = builder.reader.graph.where(TEST)
-    requests = [tensors(builder.request(test[-1 - number][None])) for number in range(min(count, 200))]
+    requests = [tensors(builder.request(test[-1 - number][None])) for number in range(min(count, 40))]
     with triton.InferenceServerClient(server.url.removeprefix("http://"), network_timeout=60.0) as client:
         return sent(client, model, requests, count)
 

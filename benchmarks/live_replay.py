@@ -40,7 +40,8 @@ from training.model.config import TrainConfig
 from training.synthetic import generate
 
 ROWS, REPLAYED = 112_000, 100_000
-KILLED_SECONDS, CLIENTS = 24.0, 4
+KILLS, CLIENTS = 8, 4
+ASKED = 12_000  # payments at most, while processes are killed
 CARDS = 100_000  # that memory is measured with
 CONFIG = TrainConfig(epochs=1, folds=2, head_rounds=60)
 MODEL = "bench"
@@ -48,7 +49,7 @@ KEY = "a key of the benchmark"
 BATCH, TWICE = 32, 10  # payments in a request; every tenth request is sent again, to the other server
 
 
-def run(rows: int = ROWS, replayed: int = REPLAYED, killed: float = KILLED_SECONDS) -> list[Measurement]:
+def run(rows: int = ROWS, replayed: int = REPLAYED, kills: int = KILLS) -> list[Measurement]:
     """All measurements."""
     with tempfile.TemporaryDirectory(prefix="fraudloop-bench-") as scratch:
         folder = Path(scratch)
@@ -59,7 +60,7 @@ def run(rows: int = ROWS, replayed: int = REPLAYED, killed: float = KILLED_SECON
             differences = replay(pods, version, folder / "night", replayed)
             print(f"   {len(differences)} payments replayed, largest difference {differences.max():.2g}", flush=True)
         with Pods(folder / "killed", version.repository) as pods:
-            outcome = under_kills(pods, version, killed)
+            outcome = under_kills(pods, version, kills)
             print(f"   under kills: {outcome}", flush=True)
         per_million = megabytes_per_million(folder / "memory")
     return [
@@ -148,13 +149,14 @@ def _environment(given: LiveSettings) -> Iterator[None]:
 def replay(pods: Pods, version: peers.Version, night: Path, count: int) -> NDArray[np.float64]:
     """Differences from the offline scores of the last `count` payments, from the beginning of a day."""
     builder, model = version.builder(), version.model
-    times = builder.table["time"].to_numpy()
+    table = table_of(version)
+    times = table["time"].to_numpy()
     first = int(np.searchsorted(times, times[-count] // DAY * DAY))
     rows = np.arange(first, len(times))
     offline = np.concatenate([model.score(block) for block in builder.reader.blocks(torch.from_numpy(rows))])
     lines = payments(version, rows)
     live = np.zeros(len(rows))
-    _night(builder.table, version, night, pods.settings, int(times[first]) // DAY * DAY, whole=True)
+    _night(table, version, night, pods.settings, int(times[first]) // DAY * DAY, whole=True)
     with pods.client(0) as one, pods.client(1) as other:
         for day in range(int(times[first]) // DAY, int(times[-1]) // DAY + 1):
             low, high = np.searchsorted(times[rows], [day * DAY, (day + 1) * DAY])
@@ -166,8 +168,13 @@ def replay(pods: Pods, version: peers.Version, night: Path, count: int) -> NDArr
                     assert clients[1].score_many(batch, ids) == scores, "a retry is the same answer"
                 assert not any(score.degraded for score in scores), scores
                 live[start : start + len(scores)] = [score.probability for score in scores]
-            _night(builder.table, version, night, pods.settings, (day + 1) * DAY)
+            _night(table, version, night, pods.settings, (day + 1) * DAY)
     return np.abs(live - offline)
+
+
+def table_of(version: peers.Version) -> pl.DataFrame:
+    """All rows of its data set."""
+    return pl.read_parquet(version.dataset / "transactions.parquet")
 
 
 def payments(version: peers.Version, rows: NDArray[np.int64]) -> list[str]:
@@ -216,20 +223,15 @@ class ReplayOutcome:
     doubled: int
 
 
-def under_kills(pods: Pods, version: peers.Version, seconds: float) -> ReplayOutcome:
+def under_kills(pods: Pods, version: peers.Version, kills: int) -> ReplayOutcome:
     """Clients ask all the time, while the Valkey and one Triton after the other are killed and started again."""
     model = version.model
-    count = int(seconds * 400)
-    rows = np.arange(len(version.builder().table))[-count:]
-    lines, taken, lock = payments(version, rows), iter(range(count)), threading.Lock()
-    failed: list[int] = []
-    whole: list[int] = []
-    degraded: list[int] = []
-    until = time.monotonic() + seconds
+    lines, failed, whole, degraded = payments(version, _last(version, ASKED)), [], [], []  # type: ignore[var-annotated]
+    taken, lock, over = iter(range(len(lines))), threading.Lock(), threading.Event()
 
     def work(number: int) -> None:
         with pods.client(number) as client:
-            while time.monotonic() < until:
+            while not over.is_set():
                 with lock:
                     at = next(taken, None)
                 if at is None:
@@ -244,30 +246,36 @@ def under_kills(pods: Pods, version: peers.Version, seconds: float) -> ReplayOut
     threads = [threading.Thread(target=work, args=(number,)) for number in range(CLIENTS)]
     for thread in threads:
         thread.start()
-    _kill_one_after_the_other(pods, until)
-    for thread in threads:
-        thread.join()
-    held = _held(pods, LiveDefinition(model.feature_schema.data, model.config.k), version)
+    try:
+        for turn in range(kills):
+            _kill(pods, turn)
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    held = _held(pods, LiveDefinition(model.feature_schema.data, model.config.k))
     asked = len(failed) + len(whole) + len(degraded)
     missing = sum(held.get(at, 0) == 0 for at in whole)
     return ReplayOutcome(asked, len(failed), len(degraded), missing, sum(number > 1 for number in held.values()))
 
 
-def _kill_one_after_the_other(pods: Pods, until: float) -> None:
-    turn = 0
-    while time.monotonic() < until - 6:
-        time.sleep(1.0)
-        if turn % 2 == 0:
-            pods.kill_store()
-            time.sleep(0.3)
-            pods.start_store()
-        else:
-            pods.kill_triton(turn // 2 % 2)
-            pods.tritons[turn // 2 % 2].wait_ready(60)
-        turn += 1
+def _last(version: peers.Version, count: int) -> NDArray[np.int64]:
+    return np.arange(len(table_of(version)))[-count:]
 
 
-def _held(pods: Pods, definition: LiveDefinition, version: peers.Version) -> dict[int, int]:
+def _kill(pods: Pods, turn: int) -> None:
+    """The Valkey in even turns, else one of the Tritons; then it is started again."""
+    time.sleep(1.0)
+    if turn % 2 == 0:
+        pods.kill_store()
+        time.sleep(0.3)
+        pods.start_store()
+    else:
+        pods.kill_triton(turn // 2 % 2)
+        pods.tritons[turn // 2 % 2].wait_ready(180)
+
+
+def _held(pods: Pods, definition: LiveDefinition) -> dict[int, int]:
     """How often each payment that was counted stands in its answer log: once, or twice if it was doubled."""
     from training.scorelog.record import stream
 

@@ -1,7 +1,7 @@
 """Scores payments by `fraud_live`: one typed call, retried under one request id until its deadline.
 
 It needs nothing but the standard library. A request id makes a retry the same answer, counted once, so a call may be
-repeated after any failure, also on another pod. KServe v2 over HTTP; `clients.scoring_grpc` has the same over gRPC.
+repeated after any failure, also on another pod. It speaks KServe v2 over HTTP; another `Transport` may speak gRPC.
 """
 
 import http.client

@@ -133,10 +133,10 @@ def forget(
 
 
 def _erased(root: str, model: str, data: Any, side: str, key: int, secret: str) -> Any:
-    from training.live.forget import telling
     from training.live.keys import EntityHash
     from training.scorelog.files import ScoreFiles
     from training.scorelog.forget import erase
+    from training.serving.live_line import telling
 
     hashed = EntityHash(secret).of(side, key)
     return erase(ScoreFiles(root, model), f"key:{side}={hashed.hex()};", telling(data, side, hashed))

@@ -21,6 +21,7 @@ from clients.scoring import InvalidTransaction, Score, ScoringClient
 from statemachine.contracts.errors import Misconfigured
 
 BATCH = 32
+ATTEMPTS = 3  # for each batch, at least
 EVERY = 2.0  # seconds between two lines of progress
 SHOWN = 5  # refused rows that are told; the output names all of them
 FIELDS = ("row", "request_id", "probability", "decision", "degraded", "version", "history_used", "reasons", "error")
@@ -64,7 +65,9 @@ def score(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The CSV file to write; standard output if not given.")] = None,
     reasons: Annotated[bool, typer.Option(help="Ask what raised or lowered each probability most.")] = False,
-    deadline: Annotated[float, typer.Option(min=0.1, max=60, help="Seconds until a request must be answered.")] = 5.0,
+    deadline: Annotated[
+        float, typer.Option(min=0.1, max=600, help="Seconds until 32 payments must be answered, in three attempts.")
+    ] = 30.0,
 ) -> None:
     """Score each transaction of a CSV file, in the file's order, as payments that happen now.
 
@@ -73,7 +76,11 @@ def score(
     the same answers and is not counted twice. Example: `fraudloop score day.csv --out scores.csv`
     """
     urls = url or _known()
-    with ScoringClient.of(*urls, deadline=deadline) as client, file.open(newline="", encoding="utf-8-sig") as text:
+    attempt = deadline / ATTEMPTS
+    with (
+        ScoringClient.of(*urls, deadline=deadline, attempt=attempt) as client,
+        file.open(newline="", encoding="utf-8-sig") as text,
+    ):
         rows = _rows(text, file, client.columns()[:-1])
         with out.open("w", newline="", encoding="utf-8") if out else sys.stdout as target:
             tally = _scored(client, rows, _digest(file), csv.writer(target, lineterminator="\n"), reasons)

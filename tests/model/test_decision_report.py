@@ -222,6 +222,16 @@ def test_an_evaluation_of_a_former_release_is_still_a_page() -> None:
     assert "The threshold is a choice" not in html
 
 
+def test_what_was_learned_of_labels_is_on_the_page() -> None:
+    """Corrections, reports, their delay, and a warning if it is long; nothing where there is nothing of it."""
+    labels = {"reported": 1200, "waiting": 3, "labels_corrected": 197, "delay_median_days": 4.0, "delay_p90_days": 9.5}
+    html = " ".join(drawn(evaluation(labels=labels, warnings=["label_delay_days is 30 <b>"])).split())
+    assert "197 corrected, 1,200 transactions reported, 3 reports wait for theirs" in html
+    assert "reported within 4 days, nine of ten within 9.5" in html
+    assert "label_delay_days is 30 &lt;b&gt;." in html
+    assert "Labels:" not in drawn(evaluation(labels={}))
+
+
 def test_text_from_outside_is_text() -> None:
     """Names of slices, columns, versions and checks may be anything; none of them becomes markup."""
     nasty = '"><script>alert(1)</script>'

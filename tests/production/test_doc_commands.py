@@ -31,6 +31,7 @@ ELSEWHERE = {
     "down": "tests/e2e/test_up_and_down.py",
     "demo": "tests/e2e/test_demo.py",
     "reset": "tests/cli/test_system.py",
+    "console": "tests/console/test_command.py",
     "baseline": "tests/production/test_parity.py",  # moto's training jobs have no metrics
     "parity": "tests/production/test_parity.py",
 }

@@ -7,7 +7,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -117,6 +116,16 @@ def test_the_command_asks_for_them(address: str, fraudloop, system) -> None:  # 
     assert found["live_degraded_share"]["value"] == pytest.approx(0.02, abs=1e-3)
     assert done.exit_code == 1
     assert "no number" not in done.output
+
+
+def test_without_prometheus_a_person_is_told_and_a_job_goes_on(fraudloop, system) -> None:  # type: ignore[no-untyped-def]
+    """One sentence and status 1; the job tells what it has, which is pushed or not."""
+    gone = ("slo", "--prometheus", "http://127.0.0.1:9", "--json")
+    refused, told = fraudloop(*gone), fraudloop(*gone, "--scheduled")
+    assert refused.exit_code == 1
+    assert "Prometheus at http://127.0.0.1:9" in str(refused.exception)
+    assert "Prometheus at http://127.0.0.1:9" in told.stderr
+    assert {each["name"] for each in json.loads(told.stdout)} >= {"success_rate", "auc_roc"}
 
 
 def test_counts_are_shares() -> None:

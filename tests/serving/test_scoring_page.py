@@ -15,9 +15,10 @@ pytestmark = [pytest.mark.triton, pytest.mark.xdist_group("triton")]
 PAGE = (Path(__file__).parents[2] / "docs/serving.md").read_text()
 
 
-def ran(language: str, program: list[str], cluster: Cluster) -> str:
-    """What the page's only block of that language prints."""
-    [block] = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+def ran(language: str, program: list[str], cluster: Cluster, about: str = "") -> str:
+    """What the page's only block of that language prints, of those that speak of `about`."""
+    blocks = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    [block] = [one for one in blocks if about in one]
     environment = os.environ | {"TRITON": f"http://{cluster.address}"}
     done = subprocess.run([*program, block], env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -25,16 +26,23 @@ def ran(language: str, program: list[str], cluster: Cluster) -> str:
 
 
 def test_the_request_by_curl_is_answered(cluster: Cluster) -> None:
-    """A probability, a decision and the ten numbers to keep."""
+    """A probability, a decision, the version, and that no history was known: there is no online store here."""
     outputs = {each["name"]: each["data"] for each in json.loads(ran("bash", ["bash", "-c"], cluster))["outputs"]}
-    assert set(outputs) == {"PROBABILITY", "DECISION", "STATE"}
+    assert set(outputs) == {"PROBABILITY", "DECISION", "DEGRADED", "VERSION"}
     assert 0 <= outputs["PROBABILITY"][0] <= 1
-    assert len(outputs["STATE"]) == 10
+    assert outputs["DEGRADED"] == ["no store"]
+
+
+def test_the_client_in_python_scores_a_payment(cluster: Cluster) -> None:
+    """One line: the probability, the decision, and what was missing."""
+    assert re.fullmatch(
+        r"[01]\.\d{4} (True|False) no store\n", ran("python", [sys.executable, "-c"], cluster, "scoring")
+    )
 
 
 def test_the_program_in_python_scores_a_payment_with_its_history(cluster: Cluster) -> None:
     """Two lines, one a payment; what the page calls a kept line is one that the server reads."""
-    lines = ran("python", [sys.executable, "-c"], cluster).splitlines()
+    lines = ran("python", [sys.executable, "-c"], cluster, "card_history").splitlines()
     assert len(lines) == 2
     assert all(re.fullmatch(r"[01]\.\d{4} (True|False)", line) for line in lines)
 

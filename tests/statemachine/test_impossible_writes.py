@@ -108,8 +108,9 @@ def test_a_move_that_can_never_be_written_is_not_tried_again_and_again(monkeypat
 
 
 def test_a_run_that_says_all_it_may_fits_its_record() -> None:
-    """Six stages with outputs and metrics up to their limits, a long verdict and a long operator request."""
+    """All stages with outputs and metrics up to their limits, long verdicts and a long operator request."""
     world = begun()
+    world.policies["fraud"] = replace(world.policies["fraud"], live=True)
 
     def full(order: StageRequest) -> Report:
         report = honest(order)

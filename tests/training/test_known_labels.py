@@ -29,8 +29,8 @@ def feed(*told: tuple[int, int, int], number: int = 0) -> Feed:
     """Reports of (transaction's second, label, reported at), in the order of their delivery."""
     time, label, at = zip(*told, strict=True)
     frame = pl.DataFrame({"time": time, **{name: [value] * len(told) for name, value in KEY.items()}})
-    more = {"number": pl.lit(number, dtype=pl.Int32), "label": pl.Series(label, dtype=pl.Int8), "at": pl.Series(at)}
-    return Feed(frame.with_columns(**more))
+    named = frame.with_columns(pl.Series("label", label, dtype=pl.Int8), pl.Series("at", at))
+    return Feed(named.with_columns(number=pl.lit(number, dtype=pl.Int32)))
 
 
 def learned(table: pl.DataFrame, told: Feed | None, maturity: float = 30) -> tuple[list[tuple[int, int]], LabelCounts]:

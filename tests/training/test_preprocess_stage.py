@@ -129,7 +129,7 @@ def test_a_labels_file_corrects_what_was_learned(s3, parts, tmp_path):
     assert dict(table.select("key", "kind").rows()) == {"data/day.csv": "data", "labels/monday.csv": "labels"}
     third = ordered(launch="aaaaaaaaaaaa")
     storage.write_json(f"{RUN}/manifest.json", manifest | {"objects": [], "index": second.outputs["index"]})
-    assert preprocess(third, TODAY).metrics == second.metrics | {"objects_accepted": 0.0}
+    assert preprocess(third, TODAY).metrics == dict(second.metrics) | {"objects_accepted": 0.0}
 
 
 def test_a_bad_labels_file_is_quarantined_alone(s3, parts):

@@ -14,6 +14,7 @@ from training.data.parser import NEVER
 from training.data.preprocess import Prepared, PreprocessConfig, admit, configured, local_sources, prepare
 from training.data.split import DAY, GAP, IMMATURE
 from training.outcome import Refused
+from training.serving.csv_codec import served
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "serving"))
 
@@ -65,6 +66,14 @@ def test_a_labels_file_says_what_the_column_said(tmp_path: Path, name: str) -> N
 
 def key_columns(table: pl.DataFrame) -> list[str]:
     return [name for name in table.columns if name.endswith("_key")]
+
+
+def test_a_column_that_only_says_fraud_has_a_word_for_good_in_requests() -> None:
+    """A feed may say that a transaction was good; a line of history must be able to."""
+    data = configured({"data": {"label": {"fraud": ["1"], "good": [], "empty": True}}}).data
+    told = served(data).label
+    assert told is not None
+    assert (told.fraud, told.good, told.empty) == (("1",), ("0",), True)
 
 
 LINE = {

@@ -55,8 +55,9 @@ def own_graph(model: FraudModel, dataset: Path, scratch: Path) -> Graph:
     if not store.exists(dataset):
         return graph_of(featurised(dataset, model), model.row, model.sides, unit_of(model.schema))
     frames = own_features_of(dataset, model)
-    if model.feature_schema.sha256 == schema.loads((dataset / "schema.json").read_bytes()).sha256:
-        return load_graph(dataset, model.row)
+    same = model.feature_schema.sha256 == schema.loads((dataset / "schema.json").read_bytes()).sha256
+    if same and (known := load_graph(dataset, model.row)).nodes.keys() == {model.config.k}:
+        return known
     return store.other(dataset, scratch, model.row, frames, model.config.k)
 
 

@@ -1,6 +1,6 @@
 """What a data set says of each entity, in the form of the online store's records."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,8 +9,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from training.data.parser import NEVER
-from training.graph.graph import graph_of
-from training.graph.history import Reader
 from training.live.definition import DAY, LATE, LiveDefinition
 from training.live.definition import NEVER as NO_DAY
 from training.live.keys import EntityHash, as_number
@@ -38,11 +36,10 @@ class DatasetContents:
 
     @classmethod
     def of(
-        cls, table: pl.DataFrame, features: Sequence[str], definition: LiveDefinition, entity_hash: EntityHash
+        cls, table: pl.DataFrame, state: NDArray[np.float32], definition: LiveDefinition, entity_hash: EntityHash
     ) -> "DatasetContents":
-        """From the data set's table with its row `features`, sorted by time."""
-        sides, unit = definition.data.relations, 10**definition.data.amount.minor_units
-        state = Reader(graph_of(table, tuple(features), sides, unit), definition.k).state.numpy()
+        """From the data set's table, sorted by time, and the states [N, S] of its rows."""
+        sides = definition.data.relations
         codes, hashes, numbers = {}, {}, {}
         for side in sides:
             keys, codes[side] = np.unique(table[f"{side}_key"].to_numpy(), return_inverse=True)

@@ -1,6 +1,5 @@
 """Deletes what the online store knows of one entity: its record, its entries at other entities, its answers' log."""
 
-import csv
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -16,8 +15,6 @@ from training.live.record import loads
 from training.live.settings import LiveSettings, variable
 from training.outcome import Permanent, Transient
 from training.scorelog.record import stream
-from training.serving.csv_codec import columns
-from training.serving.live_line import stand_in
 
 PAGE = 500
 SECONDS = 30.0
@@ -64,21 +61,6 @@ def _whole(side: str, entity: Entity, values: list[str]) -> int:
             raise Permanent(f"{side}: {column} is {value[:40]!r}, expected a whole number in {low} … {high}")
         key = int(value) if len(values) == 1 else key * (high - low + 1) + int(value) - low
     return key
-
-
-def telling(data: Declaration, side: str, hashed: bytes) -> Callable[[str], bool]:
-    """Whether a logged request (JSON of `fraud_score`'s tensors) holds a line of the entity, also in a history."""
-    at = {name: number for number, name in enumerate(columns(data))}
-    wanted = {at[column]: text for column, text in stand_in(side, data.entities[side], hashed).items()}
-
-    def its(line: list[str]) -> bool:
-        return all(number < len(line) and line[number].startswith(text) for number, text in wanted.items())
-
-    def tells(request: str) -> bool:
-        texts = [text for tensor in json.loads(request)["inputs"] for text in tensor["data"] if isinstance(text, str)]
-        return any(its(line) for text in texts for line in csv.reader(text.splitlines()))
-
-    return tells
 
 
 def forget(

@@ -20,6 +20,8 @@ from statemachine.contracts.stage_request import StageRequest
 from training import storage
 from training.data import schema
 from training.data.schema import FeatureSchema
+from training.graph.graph import Graph, load_graph
+from training.graph.history import Reader
 from training.live import settings as live_settings
 from training.live.contents import DatasetContents
 from training.live.definition import DAY, LATE, LiveDefinition
@@ -94,7 +96,8 @@ def fill(
     try:
         others = _with_state(store, model, fitted) - {k}
         definitions = [first, *(LiveDefinition(fitted.data, other) for other in sorted(others))]
-        return [_bring(store, model, table, fitted, one, settings, whole, progress) for one in definitions]
+        graph = load_graph(dataset, fitted.features)
+        return [_bring(store, model, table, graph, one, settings, whole, progress) for one in definitions]
     except (valkey.ConnectionError, valkey.TimeoutError) as error:
         raise Transient(f"the online store does not answer: {error}") from error
     except valkey.ResponseError as error:
@@ -105,12 +108,12 @@ def fill(
 
 def _table(dataset: Path, fitted: FeatureSchema) -> pl.DataFrame:
     sides = fitted.data.relations
-    columns = ["time", *sides, *(f"{side}_key" for side in sides), "label", "known_at", "split"]
+    columns = ["time", *(f"{side}_key" for side in sides), "label", "known_at"]
     columns += [f"clean_{name}" for name in fitted.data.source]
     file = dataset / "transactions.parquet"
     if lacking := set(columns) - set(pl.read_parquet_schema(file)):
         raise Permanent(f"{file} has no {', '.join(sorted(lacking))}: an earlier release made it; run preprocess again")
-    return pl.read_parquet(file, columns=list(dict.fromkeys([*columns, *fitted.features])))
+    return pl.read_parquet(file, columns=columns)
 
 
 def _with_state(store: Any, model: str, fitted: FeatureSchema) -> set[int]:
@@ -124,7 +127,7 @@ def _bring(
     store: Any,
     model: str,
     table: pl.DataFrame,
-    fitted: FeatureSchema,
+    graph: Graph,
     definition: LiveDefinition,
     settings: LiveSettings,
     whole: bool,
@@ -136,7 +139,8 @@ def _bring(
     until = as_of + 1 if whole or filled is None else as_of // DAY * DAY
     if filled is not None and int(filled) > as_of:
         return Brought(definition.digest, 0, True, as_of, until)
-    contents = DatasetContents.of(table, fitted.features, definition, EntityHash(settings.entity_key))
+    state = Reader(graph, definition.k).state.numpy()
+    contents = DatasetContents.of(table, state, definition, EntityHash(settings.entity_key))
     written = _write(store, names, contents, until, settings, progress)
     told = {
         "k": definition.k,

@@ -29,7 +29,7 @@ class Toleration:
 class StepSettings:
     """One step's pod: requests and limits in Kubernetes' units, and GPUs by the device plugin's resource name.
 
-    Each of `secret_keys` in the Kubernetes Secret `secret` becomes an environment variable of that name, if it is there.
+    Each of `secret_keys` in the Kubernetes Secret `secret`, if it is there, is an environment variable of that name.
     """
 
     image: str = "fraudloop-training:0.1.0"

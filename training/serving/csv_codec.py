@@ -48,8 +48,13 @@ def columns(data: Declaration) -> tuple[str, ...]:
 
 
 def served(data: Declaration) -> Declaration:
-    """The declaration of a request's lines: as of the files, but that the label may be unknown."""
-    return replace(data, label=replace(data.label or Label(UNLABELLED), empty=True))
+    """The declaration of a request's lines: as of the files, but the label may be unknown, and has a word for good.
+
+    Where a column only ever says fraud, a labels feed may still say what is none.
+    """
+    label = data.label or Label(UNLABELLED)
+    good = label.good or tuple(word for word in ("0", "no") if word not in label.fraud)[:1]
+    return replace(data, label=replace(label, empty=True, good=good))
 
 
 def latest(today: date) -> date:

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -94,6 +94,21 @@ def stand_in(side: str, entity: Entity, hashed: bytes) -> dict[str, str]:
         left, number = divmod(left, high - low + 1)
         cells[column] = str(low + number)
     return cells
+
+
+def telling(data: Declaration, side: str, hashed: bytes) -> Callable[[str], bool]:
+    """Whether a logged request (JSON of `fraud_score`'s tensors) holds a line of the entity, also in a history."""
+    at = _places(data)
+    wanted = {at[column]: text for column, text in stand_in(side, data.entities[side], hashed).items()}
+
+    def its(line: list[str]) -> bool:
+        return all(number < len(line) and line[number].startswith(text) for number, text in wanted.items())
+
+    def tells(request: str) -> bool:
+        texts = [text for tensor in json.loads(request)["inputs"] for text in tensor["data"] if isinstance(text, str)]
+        return any(its(line) for text in texts for line in csv.reader(text.splitlines()))
+
+    return tells
 
 
 def _csv(cells: list[str]) -> bytes:

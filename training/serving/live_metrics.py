@@ -2,7 +2,6 @@
 
 from typing import Any
 
-
 SLOW = 0.010  # seconds; `fraudloop slo` asks how many payments took longer
 
 

@@ -94,18 +94,18 @@ def shadow_request(order: StageRequest) -> ShadowRequest:
 
 
 def measured(request: ShadowRequest, scratch: Path, stack: ExitStack) -> dict[str, Any]:
-    """`details.shadow`: both servers start at once, so that the pod's second model costs no second wait."""
-    candidate = _begun(request.candidate, scratch / "candidate", stack)
-    champion = _begun(request.champion, scratch / "champion", stack, only=SCORED) if request.champion else None
+    """`details.shadow`. The champion's server starts once the candidate's is ready: a failure costs no other."""
     ours, theirs = _name(request.candidate), _name(request.champion)
     figures = {"format": FORMAT, **NOTHING}
+    candidate = _begun(request.candidate, scratch / "candidate", stack)
     try:
         candidate.wait_ready()
     except DoesNotLoad as error:
         tried = comparison.tried(ours, None, error=str(error))
         return {**figures, "candidate": tried, "champion": comparison.tried(theirs, None) if theirs else None}
-    if champion is None:
+    if not theirs:
         return {**figures, **_alone(request, candidate, ours)}
+    champion = _begun(request.champion, scratch / "champion", stack, only=SCORED)
     try:
         champion.wait_ready()
     except DoesNotLoad as error:
