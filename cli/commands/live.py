@@ -37,11 +37,10 @@ def fill(
     from training import storage
     from training.live import settings
     from training.live.materialise import fill as brought_in
-    from training.model.config import TrainConfig
 
     app = application()
     parameters = app.policies[known(app, model)].parameters
-    k = int(parameters.get("materialise", {}).get("k", parameters.get("train", {}).get("k", TrainConfig.k)))
+    k = int(parameters.get("materialise", {}).get("k", parameters.get("train", {}).get("k", 0)))
     uri = dataset or _newest(app, model)
     with tempfile.TemporaryDirectory(prefix="fraudloop-fill-") as scratch:
         folder = storage.local(uri, Path(scratch) / "dataset")

@@ -10,17 +10,21 @@ from typing import Any
 
 from rich.markup import escape
 
+from cli.console import KEY_FILE
 from local.aws.resources import DATA, client
 from local.aws.schedule import scheduled_event
+from local.demo.payments import PaymentStream
+from local.demo.reviewer import Reviewer
 from local.system import System
 from statemachine.bootstrap import App
 from statemachine.contracts import paths
 from statemachine.contracts.stage import Stage
 from statemachine.core.run import Run, Transition
+from statemachine.core.states import State
 from statemachine.core.window import Object, Status
 
 MODEL = "fraud"
-PREFIX = "data/fraud/"
+PREFIX, LABELS = "data/fraud/", "labels/fraud/"
 LOOK = 0.25
 
 
@@ -44,13 +48,21 @@ class Driver:
     app: App
     say: Callable[[str], object]
     stopped: threading.Event = field(default_factory=threading.Event)
+    approved: dict[str, str] = field(default_factory=dict)
+    stream: PaymentStream | None = None
 
-    def land(self, files: Mapping[str, bytes]) -> None:
-        """Upload files under the model's prefix, one after another."""
+    @property
+    def reviewer(self) -> Reviewer:
+        """The person who says yes in the console."""
+        key = (self.system.state_dir.path / KEY_FILE).read_text().strip()
+        return Reviewer(self.system.endpoints.urls["console"], key)
+
+    def land(self, files: Mapping[str, bytes], prefix: str = PREFIX) -> None:
+        """Upload files under one of the model's prefixes, one after another."""
         s3 = client("s3", self.system.endpoints.urls["aws"])
         for name, body in files.items():
-            s3.put_object(Bucket=DATA, Key=PREFIX + name, Body=body)
-            self.say(f"landed {PREFIX}{name} ({len(body) / 1e6:.1f} MB)")
+            s3.put_object(Bucket=DATA, Key=prefix + name, Body=body)
+            self.say(f"landed {prefix}{name} ({len(body) / 1e6:.1f} MB)")
 
     def await_run(self, run_id: str, seconds: float = 3600) -> Run:
         """Wait until the run exists and is terminal, and print each transition."""
@@ -65,9 +77,16 @@ class Driver:
                         self.say(_reported(entry))
                 if run.state.terminal:
                     return run
+                self._approve(run)
             self.pause(LOOK)
             if time.monotonic() > until:
                 raise TooSlow(f"{run_id} is {run.state.value if run else 'not there'} after {seconds:.0f} s")
+
+    def _approve(self, run: Run) -> None:
+        """Say yes in the console, once, to a run that waits for it."""
+        if run.state is State.AWAITING_APPROVAL and run.id not in self.approved:
+            self.approved[run.id] = self.reviewer.approve(run.id, "the demo looked at the report")
+            self.say(f"approved {run.id} in the console, {self.approved[run.id]}")
 
     def pause(self, seconds: float) -> None:
         """Wait. Raises `Interrupted`."""
@@ -91,6 +110,10 @@ class Driver:
     def quarantined(self, epoch: int) -> list[Object]:
         """Return the quarantined objects of an epoch."""
         return [obj for obj in self.objects(epoch).values() if obj.status is Status.QUARANTINED]
+
+    def run(self, run_id: str) -> Run:
+        """Return one run."""
+        return self.app.store.run(run_id)
 
     def runs(self) -> list[Run]:
         """Return all runs of the model, oldest first."""

@@ -5,13 +5,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from local.demo.client import LATE, Client, Question
-from local.demo.driver import MODEL, PREFIX, Driver
+from local.demo.driver import LABELS, MODEL, PREFIX, Driver
 from local.demo.files import DemoFiles
+from local.demo.payments import PaymentStream
 from statemachine.contracts.stage import Stage
 from statemachine.core.run import Run
 from statemachine.core.states import State
 
 REQUESTS = 1000
+TOLERANCE = 1e-5  # of a probability, live beside offline
 RATE = 25.0  # requests a second that the client sends
 FAST = 20.0  # requests a second; below it the demo reports a slow machine
 
@@ -59,7 +61,10 @@ def burst(driver: Driver, files: DemoFiles, result: ScenarioResult) -> None:
     joined = driver.objects(1)
     result.check("three files, one run", len(joined) == 3 and len(driver.runs()) == 1, f"{len(joined)} objects")
     result.check("it SUCCEEDED", run.state is State.SUCCEEDED, run.state.value)
+    how = driver.approved.get(run.id, "")
+    result.check("a person said yes in the console", bool(run.approvals) and bool(how), how)
     _check_verified(driver, result, run)
+    driver.stream = PaymentStream(driver.system.endpoints.urls["triton"], files.payments)
 
 
 def good_and_bad(driver: Driver, files: DemoFiles, result: ScenarioResult) -> None:
@@ -158,6 +163,47 @@ def _check_answers(result: ScenarioResult, client: Client, per_second: float, wa
     result.note("as quickly as asked", quick, pace if quick else f"{pace}: this machine was slow, or busy")
 
 
+def chargebacks(driver: Driver, files: DemoFiles, result: ScenarioResult) -> None:
+    """A file of chargebacks arrives: labels are corrected, and the next run learns from them."""
+    before = _frauds(driver.run("fraud-5"))
+    driver.land({"chargebacks.csv": files.chargebacks}, LABELS)
+    run = _play(driver, result, "fraud-6")
+    corrected = run.metrics.get("labels_corrected", 0)
+    result.check("labels alone began a run", run.trigger.kind == "arrival", run.trigger.by)
+    result.check("each chargeback corrected a label", corrected == files.reported, f"{corrected:.0f} labels corrected")
+    result.check(
+        "it learned from them", _frauds(run) == before + files.reported, f"{before} frauds, then {_frauds(run)}"
+    )
+    result.check("it SUCCEEDED", run.state is State.SUCCEEDED, run.reason or run.state.value)
+    _check_verified(driver, result, run)
+
+
+def _frauds(run: Run) -> int:
+    """Known frauds of the data set that a run learned from."""
+    return sum(int(run.metrics.get(f"{part}_frauds", 0)) for part in ("train", "validate", "test", "immature"))
+
+
+def scored_live(driver: Driver, files: DemoFiles, result: ScenarioResult) -> None:
+    """Payments were scored one by one since the first version served: their answers beside training's own."""
+    from local.demo.comparison import compared  # it brings torch
+
+    assert driver.stream
+    driver.stream.close()
+    answers, failures = driver.stream.answers, driver.stream.failures
+    versions = list(dict.fromkeys(answer.score.version for answer in answers))
+    degraded = sum(bool(answer.score.degraded) for answer in answers)
+    result.check(
+        "every payment was answered", bool(answers) and not failures, f"{len(answers)}; {failures[:1] or 'none failed'}"
+    )
+    result.check("also while versions switched", len(versions) > 1, ", ".join(versions))
+    found = compared(driver, driver.stream)
+    told = f"{found.count} payments, largest difference {found.largest:.2g}; {found.between} while state was brought in"
+    result.check("the answers are training's", found.count > 0 and found.largest <= TOLERANCE, told)
+    slow = sorted(answer.answered - answer.asked for answer in answers)
+    median = slow[len(slow) // 2] * 1e3 if slow else 0.0
+    result.note("none was degraded", not degraded, f"{degraded} degraded, p50 {median:.0f} ms beside everything else")
+
+
 SCENARIOS: tuple[tuple[str, Scenario], ...] = (
     ("three files in a burst", burst),
     ("a good and a bad file", good_and_bad),
@@ -165,6 +211,8 @@ SCENARIOS: tuple[tuple[str, Scenario], ...] = (
     ("shuffled labels", shuffled_labels),
     ("nightly event twice; the candidate does not load", does_not_load),
     ("redriven; it breaks in the cluster", breaks_in_the_cluster),
+    ("chargebacks arrive", chargebacks),
+    ("payments scored live throughout", scored_live),
 )
 
 

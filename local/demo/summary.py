@@ -18,7 +18,7 @@ from statemachine.core import codec
 from statemachine.core.run import Run, Transition
 from statemachine.core.states import STATE_OF
 
-STAGES = (Stage.PREPROCESS, Stage.TRAIN, Stage.EVALUATE, Stage.EXPORT, Stage.SHADOW, Stage.DEPLOY, Stage.RESTORE)
+STAGES = tuple(Stage)
 ASSERTION_WIDTH = 26  # characters in a line of an assertion's text
 LONGEST = 400  # characters of what was found; `fraudloop show` and --json print all of it
 Histories = Mapping[str, Sequence[Transition]]

@@ -13,10 +13,10 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "cli"), str(HERE.parents[1])]
 
 import filled  # noqa: E402
-from browser import browser  # noqa: E402
 
 from cli.console.serving import serving  # noqa: E402
 from local.aws import resources, server  # noqa: E402
+from local.browser import browser  # noqa: E402
 from statemachine.bootstrap import bootstrap  # noqa: E402
 
 # name: (path, width, theme, pixels of height; 0 is the whole page)

@@ -12,9 +12,9 @@ from urllib.parse import quote, urlsplit
 
 import filled
 import pytest
-from browser import CHROMIUM, MISSING, browser
 
 from cli.console.serving import serving
+from local.browser import CHROMIUM, MISSING, browser
 from statemachine.core.reason import TransitionReason
 from statemachine.core.run import Transition
 from statemachine.core.states import State

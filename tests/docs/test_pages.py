@@ -9,7 +9,8 @@ from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
 import pytest
-from browser import CHROMIUM, MISSING, Browser, browser, served
+
+from local.browser import CHROMIUM, MISSING, Browser, browser, served
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(page for page in (ROOT / "docs").rglob("*.md") if "vendor" not in page.parts)

@@ -3,14 +3,15 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import psutil
 import pytest
 
 from local.demo.driver import Driver
-from local.demo.run import CONFIG, TICK
+from local.demo.run import OPTIONS
 from local.state_dir import StateDir
-from local.system import PIPELINES, System, SystemOptions
+from local.system import PIPELINES, System
 from local.triton import missing_system_library
 from statemachine.bootstrap import bootstrap
 
@@ -67,7 +68,7 @@ def driver(tmp_path_factory):
     folder = tmp_path_factory.mktemp("local-system")
     with (
         pytest.MonkeyPatch.context() as patch,
-        System(StateDir(folder / "home"), SystemOptions(CONFIG, TICK)) as system,
+        System(StateDir(folder / "home"), replace(OPTIONS, fresh=False)) as system,
     ):
         for name, value in system.endpoints.environment.items():
             patch.setenv(name, value)

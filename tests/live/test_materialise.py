@@ -8,6 +8,7 @@ from live_cases import KEY, Replayed, Server, ask, pod, settings
 
 from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import StageRequest
+from training.data.preprocess import PreprocessConfig
 from training.data.schema import loads as schema_of
 from training.live import materialise as stage
 from training.live.contents import DatasetContents
@@ -140,6 +141,13 @@ def test_other_definitions_in_use_are_refreshed(replayed: Replayed, server: Serv
     new, former = stage.fill("fraud", folder, k + 3, given)
     assert former.definition == replayed.definition.digest != new.definition
     assert former.entities == new.entities > 100
+
+
+def test_without_a_k_it_is_the_data_sets(replayed: Replayed, server: Server) -> None:
+    """Preprocess computed the states for one; a training with the same has its state."""
+    data = replayed.definition.data
+    (brought,) = stage.fill("fraud", replayed.dataset, 0, settings(server))
+    assert brought.definition == LiveDefinition(data, PreprocessConfig().k).digest
 
 
 def test_the_stage_reports_what_it_brought_in(

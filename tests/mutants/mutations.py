@@ -471,6 +471,20 @@ MUTANTS = (
         "known, frauds = reports.until(entity, today)",
     ),
     Mutant(
+        "amounts of the same second",
+        "a sum of amounts holds strictly earlier transactions alone",
+        "training/graph/history.py",
+        "return (taken(sums, before) - taken(sums, begin)).double()",
+        "return (taken(sums, before + 1) - taken(sums, begin)).double()",
+    ),
+    Mutant(
+        "a gain is claimed that is not shown",
+        "the graph network adds something only if the lower bound is above zero",
+        "training/evaluation/evaluate.py",
+        'proven = gained["low"] > 0',
+        'proven = gained["mean"] > 0',
+    ),
+    Mutant(
         "a report works backwards",
         "a reported label is known from its report on, not from its transaction on",
         "training/data/known_labels.py",

@@ -49,7 +49,7 @@ class Brought:
 
 
 def materialise(order: StageRequest) -> StageResult:
-    """The work of the stage (docs/contracts.md): input `dataset`, parameter `k` of the training that follows.
+    """The work of the stage (docs/contracts.md): input `dataset`, parameter `k` if train's is not preprocess's.
 
     Raises:
         Permanent: no store is set, or the data set cannot be used.
@@ -59,7 +59,7 @@ def materialise(order: StageRequest) -> StageResult:
         raise Permanent("the materialise order lacks the input 'dataset'")
     with tempfile.TemporaryDirectory(prefix="fraudloop-materialise-") as scratch:
         folder = storage.local(order.inputs["dataset"], Path(scratch) / "dataset")
-        k = int(order.parameters.get("k", TrainConfig.k))
+        k = int(order.parameters.get("k", 0))
         brought = fill(order.model, folder, k, live_settings.read())
     return StageResult(
         metrics={"entities": float(sum(one.entities for one in brought))},
@@ -76,8 +76,9 @@ def fill(
     whole: bool = False,
     progress: Progress = lambda *_: None,
 ) -> list[Brought]:
-    """Bring the store up to a local data set folder, for `k` and for every definition of the same declaration that has
-    state already. `whole`: the data set's last day counts as complete, too; so does that of a definition's first fill.
+    """Bring the store up to a local data set folder, for `k` (0: the data set's own) and for every definition of the
+    same declaration that has state already. `whole`: the data set's last day counts as complete, too; so does that of a
+    definition's first fill.
 
     Raises:
         Permanent, Transient: as `materialise` says.
@@ -89,6 +90,8 @@ def fill(
     table = _table(dataset, fitted)
     if table.is_empty():
         raise Permanent(f"{dataset} has no transactions")
+    graph = load_graph(dataset, fitted.features)
+    k = k or next(iter(graph.nodes), TrainConfig.k)
     first = LiveDefinition(fitted.data, k)
     store: Any = valkey.Valkey.from_url(
         settings.url, password=settings.password or None, socket_timeout=SECONDS, socket_connect_timeout=SECONDS
@@ -96,7 +99,6 @@ def fill(
     try:
         others = _with_state(store, model, fitted) - {k}
         definitions = [first, *(LiveDefinition(fitted.data, other) for other in sorted(others))]
-        graph = load_graph(dataset, fitted.features)
         return [_bring(store, model, table, graph, one, settings, whole, progress) for one in definitions]
     except (valkey.ConnectionError, valkey.TimeoutError) as error:
         raise Transient(f"the online store does not answer: {error}") from error
