@@ -98,6 +98,6 @@ def test_grpc_answers_as_http(both: Triton, tmp_path: Path) -> None:
     with ScoringClient.of(url, model="nosuch", deadline=1) as client, pytest.raises(NotScored, match="unknown model"):
         client.score(TEXT)
     (tmp_path / "day.csv").write_text(f"{','.join(preset().known)}\n{TEXT}\n")
-    done = CliRunner().invoke(app, ["score", str(tmp_path / "day.csv"), "--url", url])
+    done = CliRunner().invoke(app, ["score", str(tmp_path / "day.csv"), "--url", url, "--out", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
-    assert f",{told[0][0].probability}," in done.stdout
+    assert f",{told[0][0].probability}," in (tmp_path / "out").read_text()
