@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TextIO
@@ -83,7 +84,7 @@ def score(
         file.open(newline="", encoding="utf-8-sig") as text,
     ):
         rows = _rows(text, file, client.columns()[:-1])
-        with out.open("w", newline="", encoding="utf-8") if out else sys.stdout as target:
+        with out.open("w", newline="", encoding="utf-8") if out else nullcontext(sys.stdout) as target:
             tally = _scored(client, rows, _digest(file), csv.writer(target, lineterminator="\n"), reasons)
     errors.print(tally.sentence())
     if tally.refused:
