@@ -46,6 +46,8 @@ def audit(
         if subject != "verify":
             raise Misconfigured("a file is checked by `fraudloop audit verify FILE --key PUBLIC-KEY`")
         return _verify(file, key, as_json)
+    if subject == "verify":
+        raise Misconfigured("name the file to check: `fraudloop audit verify FILE --key PUBLIC-KEY`")
     app = application()
     run = None if subject in app.policies else app.store.load(subject)
     if out is not None:
@@ -87,6 +89,8 @@ def _verify(file: Path, key: Path | None, as_json: bool) -> None:
         raise Misconfigured("name the public key with --key; one that came with the file proves nothing")
     public = public_key(key)
     try:
+        if file.exists() and not file.is_file():
+            raise Misconfigured(f"{file} is no file that can be checked; name the audit file")
         if file.stat().st_size > LARGEST:
             raise Misconfigured(f"{file} has more than {LARGEST} bytes, which no audit file has")
         found = verify(file.read_bytes(), public)

@@ -77,6 +77,8 @@ def score(
     refuses is written with its error, and the others are scored. Scored again within ten minutes, the same file gets
     the same answers and is not counted twice. Example: `fraudloop score day.csv --out scores.csv`
     """
+    if out is not None and out.exists() and out.samefile(file):
+        raise Misconfigured(f"--out {out} is the file that is read, and would be overwritten; name another one")
     urls = url or _known()
     attempt = deadline / ATTEMPTS
     with (

@@ -14,6 +14,7 @@ from statemachine.contracts.stage import Stage
 from statemachine.contracts.tables import read_table
 
 TABLES = ("policy", "intake", "gate", "shadow", "approval", "serving", "stages", "parameters")
+TOP = ("prefix", "labels_prefix", "engine", "strict")  # keys of the model's own table
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 
 
@@ -142,7 +143,7 @@ def _policy(name: str, table: Mapping[str, Any], root: str) -> Policy:
         _stage(where, key): read_table(StagePolicy, value, f"{where}.stages.{key}")
         for key, value in table.get("stages", {}).items()
     }
-    top = {key: table[key] for key in ("prefix", "labels_prefix", "engine", "strict") if key in table}
+    top = {key: table[key] for key in TOP if key in table}
     return read_table(
         Policy,
         {**top, **table.get("policy", {})},
@@ -151,12 +152,20 @@ def _policy(name: str, table: Mapping[str, Any], root: str) -> Policy:
         root=root,
         intake=read_table(IntakePolicy, table.get("intake", {}), f"{where}.intake"),
         gate=read_table(GatePolicy, table.get("gate", {}), f"{where}.gate"),
-        shadow=read_table(ShadowPolicy, table.get("shadow", {}), f"{where}.shadow"),
+        shadow=_shadow(f"{where}.shadow", table.get("shadow", {})),
         approval=_approval(f"{where}.approval", table.get("approval", {})),
         serving=read_table(Serving, table.get("serving", {}), f"{where}.serving"),
         stages=stages,
         parameters=_parameters(where, table),
     )
+
+
+def _shadow(where: str, table: Mapping[str, Any]) -> ShadowPolicy:
+    """Fewer requests than are compared would make every verdict "insufficient", which passes."""
+    policy = read_table(ShadowPolicy, table, where)
+    if not 1 <= policy.min_requests <= policy.requests:
+        raise Misconfigured(f"{where}: min_requests is at least 1, and at most requests ({policy.requests})")
+    return policy
 
 
 def _approval(where: str, table: Mapping[str, Any]) -> ApprovalPolicy:
@@ -173,6 +182,9 @@ def _must_be_tables(where: str, table: Any) -> None:
     for name, part in parts.items():
         if not isinstance(part, Mapping):
             raise Misconfigured(f"{name} is {part!r}; it takes a table, [{name}]")
+    known = {*TOP, *TABLES, "data"}
+    if unknown := sorted(table.keys() - known):
+        raise Misconfigured(f"{where}: unknown {', '.join(unknown)}; known are {', '.join(sorted(known))}")
 
 
 def _parameters(where: str, table: Mapping[str, Any]) -> dict[str, Any]:

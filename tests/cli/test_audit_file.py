@@ -212,6 +212,13 @@ def test_a_decision_becomes_a_file_that_holds(system, fraudloop, keys, tmp_path,
     assert f"fraud-1 ended {run.state.value}" in checked.output
 
 
+def test_a_device_without_an_end_is_not_read(fraudloop, keys):
+    """Its size says 0, so the limit on the size does not hold it back."""
+    checked = fraudloop("audit", "verify", "/dev/zero", "--key", keys[1])
+    assert checked.exit_code == 1
+    assert "no file that can be checked" in checked.stderr
+
+
 def test_checking_needs_no_account(system, fraudloop, keys, tmp_path):
     """A process without any setting of fraudloop or AWS, on a file that came by mail; then the file is changed."""
     judged(system, 1, evaluation(0.96, 0.4), dataset("d1", 30_000), "c0ffee")

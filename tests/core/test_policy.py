@@ -47,6 +47,10 @@ def test_a_second_model_is_configuration() -> None:
         ({"stages": {"train": {"deadline": 3}}}, "models.fraud.stages.train: unknown deadline"),
         ({"serving": {"applicaton": "x"}}, "models.fraud.serving: unknown applicaton"),
         ({"gate": {"models.fraud.gate: unknown min_auc": 0.9}}, "models.fraud.gate: unknown min_auc"),
+        ({"aproval": {"approvers": 2}}, "models.fraud: unknown aproval"),
+        ({"approval": {"seperate": True}}, "models.fraud.approval: unknown seperate"),
+        ({"shadow": {"requests": 20}}, "models.fraud.shadow: min_requests is at least 1"),
+        ({"shadow": {"min_requests": 0}}, "models.fraud.shadow: min_requests is at least 1"),
         ({"prefix": ""}, "models.fraud.prefix"),
     ],
 )

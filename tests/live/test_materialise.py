@@ -196,6 +196,15 @@ def test_one_entity_can_be_forgotten(replayed: Replayed, server: Server, tmp_pat
     assert forget("fraud", data, "card", key, given).records == 0
 
 
+def test_a_merchant_whose_name_holds_a_comma_can_be_forgotten() -> None:
+    """`--entity` is split at commas before it is known how many columns the entity has."""
+    from training.data.parser import digits
+    from training.data.presets import preset
+
+    data, name = preset("sparkov"), "fraud_Example, Smith and Sons"
+    assert key_of(data, "merchant", name.split(",")) == digits([name], data.salt)
+
+
 def test_what_cannot_be_forgotten_is_said() -> None:
     """A relation or a value that there is not."""
     from training.data.presets import preset
@@ -204,6 +213,9 @@ def test_what_cannot_be_forgotten_is_said() -> None:
         ("shop", ["1"], "card, merchant"),
         ("card", ["1"], "2 values"),
         ("card", ["1", "77"], "0 … 9"),
+        ("card", ["--5", "2"], "'--5', expected a whole number"),
+        ("card", ["²", "2"], "'²', expected a whole number"),
+        ("merchant", ["1", "2"], "'1,2', expected a whole number"),
     ):
         with pytest.raises(Permanent, match=why):
             key_of(preset(), side, values)

@@ -1,6 +1,7 @@
 """Deletes what the online store knows of one entity: its record, its entries at other entities, its answers' log."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +18,7 @@ from training.outcome import Permanent, Transient
 from training.scorelog.record import stream
 
 PAGE = 500
+WHOLE = re.compile(r"-?[0-9]{1,20}")
 SECONDS = 30.0
 # What changed between the look and the write is left for the next look.
 SWAP = """
@@ -41,7 +43,7 @@ class Forgotten:
 
 
 def key_of(data: Declaration, side: str, values: list[str]) -> int:
-    """The 64-bit key of the entity with these values of its columns.
+    """The 64-bit key of the entity with these values of its columns; of one column, a name that holds commas is one.
 
     Raises:
         Permanent: there is no such relation, or the values are not its columns'.
@@ -49,6 +51,7 @@ def key_of(data: Declaration, side: str, values: list[str]) -> int:
     if side not in data.entities:
         raise Permanent(f"there is no entity {side!r}; the model's data declare {', '.join(data.entities)}")
     entity = data.entities[side]
+    values = [",".join(values)] if len(entity.columns) == 1 else values
     if len(values) != len(entity.columns):
         raise Permanent(f"{side} is {len(entity.columns)} values ({', '.join(entity.columns)}), not {len(values)}")
     return _whole(side, entity, values) if entity.whole else digits(values, data.salt)
@@ -57,7 +60,7 @@ def key_of(data: Declaration, side: str, values: list[str]) -> int:
 def _whole(side: str, entity: Entity, values: list[str]) -> int:
     key = 0
     for column, value, (low, high) in zip(entity.columns, values, entity.whole, strict=True):
-        if not value.lstrip("-").isdigit() or not low <= int(value) <= high:
+        if not WHOLE.fullmatch(value) or not low <= int(value) <= high:
             raise Permanent(f"{side}: {column} is {value[:40]!r}, expected a whole number in {low} … {high}")
         key = int(value) if len(values) == 1 else key * (high - low + 1) + int(value) - low
     return key
