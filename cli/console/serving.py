@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from cli.console.door import LocalDoor
 from cli.console.site import Site
 from local.state_dir import StateDir
 from statemachine.bootstrap import App
+from statemachine.contracts.errors import Misconfigured
 
 HOST = "127.0.0.1"
 
@@ -32,8 +34,14 @@ class _Plain(WSGIRequestHandler):
 
 @contextmanager
 def serving(app: App, home: StateDir | None, port: int = 0, key: str = "") -> Iterator[tuple[BaseWSGIServer, str]]:
-    """A server that is ready to serve, and the address to open. Raises `OSError` if the port is taken."""
+    """A server that is ready to serve, and the address to open. Raises `Misconfigured` if the port cannot be had."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    try:  # werkzeug itself would print, and end the process
+        socket.create_server((HOST, port)).close()
+    except OSError as error:
+        raise Misconfigured(
+            f"port {port} of {HOST}: {os.strerror(error.errno or 0)}; name another one with --port"
+        ) from error
     door = LocalDoor(lru_cache(lambda: whoami(app)), key) if key else LocalDoor(lru_cache(lambda: whoami(app)))
     site = Site(app, door, hosts=(), origins=(), home=home)
     server = make_server(HOST, port, site, threaded=True, request_handler=_Plain)

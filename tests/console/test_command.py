@@ -1,6 +1,7 @@
 """`fraudloop console`, and the console as a part of the local system."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -26,6 +27,17 @@ def visited(address: str) -> str:
     )
     with opener.open(address, timeout=20) as answer:
         return answer.read().decode()
+
+
+def test_a_port_that_is_taken_is_told_in_one_sentence(system):
+    """Werkzeug would print two lines of its own, and end the process."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ran = CliRunner().invoke(commands, ["console", "--print", "--port", str(port)])
+    assert ran.exit_code == 1
+    assert (
+        ran.stderr.strip() == f"Error: port {port} of 127.0.0.1: Address already in use; name another one with --port"
+    )
 
 
 def test_the_command_serves_until_it_is_stopped_and_prints_the_address(system, monkeypatch):

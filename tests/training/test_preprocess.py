@@ -122,6 +122,13 @@ def test_a_window_of_zero_is_everything_and_senseless_ones_are_refused():
         configured({"training_window_days": -1})
 
 
+@pytest.mark.parametrize("name", ["label_maturity_days", "label_delay_days", "validate_gap_days"])
+def test_a_label_is_not_known_before_its_transaction(name):
+    """A span of days below 0 would put it there."""
+    with pytest.raises(Permanent, match="not below 0"):
+        configured({name: -1})
+
+
 def test_labels_that_are_too_young_are_unknown(made):
     """Rows younger than `label_maturity_days` are in the graph and in no split; their labels are -1 unless they were
     known by the end of the newest row's day.

@@ -105,6 +105,8 @@ def configured(parameters: Mapping[str, Any]) -> PreprocessConfig:
         raise Permanent(f"preprocess cannot work with {', '.join(senseless)}: a limit is a number above 0")
     if min(config.training_window_days, config.history_days) < 0:
         raise Permanent("preprocess: training_window_days and history_days are numbers of days; 0 means all there are")
+    if min(config.label_maturity_days, config.label_delay_days, config.validate_gap_days) < 0:
+        raise Permanent("preprocess: label_maturity_days, label_delay_days and validate_gap_days are not below 0")
     if config.history_days and not config.training_window_days:
         raise Permanent("preprocess: history_days counts back from the training window; set training_window_days too")
     return config
