@@ -40,6 +40,7 @@ WRONG = {
     b'{"Amount": NaN}': "Amount is nan",
     b'{"Year": "20' + b"1" * 20_000 + b'"}': "20013 bytes|bytes, expected at most",
     b"a,b": "fields|is",
+    b'{"Use Chip": "\\ud800"}': "half of a surrogate pair",
 }
 
 

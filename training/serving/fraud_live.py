@@ -18,7 +18,7 @@ from training.live import settings as live_settings
 from training.live.connection import StoreConnection, Unavailable
 from training.live.definition import LiveDefinition
 from training.live.keys import EntityHash, Names, as_number
-from training.live.record import EntityState, loads
+from training.live.record import Damaged, EntityState, loads
 from training.live.settings import LiveSettings
 from training.live.store import OnlineStore, Payment
 from training.model import head
@@ -161,7 +161,11 @@ class FraudLive:
             if again is None:
                 return scored.answer, budget.spent, conflicts
             seen, conflicts = again, conflicts + 1
-        return LiveAnswer.loads(seen.answer), budget.spent, conflicts
+        try:
+            return LiveAnswer.loads(seen.answer), budget.spent, conflicts
+        except Damaged:
+            scored = self._scored(line, clean, payment, self._nothing(), "damaged", explain)
+            return scored.answer, budget.spent, conflicts
 
     def _scored(
         self, line: bytes, clean: Columns, payment: Payment, states: Mapping[str, EntityState], why: str, explain: bool
