@@ -97,9 +97,10 @@ def killed(replayed: Replayed, folder: Path, given: LiveSettings, monkeypatch: p
             yield chunk
 
     monkeypatch.setattr(stage, "CHUNK", 10)
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr(DatasetContents, "chunks", half)
-        stage.fill("fraud", folder, replayed.model.config.k, given)
+        with pytest.raises(KeyboardInterrupt):
+            stage.fill("fraud", folder, replayed.model.config.k, given)
 
 
 def test_other_labels_are_not_a_killed_stages_rest(

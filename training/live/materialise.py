@@ -159,9 +159,13 @@ def _bring(
 def _write(
     store: Any, names: Names, contents: DatasetContents, until: int, settings: LiveSettings, progress: Progress
 ) -> int:
-    """Merge all entities; returns how many were written. It goes on after the last chunk of a call with the same rows and labels."""
+    """Merge all entities; returns how many were written.
+
+    It goes on after the last chunk that an earlier call with the same rows and labels told of.
+    """
     script, entry = store.script_load(MERGE), contents.definition.entry
-    same = f"{until}:{hashlib.blake2b(contents.entries.view(np.uint8), digest_size=16).hexdigest()}"
+    rows = memoryview(contents.entries.view(np.uint8))
+    same = f"{until}:{hashlib.blake2b(rows, digest_size=16).hexdigest()}"
     told = json.loads(store.get(f"{names.state}progress") or "[]")
     at, first = (told[1], told[2]) if told[:1] == [same] else ("", 0)
     fixed: list[Any] = [until, int(settings.retention_days * DAY), contents.definition.k, contents.definition.most]
