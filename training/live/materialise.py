@@ -164,8 +164,7 @@ def _write(
     It goes on after the last chunk that an earlier call with the same rows and labels told of.
     """
     script, entry = store.script_load(MERGE), contents.definition.entry
-    rows = memoryview(contents.entries.view(np.uint8))
-    same = f"{until}:{hashlib.blake2b(rows, digest_size=16).hexdigest()}"
+    same = f"{until}:{hashlib.blake2b(contents.entries.view(np.uint8).data, digest_size=16).hexdigest()}"
     told = json.loads(store.get(f"{names.state}progress") or "[]")
     at, first = (told[1], told[2]) if told[:1] == [same] else ("", 0)
     fixed: list[Any] = [until, int(settings.retention_days * DAY), contents.definition.k, contents.definition.most]
