@@ -18,7 +18,6 @@ from statemachine.core import codec
 from statemachine.core.run import Run, Transition
 from statemachine.core.states import STATE_OF
 
-STAGES = tuple(Stage)
 ASSERTION_WIDTH = 26  # characters in a line of an assertion's text
 LONGEST = 400  # characters of what was found; `fraudloop show` and --json print all of it
 Histories = Mapping[str, Sequence[Transition]]
@@ -58,12 +57,13 @@ def _history(results: Sequence[ScenarioResult], histories: Histories) -> CardTab
 
 
 def _runs(results: Sequence[ScenarioResult], histories: Histories) -> CardTable:
-    stages = [f">{s.value}" for s in STAGES]
-    columns = ["run", "outcome", *stages, ">AUC", ">gate", ">AP", "version"]
+    seconds = {run_id: stage_seconds(history) for run_id, history in histories.items()}
+    shown = [stage.value for stage in Stage if any(stage.value in spent for spent in seconds.values())]
+    columns = ["run", "outcome", *(f">{name}" for name in shown), ">AUC", ">gate", ">AP", "version"]
     table = CardTable("Runs: seconds a stage, metrics beside the gate", columns)
     for run in (run for result in results for run in result.runs):
-        spent = stage_seconds(histories.get(run.id, []))
-        stages = [f"{spent[s.value]:.1f}" if s.value in spent else "" for s in STAGES]
+        spent = seconds.get(run.id, {})
+        stages = [f"{spent[name]:.1f}" if name in spent else "" for name in shown]
         auc, precision = (_number(run.metrics.get(name)) for name in ("auc_roc", "average_precision"))
         table.add_row(run.id, run.state.value, *stages, auc, _floor(run), precision, run.candidate)
     return table

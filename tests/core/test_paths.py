@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[2]
 BUCKET = "s3://artifacts"
 LAUNCH = paths.launch_folder(BUCKET, "fraud-7", Stage.TRAIN, 2, "L1")
 SPELLED = re.compile(r"""f?["'](?:\{[^}]*\})?/?(?:s3://[^"']*/)?(?:runs|models|cache|datasets|scores)/""")
-NOT_OURS = ("help=", "@api.", "#/runs/details/", "/v2/models/", "/apis/v2beta1/runs/")  # the KFP UI, Triton and KFP
+NOT_OURS = ("help=", "@api.", "#/runs/details/", "/v2/models/", "/apis/v2beta1/runs/", "_url}/runs/")
+# the KFP UI, Triton, KFP and the console
 
 
 @pytest.mark.parametrize(

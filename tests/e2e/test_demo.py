@@ -38,7 +38,7 @@ def test_an_interrupted_demo_reports_and_keeps_its_state(fraudloop):
     demo.process.send_signal(signal.SIGINT)
     assert demo.process.wait(90) == 130
     output = demo.log.read_text()
-    assert "Interrupted; 0 of 6 scenarios had run" in output
+    assert "Interrupted; 0 of 8 scenarios had run" in output
     assert "Not run: three files in a burst, a good and a bad file" in output
     assert "✗" not in output
     assert "Traceback" not in output

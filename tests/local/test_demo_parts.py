@@ -136,7 +136,7 @@ def test_the_summary_shows_what_did_not_hold():
 def test_every_scenario_says_what_it_plays():
     """Its docstring is printed when it starts."""
     assert all(play.__doc__ for _, play in SCENARIOS)
-    assert len({title for title, _ in SCENARIOS}) == len(SCENARIOS) == 6
+    assert len({title for title, _ in SCENARIOS}) == len(SCENARIOS) == 8
 
 
 def test_a_fault_spares_the_named_versions(tmp_path):

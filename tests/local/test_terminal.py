@@ -34,7 +34,7 @@ def result(title, run, state, reason=""):
 results = [result("three files in a burst", "fraud-1", "SUCCEEDED"), result("a bad file alone", "fraud-3", "REJECTED"),
     result("nightly event twice; the candidate fails", "fraud-5", "ROLLED_BACK", REASON),
     ScenarioResult("shuffled labels")]
-dest = ["QUEUED", "PREPROCESSING", "TRAINING", "EVALUATING", "EXPORTING", "DEPLOYING", "SUCCEEDED"]
+dest = ["QUEUED", "PREPROCESSING", "TRAINING", "EVALUATING", "EXPORTING", "SHADOWING", "DEPLOYING", "SUCCEEDED"]
 history = [
     Transition("fraud-1", n + 1, 100.0 + 9 * n, dest[n - 1] if n else "", to,
         TransitionReason.FROM_EVALUATE, REASON * (n == 3))
