@@ -1,7 +1,7 @@
 """Scores payments by `fraud_live`: one typed call, retried under one request id until its deadline.
 
-It needs nothing but the standard library. A request id makes a retry the same answer, counted once, so a call may be
-repeated after any failure, also on another pod. It speaks KServe v2 over HTTP; another `Transport` may speak gRPC.
+A request id makes a retry the same answer, counted once, so a call may be repeated after any failure, also on another
+pod. It speaks KServe v2 over HTTP and needs nothing but the standard library; for gRPC see `clients/scoring_grpc.py`.
 """
 
 import http.client
@@ -85,8 +85,8 @@ class ScoringClient:
 
     @classmethod
     def of(cls, *urls: str, model: str = MODEL, deadline: float = 2.0, attempt: float = 0.5) -> "ScoringClient":
-        """For servers at http:// or https:// URLs."""
-        return cls(*(HttpTransport(url, model) for url in urls), deadline=deadline, attempt=attempt)
+        """For servers at http://, https://, grpc:// or grpcs:// URLs."""
+        return cls(*(_transport(url, model) for url in urls), deadline=deadline, attempt=attempt)
 
     def score(self, transaction: Transaction, request_id: str = "", reasons: bool = False) -> Score:
         """The score of one transaction: a line of CSV in the declared columns, or their values by name.
@@ -153,7 +153,9 @@ class HttpTransport:
     def __init__(self, url: str, model: str = MODEL) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise Misconfigured(f"{url!r} is no URL of a server, such as http://127.0.0.1:8000")
+            raise Misconfigured(
+                f"{url!r} is no URL of a server, such as http://127.0.0.1:8000 or grpc://127.0.0.1:8001"
+            )
         self._where, self._host, self._port = url, parts.hostname, parts.port
         self._path = f"{parts.path.rstrip('/')}/v2/models/{model}"
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
@@ -209,6 +211,17 @@ class HttpTransport:
             connection.sock.settimeout(seconds)
         connection.request(method, self._path + path, body, {"Content-Type": "application/json"})
         return connection.getresponse()
+
+
+def _transport(url: str, model: str) -> Transport:
+    """The transport of a URL's scheme; only gRPC's needs packages, so it is imported when it is asked for."""
+    if not url.startswith(("grpc://", "grpcs://")):
+        return HttpTransport(url, model)
+    try:
+        from clients.scoring_grpc import GrpcTransport
+    except ModuleNotFoundError as error:
+        raise Misconfigured(f"{url} needs the package {error.name}: pip install grpcio protobuf") from error
+    return GrpcTransport(url, model)
 
 
 def _scores(answer: Answer, ids: Sequence[str]) -> list[Score]:

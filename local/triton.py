@@ -52,14 +52,17 @@ class Killed(TritonFailed):
 class Triton:
     """A tritonserver for one model repository: start, wait until ready, stop. It ends when this process ends.
 
-    `folder` holds the log and the backend directory.
+    `folder` holds the log and the backend directory. It answers over gRPC only if it is given a port for it.
     """
 
-    def __init__(self, repository: Path, folder: Path, *, http_port: int = 0, metrics_port: int = 0) -> None:
+    def __init__(
+        self, repository: Path, folder: Path, *, http_port: int = 0, metrics_port: int = 0, grpc_port: int = 0
+    ) -> None:
         self.repository = repository
         self.folder = folder
         self.http_port = http_port or free_port()
         self.metrics_port = metrics_port or free_port()
+        self.grpc_port = grpc_port
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -142,6 +145,7 @@ class Triton:
         self.stop()
 
     def _options(self) -> list[str]:
+        grpc = [f"--grpc-address={LOOPBACK}", f"--grpc-port={self.grpc_port}"] if self.grpc_port else []
         return [
             f"--model-repository={MODELS}",
             f"--backend-directory={BACKENDS}",
@@ -150,7 +154,8 @@ class Triton:
             f"--http-port={self.http_port}",
             f"--metrics-address={LOOPBACK}",
             f"--metrics-port={self.metrics_port}",
-            "--allow-grpc=false",
+            f"--allow-grpc={'true' if grpc else 'false'}",
+            *grpc,
             "--allow-gpu-metrics=false",
             "--metrics-config=summary_latencies=true",  # as in deploy/triton: quantiles for the dashboard
             "--disable-auto-complete-config",

@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TextIO
@@ -61,7 +62,8 @@ class Tally:
 def score(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A CSV file with the model's columns.")],
     url: Annotated[
-        list[str] | None, typer.Option(help="Triton's URL; give several pods by repeating it. Default: TRITON_URL.")
+        list[str] | None,
+        typer.Option(help="Triton's URL, http:// or grpc://; repeat it for several pods. Default: TRITON_URL."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The CSV file to write; standard output if not given.")] = None,
     reasons: Annotated[bool, typer.Option(help="Ask what raised or lowered each probability most.")] = False,
@@ -82,7 +84,7 @@ def score(
         file.open(newline="", encoding="utf-8-sig") as text,
     ):
         rows = _rows(text, file, client.columns()[:-1])
-        with out.open("w", newline="", encoding="utf-8") if out else sys.stdout as target:
+        with out.open("w", newline="", encoding="utf-8") if out else nullcontext(sys.stdout) as target:
             tally = _scored(client, rows, _digest(file), csv.writer(target, lineterminator="\n"), reasons)
     errors.print(tally.sentence())
     if tally.refused:

@@ -89,7 +89,12 @@ WRONG: dict[str, list[tuple[list[str], str]]] = {
     "schedule list": [(["now"], "--help")],
     "schedule pause": [(["now"], "--help")],
     "schedule resume": [(["now"], "--help")],
-    "score": [(["no.csv"], "no.csv"), (["README.md", "--url", "nowhere"], "nowhere"), (["README.md"], "--url")],
+    "score": [
+        (["no.csv"], "no.csv"),
+        (["README.md", "--url", "nowhere"], "nowhere"),
+        (["README.md", "--url", "grpc://nowhere"], "grpc://127.0.0.1:8001"),
+        (["README.md"], "--url"),
+    ],
     "serve": [(["nofolder"], "`fraudloop train")],
     "show": [(["fraud-9"], "`fraudloop runs`")],
     "slo": [(["--model", "nosuch"], "names fraud"), (["--baseline", "no.json"], "no.json")],

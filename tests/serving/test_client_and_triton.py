@@ -1,6 +1,7 @@
 """The scoring client and `fraudloop score` against a real Triton; there is no store, so answers say so."""
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,27 @@ from test_request_lines import LINE
 from typer.testing import CliRunner
 
 from cli.main import app
-from clients.scoring import InvalidTransaction, ScoringClient
+from clients.scoring import HttpTransport, InvalidTransaction, NotScored, ScoringClient
+from clients.scoring_grpc import GrpcTransport
+from local.process import free_port
+from local.triton import Triton, missing_system_library
 from training.data.presets import preset
+from training.outcome import StageResult
 
 pytestmark = [pytest.mark.triton, pytest.mark.xdist_group("triton")]
 
 TEXT = LINE.decode()
+
+
+@pytest.fixture(scope="module")
+def both(exported: StageResult, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Triton]:
+    """A server that answers over HTTP and over gRPC."""
+    if missing := missing_system_library():
+        pytest.skip(missing)
+    folder = tmp_path_factory.mktemp("both")
+    with Triton(Path(exported.outputs["repository"], "repository"), folder, grpc_port=free_port()) as server:
+        server.wait_ready()
+        yield server
 
 
 def test_a_payment_is_scored_as_a_line_and_as_values(cluster: Cluster) -> None:
@@ -56,3 +72,32 @@ def test_a_file_of_something_else_is_refused(cluster: Cluster, tmp_path: Path) -
     done = CliRunner().invoke(app, ["score", str(tmp_path / "other.csv"), "--url", f"http://{cluster.address}"])
     assert done.exit_code == 1
     assert "User, Card, Year" in done.stderr
+
+
+def test_grpc_answers_as_http(both: Triton, tmp_path: Path) -> None:
+    """Every value of `fraud_live` and `fraud_score` is the same, and so is a refusal. An unknown model is none."""
+    url = f"grpc://127.0.0.1:{both.grpc_port}"
+    with (
+        ScoringClient.of(both.url, deadline=20, attempt=5) as http,
+        ScoringClient.of(url, deadline=20, attempt=5) as grpc,
+    ):
+        told = [client.score_many([TEXT] * 2, ["a", "b"], reasons=True) for client in (http, grpc)]
+        assert told[0] == told[1]
+        assert told[0][0].reasons
+        assert http.columns() == grpc.columns()
+        with pytest.raises(InvalidTransaction, match="Amount is 'nan'"):
+            grpc.score(TEXT.replace("$134.09", "nan"))
+    inputs = {"TRANSACTION": [TEXT], "CARD_HISTORY": [""], "MERCHANT_HISTORY": [""]}
+    outputs = ["PROBABILITY", "DECISION", "STATE"]
+    score = [kind(where, "fraud_score") for kind, where in ((HttpTransport, both.url), (GrpcTransport, url))]
+    answers = [one.infer(inputs, outputs, 5) for one in score]
+    assert answers[0] == answers[1]
+    assert set(answers[0]) == set(outputs)
+    for one in score:
+        one.close()
+    with ScoringClient.of(url, model="nosuch", deadline=1) as client, pytest.raises(NotScored, match="unknown model"):
+        client.score(TEXT)
+    (tmp_path / "day.csv").write_text(f"{','.join(preset().known)}\n{TEXT}\n")
+    done = CliRunner().invoke(app, ["score", str(tmp_path / "day.csv"), "--url", url, "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    assert f",{told[0][0].probability}," in (tmp_path / "out").read_text()
