@@ -22,7 +22,7 @@ def answers(*probabilities: float, threshold: float = 0.5) -> Answers:
     return Answers(scores, np.nan_to_num(scores) >= threshold, np.full(len(scores), 0.004), "refused")
 
 
-def asked(*probabilities: float, **inputs: object) -> list[ReplayRequest]:
+def asked(*probabilities: float, **inputs: np.ndarray) -> list[ReplayRequest]:
     tensors = {"TRANSACTION": np.array([[LINE]], dtype=np.object_), **inputs}
     return [ReplayRequest(tensors, probability) for probability in probabilities]
 
