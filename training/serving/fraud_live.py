@@ -88,10 +88,10 @@ class FraudLive:
 
     def _request(self, tensors: Tensors, wanted: frozenset[str]) -> Tensors | BadRequest:
         lines = tensors["TRANSACTION"].ravel().tolist()
-        ids = _optional(tensors, "REQUEST_ID", [b""] * len(lines))
-        stored = _optional(tensors, "STORE", [True] * len(lines))
         explain = not wanted or "REASONS" in wanted
         try:
+            ids = _optional(tensors, "REQUEST_ID", [b""] * len(lines))
+            stored = _optional(tensors, "STORE", [True] * len(lines))
             payments = [self._parsed(at, *one) for at, one in enumerate(zip(lines, ids, strict=True))]
             answers = [self._payment(*one, use, explain) for one, use in zip(payments, stored, strict=True)]
         except BadRequest as error:
