@@ -133,6 +133,10 @@ def _http(error: Any) -> str:
     return f"no answer over HTTP ({_short(error)}); `fraudloop doctor` asks each part of the deployment."
 
 
+def _store(error: Any) -> str:
+    return f"the online store: {_short(error)}; are FRAUDLOOP_LIVE_URL and FRAUDLOOP_LIVE_PASSWORD right?"
+
+
 TOLD: tuple[tuple[Any, Callable[[Any], str]], ...] = (
     (DidNotStart, str),  # with the end of a part's log
     (StageError, lambda error: _line(error.reason)),
@@ -147,4 +151,5 @@ BY_PACKAGE: dict[str, Callable[[Any], str]] = {
     "kubernetes": _kubernetes,
     "urllib3": _http,
     "requests": _http,
+    "valkey": _store,
 }

@@ -22,6 +22,7 @@ MODEL = "fraud_live"
 MOST = 64  # payments in one request
 OUTPUTS = ("PROBABILITY", "DECISION", "HISTORY_USED", "VERSION", "DEGRADED")
 REASONS = "REASONS"
+LONGEST_ANSWER = 4 * 1024**2  # bytes
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5  # seconds between two attempts
 UNLOADED = "Request for unknown model"  # what Triton says while a version is replaced
 
@@ -169,7 +170,10 @@ class HttpTransport:
         ]
         body = json.dumps({"inputs": tensors, "outputs": [{"name": name} for name in outputs]}, ensure_ascii=False)
         answer = self._ask("POST", "/infer", body.encode(), seconds)
-        return {one["name"]: one["data"] for one in answer["outputs"]}
+        try:
+            return {str(one["name"]): one["data"] for one in answer["outputs"]}
+        except (KeyError, TypeError) as error:
+            raise Unanswering(f"{self._where}: its answer has no outputs") from error
 
     def parameters(self, seconds: float) -> Mapping[str, str]:
         """See `Transport`."""
@@ -185,7 +189,9 @@ class HttpTransport:
     def _ask(self, method: str, path: str, body: bytes | None, seconds: float) -> Any:
         try:
             response = self._sent(method, path, body, seconds)
-            status, read = response.status, response.read()
+            status, read = response.status, response.read(LONGEST_ANSWER + 1)
+            if len(read) > LONGEST_ANSWER:
+                raise ValueError(f"its answer is longer than {LONGEST_ANSWER} bytes")
             told = json.loads(read)
         except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()

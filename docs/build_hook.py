@@ -19,7 +19,16 @@ from cli import reference  # noqa: E402
 
 ORDER = {
     "Start": ["index.md", "your-data.md", "onboarding.md", "local-system.md", "install.md"],
-    "Use": ["approve.md", "console.md", "audit.md", "serving.md", "score-log.md", "model.md", "data.md"],
+    "Use": [
+        "approve.md",
+        "console.md",
+        "audit.md",
+        "serving.md",
+        "live-scoring.md",
+        "score-log.md",
+        "model.md",
+        "data.md",
+    ],
     "Operate": ["runbook.md", "troubleshooting.md", "reliability.md", "security.md"],
     "Reference": ["reference/cli.md", "reference/parameters.md", "reference/metrics.md", "contracts.md", "glossary.md"],
     "Understand": ["architecture.md", "state-machine.md"],

@@ -61,7 +61,7 @@ def audit(
 
 
 def _write(app: App, run: Run, out: Path, key: Path | None, kms: str) -> None:
-    from cli.audit.container import pack
+    from cli.audit.container import pack, unpack
     from cli.audit.decision import decision, seal
     from cli.audit.keys import KmsKey, Signer, file_key
 
@@ -70,6 +70,7 @@ def _write(app: App, run: Run, out: Path, key: Path | None, kms: str) -> None:
     signer: Signer = file_key(key) if key is not None else KmsKey(app.client("kms"), kms)
     files, predicate = decision(app, run, time.time(), whoami(app))
     body = pack(seal(files, predicate, signer))
+    unpack(body)  # what its own check would refuse, as too large say, is not written
     partial = out.with_name(f"{out.name}.{os.getpid()}.part")
     try:
         partial.write_bytes(body)

@@ -127,7 +127,8 @@ def forget(
             f"{erased.files} files rewritten. Versions of them stay in the bucket for seven days"
         )
     if found.unread:
-        console.print(f"{found.unread} records are of a definition that is not in use; they expire with the retention")
+        why = "are damaged or of a definition that is not in use"
+        console.print(f"{found.unread} records {why}; they expire with the retention")
     return None
 
 

@@ -1,6 +1,5 @@
 """Who uses the console, and what they may do there."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -15,7 +14,7 @@ class Role(Enum):
 
 @dataclass(frozen=True)
 class Person:
-    """A person with the name that goes on record: an ARN from STS, or `oidc:` and the subject that signed in.
+    """A person with the name that goes on record: an ARN from STS, or the email and `oidc` with the subject.
 
     `shown` is the name on the page.
     """
@@ -30,8 +29,3 @@ class Person:
 
 
 EVERYTHING = frozenset(Role)  # with one's own credentials, IAM says what one may do
-
-
-def with_roles(names: Iterable[str]) -> frozenset[Role]:
-    """The roles of these names. Raises `ValueError` for one that is none."""
-    return frozenset(Role(name) for name in names)

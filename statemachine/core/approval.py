@@ -63,6 +63,6 @@ def barred(run: Run, policy: Policy, who: str) -> str:
 def who_may_approve(run: Run, policy: Policy, now: float) -> str:
     """Who may act, in words."""
     lacking = approvals_lacking(run, policy, now)
-    persons = "one person has" if lacking == 1 else f"{lacking} persons have"
+    persons = {0: "nobody else has", 1: "one person has"}.get(lacking, f"{lacking} persons have")
     excluded = dict.fromkeys(who for who in (run.trigger.by, run.parameters_by) if who and barred(run, policy, who))
     return f"{persons} to say yes" + (f", not {' or '.join(excluded)}" if excluded else "")

@@ -126,7 +126,8 @@ def _materialising(snapshot: Snapshot) -> dict[str, Any]:
 
 def _shadowing(snapshot: Snapshot) -> dict[str, Any]:
     policy = snapshot.policy.shadow
-    return {"requests": policy.requests, "log_days": policy.log_days, "tolerance": policy.tolerance}
+    names = ("requests", "min_requests", "log_days", "tolerance")
+    return {name: getattr(policy, name) for name in names}
 
 
 PARAMETERS: Mapping[Stage, Callable[[Snapshot], dict[str, Any]]] = {

@@ -248,6 +248,17 @@ def test_what_cannot_be_had_is_named(system, fraudloop, keys, tmp_path):
     assert "it is not there" in missing[f"s3://{bucket}/{key}"]
 
 
+def test_what_no_check_would_take_is_not_written(system, fraudloop, keys, tmp_path, monkeypatch):
+    """A file beyond the check's own limits would be evidence of nothing."""
+    judged(system, 1, evaluation(0.96, 0.4), dataset("d1", 30_000), "c0ffee")
+    monkeypatch.setattr("cli.audit.container.MOST_FILES", 3)
+    out = tmp_path / "a.zip"
+    made = fraudloop("audit", "fraud-1", "--out", str(out), "--key", keys[0])
+    assert made.exit_code == 1
+    assert "too large" in made.output
+    assert not out.exists()
+
+
 def test_a_run_that_is_not_over_has_no_audit_file(system, fraudloop, keys, tmp_path):
     """Nothing is decided yet; and no file is left behind."""
     judged(system, 1, evaluation(0.96, 0.4), dataset("d1", 30_000), "c0ffee", path=REJECTED[:3])

@@ -3,6 +3,7 @@
 import pytest
 import requests
 import urllib3
+import valkey
 from botocore import exceptions as aws
 from kfp_server_api.exceptions import ApiException as KfpError
 from kubernetes.client.exceptions import ApiException as KubernetesError
@@ -44,6 +45,8 @@ EXPLAINED = [
     (ConfigException("Invalid kube-config"), "aws eks update-kubeconfig"),
     (refused(), "nothing answers at http://127.0.0.1:9"),
     (requests.ConnectionError("refused"), "`fraudloop doctor`"),
+    (valkey.ConnectionError("Error 111 connecting to 127.0.0.1:1"), "FRAUDLOOP_LIVE_URL"),
+    (valkey.ResponseError("NOPERM this user has no permissions"), "FRAUDLOOP_LIVE_PASSWORD"),
     (FileNotFoundError(2, "No such file or directory", "a.csv"), "a.csv: no such file or directory"),
     (PermissionError(13, "Permission denied", "a.csv"), "a.csv: permission denied"),
     (ConnectionResetError("reset"), "`fraudloop doctor`"),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from clients.scoring import InvalidTransaction, NotScored, ScoringClient
+from clients.scoring import LONGEST_ANSWER, InvalidTransaction, NotScored, ScoringClient
 from statemachine.contracts.errors import Misconfigured
 
 Reply = Callable[[BaseHTTPRequestHandler, dict[str, Any]], None]
@@ -122,8 +122,10 @@ def test_many_are_answered_in_order() -> None:
         failing(400, "Request for unknown model: 'fraud_live' has no available versions"),
         hanging,
         cut,
+        lambda handler, _: replied(handler, 200, {"outputs": None}),
+        lambda handler, _: replied(handler, 200, "x" * (LONGEST_ANSWER + 1)),
     ],
-    ids=["503", "500", "reloading", "hanging", "cut"],
+    ids=["503", "500", "reloading", "hanging", "cut", "no outputs", "too long"],
 )
 def test_a_failure_is_tried_again_with_the_same_id(failure: Reply) -> None:
     """So a payment that was counted by the first attempt is not counted by the second."""

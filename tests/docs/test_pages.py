@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
@@ -36,7 +37,7 @@ def url(site):
 
 
 @pytest.fixture
-def tab(tmp_path) -> Browser:
+def tab(tmp_path) -> Iterator[Browser]:
     """A browser of this test alone."""
     if not CHROMIUM:
         pytest.skip(MISSING)

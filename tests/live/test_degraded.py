@@ -11,7 +11,9 @@ from broken_store import Proxy, answering
 from live_cases import DEADLINE_MS, Counted, Replayed, Server, ask, impatient, pod, settings
 
 from training.export.export import alone
+from training.live.connection import StoreConnection, Unavailable
 from training.live.definition import DAY
+from training.live.keys import Names
 from training.live.settings import LiveSettings
 from training.serving.fraud_live import FraudLive
 
@@ -174,6 +176,27 @@ def test_a_damaged_record_is_said(replayed: Replayed, server: Server, lines: lis
         for key in client.keys("*:card:*"):
             client.set(key, b"\x07")
         assert timed(live, lines[:1])[0] == ["damaged"]
+
+
+@pytest.mark.parametrize("kept", [b"{", b"[]", b'{"probability": 0.5, "of_another_release": 1}'])
+def test_a_damaged_answer_is_said(replayed: Replayed, server: Server, lines: list[bytes], kept: bytes) -> None:
+    """What was kept of a request id and is no answer fails no payment."""
+    with pod(replayed.model, settings(server)) as (live, _):
+        server.client().set(Names("fraud", live.definition.digest).answer("an id"), kept)
+        answer = ask(live, lines[0], "an id")
+        assert answer["DEGRADED"][0, 0] == b"damaged"
+
+
+def test_a_deadline_that_is_over_costs_no_connection(server: Server) -> None:
+    """Nothing was sent, so the next payment uses the same connection."""
+    connection = StoreConnection(settings(server))
+    try:
+        assert connection.wait(10)
+        with pytest.raises(Unavailable, match="slow"):
+            connection.call(time.monotonic(), [["PING"]])
+        assert connection.call(time.monotonic() + 5, [["PING"]]) == [b"PONG"]
+    finally:
+        connection.close()
 
 
 def test_what_is_not_asked_is_not_counted(replayed: Replayed, server: Server, lines: list[bytes]) -> None:

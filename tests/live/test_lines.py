@@ -40,6 +40,7 @@ WRONG = {
     b'{"Amount": NaN}': "Amount is nan",
     b'{"Year": "20' + b"1" * 20_000 + b'"}': "20013 bytes|bytes, expected at most",
     b"a,b": "fields|is",
+    b'{"Use Chip": "\\ud800"}': "half of a surrogate pair",
 }
 
 
@@ -54,6 +55,16 @@ def test_a_long_request_id_is_refused(replayed: Replayed, rows: list[int]) -> No
     """What is kept in the store has a limit."""
     with pod(replayed.model, LiveSettings()) as (live, _), pytest.raises(BadRequest, match="REQUEST_ID"):
         ask(live, replayed.lines(rows[:1])[0], "x" * 257)
+
+
+def test_too_many_request_ids_fail_one_request(replayed: Replayed, rows: list[int]) -> None:
+    """The other requests of the batch are answered."""
+    line = np.array([[replayed.lines(rows[:1])[0]]], dtype=np.object_)
+    wrong = {"TRANSACTION": line, "REQUEST_ID": np.array([[b"a"], [b"b"]], dtype=np.object_)}
+    with pod(replayed.model, LiveSettings()) as (live, _):
+        refused, answered = live.answer([wrong, {"TRANSACTION": line}], [frozenset(), frozenset()])
+    assert isinstance(refused, BadRequest)
+    assert "PROBABILITY" in answered
 
 
 def test_no_card_number_is_in_the_store(replayed: Replayed, server: Server, tmp_path: Path, rows: list[int]) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from live_cases import KEY, Replayed, Server, ask, pod, settings
 
@@ -83,35 +84,48 @@ def test_after_the_store_was_lost_it_is_filled_again(replayed: Replayed, server:
     assert [key for key, one in whole.items() if not np.array_equal(one.days, again[key].days)] == []
 
 
-def test_a_killed_stage_goes_on_where_it_was(
-    replayed: Replayed, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The second attempt writes what the first one did not, and nothing twice."""
-    given = settings(server)
-    monkeypatch.setattr(stage, "CHUNK", 10)
-    calls = []
+def killed(replayed: Replayed, folder: Path, given: LiveSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process is killed in the middle of the second relation."""
+    told, chunks = 0, DatasetContents.chunks
 
-    def dies(what: str, figures: object) -> None:
-        calls.append(what)
-
-    folder = replayed.as_of(tmp_path, midnight(replayed))
-    contents = DatasetContents.chunks
-    told = 0
-
-    def half(self, *arguments):  # the process is killed in the middle of the second relation
+    def half(self, *arguments):
         nonlocal told
-        for chunk in contents(self, *arguments):
+        for chunk in chunks(self, *arguments):
             told += len(chunk)
             if told > 120:
                 raise KeyboardInterrupt
             yield chunk
 
-    monkeypatch.setattr(DatasetContents, "chunks", half)
-    with pytest.raises(KeyboardInterrupt):
-        stage.fill("fraud", folder, replayed.model.config.k, given, progress=dies)
+    monkeypatch.setattr(stage, "CHUNK", 10)
+    with monkeypatch.context() as patched:
+        patched.setattr(DatasetContents, "chunks", half)
+        with pytest.raises(KeyboardInterrupt):
+            stage.fill("fraud", folder, replayed.model.config.k, given)
+
+
+def test_other_labels_are_not_a_killed_stages_rest(
+    replayed: Replayed, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same rows with newer labels, as of a night that brought only reports: every entity is written."""
+    given = settings(server)
+    folder = replayed.as_of(tmp_path, midnight(replayed))
+    killed(replayed, folder, given, monkeypatch)
+    file = folder / "transactions.parquet"
+    rows = pl.read_parquet(file)
+    rows.with_columns(label=pl.lit(1, pl.Int8), known_at=pl.col("time")).write_parquet(file)
+    (brought,) = stage.fill("fraud", folder, replayed.model.config.k, given)
+    assert brought.entities == len(states(server, replayed.definition))
+
+
+def test_a_killed_stage_goes_on_where_it_was(
+    replayed: Replayed, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second attempt writes what the first one did not, and nothing twice."""
+    given = settings(server)
+    folder = replayed.as_of(tmp_path, midnight(replayed))
+    killed(replayed, folder, given, monkeypatch)
     assert server.client().get(Names("fraud", replayed.definition.digest).filled) is None
-    monkeypatch.setattr(DatasetContents, "chunks", contents)
-    (rest,) = stage.fill("fraud", folder, replayed.model.config.k, given, progress=dies)
+    (rest,) = stage.fill("fraud", folder, replayed.model.config.k, given)
     assert 0 < rest.entities < len(states(server, replayed.definition))
     interrupted = states(server, replayed.definition)
     server.client().flushall()
@@ -194,6 +208,8 @@ def test_one_entity_can_be_forgotten(replayed: Replayed, server: Server, tmp_pat
     others = sum(len(one.entries[one.entries["key card"] != mark]) for one in before.values())
     assert sum(len(one.entries) for one in after.values()) == others
     assert forget("fraud", data, "card", key, given).records == 0
+    server.client().set(next(iter(after)), b"\x07")
+    assert forget("fraud", data, "card", key, given).unread == 1, "a damaged record keeps no other from being looked at"
 
 
 def test_a_merchant_whose_name_holds_a_comma_can_be_forgotten() -> None:

@@ -60,11 +60,11 @@ def test_scores_are_the_same_in_parts_and_from_blocks(both: tuple[Graph, Graph],
     """Offline only what is needed is read; the model gets the same inputs as from whole blocks, as in the server."""
     model = trained.model
     ids = both[0].where(TEST)[:700]
-    inputs = [head_inputs(Reader(graph, model.config.k), ids, model.config, model.encoders) for graph in both]
-    assert np.array_equal(*inputs)
+    one, other = (head_inputs(Reader(graph, model.config.k), ids, model.config, model.encoders) for graph in both)
+    assert np.array_equal(one, other)
     block = Reader(both[1], model.config.k).block(ids)
     whole = features.inputs(block, model.row, model.config.groups, model.encoders, model.config.fan_out)
-    assert np.array_equal(inputs[0], whole)
+    assert np.array_equal(one, whole)
 
 
 def test_another_length_of_history_is_computed(both: tuple[Graph, Graph], trained: Trained) -> None:

@@ -78,7 +78,7 @@ def ready(system, ran, monkeypatch, tmp_path):
         ModelName="fraud", ExecutionRoleArn="arn:aws:iam::123456789012:role/x", PrimaryContainer={"Image": "i"}
     )
     measured(system, ran(1, metrics={"auc_roc": 0.97}, ended=3600), MEASURED, candidate=VERSION)
-    ran(6, ended=60)  # the run that onboarding interrupts
+    ran(7, ended=60)  # the run that onboarding interrupts
     release = Release(VERSION, "fraud-1", "s3://x", 1, 0.0)
     system.store.change_model("fraud", lambda model: replace(model, champion=release))
     difference = {"auc_roc": {"mean": 0.01, "low": -0.01, "high": 0.03}}

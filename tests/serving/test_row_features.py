@@ -34,7 +34,7 @@ def test_features_of_lines_are_those_of_the_batch(name: str) -> None:
     made = fitted(clean, data)
     expected = schema.row_features(clean, made).select(data.row).to_numpy()
     found = RowFeatures(made, data.row)(plain.columns)
-    assert (found.dtype, found.shape) == (np.float32, expected.shape)
+    assert (found.dtype, found.shape) == (np.dtype(np.float32), expected.shape)
     assert np.array_equal(found.view(np.uint32), np.ascontiguousarray(expected).view(np.uint32))
 
 
@@ -54,7 +54,8 @@ def sparkov() -> FeatureSchema:
 def test_any_amount_time_and_measure_is_equal(cents: int, second: int, population: float) -> None:
     """Logarithms and angles agree in the last bit, for any number."""
     made, data = sparkov(), sparkov().data
-    columns: dict[str, list[object]] = {name: [0.5] for name in data.numbers} | {"city_pop": [population]}
+    columns: dict[str, list[object]] = {name: [0.5] for name in data.numbers}
+    columns |= {"city_pop": [population]}
     columns |= {"category": ["grocery_pos"], "state": ["é"], "gender": [2], "cents": [cents], "time": [second]}
     expected = schema.row_features(pl.DataFrame(columns), made).select(data.row).to_numpy()
     objects = {name: np.array(one, dtype=object if isinstance(one[0], str) else None) for name, one in columns.items()}

@@ -294,8 +294,16 @@ def test_objects_before_the_history_are_not_fetched_but_stay_on_record(s3, parts
     first = preprocess(ordered(landed(s3, "old.csv", old), landed(s3, "middle.csv", middle)), TODAY)
     fetched: list[str] = []
     read, download = storage.read_bytes, storage.download
-    monkeypatch.setattr(storage, "read_bytes", lambda uri, *given: [fetched.append(uri), read(uri, *given)][1])
-    monkeypatch.setattr(storage, "download", lambda uri, *given: [fetched.append(uri), download(uri, *given)][1])
+
+    def noted(call):
+        def noting(uri, *given):
+            fetched.append(uri)
+            return call(uri, *given)
+
+        return noting
+
+    monkeypatch.setattr(storage, "read_bytes", noted(read))
+    monkeypatch.setattr(storage, "download", noted(download))
     order = following(s3, first, landed(s3, "new.csv", new))
     whole = preprocess(order, TODAY)
     both = [uri for uri in fetched if "/cache/" in uri]

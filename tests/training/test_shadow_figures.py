@@ -1,5 +1,8 @@
 """What the shadow stage makes of two versions' answers, without a server."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -8,9 +11,10 @@ from statemachine.contracts.stage_request import StageRequest
 from training.data.presets import preset
 from training.outcome import Permanent
 from training.shadow import comparison, requests
+from training.shadow import shadow as stage
 from training.shadow.replay import Answers
 from training.shadow.requests import ReplayRequest, fitting
-from training.shadow.server import telling_line
+from training.shadow.server import PodServer, telling_line
 from training.shadow.shadow import shadow_request
 
 LINE = b"0,0,2019,9,1,06:21,$134.09,Swipe Transaction,3527213246127876953,La Verne,CA,91750.0,5300,,No"
@@ -22,7 +26,7 @@ def answers(*probabilities: float, threshold: float = 0.5) -> Answers:
     return Answers(scores, np.nan_to_num(scores) >= threshold, np.full(len(scores), 0.004), "refused")
 
 
-def asked(*probabilities: float, **inputs: object) -> list[ReplayRequest]:
+def asked(*probabilities: float, **inputs: np.ndarray) -> list[ReplayRequest]:
     tensors = {"TRANSACTION": np.array([[LINE]], dtype=np.object_), **inputs}
     return [ReplayRequest(tensors, probability) for probability in probabilities]
 
@@ -100,6 +104,36 @@ def test_requests_of_another_definition_do_not_fit() -> None:
         asked(0.1, TERMINAL_HISTORY=np.array([[b""]], dtype=np.object_)),
     )
     assert fitting([*plain, *wide, *other], config) == plain
+
+
+class Configured(PodServer):
+    """A server that takes a transaction alone; it is never started."""
+
+    def config(self, model: str) -> dict[str, Any]:
+        """Of any model."""
+        return {"input": [{"name": "TRANSACTION", "dims": ["1"]}]}
+
+
+@pytest.mark.parametrize(("found", "source"), [(0, "export"), (29, "export"), (30, "log")])
+def test_too_few_logged_requests_are_no_comparison(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, found: int, source: str
+) -> None:
+    """Fewer than the policy judges by say nothing: test rows do, of which there are enough."""
+    order = StageRequest(
+        "fraud-1",
+        "fraud",
+        Stage.SHADOW,
+        1,
+        "L",
+        "s3://a/runs/fraud-1/shadow/1/L",
+        {"repository": "s3://a/models/fraud/new", "champion": "s3://a/models/fraud/old"},
+        {"requests": 300, "min_requests": 30, "log_days": 7, "tolerance": 1e-4},
+    )
+    monkeypatch.setattr(stage, "logged", lambda *_: requests.Sampled("log", asked(*[0.1] * found)))
+    monkeypatch.setattr(stage, "exported", lambda *_: requests.Sampled("export", asked(*[0.2] * 300)))
+    server = Configured(tmp_path, tmp_path)
+    controlled, sampled = stage._sampled(shadow_request(order), server, server)
+    assert (controlled.source, sampled.source) == (source, source)
 
 
 def test_a_logged_request_is_read_in_both_forms() -> None:

@@ -46,8 +46,8 @@ def timed(
 ) -> tuple[pl.DataFrame, LabelCounts, int]:
     """The rows with `label` and `known_at` (`NEVER` while it is not known), what was counted, and as of when.
 
-    With a feed, or without a column that would say otherwise, a transaction that nobody reports is good once it is
-    `maturity` days old.
+    With a feed, a transaction of which neither a report nor a column says anything is good once it is `maturity` days
+    old.
     """
     newest = int(rows["time"][-1]) if len(rows) else 0
     as_of = max(newest, feed.newest if feed else 0)

@@ -7,7 +7,7 @@
     graph/<side>.….npy    the tensors of its `Timeline` and `Reports`
 
 A mapped file takes memory only where it is read, and the kernel may take that back: what a stage needs does not grow
-with the rows of the graph. Files are written in parts, in order, so that they are never whole in memory.
+with the rows of the graph. The two matrices are written in parts, in order, so that they are never whole in memory.
 """
 
 import json

@@ -75,6 +75,8 @@ class StoreConnection:
         live = self._live
         if live is None:
             raise Unavailable(self._reason)
+        if time.monotonic() >= until:  # nothing was sent, so the connection is as good as it was
+            raise Unavailable("slow")
         try:
             return _exchange(live._sock, commands, until)  # valkey-py has no call with a deadline of its own
         except TimeoutError:

@@ -12,7 +12,7 @@ from training.data.declaration import Declaration, Entity
 from training.data.parser import digits
 from training.live.definition import LiveDefinition
 from training.live.keys import EntityHash, Names, as_number
-from training.live.record import loads
+from training.live.record import Damaged, loads
 from training.live.settings import LiveSettings, variable
 from training.outcome import Permanent, Transient
 from training.scorelog.record import stream
@@ -33,7 +33,7 @@ Progress = Callable[[str, Mapping[str, float]], None]
 class Forgotten:
     """What was deleted: records of the entity, its entries at other entities, and its answers that wait in the log.
 
-    `unread`: records of a definition that was never materialised; their entries of the entity stay until they expire.
+    `unread`: records of a definition that was never materialised, and damaged ones; they stay until they expire.
     """
 
     records: int
@@ -73,7 +73,7 @@ def forget(
 
     Raises:
         Permanent: no store is set.
-        Transient: the store does not answer.
+        Transient: the store does not answer, or refuses.
     """
     if settings.missing:
         raise Permanent(f"there is {settings.missing}: set {variable('url')} and {variable('entity_key')}")
@@ -92,6 +92,8 @@ def forget(
         return Forgotten(records, entries, _logged(store, model, side, hashed), unread)
     except (valkey.ConnectionError, valkey.TimeoutError) as error:
         raise Transient(f"the online store does not answer: {error}") from error
+    except valkey.ResponseError as error:
+        raise Transient(f"the online store refuses: {error}") from error
     finally:
         store.close()
 
@@ -101,7 +103,10 @@ def _taken_off(store: Any, name: bytes, definition: LiveDefinition | None, side:
     if definition is None:
         return -1
     while (value := store.get(name)) is not None:
-        state = loads(value, definition)
+        try:
+            state = loads(value, definition)
+        except Damaged:
+            return -1
         kept = state.entries[state.entries[f"key {side}"] != number]
         removed = len(state.entries) - len(kept)
         if not removed or store.eval(SWAP, 1, name, value, replace(state, entries=kept).dumps()):

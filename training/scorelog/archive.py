@@ -217,12 +217,21 @@ def _end(ended: threading.Event, *_: Any) -> None:
     ended.set()
 
 
+def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
+    def number(text: str) -> float:
+        if not (given := kind(text)) > 0:
+            raise argparse.ArgumentTypeError(f"{text} is not above 0")
+        return given
+
+    return number
+
+
 def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="training.scorelog.archive", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--model", required=True, help="a model of fraudloop.toml")
     parser.add_argument("--root", required=True, help="s3://<artifacts bucket>, or a local folder")
-    parser.add_argument("--every", type=float, default=15.0, help="seconds between two rounds")
-    parser.add_argument("--keep-days", type=int, default=400, help="older days are deleted")
+    parser.add_argument("--every", type=_positive(float), default=15.0, help="seconds between two rounds")
+    parser.add_argument("--keep-days", type=_positive(int), default=400, help="older days are deleted")
     parser.add_argument("--once", action="store_true", help="one round, then end")
     return parser.parse_args(arguments)
 

@@ -18,7 +18,7 @@ from training.live import settings as live_settings
 from training.live.connection import StoreConnection, Unavailable
 from training.live.definition import LiveDefinition
 from training.live.keys import EntityHash, Names, as_number
-from training.live.record import EntityState, loads
+from training.live.record import Damaged, EntityState, loads
 from training.live.settings import LiveSettings
 from training.live.store import OnlineStore, Payment
 from training.model import head
@@ -88,10 +88,10 @@ class FraudLive:
 
     def _request(self, tensors: Tensors, wanted: frozenset[str]) -> Tensors | BadRequest:
         lines = tensors["TRANSACTION"].ravel().tolist()
-        ids = _optional(tensors, "REQUEST_ID", [b""] * len(lines))
-        stored = _optional(tensors, "STORE", [True] * len(lines))
         explain = not wanted or "REASONS" in wanted
         try:
+            ids = _optional(tensors, "REQUEST_ID", [b""] * len(lines))
+            stored = _optional(tensors, "STORE", [True] * len(lines))
             payments = [self._parsed(at, *one) for at, one in enumerate(zip(lines, ids, strict=True))]
             answers = [self._payment(*one, use, explain) for one, use in zip(payments, stored, strict=True)]
         except BadRequest as error:
@@ -161,7 +161,11 @@ class FraudLive:
             if again is None:
                 return scored.answer, budget.spent, conflicts
             seen, conflicts = again, conflicts + 1
-        return LiveAnswer.loads(seen.answer), budget.spent, conflicts
+        try:
+            return LiveAnswer.loads(seen.answer), budget.spent, conflicts
+        except Damaged:
+            scored = self._scored(line, clean, payment, self._nothing(), "damaged", explain)
+            return scored.answer, budget.spent, conflicts
 
     def _scored(
         self, line: bytes, clean: Columns, payment: Payment, states: Mapping[str, EntityState], why: str, explain: bool

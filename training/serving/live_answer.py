@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from training.live.record import Damaged
 from training.serving import Tensors
 from training.serving.reasons import MOST
 
@@ -27,9 +28,16 @@ class LiveAnswer:
 
     @classmethod
     def loads(cls, kept: bytes) -> "LiveAnswer":
-        """The answer that was kept."""
-        told = json.loads(kept)
-        return cls(**told | {"used": tuple(told["used"]), "reasons": tuple(told["reasons"])})
+        """The answer that was kept.
+
+        Raises:
+            Damaged: it is none, or of a release with other fields.
+        """
+        try:
+            told = json.loads(kept)
+            return cls(**told | {"used": tuple(told["used"]), "reasons": tuple(told["reasons"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise Damaged(f"an answer that was kept cannot be read: {type(error).__name__}") from error
 
     @staticmethod
     def tensors(answers: Sequence["LiveAnswer"]) -> Tensors:

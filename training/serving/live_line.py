@@ -38,7 +38,10 @@ def transaction_line(told: bytes, data: Declaration) -> bytes:
         raise BadRequest(f"TRANSACTION is no JSON: {error}") from None
     if unknown := sorted(set(cells) - {*columns(data)}):
         raise BadRequest(f"TRANSACTION names {', '.join(unknown)[:200]}; the columns are {', '.join(names)}")
-    return _csv([_cell(name, cells.get(name)) for name in names])
+    try:
+        return _csv([_cell(name, cells.get(name)) for name in names])
+    except UnicodeEncodeError:
+        raise BadRequest("TRANSACTION has half of a surrogate pair, expected Unicode text") from None
 
 
 def _cell(name: str, value: Any) -> str:

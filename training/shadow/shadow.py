@@ -46,13 +46,16 @@ SCHEMA = f"{SCORED}/1/model/schema.json"  # in a repository
 
 @dataclass(frozen=True)
 class ShadowRequest:
-    """The parameters of a shadow order: how many requests of how many days, and the control's tolerance."""
+    """The parameters of a shadow order: how many requests of how many days, from how many on they say anything, and the
+    control's tolerance.
+    """
 
     candidate: str
     champion: str
     root: str
     model: str
     requests: int
+    min_requests: int
     log_days: float
     tolerance: float
 
@@ -86,6 +89,7 @@ def shadow_request(order: StageRequest) -> ShadowRequest:
             root=paths.root_of(order.output_uri, order.run_id),
             model=order.model,
             requests=int(order.parameters["requests"]),
+            min_requests=int(order.parameters.get("min_requests", 1)),  # an order of the release before has none
             log_days=float(order.parameters["log_days"]),
             tolerance=float(order.parameters["tolerance"]),
         )
@@ -164,12 +168,12 @@ def _both(request: ShadowRequest, candidate: PodServer, champion: PodServer) -> 
 def _sampled(request: ShadowRequest, candidate: PodServer, champion: PodServer) -> tuple[Sampled, Sampled]:
     """What the champion is controlled with, and what both are asked.
 
-    Both are the log's requests if it has some that either takes; a candidate of another definition takes none, and
-    where nothing is logged yet each version has its own test rows.
+    Both are the log's requests if it has at least `min_requests` that either takes; a candidate of another definition
+    takes none, and where fewer are logged each version has its own test rows.
     """
     count, theirs = request.requests, _name(request.champion)
     recent = logged(request.root, request.model, theirs, time.time(), request.log_days, count) if request.root else None
-    if recent and recent.requests:
+    if recent and recent.requests and len(recent.requests) >= request.min_requests:
         fit = fitting(recent.requests, candidate.config(SCORED))
         if len(fit) == len(recent.requests):
             return recent, recent
