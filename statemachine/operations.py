@@ -301,7 +301,7 @@ def _allow(run: Run, kind: RequestKind) -> None:
         raise OperationRefused(f"{run.id} is bringing the last good version back; that is not cancelled")
     if kind is not RequestKind.CANCEL and run.state is not State.AWAITING_APPROVAL:
         raise OperationRefused(
-            f"{run.id} is {run.state.value}; only a run that is AWAITING_APPROVAL can be {kind.value}ed"
+            f"{run.id} is {run.state.value}; only a run that is AWAITING_APPROVAL can be approved or rejected"
         )
     earlier = run.operator_request
     if earlier is not None and earlier.kind is not kind:

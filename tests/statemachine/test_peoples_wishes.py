@@ -102,7 +102,7 @@ def test_a_wish_while_a_worker_acts_is_not_lost() -> None:
 @pytest.mark.parametrize(
     ("state", "kind", "reason"),
     [
-        (State.TRAINING, RequestKind.REJECT, "only a run that is AWAITING_APPROVAL"),
+        (State.TRAINING, RequestKind.REJECT, "only a run that is AWAITING_APPROVAL can be approved or rejected"),
         (State.ROLLING_BACK, RequestKind.CANCEL, "bringing the last good version back"),
     ],
     ids=lambda value: getattr(value, "value", ""),
