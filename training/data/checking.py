@@ -1,7 +1,7 @@
 """What the loop would say of files, without the loop: each file's verdict, then whether a data set can be made."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -50,4 +50,15 @@ def check(
     if labels:
         told = {"reports": "reported", "reports_that_wait": "waiting", "labels_corrected": "labels_corrected"}
         counts |= {name: made["labels"][key] for name, key in told.items()}
-    return Checked(verdicts, "", made["splits"], counts, made["warnings"])
+    return Checked(verdicts, "", made["splits"], counts, [*made["warnings"], *_unmatched(verdicts, labels, made)])
+
+
+def _unmatched(
+    verdicts: Mapping[str, ValidationResult], labels: Sequence[str | Path], made: Mapping[str, Any]
+) -> Iterator[str]:
+    """What is odd about the labels files beside these files: refused ones, and reports that name no transaction."""
+    for file in (str(file) for file in labels):
+        if file in verdicts and not verdicts[file].accepted:
+            yield f"{Path(file).name} is refused, so its reports count for nothing"
+    if waiting := made["labels"]["waiting"]:
+        yield f"{waiting:,} reports name no transaction of these files; they wait for it (identity: docs/your-data.md)"
