@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from live_cases import Replayed, Server
 
+from local.process import free_port
 from training.data.preprocess import PreprocessConfig, prepare
 from training.model.checkpoint import StoredCheckpoints
 from training.model.config import TrainConfig
@@ -32,7 +33,7 @@ def replayed(tmp_path_factory: pytest.TempPathFactory) -> Replayed:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     """A server of its own, empty, with its data in a folder."""
-    running = Server(data_dir=tmp_path / "valkey", appendonly="yes", appendfsync="everysec")
+    running = Server(free_port(), data_dir=tmp_path / "valkey", appendonly="yes", appendfsync="everysec")
     running.start()
     yield running
     if running.is_running():

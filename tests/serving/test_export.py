@@ -168,7 +168,7 @@ def test_golden_requests_are_compared_with_the_manifest(exported: StageResult, t
     assert models == ["fraud_score", "fraud_score", "fraud_live", "prediction_and_shapley"]
     assert len(golden.exchanges[0].inputs["TRANSACTION"]) >= 20
     judged = integrity.sha256_file(copy / "MANIFEST.json")
-    assert len(golden_of(str(copy), judged).exchanges) == 3
+    assert len(golden_of(str(copy), judged).exchanges) == 4
     with pytest.raises(Permanent, match="was changed since this version was exported and judged"):
         golden_of(str(copy), "0" * 64)
     assert b"" in golden.exchanges[0].inputs["MERCHANT_HISTORY"].ravel().tolist()

@@ -103,18 +103,24 @@ def test_the_same_model_beside_itself_changes_nothing(exported: StageResult, cha
     assert {"amount=under 10"} <= {each["name"] for each in figures["segments"]}
 
 
+def shared_memory() -> set[Path]:
+    """The regions of this process's servers; a test beside it may have one that runs."""
+    return set(Path("/dev/shm").glob(f"fraudloop_{os.getpid()}_*"))
+
+
 def test_a_candidate_that_does_not_load_says_why(exported: StageResult, champion: str, bucket: Path) -> None:
     """Its weights are torn and its manifest is of the torn file: the server's own words are the reason."""
     uri = Path(paths.version_folder(str(bucket), "fraud", "fraud-13-00000013"))
     shutil.copytree(exported.outputs["repository"], uri)
     halve_weights(uri / "repository", "fraud-13-00000013")
     finished(uri)
+    before = shared_memory()
     figures = shadow(order(bucket, str(uri), champion)).details["shadow"]
+    assert shared_memory() <= before, "what its servers held is given back"
     assert "is not what MANIFEST.json says" in figures["candidate"]["error"]
     verdict = shadow_verdict(figures, ShadowPolicy(), candidate=uri.name, champion="fraud-0-00000000")
     assert (verdict.outcome, verdict.passed) == (ShadowOutcome.FAIL, False)
     assert "is not what MANIFEST.json says" in verdict.reason
-    assert not list(Path("/dev/shm").glob(f"fraudloop_{os.getpid()}_*"))
 
 
 def test_recent_requests_come_from_the_score_log_and_control_comes_first(
