@@ -85,7 +85,7 @@ class Driver:
     def _approve(self, run: Run) -> None:
         """Say yes in the console, once, to a run that waits for it."""
         if run.state is State.AWAITING_APPROVAL and run.id not in self.approved:
-            self.approved[run.id] = self.reviewer.approve(run.id, "the demo looked at the report")
+            self.approved[run.id] = self.reviewer.approve(run.id, "the demo looked at the report", not self.approved)
             self.say(f"approved {run.id} in the console, {self.approved[run.id]}")
 
     def pause(self, seconds: float) -> None:

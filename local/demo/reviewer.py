@@ -22,13 +22,15 @@ class Reviewer:
         self._url, self._key = url, key
         self._opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()))
 
-    def approve(self, run_id: str, why: str) -> str:
+    def approve(self, run_id: str, why: str, chromium: bool = True) -> str:
         """Open the run's page, follow its link to the approval, give the reason and send. Returns how it was done.
+
+        A Chromium is started only if it is there and wanted.
 
         Raises:
             Unreachable: the page has no approval to give, or did not take it.
         """
-        return self._in_chromium(run_id, why) if CHROMIUM else self._by_form(run_id, why)
+        return self._in_chromium(run_id, why) if CHROMIUM and chromium else self._by_form(run_id, why)
 
     def _in_chromium(self, run_id: str, why: str) -> str:
         with (
@@ -54,7 +56,9 @@ class Reviewer:
         request = urllib.request.Request(form.split("?")[0], urllib.parse.urlencode(fields).encode())
         request.add_header("Origin", self._url)
         with self._opener.open(request, timeout=SECONDS) as answer:
-            return _taken(answer.read().decode(), "by its form: there is no Chromium here")
+            return _taken(
+                answer.read().decode(), "by its form" if CHROMIUM else "by its form: there is no Chromium here"
+            )
 
     @property
     def _entrance(self) -> str:
