@@ -64,7 +64,8 @@ def compared(driver: Driver, stream: PaymentStream) -> Compared:
     with tempfile.TemporaryDirectory(prefix="fraudloop-demo-") as scratch:
         models: dict[str, FraudModel] = {}
         for at, answers in parts.items():
-            dataset = storage.local(brought[at].dataset, Path(scratch) / str(at))
+            dataset = Path(scratch) / f"{at}.parquet"  # without the folder's graph, which is larger
+            storage.download(storage.join(brought[at].dataset, "transactions.parquet"), dataset)
             for version in {answer.score.version for answer in answers} - models.keys():
                 uri = paths.version_folder(driver.app.policies[MODEL].root, MODEL, version)
                 models[version] = load(storage.local(f"{uri}/model", Path(scratch) / version))
@@ -112,7 +113,7 @@ def _rows(dataset: Path, lines: Sequence[str], model: FraudModel, until: int) ->
     data = model.feature_schema.data
     keys = [f"{side}_key" for side in data.relations]
     columns = [pl.col(f"clean_{name}").alias(name) for name in data.source]
-    table = pl.read_parquet(dataset / "transactions.parquet").filter(pl.col("time") < until)
+    table = pl.read_parquet(dataset).filter(pl.col("time") < until)
     old = table.select("time", *keys, "label", KNOWN_AT, "split", CENTS, *columns, payment=pl.lit(-1))
     clean = LineReader(data).read([line.encode() for line in lines], datetime.now(UTC).date()).columns
     names = dict.fromkeys(["time", *keys, *data.source])
