@@ -5,8 +5,8 @@ to its `until`, and the payments before. The offline side computes the features 
 """
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from local.demo.driver import MODEL, Driver
 from local.demo.payments import PaymentAnswer, PaymentStream
@@ -42,38 +43,85 @@ class BroughtIn:
 
 @dataclass(frozen=True)
 class Compared:
-    """How many answers were compared with offline scores, how many fell into a change of the store, and the largest
-    difference.
+    """How many answers were compared with offline scores and the largest difference: of those on the first data set,
+    and of those after later data sets were brought in. `between` depend on a payment that was answered meanwhile.
     """
 
-    count: int
+    first: int
+    first_largest: float
+    later: int
+    later_largest: float
     between: int
-    largest: float
+
+
+@dataclass
+class OfflineScores:
+    """Scores payments as training does, one data set after the other, in the order in which they were brought in.
+
+    A payment's state is that of its own time: later data sets may hold transactions before it that nobody scored live.
+    `unsure` are the numbers of payments that were answered while the store's state was changing.
+    """
+
+    lines: Sequence[str]
+    models: Mapping[str, FraudModel]
+    unsure: frozenset[int]
+    states: dict[int, Tensor] = field(default_factory=dict)
+
+    def of(self, dataset: Path, until: int, answers: Sequence[PaymentAnswer]) -> NDArray[np.float64]:
+        """The scores [N] of these answers' payments; NaN for one whose history holds one of `unsure`."""
+        rows = _rows(dataset, self.lines[: answers[-1].number + 1], next(iter(self.models.values())), until)
+        numbers = rows["payment"].to_numpy()
+        place = {int(number): at for at, number in enumerate(numbers) if number >= 0}
+        unsure = torch.from_numpy(np.isin(numbers, list(self.unsure)))
+        scores = np.zeros(len(answers))
+        for version in {answer.score.version for answer in answers}:
+            chosen = [at for at, answer in enumerate(answers) if answer.score.version == version]
+            ids = torch.tensor([place[answers[at].number] for at in chosen])
+            reader = self._reader(rows, place, self.models[version])
+            self.states |= {answers[at].number: reader.state[at_row] for at, at_row in zip(chosen, ids, strict=True)}
+            scores[chosen] = np.concatenate([self.models[version].score(block) for block in reader.blocks(ids)])
+            for line in reader.graph.timelines.values():
+                earlier, present = line.previous(ids, reader.k)
+                scores[np.array(chosen)[(unsure[earlier] & present).any(1).numpy()]] = np.nan
+        return scores
+
+    def _reader(self, rows: pl.DataFrame, place: Mapping[int, int], model: FraudModel) -> Reader:
+        table = schema.row_features(rows, model.feature_schema)
+        reader = Reader(graph_of(table, model.row, model.sides, unit_of(model.schema)), model.config.k)
+        for number, state in self.states.items():
+            if number in place:
+                reader.state[place[number]] = state
+        return reader
 
 
 def compared(driver: Driver, stream: PaymentStream) -> Compared:
     """Compare the answers that had all their state with what the same model says of the data sets."""
     brought = list(_brought_in(driver))
-    whole = [answer for answer in stream.answers if not answer.score.degraded]
     parts: dict[int, list[PaymentAnswer]] = {}
-    for answer in whole:
+    for answer in stream.answers:
         past = [at for at, one in enumerate(brought) if one.began - MARGIN < answer.answered]
-        if past and answer.asked > brought[past[-1]].ended + MARGIN:
+        if past and answer.asked > brought[past[-1]].ended + MARGIN and not answer.score.degraded:
             parts.setdefault(past[-1], []).append(answer)
-    largest = 0.0
+    sure = {answer.number for answers in parts.values() for answer in answers}
     with tempfile.TemporaryDirectory(prefix="fraudloop-demo-") as scratch:
-        models: dict[str, FraudModel] = {}
-        for at, answers in parts.items():
+        models = _models(driver, {answer.score.version for answer in stream.answers}, Path(scratch))
+        offline = OfflineScores(stream.lines, models, frozenset(range(len(stream.lines))) - sure)
+        differences = []
+        for at, answers in sorted(parts.items()):
             dataset = Path(scratch) / f"{at}.parquet"  # without the folder's graph, which is larger
             storage.download(storage.join(brought[at].dataset, "transactions.parquet"), dataset)
-            for version in {answer.score.version for answer in answers} - models.keys():
-                uri = paths.version_folder(driver.app.policies[MODEL].root, MODEL, version)
-                models[version] = load(storage.local(f"{uri}/model", Path(scratch) / version))
-            offline = _offline(dataset, brought[at].until, stream.lines[: answers[-1].number + 1], answers, models)
             live = np.array([answer.score.probability for answer in answers])
-            largest = max(largest, float(np.abs(live - offline).max()))
-    count = sum(map(len, parts.values()))
-    return Compared(count, len(whole) - count, largest)
+            differences.append(np.abs(live - offline.of(dataset, brought[at].until, answers)))
+    known = [found[~np.isnan(found)] for found in differences] or [np.zeros(0)]
+    first, later = known[0], np.concatenate([np.zeros(0), *known[1:]])
+    between = len(stream.answers) - len(first) - len(later)
+    return Compared(len(first), float(first.max(initial=0.0)), len(later), float(later.max(initial=0.0)), between)
+
+
+def _models(driver: Driver, versions: Iterable[str], scratch: Path) -> dict[str, FraudModel]:
+    root = driver.app.policies[MODEL].root
+    folders = {name: f"{paths.version_folder(root, MODEL, name)}/model" for name in versions}
+    return {name: load(storage.local(uri, scratch / name)) for name, uri in folders.items()}
 
 
 def _brought_in(driver: Driver) -> Iterator[BroughtIn]:
@@ -83,29 +131,6 @@ def _brought_in(driver: Driver) -> Iterator[BroughtIn]:
         after = [entry.at for entry in history if entry.source == State.MATERIALISING.value]
         for one in driver.report(run, Stage.MATERIALISE).get("details", {}).get("materialised", [])[:1]:
             yield BroughtIn(times[0], after[-1], run.output(Stage.PREPROCESS, "dataset"), int(one["until"]))
-
-
-def _offline(
-    dataset: Path,
-    until: int,
-    lines: Sequence[str],
-    answers: Sequence[PaymentAnswer],
-    models: Mapping[str, FraudModel],
-) -> NDArray[np.float64]:
-    """The scores [N] of these answers' payments: the data set's rows before `until`, then the payments from then on."""
-    any_model = next(iter(models.values()))
-    rows = _rows(dataset, lines, any_model, until)
-    place = rows["payment"].to_numpy()
-    where = {int(number): at for at, number in enumerate(place) if number >= 0}
-    scores = np.zeros(len(answers))
-    for version in {answer.score.version for answer in answers}:
-        model = models[version]
-        table = schema.row_features(rows, model.feature_schema)
-        reader = Reader(graph_of(table, model.row, model.sides, unit_of(model.schema)), model.config.k)
-        chosen = [at for at, answer in enumerate(answers) if answer.score.version == version]
-        ids = torch.tensor([where[answers[at].number] for at in chosen])
-        scores[chosen] = np.concatenate([model.score(block) for block in reader.blocks(ids)])
-    return scores
 
 
 def _rows(dataset: Path, lines: Sequence[str], model: FraudModel, until: int) -> pl.DataFrame:
