@@ -18,11 +18,11 @@ def made():
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(("title", "play"), SCENARIOS, ids=[play.__name__ for _, play in SCENARIOS])
 def test_each_demo_scenario_holds_on_small_data(driver, made, title, play):
-    """Each scenario of `make demo`, on a tenth of its data: every assertion holds."""
+    """Each scenario of `make demo`, on a tenth of its data: every binding assertion holds."""
     result = ScenarioResult(title)
     play(driver, made, result)
     assert result.assertions
-    assert [check for check in result.assertions if not check.held] == []
+    assert [check for check in result.assertions if check.binding and not check.held] == []
 
 
 @pytest.mark.timeout(300)
