@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from statemachine.contracts.errors import Malformed
-from statemachine.contracts.limits import clipped
+from statemachine.contracts.figures import mapping, number
 from statemachine.contracts.tables import read_table
 
 FORMAT = 1
-LARGEST = 1e300
 
 
 @dataclass(frozen=True)
@@ -95,14 +94,14 @@ def _checks(
         raise Malformed(f"it is a {type(evaluation).__name__}, not an object")
     if evaluation.get("format") != FORMAT:
         raise Malformed(f"format is {evaluation.get('format')!r}, readable is {FORMAT}")
-    metrics = _object(evaluation, "metrics")
-    yield _at_least("frauds", _number(evaluation, "frauds"), policy.min_frauds)
+    metrics = mapping(evaluation, "metrics")
+    yield _at_least("frauds", number(evaluation, "frauds"), policy.min_frauds)
     yield _at_least("auc_roc", _unit(metrics, "auc_roc"), policy.min_auc_roc)
     yield _at_least("average_precision", _unit(metrics, "average_precision"), policy.min_average_precision)
     margins = (policy.margin, policy.margin_average_precision)
     yield from _against("champion", evaluation, margins, champion, policy.uncompared)
     yield from _against("anchor", evaluation, (policy.anchor_margin, None), anchor, policy.uncompared)
-    yield from _drift(_object(evaluation, "drift"), policy)
+    yield from _drift(mapping(evaluation, "drift"), policy)
     yield from _slices(evaluation, policy)
 
 
@@ -132,14 +131,14 @@ def _against(
         yield GateCheck(role, None, None, allowed, f"{version} could not be scored: {other['error']}; {how}")
         return
     margin, margin_ap = margins
-    difference = _object(other, "difference")
+    difference = mapping(other, "difference")
     yield _not_worse(f"{role}.auc_roc", difference, "auc_roc", margin, version)
     if margin_ap is not None:
         yield _not_worse(f"{role}.average_precision", difference, "average_precision", margin_ap, version)
 
 
 def _not_worse(name: str, difference: Mapping[str, Any], metric: str, margin: float, version: object) -> GateCheck:
-    low = _number(_object(difference, metric), "low")
+    low = number(mapping(difference, metric), "low")
     passed = low >= -margin
     sign = "is not" if passed else "is"
     return GateCheck(
@@ -149,7 +148,7 @@ def _not_worse(name: str, difference: Mapping[str, Any], metric: str, margin: fl
 
 def _drift(drift: Mapping[str, Any], policy: GatePolicy) -> Iterator[GateCheck]:
     """One check for the worst feature: a row per feature would hide the other checks."""
-    measured = {name: _number(drift, name) for name in drift if name not in policy.drift_exempt}
+    measured = {name: number(drift, name) for name in drift if name not in policy.drift_exempt}
     if not measured:
         yield GateCheck("drift", None, policy.max_drift, True, "nothing to compare with")
         return
@@ -167,12 +166,12 @@ def _slices(evaluation: Mapping[str, Any], policy: GatePolicy) -> Iterator[GateC
     for name in sorted(set(policy.slice_floors) - set(by_name)):
         yield GateCheck(f"slice {name}", None, policy.slice_floors[name], False, "has a floor, but was not evaluated")
     for name, piece in by_name.items():
-        if _number(piece, "frauds") >= max(policy.min_slice_frauds, 1):
+        if number(piece, "frauds") >= max(policy.min_slice_frauds, 1):
             yield _slice(name, piece, policy.slice_floors.get(name, policy.min_slice_auc_roc))
 
 
 def _slice(name: str, piece: Mapping[str, Any], floor: float) -> GateCheck:
-    if piece.get("auc_roc") is None and _number(piece, "rows") == _number(piece, "frauds"):
+    if piece.get("auc_roc") is None and number(piece, "rows") == number(piece, "frauds"):
         return GateCheck(f"slice {name}", None, floor, True, "has frauds only, so nothing to rank")
     return _at_least(f"slice {name}", _unit(piece, "auc_roc"), floor)
 
@@ -182,27 +181,8 @@ def _at_least(name: str, value: float, limit: float) -> GateCheck:
     return GateCheck(name, value, limit, passed, f"{value:.6g} is {'not ' if passed else ''}below {limit:.6g}")
 
 
-def _object(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = record.get(name)
-    if not isinstance(value, Mapping):
-        raise Malformed(f"{name} is {value!r}, not an object")
-    return value
-
-
-def _number(record: Mapping[str, Any], name: str) -> float:
-    value = record.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < LARGEST:
-        raise Malformed(f"{name} is {clipped(_text(value), 100)}, not a finite number")
-    return value
-
-
-def _text(value: Any) -> str:
-    """What it is in words; Python refuses to print an integer of thousands of digits."""
-    return repr(value) if not isinstance(value, int) or abs(value) < LARGEST else "an integer beyond numbers"
-
-
 def _unit(record: Mapping[str, Any], name: str) -> float:
-    value = _number(record, name)
+    value = number(record, name)
     if not 0 <= value <= 1:
         raise Malformed(f"{name} is {value!r}, not between 0 and 1")
     return value

@@ -10,11 +10,11 @@ from enum import Enum
 from typing import Any
 
 from statemachine.contracts.errors import Malformed
+from statemachine.contracts.figures import count, mapping
 from statemachine.contracts.gate import GateCheck
 from statemachine.contracts.limits import clipped
 
 FORMAT = 1
-LARGEST = 1e300
 
 
 class ShadowOutcome(Enum):
@@ -110,14 +110,14 @@ def _load(figures: Mapping[str, Any], policy: ShadowPolicy, expected: str) -> It
     if not isinstance(figures, Mapping) or figures.get("format") != FORMAT:
         found = figures.get("format") if isinstance(figures, Mapping) else type(figures).__name__
         raise Malformed(f"format is {clipped(repr(found), 100)}, readable is {FORMAT}")
-    candidate = _object(figures, "candidate")
+    candidate = mapping(figures, "candidate")
     version, error = candidate.get("version"), str(candidate.get("error", ""))
     if expected and version != expected:
         error = f"{expected} was expected, but {clipped(str(version), 200)} was tried"
     yield GateCheck("loads", None, None, not error, error or "the server loads it")
     if error:
         return
-    asked, failed = _count(figures, "requests"), _count(candidate, "failed")
+    asked, failed = count(figures, "requests"), count(candidate, "failed")
     share = failed / asked if asked else 0.0
     first = f": {candidate['reason']}" if failed and candidate.get("reason") else ""
     note = f"{failed:g} of {asked:g} requests failed{first}"
@@ -139,38 +139,38 @@ def _control(figures: Mapping[str, Any], expected: str | None, policy: ShadowPol
     if error := str(champion.get("error", "")):
         yield GateCheck("control", None, None, False, f"the champion does not load here: {error}")
         return
-    control = _object(figures, "control")
-    compared, reproduced = _count(control, "compared"), _count(control, "reproduced")
+    control = mapping(figures, "control")
+    compared, reproduced = count(control, "compared"), count(control, "reproduced")
     share = reproduced / compared if compared else 0.0
     held = compared > 0 and policy.min_reproduced <= share <= 1
     note = f"the champion repeats {reproduced:g} of its {compared:g} answers on record"
-    note += f", the largest difference is {_count(control, 'max_difference'):.2g}"
+    note += f", the largest difference is {count(control, 'max_difference'):.2g}"
     yield GateCheck("control", share, policy.min_reproduced, held, note)
 
 
 def _enough(figures: Mapping[str, Any], policy: ShadowPolicy) -> Iterator[GateCheck]:
     beside = figures.get("champion") is not None
-    asked = _count(figures, "compared" if beside else "requests")
+    asked = count(figures, "compared" if beside else "requests")
     note = f"{asked:g} requests were answered by {'both' if beside else 'it'}"
     yield GateCheck("requests", asked, policy.min_requests, asked >= policy.min_requests, note)
 
 
 def _beside(figures: Mapping[str, Any], policy: ShadowPolicy) -> Iterator[GateCheck]:
     """The candidate beside the champion, on the requests that both answered."""
-    candidate, champion = _object(figures, "candidate"), figures.get("champion")
-    p99, other = _count(candidate, "p99_ms"), champion
+    candidate, champion = mapping(figures, "candidate"), figures.get("champion")
+    p99, other = count(candidate, "p99_ms"), champion
     limit = policy.min_p99_ms
     if isinstance(other, Mapping):
-        limit = max(limit, policy.max_p99_ratio * _count(other, "p99_ms"))
+        limit = max(limit, policy.max_p99_ratio * count(other, "p99_ms"))
     yield GateCheck("p99_ms", p99, limit, p99 <= limit, f"{p99:.1f} ms at the 99 % quantile, at most {limit:.1f}")
     if not isinstance(other, Mapping):
         return
-    compared = _count(figures, "compared")
+    compared = count(figures, "compared")
     if figures.get("psi") is not None and policy.max_psi is not None:
-        psi = _count(figures, "psi")
+        psi = count(figures, "psi")
         yield GateCheck("psi", psi, policy.max_psi, psi <= policy.max_psi, f"PSI of the scores is {psi:.3f}")
-    yield _alerts(_count(candidate, "alerts"), _count(other, "alerts"), policy)
-    share = _count(figures, "disagreements") / compared if compared else 0.0
+    yield _alerts(count(candidate, "alerts"), count(other, "alerts"), policy)
+    share = count(figures, "disagreements") / compared if compared else 0.0
     note = f"{share:.1%} of the requests get another decision"
     yield GateCheck("disagreement", share, policy.max_disagreement, share <= policy.max_disagreement, note)
 
@@ -180,22 +180,3 @@ def _alerts(ours: float, theirs: float, policy: ShadowPolicy) -> GateCheck:
     ratio = high / max(low, 1.0)
     held = high < policy.min_alerts or ratio <= policy.max_alert_ratio
     return GateCheck("alerts", ratio, policy.max_alert_ratio, held, f"{ours:g} alerts, the champion has {theirs:g}")
-
-
-def _object(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = record.get(name)
-    if not isinstance(value, Mapping):
-        raise Malformed(f"{name} is {clipped(repr(value), 100)}, not an object")
-    return value
-
-
-def _count(record: Mapping[str, Any], name: str) -> float:
-    value = record.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < LARGEST:
-        raise Malformed(f"{name} is {clipped(_words(value), 100)}, not a number from 0 on")
-    return float(value)
-
-
-def _words(value: Any) -> str:
-    """What it is in words; Python refuses to print an integer of thousands of digits."""
-    return repr(value) if not isinstance(value, int) or abs(value) < LARGEST else "an integer beyond numbers"
