@@ -1,25 +1,22 @@
 """Deletes what the online store knows of one entity: its record, its entries at other entities, its answers' log."""
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import valkey
-
 from training.data.declaration import Declaration, Entity
 from training.data.parser import digits
+from training.live.client import definitions, opened
 from training.live.definition import LiveDefinition
 from training.live.keys import EntityHash, Names, as_number
 from training.live.record import Damaged, loads
 from training.live.settings import LiveSettings, variable
-from training.outcome import Permanent, Transient
+from training.outcome import Permanent
 from training.scorelog.record import stream
 
 PAGE = 500
 WHOLE = re.compile(r"-?[0-9]{1,20}")
-SECONDS = 30.0
 # What changed between the look and the write is left for the next look.
 SWAP = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -78,24 +75,17 @@ def forget(
     if settings.missing:
         raise Permanent(f"there is {settings.missing}: set {variable('url')} and {variable('entity_key')}")
     hashed, root = EntityHash(settings.entity_key).of(side, key), Names(model, "").root
-    store: Any = valkey.Valkey.from_url(settings.url, password=settings.password or None, socket_timeout=SECONDS)
-    try:
+    with opened(settings) as store:
         names = list(store.scan_iter(match=f"{root}:*:{side}:{hashed.hex()}", count=PAGE))
         records = int(store.delete(*names)) if names else 0
         walked, entries, unread = 0, 0, 0
-        definitions = _definitions(store, model, data)
+        known = definitions(store, model, data)
         for name in store.scan_iter(match=f"{root}:*:*:*", count=PAGE):
-            removed = _taken_off(store, name, definitions.get(name.decode().split(":")[2]), side, as_number(hashed))
+            removed = _taken_off(store, name, known.get(name.decode().split(":")[2]), side, as_number(hashed))
             entries, unread, walked = entries + max(removed, 0), unread + (removed < 0), walked + 1
             if walked % (20 * PAGE) == 0:
                 progress("records", {"walked": walked, "entries": entries})
         return Forgotten(records, entries, _logged(store, model, side, hashed), unread)
-    except (valkey.ConnectionError, valkey.TimeoutError) as error:
-        raise Transient(f"the online store does not answer: {error}") from error
-    except valkey.ResponseError as error:
-        raise Transient(f"the online store refuses: {error}") from error
-    finally:
-        store.close()
 
 
 def _taken_off(store: Any, name: bytes, definition: LiveDefinition | None, side: str, number: int) -> int:
@@ -112,13 +102,6 @@ def _taken_off(store: Any, name: bytes, definition: LiveDefinition | None, side:
         if not removed or store.eval(SWAP, 1, name, value, replace(state, entries=kept).dumps()):
             return removed
     return 0
-
-
-def _definitions(store: Any, model: str, data: Declaration) -> dict[str, LiveDefinition]:
-    """Those that were materialised, by digest, as far as they are of this declaration."""
-    told = store.hgetall(Names(model, "").definitions)
-    made = {digest.decode(): LiveDefinition(data, json.loads(value)["k"]) for digest, value in told.items()}
-    return {digest: one for digest, one in made.items() if one.digest == digest}
 
 
 def _logged(store: Any, model: str, side: str, hashed: bytes) -> int:

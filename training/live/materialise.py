@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import valkey
 
 from statemachine.contracts.stage_request import StageRequest
 from training import storage
@@ -25,16 +24,16 @@ from training.data.schema import FeatureSchema
 from training.graph.graph import Graph, load_graph
 from training.graph.history import Reader
 from training.live import settings as live_settings
+from training.live.client import definitions, opened
 from training.live.contents import DatasetContents
 from training.live.definition import DAY, LATE, LiveDefinition
 from training.live.keys import EntityHash, Names
 from training.live.scripts import FINISH, MERGE
 from training.live.settings import LiveSettings, variable
 from training.model.config import TrainConfig
-from training.outcome import Permanent, StageResult, Transient
+from training.outcome import Permanent, StageResult
 
 CHUNK = 64  # entities that are sent together: a payment waits for at most these
-SECONDS = 30.0  # for one answer of the store
 PROGRESS_SECONDS = 86_400
 Progress = Callable[[str, Mapping[str, float]], None]
 
@@ -95,19 +94,10 @@ def fill(
     graph = load_graph(dataset, fitted.features)
     k = k or next(iter(graph.nodes), TrainConfig.k)
     first = LiveDefinition(fitted.data, k)
-    store: Any = valkey.Valkey.from_url(
-        settings.url, password=settings.password or None, socket_timeout=SECONDS, socket_connect_timeout=SECONDS
-    )
-    try:
-        others = _with_state(store, model, fitted) - {k}
-        definitions = [first, *(LiveDefinition(fitted.data, other) for other in sorted(others))]
-        return [_bring(store, model, table, graph, one, settings, whole, progress) for one in definitions]
-    except (valkey.ConnectionError, valkey.TimeoutError) as error:
-        raise Transient(f"the online store does not answer: {error}") from error
-    except valkey.ResponseError as error:
-        raise Transient(f"the online store refuses: {error}") from error
-    finally:
-        store.close()
+    with opened(settings) as store:
+        others = {one.k for one in definitions(store, model, fitted.data).values()} - {k}
+        wanted = [first, *(LiveDefinition(fitted.data, other) for other in sorted(others))]
+        return [_bring(store, model, table, graph, one, settings, whole, progress) for one in wanted]
 
 
 def _table(dataset: Path, fitted: FeatureSchema) -> pl.DataFrame:
@@ -118,13 +108,6 @@ def _table(dataset: Path, fitted: FeatureSchema) -> pl.DataFrame:
     if lacking := set(columns) - set(pl.read_parquet_schema(file)):
         raise Permanent(f"{file} has no {', '.join(sorted(lacking))}: an earlier release made it; run preprocess again")
     return pl.read_parquet(file, columns=columns)
-
-
-def _with_state(store: Any, model: str, fitted: FeatureSchema) -> set[int]:
-    """The `k` of definitions that have state in the store and are of this declaration and code."""
-    found = store.hgetall(Names(model, "").definitions)
-    known = {digest.decode(): json.loads(told) for digest, told in found.items()}
-    return {told["k"] for digest, told in known.items() if LiveDefinition(fitted.data, told["k"]).digest == digest}
 
 
 def _bring(
