@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 
 import polars as pl
 
+from training.graph.days import DAY as DAY
 from training.outcome import Permanent
 
 TRAIN, VALIDATE, TEST, IMMATURE, GAP, HISTORY = 0, 1, 2, 3, 4, 5
 NAMES = ("train", "validate", "test", "immature", "gap", "history")
 ASKED_FOR = NAMES[GAP:]  # parts that are there only where a setting asks for them
-DAY = 86_400
 ALWAYS = -(2**62)  # before any transaction
 
 

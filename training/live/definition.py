@@ -19,10 +19,10 @@ from training.data.declaration import Category, Declaration, Flags, Number
 from training.data.parser import BITS, INT32
 from training.data.schema import FeatureSchema, definition
 from training.graph.block import DEFINITION
+from training.graph.days import DAY as DAY
 from training.graph.velocity import state_names
 
 FORMAT = 1
-DAY = 86_400
 NEVER = 65_535  # a day of report that has not come
 TAG = 8  # bytes
 LATE = 60  # seconds: a payment that arrives so much later than another of its entity is answered as if it were in order

@@ -7,6 +7,7 @@ from typing import Any
 
 import libvalkey
 
+from training.graph.days import DAY
 from training.live.connection import StoreConnection, Unavailable
 from training.live.definition import LATE, TAG, LiveDefinition
 from training.live.keys import Names
@@ -88,7 +89,7 @@ class OnlineStore:
         stream, fields = log or (self._names.definitions, {})
         keys = [self._names.answer(payment.request_id), stream, *self._entities(payment)]
         kept = self._settings
-        arguments: list[Any] = [answer, int(kept.answer_seconds) if answer else 0, int(kept.retention_days * 86_400)]
+        arguments: list[Any] = [answer, int(kept.answer_seconds) if answer else 0, int(kept.retention_days * DAY)]
         arguments += [int(force), self._definition.k, self._definition.most, LATE, payment.time, payment.cents]
         arguments += [payment.tag, entry, int(kept.log_entries)]
         arguments += [seen.states[side].seen(payment.time) for side in payment.entities]

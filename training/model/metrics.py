@@ -4,10 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score, roc_curve
 
+from training.graph.days import DAY as DAY
+
 Labels = NDArray[np.int8]
 Scores = NDArray[np.float32]
 BUDGETS = (0.001, 0.005, 0.01)
-DAY = 86_400
 
 
 def ranking(labels: Labels, scores: Scores, weights: NDArray[np.float64] | None = None) -> dict[str, float]:

@@ -15,9 +15,9 @@ import polars as pl
 
 from statemachine.contracts import paths
 from training import storage
+from training.graph.days import DAY as DAY
 
 WINDOW = 15_000  # milliseconds of a part; a day holds a whole number of them, and another width needs another folder
-DAY = 86_400
 WHOLE = "all.parquet"
 SCHEMA = {
     "id": pl.String,

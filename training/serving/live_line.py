@@ -12,6 +12,7 @@ import polars as pl
 
 from training.data.declaration import Declaration, Entity
 from training.graph.block import Block
+from training.graph.days import DAY
 from training.live.record import EntityState
 from training.live.store import Payment
 from training.serving.csv_codec import UNLABELLED, BadRequest, columns, write
@@ -148,7 +149,7 @@ def _lines(state: EntityState, time: int, featuriser: PaymentFeaturiser) -> list
     entries, definition = featuriser.used(state, time), featuriser.definition
     if not len(entries):
         return []
-    data, today = definition.data, time // 86_400
+    data, today = definition.data, time // DAY
     clean = definition.clean(entries, featuriser.known)
     table = {name if name == "time" else f"clean_{name}": values for name, values in clean.items()}
     for side in data.relations:

@@ -13,8 +13,8 @@ from typing import Any
 
 from training.data import parser
 from training.data.declaration import Amount, Category, Declaration, Flags, Label, Number, Time
+from training.graph.days import DAY as DAY
 
-DAY = 86_400
 EPOCH = date(1970, 1, 1)
 INTEGER = re.compile(r"-?[0-9]{1,19}")
 SMALL = re.compile(r"[0-9]{1,4}")

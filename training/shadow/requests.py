@@ -11,13 +11,13 @@ import numpy as np
 from training import storage
 from training.export.export import REQUESTS
 from training.export.golden import Exchange, Golden, tensors_from
+from training.graph.days import DAY
 from training.scorelog.read import read
 from training.serving import Tensors
 
 LOG = logging.getLogger("fraudloop.shadow")
 SCORED = "fraud_score"
 MOST_RECORDS = 200_000  # of the log that are looked at; a sample of them holds a complete request
-DAY = 86_400.0
 
 
 @dataclass(frozen=True)
