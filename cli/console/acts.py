@@ -49,6 +49,7 @@ class ConsoleAct:
 def _look_approve(app: App, target: Target) -> Preview:
     run, now = app.store.run(target["run"]), time.time()
     digest, policy = subject_digest(run), app.policies[run.model]
+    who = who_may_approve(run, policy, now)
     if target["digest"] != digest:
         raise OperationRefused(f"{run.id} is not what you saw any more; look at it again, then say yes to that")
     champion = app.store.model(run.model).champion
@@ -56,7 +57,7 @@ def _look_approve(app: App, target: Target) -> Preview:
     says = (
         f"You say yes to {run.candidate or 'what it makes'}, to its evaluation and to its shadow, as they are now.",
         f"{serves} Every pod must repeat the golden requests before it becomes the champion.",
-        f"{who_may_approve(run, policy, now).capitalize()}. If anything of it changes, the yes is void.",
+        f"{who[:1].upper()}{who[1:]}. If anything of it changes, the yes is void.",
         f"What you approve has the digest {digest[:12]}.",
     )
     judged = [("gate", check) for check in run.verdict.get("checks", [])]

@@ -52,7 +52,7 @@ class Reviewer:
         if link is None:
             raise Unreachable(f"{run_id}'s page in the console has no approval to give")
         form = urllib.parse.urljoin(self._url, link[1].replace("&amp;", "&"))
-        fields = _Fields(self._text(form)).fields | {"why": why, "sure": "yes"}
+        fields = FormFields(self._text(form)).fields | {"why": why, "sure": "yes"}
         request = urllib.request.Request(form.split("?")[0], urllib.parse.urlencode(fields).encode())
         request.add_header("Origin", self._url)
         with self._opener.open(request, timeout=SECONDS) as answer:
@@ -75,17 +75,17 @@ def _taken(said: str, how: str) -> str:
     return how
 
 
-class _Fields(HTMLParser):
+class FormFields(HTMLParser):
     """The hidden fields of the forms that are sent by POST."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self._inside, self.fields = False, dict[str, str]()
+        self.inside, self.fields = False, dict[str, str]()
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = {name: value or "" for name, value in attrs}
         if tag == "form":
-            self._inside = found.get("method") == "post"
-        if self._inside and tag == "input" and found.get("type") == "hidden":
+            self.inside = found.get("method") == "post"
+        if self.inside and tag == "input" and found.get("type") == "hidden":
             self.fields[found["name"]] = found["value"]

@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 
 import filled
 import pytest
-from visitor import WHO, Fields, Visitor, said, site_of
+from visitor import WHO, FormFields, Visitor, said, site_of
 
 from cli.console.acts import ACTS
 from cli.console.people import Role
@@ -51,10 +51,20 @@ def approving(system) -> str:
     return f"/act/approve?run=fraud-6&digest={subject_digest(system.store.run('fraud-6'))}"
 
 
+def test_who_may_not_approve_is_named_as_written(full, visitor):
+    """A name keeps its capitals, on the run's page and on the form."""
+    policy, ann = full.policies["fraud"], "arn:aws:iam::123456789012:user/Ann"
+    full.policies["fraud"] = replace(policy, approval=replace(policy.approval, separate=True))
+    run = full.store.run("fraud-6")
+    full.store.table.write(put_run(replace(run, parameters_by=ann, version=run.version + 1), "w"))
+    for page in ("/runs/fraud-6", approving(full)):
+        assert f"One person has to say yes, not {ann}." in said(visitor.get(page)), page
+
+
 def test_an_approval_is_of_what_was_seen(full, visitor):
     """What changed since the page was opened is refused when the form is opened, and when it is sent."""
     seen = approving(full)
-    fields = Fields(visitor.get(seen).text).fields | {"why": "fine", "sure": "yes"}
+    fields = FormFields(visitor.get(seen).text).fields | {"why": "fine", "sure": "yes"}
     run = full.store.run("fraud-6")
     changed = replace(run, version=run.version + 1, shadow={"outcome": "fail", "passed": False, "checks": []})
     full.store.table.write(put_run(changed, "w"))
@@ -165,7 +175,7 @@ def test_a_forged_form_does_nothing(full, visitor, change, told):
 
 def test_a_token_of_one_act_does_nothing_else(full, visitor):
     """A form for cancelling approves nothing."""
-    fields = Fields(visitor.get("/act/cancel?run=fraud-6").text).fields
+    fields = FormFields(visitor.get("/act/cancel?run=fraud-6").text).fields
     fields["digest"] = subject_digest(full.store.run("fraud-6"))
     answer = visitor.post("/act/approve", fields | {"why": "x", "sure": "yes"})
     assert answer.status_code == 403
@@ -185,7 +195,7 @@ def test_a_token_of_one_act_does_nothing_else(full, visitor):
 )
 def test_a_form_from_another_site_does_nothing(full, visitor, headers):
     """Even with a token of ours."""
-    fields = Fields(visitor.get("/act/cancel?run=fraud-6").text).fields
+    fields = FormFields(visitor.get("/act/cancel?run=fraud-6").text).fields
     answer = visitor.post("/act/cancel", fields | {"why": "x", "sure": "yes"}, **headers)
     assert answer.status_code == 403
     assert full.store.run("fraud-6").operator_request is None

@@ -10,7 +10,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from visitor import Fields
+from visitor import FormFields
 from werkzeug.exceptions import Unauthorized
 
 from cli.console import alb
@@ -211,7 +211,7 @@ def test_groups_give_roles(site):
 def test_an_approval_goes_on_record_with_the_subject(site):
     """The form comes back through the load balancer; the name holds e-mail and subject."""
     token, digest = signed(), subject_digest(site.app.store.run("fraud-6"))
-    fields = Fields(page(alb.answered(event(f"/act/approve?run=fraud-6&digest={digest}", token), site))).fields
+    fields = FormFields(page(alb.answered(event(f"/act/approve?run=fraud-6&digest={digest}", token), site))).fields
     form = "&".join(f"{name}={value}" for name, value in (fields | {"why": "fine", "sure": "yes"}).items())
     headers = {"content-type": "application/x-www-form-urlencoded", "origin": f"https://{HOST}"}
     other = signed(claims={"sub": "00u2", "email": "bob@bank.example"})

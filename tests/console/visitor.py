@@ -1,7 +1,6 @@
 """A browser's part of a conversation with the console, without a browser."""
 
 import re
-from html.parser import HTMLParser
 from typing import Any
 
 from werkzeug.test import Client, TestResponse
@@ -9,6 +8,7 @@ from werkzeug.test import Client, TestResponse
 from cli.console.door import COOKIE, LocalDoor
 from cli.console.people import EVERYTHING, Person, Role
 from cli.console.site import Site
+from local.demo.reviewer import FormFields
 
 HOST = "127.0.0.1:8000"
 ORIGIN = f"http://{HOST}"
@@ -22,22 +22,6 @@ def site_of(app: Any, roles: frozenset[Role] = EVERYTHING) -> Site:
     if roles != EVERYTHING:
         object.__setattr__(door, "person", lambda request: Person(WHO, roles))
     return site
-
-
-class Fields(HTMLParser):
-    """The fields of the forms that are sent by POST."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.inside, self.fields = False, dict[str, str]()
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = {name: value or "" for name, value in attrs}
-        if tag == "form":
-            self.inside = found.get("method") == "post"
-        if self.inside and tag == "input" and found.get("type") == "hidden":
-            self.fields[found["name"]] = found["value"]
 
 
 class Visitor:
@@ -63,7 +47,7 @@ class Visitor:
         """Open the form at `path`, fill it in and send it."""
         opened = self.get(path)
         assert opened.status_code == 200, opened.text
-        fields = Fields(opened.text).fields | {"why": why, "sure": "yes"} | changes
+        fields = FormFields(opened.text).fields | {"why": why, "sure": "yes"} | changes
         return self.post(path.split("?")[0], fields)
 
 
