@@ -10,7 +10,6 @@ are
 relative to the folder in which it runs.
 """
 
-import json
 import os
 import shlex
 import shutil
@@ -20,25 +19,20 @@ import sys
 import sysconfig
 import threading
 import time
-import urllib.error
-import urllib.request
 from importlib.util import find_spec
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 import psutil
 
 from local.process import end, free_port, spawn
 from statemachine.contracts.errors import FraudloopError, Misconfigured
-from training.shadow.server import BINARY, telling_line
+from training.shadow.server import BINARY, LOOPBACK, SHARED_MEMORY, answers_ready, complaint, model_config
 
-LOOPBACK = "127.0.0.1"
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 LONGEST_COMPLAINT = 400  # characters; the log has the whole message
 MODELS, BACKENDS = "models", "backends"  # in the folder of a server
-SHARED_MEMORY, REGION = Path("/dev/shm"), "fraudloop_"  # noqa: S108 — where Triton's own stubs put their shared memory
-ASK_SECONDS = 5.0
+REGION = "fraudloop_"
 
 
 class TritonFailed(FraudloopError):
@@ -98,11 +92,7 @@ class Triton:
 
     def ready(self) -> bool:
         """Return whether the server and all its models accept requests."""
-        try:
-            with urllib.request.urlopen(f"{self.url}/v2/health/ready", timeout=ASK_SECONDS) as answer:
-                return bool(answer.status == 200)
-        except (OSError, urllib.error.HTTPError):
-            return False
+        return answers_ready(f"{LOOPBACK}:{self.http_port}")
 
     def wait_ready(self, seconds: float = 120.0, given_up: threading.Event | None = None) -> None:
         """Return as soon as the server is ready.
@@ -123,9 +113,7 @@ class Triton:
 
     def config(self, model: str) -> dict[str, Any]:
         """Return the model's configuration from the server (`/v2/models/<model>/config`)."""
-        with urllib.request.urlopen(f"{self.url}/v2/models/{model}/config", timeout=ASK_SECONDS) as answer:
-            config: dict[str, Any] = json.load(answer)
-        return config
+        return model_config(f"{LOOPBACK}:{self.http_port}", model)
 
     def stop(self, seconds: float = 20.0) -> None:
         """Let the server finish its requests, then end it and its interpreters."""
@@ -174,8 +162,7 @@ class Triton:
 
     def _complaint(self) -> str:
         """Return the reason in one line, preferably the model's own exception, and the log file."""
-        log = self.log.read_text(errors="replace") if self.log.exists() else ""
-        return f"{shorten(telling_line(log), LONGEST_COMPLAINT, placeholder=' …')} (its log: {self.log})"
+        return f"{complaint(self.log, LONGEST_COMPLAINT)} (its log: {self.log})"
 
 
 def program(folder: Path, faults: Path | None = None) -> dict[str, str]:

@@ -266,7 +266,7 @@ def graph_adds(groups: Sequence[str], rivals: Mapping[str, Mapping[str, Any]]) -
     """
     if not rivals or "embedding" not in groups:
         return None
-    rival = max(rivals, key=lambda name: rivals[name]["metrics"]["average_precision"])
+    rival = strongest({name: one["metrics"] for name, one in rivals.items()})
     gained = rivals[rival]["difference"]["average_precision"]
     proven = gained["low"] > 0
     return {

@@ -12,7 +12,6 @@ from training.model.metrics import Labels, Scores, ranking
 MOST = 40  # segments on record, those with most frauds
 LEAST_FRAUDS = 5  # below, an interval says nothing
 DRAWS = 200
-METRICS = ("auc_roc", "average_precision")
 
 
 def beside(
@@ -47,7 +46,7 @@ def _segment(
 
 
 def _difference(candidate: bootstrap.Resampled, other: bootstrap.Resampled) -> dict[str, dict[str, float]]:
-    return {name: _short(bootstrap.difference(getattr(candidate, name), getattr(other, name))) for name in METRICS}
+    return {name: _short(gained) for name, gained in bootstrap.differences(candidate, other).items()}
 
 
 def _short(figures: Mapping[str, float]) -> dict[str, float]:

@@ -19,9 +19,6 @@ def risk_names(sides: Sequence[str] = SIDES) -> tuple[str, ...]:
     return (*counted, *heard)
 
 
-RISK = risk_names()
-
-
 def risk(block: Block) -> Array:
     """Risk features [B, R] in the order of `risk_names`.
 

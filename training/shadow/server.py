@@ -97,22 +97,15 @@ class PodServer:
 
     def ready(self) -> bool:
         """Whether the server and its models accept requests."""
-        try:
-            with urllib.request.urlopen(f"http://{self.address}/v2/health/ready", timeout=ASK_SECONDS) as answer:
-                return bool(answer.status == 200)
-        except (OSError, urllib.error.HTTPError):
-            return False
+        return answers_ready(self.address)
 
     def config(self, model: str) -> dict[str, Any]:
         """The model's configuration as the server has it."""
-        with urllib.request.urlopen(f"http://{self.address}/v2/models/{model}/config", timeout=ASK_SECONDS) as answer:
-            config: dict[str, Any] = json.load(answer)
-        return config
+        return model_config(self.address, model)
 
     def complaint(self) -> str:
         """The server's reason in one line."""
-        log = self.log.read_text(errors="replace") if self.log.exists() else ""
-        return shorten(telling_line(log), LONGEST_COMPLAINT, placeholder=" …")
+        return complaint(self.log, LONGEST_COMPLAINT)
 
     def stop(self) -> None:
         """Let it finish, then end it and its interpreters' shared memory. A second call does nothing."""
@@ -165,6 +158,28 @@ class PodServer:
             how = f" (it died of {signal.Signals(-code).name})" if code < 0 else ""
             return DoesNotLoad(self.complaint() + how)
         return Transient(f"tritonserver ended with status {code} before it was ready: {self.complaint()}")
+
+
+def answers_ready(address: str) -> bool:
+    """Whether the server at `host:port` and its models accept requests."""
+    try:
+        with urllib.request.urlopen(f"http://{address}/v2/health/ready", timeout=ASK_SECONDS) as answer:
+            return bool(answer.status == 200)
+    except (OSError, urllib.error.HTTPError):
+        return False
+
+
+def model_config(address: str, model: str) -> dict[str, Any]:
+    """A model's configuration as the server at `host:port` has it."""
+    with urllib.request.urlopen(f"http://{address}/v2/models/{model}/config", timeout=ASK_SECONDS) as answer:
+        config: dict[str, Any] = json.load(answer)
+    return config
+
+
+def complaint(log: Path, longest: int) -> str:
+    """A server's reason in one line, preferably the model's own exception, from its log file."""
+    text = log.read_text(errors="replace") if log.exists() else ""
+    return shorten(telling_line(text), longest, placeholder=" …")
 
 
 def telling_line(log: str) -> str:
