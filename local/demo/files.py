@@ -56,13 +56,18 @@ def make(rows: int, seed: int, fraud_rate: float) -> DemoFiles:
         second=_csv(second),
         chargebacks=_csv(_reports(true.filter(late))),
         reported=int(late.sum()),
-        payments=tuple(later.drop(LABEL).write_csv(include_header=False).splitlines()),
+        payments=tuple(_in_time(later).drop(LABEL).write_csv(include_header=False).splitlines()),
         two_faults=_csv(_bad_amounts(second.head(2000)).drop(CATEGORY)),
         bad_alone=_csv(_bad_amounts(second.slice(2000, 2000))),
         shuffled=_csv(shuffled.with_columns(pl.col(LABEL).shuffle(seed))),
         nightly=_csv(nightly),
         rows={name: sum(map(len, frames)) for name, frames in honest.items()},
     )
+
+
+def _in_time(frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows in the order in which they were paid; those of a file are sorted by card."""
+    return frame.sort("Year", "Month", "Day", "Time", maintain_order=True)
 
 
 def _late(frame: pl.DataFrame) -> pl.Series:
