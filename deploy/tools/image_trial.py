@@ -41,12 +41,14 @@ STAGES = {
     "train": "training",
     "evaluate": "stage",
     "export": "stage",
+    "shadow": "shadow",
 }  # as in pinned_pipelines.py
 PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "preprocess": {"split": "quantiles"},
     "train": {"epochs": 1, "head_rounds": 30, "hidden_dim": 8, "k": 12, "fan_out": 6},
     "evaluate": {"draws": 50, "baseline_rounds": 20},
     "export": {},
+    "shadow": {"requests": 30, "log_days": 1.0, "tolerance": 1e-4},
 }
 ROWS, SEED, FRAUD_RATE = 20_000, 7, 0.01
 RUN, LAUNCH = "fraud-1", "0123456789ab"
@@ -121,6 +123,10 @@ def stages(environment: Mapping[str, str]) -> dict[str, Any]:
             raise SystemExit(f"{stage}: {report['outcome']}: {report['reason']}")
         inputs |= {name: output["uri"] for name, output in report["outputs"].items()}
         reports[stage] = report
+    shadowed = reports["shadow"]["details"]["shadow"]["candidate"]
+    print(f"  the shadow's server answered {shadowed['answered']} of its requests", flush=True)
+    if shadowed["error"] or shadowed["failed"] or not shadowed["answered"]:
+        raise SystemExit(f"shadow: {shadowed}")
     return reports
 
 

@@ -137,6 +137,17 @@ def test_a_stages_pod_runs_the_compiled_pipelines_own_command(compiled):
     assert image_tasks.limits(train["container"])["memory"] == settings.step("train").memory_limit
 
 
+def test_a_containers_command_takes_the_place_of_the_entrypoint():
+    """As in a pod: `command` replaces ENTRYPOINT and CMD, `args` CMD alone
+    (https://kubernetes.io/docs/tasks/inject-data-application/define-command-argument-container/).
+    """
+    both = image_pods.Container("a", "image:1", ["python3", "-c", "pass"], args=["x"]).arguments()
+    assert both[-5:] == ["--entrypoint=python3", "image:1", "-c", "pass", "x"]
+    args = image_pods.Container("a", "image:1", [], args=["tritonserver"]).arguments()
+    assert args[-2:] == ["image:1", "tritonserver"]
+    assert not [one for one in args if one.startswith("--entrypoint")]
+
+
 @pytest.mark.parametrize(
     ("text", "number"), [("500m", 0.5), ("2", 2), ("1.5", 1.5), ("512Mi", 512 << 20), ("4Gi", 4 << 30)]
 )

@@ -14,7 +14,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -199,11 +198,9 @@ def free_port() -> int:
 
 
 def _environment(given: Mapping[str, str]) -> dict[str, str]:
-    """The pod's environment without the stage's own interpreter: the models take the serving image's.
+    """The pod's environment without the stage's own packages: the models take the serving image's.
 
     Nor does it name the online store: what is only tried must neither read nor count a payment.
     """
-    own = Path(sys.prefix) / "bin"
-    folders = [each for each in given.get("PATH", "").split(os.pathsep) if each and Path(each) != own]
     kept = {name: value for name, value in given.items() if not name.startswith(NOT_THEIRS)}
-    return {**kept, "PATH": os.pathsep.join(folders), "OMP_WAIT_POLICY": given.get("OMP_WAIT_POLICY", "passive")}
+    return {**kept, "OMP_WAIT_POLICY": given.get("OMP_WAIT_POLICY", "passive")}
