@@ -92,7 +92,7 @@ INPUTS: Mapping[Stage, Callable[[Snapshot], dict[str, str]]] = {
 
 
 def _data(snapshot: Snapshot) -> dict[str, Any]:
-    return {"strict": snapshot.policy.strict}
+    return {"strict": snapshot.policy.strict, **_history(snapshot)}
 
 
 def _judging(snapshot: Snapshot) -> dict[str, Any]:
@@ -118,8 +118,9 @@ def _releasing(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def _materialising(snapshot: Snapshot) -> dict[str, Any]:
-    """How many transactions of an entity the training that follows looks back at."""
+def _history(snapshot: Snapshot) -> dict[str, Any]:
+    """How many transactions of an entity train looks back at: the data set and the online store are made for as many.
+    """
     train = snapshot.run.parameters.get(Stage.TRAIN.value, {})
     return {"k": train["k"]} if "k" in train else {}
 
@@ -132,7 +133,7 @@ def _shadowing(snapshot: Snapshot) -> dict[str, Any]:
 
 PARAMETERS: Mapping[Stage, Callable[[Snapshot], dict[str, Any]]] = {
     Stage.PREPROCESS: _data,
-    Stage.MATERIALISE: _materialising,
+    Stage.MATERIALISE: _history,
     Stage.TRAIN: lambda snapshot: {},
     Stage.EVALUATE: _judging,
     Stage.EXPORT: lambda snapshot: {},

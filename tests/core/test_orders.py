@@ -90,8 +90,11 @@ def test_a_release_is_told_where_under_which_generation_and_which_version() -> N
     assert (back.parameters["version"], back.inputs["repository"]) == (OTHER, f"{MODELS}/{OTHER}")
 
 
-def test_materialise_keeps_as_many_transactions_as_training_reads() -> None:
-    """`k` is a parameter of train."""
+def test_data_set_and_store_keep_as_many_transactions_as_training_reads() -> None:
+    """`k` is a parameter of train. With another one in the data set, train would compute the states again."""
+    both = {"parameters": {"train": {"k": 16}, "preprocess": {"k": 32}}}
+    assert requested(State.PREPROCESSING, of_run=both).parameters["k"] == 16
+    assert "k" not in requested(State.PREPROCESSING).parameters
     assert requested(State.MATERIALISING, of_run={"parameters": {"train": {"k": 16}}}).parameters == {"k": 16}
     assert requested(State.MATERIALISING).parameters == {}
 

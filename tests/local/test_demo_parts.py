@@ -46,6 +46,15 @@ def test_each_file_goes_on_where_the_last_one_ended(made):
     assert all(earlier[1] <= later[0] for earlier, later in pairwise(spans))
 
 
+def test_payments_come_in_the_order_in_which_they_were_paid(made):
+    """A file is sorted by card. Scored in that order, a merchant's payments would come months late."""
+    (later,) = files.parts(4_000, seed=7, fraud_rate=0.02)["later"]
+    paid = [tuple(line.split(",")[2:6]) for line in made.payments]
+    paid = [(int(year), int(month), int(day), clock) for year, month, day, clock in paid]
+    assert paid == sorted(paid)
+    assert len(paid) == len(later) > 50
+
+
 def test_shuffled_labels_are_as_many_but_elsewhere(made):
     """Only the order of the labels differs from an honest file, so only the gate can detect it."""
     (honest,) = files.parts(4_000, seed=7, fraud_rate=0.02)["shuffled"]

@@ -21,6 +21,7 @@ from training.evaluation.explained import explained
 from training.evaluation.model_card import card
 from training.evaluation.reference_models import reference_scores, version_of
 from training.evaluation.report_html import ReportPage, page
+from training.evaluation.row_slices import Rows
 from training.graph.graph import TEST, TRAIN, VALIDATE, load_graph
 from training.graph.history import Reader
 from training.model import head, metrics
@@ -284,7 +285,7 @@ def _reference(reference: tuple[str, Any] | None, versus: Mapping[str, Any] | No
     return {"version": version, "error": scores} if versus is None else {"version": version, **versus}
 
 
-def _masks(model: FraudModel, dataset: Path, scored: Scored) -> Iterator[tuple[str, slices.Rows]]:
+def _masks(model: FraudModel, dataset: Path, scored: Scored) -> Iterator[tuple[str, Rows]]:
     graph = load_graph(dataset, ())
     data = model.feature_schema.data
     return slices.masks(slices.rows(dataset, data), graph, scored.ids, data)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from training.evaluation import bootstrap
-from training.evaluation.slices import Rows
+from training.evaluation.row_slices import Rows
 from training.model.metrics import Labels, Scores, ranking
 
 MOST = 40  # segments on record, those with most frauds

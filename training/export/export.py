@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from statemachine.contracts import paths
 from statemachine.contracts.stage_request import StageRequest
 from training import storage
-from training.export.golden import Exchange, Golden
+from training.export.golden import REQUESTS, Exchange, Golden
 from training.graph.block import Block, History
 from training.graph.graph import TEST
 from training.graph.velocity import state_names
@@ -39,7 +39,7 @@ AT_ONCE = 64
 COMPARED = 512  # transactions that are compared before the stage writes anything
 GOLDEN = 48
 EXPLAINED = 4
-REQUESTS, REPLAYED = "requests.json", 300  # test rows for the shadow stage, where no live request is logged yet
+REPLAYED = 300  # test rows for the shadow stage, where no live request is logged yet
 
 
 def export(order: StageRequest) -> StageResult:

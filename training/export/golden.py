@@ -15,6 +15,7 @@ from tritonclient.utils import np_to_triton_dtype, triton_to_np_dtype
 from training.outcome import Permanent
 
 FORMAT = 1
+REQUESTS = "requests.json"  # the same of a version's test rows, for the shadow stage
 TOLERANCE = 1e-5
 Tensors = Mapping[str, NDArray[Any]]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from training.data.declaration import Declaration
 from training.data.profile import psi
-from training.evaluation.slices import of_values
+from training.evaluation.row_slices import of_values
 from training.serving.csv_codec import BadRequest, parse
 from training.shadow.replay import Answers
 from training.shadow.requests import ReplayRequest

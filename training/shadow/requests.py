@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from training import storage
-from training.export.export import REQUESTS
-from training.export.golden import Exchange, Golden, tensors_from
+from training.export.golden import REQUESTS, Exchange, Golden, tensors_from
 from training.graph.days import DAY
 from training.scorelog.read import read
 from training.serving import Tensors

@@ -110,6 +110,7 @@ def measured(request: ShadowRequest, scratch: Path, stack: ExitStack) -> dict[st
     if not theirs:
         return {**figures, **_alone(request, candidate, ours)}
     champion = _begun(request.champion, scratch / "champion", stack, only=SCORED)
+    stack.callback(candidate.terminate)  # both end at the same time
     try:
         champion.wait_ready()
     except DoesNotLoad as error:
