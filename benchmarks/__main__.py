@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.results import record
 
-APART = {"__main__", "results", "quality", "encoder_trials"}  # these take long, and are run by themselves
+APART = {"__main__", "results", "quality", "encoder_trials", "tuning"}  # these take long, and are run by themselves
 
 
 def names() -> list[str]:

@@ -61,27 +61,33 @@ def run(given: Sequence[DataGenerator] | None = None, seeds: Sequence[int] = SEE
                 _compared(dataset, replace(TrainConfig(), seed=seed), source.name, chosen)
 
 
+def gain(labels: NDArray[np.int8], ours: Scores, theirs: Scores, seed: int) -> dict[str, float]:
+    """The paired gain in average precision, with its one-sided 95 % bounds."""
+    first, second = bootstrap.resample(labels, [ours, theirs], DRAWS, seed)
+    return bootstrap.difference(first.average_precision, second.average_precision)
+
+
 def _compared(dataset: Path, config: TrainConfig, name: str, trials: Sequence[Trial]) -> None:
-    present, labels, cpu = _tried(dataset, config, PRESENT)
+    present, labels, cpu = tested(dataset, config)
     print(f"  {name}, seed {config.seed}: as it is, {cpu:.0f} CPU-s of training", flush=True)
     for trial in trials:
-        scores, _, spent = _tried(dataset, trial.config(config), trial)
-        ours, theirs = bootstrap.resample(labels, [scores, present], DRAWS, config.seed)
-        gained = bootstrap.difference(ours.average_precision, theirs.average_precision)
+        with (trial.change or _unchanged)(dataset, config):
+            scores, _, spent = tested(dataset, trial.config(config))
+        gained = gain(labels, scores, present, config.seed)
         told = f"{gained['mean']:+.4f} [{gained['low']:+.4f}, {gained['high']:+.4f}]"
         print(f"  {name}, seed {config.seed}: {trial.name:24s} {told}, {spent / cpu:.2f} times the CPU", flush=True)
 
 
-def _tried(dataset: Path, config: TrainConfig, trial: Trial) -> tuple[Scores, NDArray[np.int8], float]:
+def tested(dataset: Path, config: TrainConfig) -> tuple[Scores, NDArray[np.int8], float]:
     """Scores and labels of the test rows, and CPU seconds of the training."""
-    with tempfile.TemporaryDirectory() as scratch, (trial.change or _unchanged)(dataset, config):
+    with tempfile.TemporaryDirectory() as scratch:
         began = _cpu()
         model = train_model(dataset, config, StoredCheckpoints(scratch), lambda *_: None)
         spent = _cpu() - began
-        reader = training_set.prepared(dataset, config).reader
-        test = reader.graph.where(TEST)
-        scores = head.predict(model.booster, head_inputs(reader, test, config, model.encoders))
-        return scores, reader.graph.label[test].numpy(), spent
+    reader = training_set.prepared(dataset, config).reader
+    test = reader.graph.where(TEST)
+    scores = head.predict(model.booster, head_inputs(reader, test, config, model.encoders))
+    return scores, reader.graph.label[test].numpy(), spent
 
 
 @contextmanager
@@ -196,7 +202,6 @@ def _mean_before(graph: Graph, side: str) -> Tensor:
     return torch.cat(parts)
 
 
-PRESENT = Trial("as it is")
 TRIALS = (
     Trial("pre-trained", change=_pre_trained),
     Trial("two hops", change=_two_hops),
