@@ -1,4 +1,4 @@
-"""Training speed: our sampler and step beside PyG's NeighborLoader with the same fan-out; peak memory by size.
+"""Training speed: our sampler and step beside PyG's NeighborLoader, two processes beside one; peak memory by size.
 
 NeighborLoader needs torch-sparse, which this project does not install. It is compared if this interpreter, or the one
 in
@@ -14,7 +14,10 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -22,20 +25,25 @@ from torch_geometric.data import HeteroData
 from torch_geometric.loader import NeighborLoader
 from torch_geometric.nn import HeteroConv, SAGEConv
 
+from benchmarks import peers
 from benchmarks.results import Measurement, measurement
 from training.graph.block import DAY, SIDES
 from training.graph.graph import TRAIN, Graph
 from training.graph.history import Reader
 from training.graph.velocity import SOURCES
+from training.model.checkpoint import StoredCheckpoints
 from training.model.config import TrainConfig
 from training.model.encoder import MessageBuilder
 from training.model.features import width
 from training.model.fit import DistributedContext, EncoderTrainer, TrainingSet
 from training.model.reading import own_features
 from training.model.seeds import Seeds
+from training.model.train import encoder_states
+from training.model.training_set import prepared
 
 ROWS, SEEDS = 1_000_000, 50_000
 SIZES = (1_000_000, 5_000_000)
+TOGETHER, EPOCHS = 300_000, 4
 CARDS_PER_ROW, MERCHANTS_PER_ROW = 1 / 500, 1 / 200
 FEATURES = (*SOURCES, *(f"feature_{number}" for number in range(21)))
 CONFIG = TrainConfig(threads=2)
@@ -49,7 +57,25 @@ def run(rows: int = ROWS, seeds: int = SEEDS) -> list[Measurement]:
     for size in SIZES:
         peak = _child("memory", size, seeds)["gigabytes"]
         measurements.append(measurement(f"train.peak_rss_{size // 1_000_000}m", peak, "GB"))
-    return measurements
+    return [*measurements, *two_processes()]
+
+
+def two_processes(rows: int = TOGETHER) -> list[Measurement]:
+    """Seconds of fitting all encoders by torchrun with two processes of one thread, beside one process of two."""
+    with tempfile.TemporaryDirectory(prefix="fraudloop-bench-") as scratch:
+        made = peers.dataset(Path(scratch), rows)
+        seconds = {}
+        for processes in (1, 2):
+            config = replace(CONFIG, epochs=EPOCHS, patience=EPOCHS, processes=processes, threads=2 // processes)
+            torch.set_num_threads(config.threads)
+            training_set, checkpoints = prepared(made, config), StoredCheckpoints(f"{scratch}/{processes}")
+            began = time.perf_counter()
+            encoder_states(made, training_set, config, checkpoints, lambda *_: None)
+            seconds[processes] = time.perf_counter() - began
+    print(
+        f"  {rows:,} transactions, {EPOCHS} epochs, {processes} processes: {seconds[2]:.1f} s, one {seconds[1]:.1f} s"
+    )
+    return [measurement("train.two_processes_s", seconds[2], "s", "one process of two threads", seconds[1])]
 
 
 def synthetic(rows: int, seed: int = 0) -> Graph:
