@@ -43,7 +43,7 @@ present_width = features.width
 
 
 @dataclass(frozen=True)
-class Trial:
+class EncoderTrial:
     """A setting, and what changes the trainer while it is tried."""
 
     name: str
@@ -67,7 +67,7 @@ def gain(labels: NDArray[np.int8], ours: Scores, theirs: Scores, seed: int) -> d
     return bootstrap.difference(first.average_precision, second.average_precision)
 
 
-def _compared(dataset: Path, config: TrainConfig, name: str, trials: Sequence[Trial]) -> None:
+def _compared(dataset: Path, config: TrainConfig, name: str, trials: Sequence[EncoderTrial]) -> None:
     present, labels, cpu = tested(dataset, config)
     print(f"  {name}, seed {config.seed}: as it is, {cpu:.0f} CPU-s of training", flush=True)
     for trial in trials:
@@ -203,10 +203,10 @@ def _mean_before(graph: Graph, side: str) -> Tensor:
 
 
 TRIALS = (
-    Trial("pre-trained", change=_pre_trained),
-    Trial("two hops", change=_two_hops),
+    EncoderTrial("pre-trained", change=_pre_trained),
+    EncoderTrial("two hops", change=_two_hops),
     # Twice the edges of half the seeds cost about the same.
-    Trial("fan-out 32, half the seeds", lambda config: replace(config, fan_out=32, encoder_negative_ratio=15.0)),
+    EncoderTrial("fan-out 32, half the seeds", lambda config: replace(config, fan_out=32, encoder_negative_ratio=15.0)),
 )
 
 

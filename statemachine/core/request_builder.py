@@ -119,7 +119,7 @@ def _releasing(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _history(snapshot: Snapshot) -> dict[str, Any]:
-    """How many transactions of an entity train looks back at: the data set and the online store are made for as many."""
+    """How many transactions of an entity train looks back at; data set and online store are made for as many."""
     train = snapshot.run.parameters.get(Stage.TRAIN.value, {})
     return {"k": train["k"]} if "k" in train else {}
 

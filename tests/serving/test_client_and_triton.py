@@ -1,6 +1,7 @@
 """The scoring client and `fraudloop score` against a real Triton; there is no store, so answers say so."""
 
 import csv
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +29,9 @@ def both(exported: StageResult, tmp_path_factory: pytest.TempPathFactory) -> Ite
     if missing := missing_system_library():
         pytest.skip(missing)
     folder = tmp_path_factory.mktemp("both")
-    with Triton(Path(exported.outputs["repository"], "repository"), folder, grpc_port=free_port()) as server:
+    # A copy: the server's interpreters leave their bytecode beside the code.
+    copy = shutil.copytree(Path(exported.outputs["repository"], "repository"), folder / "repository")
+    with Triton(copy, folder, grpc_port=free_port()) as server:
         server.wait_ready()
         yield server
 

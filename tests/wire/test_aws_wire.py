@@ -131,6 +131,7 @@ def test_a_run_gets_through_a_wire_that_keeps_failing(wire, seed):
         "evaluate",
         "export",
         "preprocess",
+        "shadow",
         "train",
     ]
     assert wire.proxy.faults.struck > 10
