@@ -112,6 +112,7 @@ SUITES = (
         "data", (*DATA, "-k", "polars_panic or gzip or newest_delivery or case_files or report"), about=("training",)
     ),
     Suite("graph", (*GRAPH, "-k", "later or plain or report or windows"), about=("training/graph",)),
+    Suite("evaluation", ("tests/model/test_evaluate.py", "-k", "not_proven"), about=("training/evaluation",)),
     Suite("console", CONSOLE, about=("cli/console",)),
     Suite("window", WINDOW, about=("training/data/dataset", "training/data/index", "training/graph")),
     Suite("client", ("tests/clients/test_scoring_client.py",), about=("clients/scoring",)),
