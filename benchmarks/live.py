@@ -15,14 +15,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import psutil
 import torch
 import tritonclient.http as triton
 from numpy.typing import NDArray
 
 from benchmarks import peers
 from benchmarks.results import Measurement, measurement
-from benchmarks.serving import CONFIG, sent, step_ms, tensors
+from benchmarks.serving import CONFIG, cpu_of_children, sent, step_ms, tensors
 from clients.scoring import ScoringClient
 from local import valkey
 from local.process import end, free_port, spawn
@@ -153,25 +152,14 @@ def _seconds(work: Callable[[], object]) -> float:
 
 def _filled(server: Triton, lines: Sequence[str], model: str) -> tuple[float, float]:
     """Payments a second of several clients, and the CPU seconds of Triton and Valkey for each."""
-    begun, before = time.perf_counter(), _cpu_seconds()
+    begun, before = time.perf_counter(), cpu_of_children()
     parts = [lines[at::CLIENTS] for at in range(CLIENTS)]
     threads = [threading.Thread(target=_closed, args=(server, part, model)) for part in parts]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return len(lines) / (time.perf_counter() - begun), (_cpu_seconds() - before) / len(lines)
-
-
-def _cpu_seconds() -> float:
-    """CPU seconds of all processes that this one started: Triton, its interpreters and Valkey."""
-    total = 0.0
-    for process in psutil.Process().children(recursive=True):
-        try:
-            total += sum(process.cpu_times()[:2])
-        except psutil.NoSuchProcess:
-            continue
-    return total
+    return len(lines) / (time.perf_counter() - begun), (cpu_of_children() - before) / len(lines)
 
 
 def _opened(server: Triton, lines: Sequence[str], model: str, rate: float, seconds: float) -> Seconds:

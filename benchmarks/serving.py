@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 import tritonclient.http as triton
 from numpy.typing import NDArray
@@ -37,6 +38,7 @@ BATCHES = {1: 1000, 1024: 30}  # requests per batch size
 PEER = "the former path: DataFrames and torch"
 CONFIG = TrainConfig(epochs=1, folds=3)
 WARM_UP = 5  # requests that do not count
+CPU_REQUESTS = 200  # at most, to measure CPU seconds with
 Seconds = NDArray[np.float64]
 Inputs = list[triton.InferInput]
 
@@ -50,11 +52,46 @@ def run(rows: int = ROWS, batches: dict[int, int] = BATCHES) -> list[Measurement
         bare = peers.version(made, folder / "bare", replace(CONFIG, groups=OWN))
         peers.add_former(whole.repository)
         timed = _timed(whole, folder / "triton", ("fraud_score", peers.FORMER), batches)
+        spent = _spent(whole, folder / "triton", ("fraud_score", peers.FORMER), batches)
         (without,) = _timed(bare, folder / "triton", ("fraud_score",), batches)
         for size in batches:
             print(f"   batch {size}, the head without the GNN: p50 {np.median(without[size]) * 1000:.2f} ms")
         _say_where_time_goes(whole.model, whole.builder(), timed[0], batches)
-    return [entry for size in batches for entry in _metrics(size, timed[0][size], timed[1][size])]
+    return [
+        entry
+        for size in batches
+        for entry in (*_metrics(size, timed[0][size], timed[1][size]), _per_core(size, *(one[size] for one in spent)))
+    ]
+
+
+def _spent(
+    version: peers.Version, folder: Path, models: Sequence[str], batches: dict[int, int]
+) -> list[dict[int, float]]:
+    """CPU seconds that the server takes for a request, by model and batch size: what a full machine answers with."""
+    builder = version.builder()
+    with Triton(version.repository, folder) as server:
+        server.wait_ready()
+        with triton.InferenceServerClient(server.url.removeprefix("http://"), network_timeout=60.0) as client:
+            taken: list[dict[int, float]] = [{} for _ in models]
+            for size, count in batches.items():
+                requests, count = list(_requests(builder, size, count)), min(count, CPU_REQUESTS)
+                for one, model in zip(taken, models, strict=True):
+                    sent(client, model, requests, 0)
+                    before = cpu_of_children()
+                    sent(client, model, requests, count, warm_up=0)
+                    one[size] = (cpu_of_children() - before) / count
+    return taken
+
+
+def cpu_of_children() -> float:
+    """CPU seconds of all processes that this one started: Triton, its interpreters and Valkey."""
+    total = 0.0
+    for process in psutil.Process().children(recursive=True):
+        try:
+            total += sum(process.cpu_times()[:2])
+        except psutil.NoSuchProcess:
+            continue
+    return total
 
 
 def _timed(
@@ -120,6 +157,10 @@ def _metrics(size: int, ours: Seconds, peer: Seconds) -> list[Measurement]:
     rates = [size / float(elapsed.mean()) for elapsed in (ours, peer)]
     rate = measurement(f"serve.rows_per_s_batch{size}", rates[0], "rows/s", PEER, rates[1])
     return [milliseconds(50), milliseconds(99), rate]
+
+
+def _per_core(size: int, ours: float, peer: float) -> Measurement:
+    return measurement(f"serve.rows_per_cpu_s_batch{size}", size / ours, "rows/CPU-s", PEER, size / peer)
 
 
 def _say_where_time_goes(

@@ -40,6 +40,8 @@ def train(
     for file in files:
         if not file.is_file():
             raise Unknown(f"there is no file {file}; name CSV or Parquet files in TabFormer's columns")
+    if out.exists() and not out.is_dir():
+        raise typer.BadParameter(f"{out} is a file; name a folder", param_hint="--out")
     if as_json:
         return emit(
             run(files, out, split=split, config=config, progress=lambda *_: None, data=data, labels=labels or [])

@@ -107,6 +107,7 @@ WRONG: dict[str, list[tuple[list[str], str]]] = {
         (["README.md", "--out", "{tmp}/out"], "README.md"),
         (["README.md", "--out", "{tmp}/out", "--config", "README.md"], "JSON"),
         (["README.md", "--out", "{tmp}/out", "--split", "thirds"], "thirds"),
+        (["README.md", "--out", "README.md"], "name a folder"),
     ],
     "tune": [
         (["nosuch", "--local"], "names fraud"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import filled
 import polars as pl
 import pytest
-from visitor import Visitor, said, site_of
+from visitor import ORIGIN, Visitor, said, site_of
 
 from cli.console import live
 from cli.console.people import Role
@@ -232,3 +232,11 @@ def test_the_templates_have_no_inline_script_or_style():
         assert not re.search(r"\son\w+=", text), path
         assert "<style" not in text
         assert re.findall(r"<script[^>]*>", text) in ([], ['<script src="/static/htmx.js" defer>']), path
+
+
+@pytest.mark.parametrize("method", ["DELETE", "PUT", "PATCH", "POST"])
+def test_a_page_is_only_read(visitor, method):
+    """A page answers no other method than GET and HEAD."""
+    answer = visitor.client.open("/", method=method, base_url=ORIGIN)
+    assert answer.status_code == 405
+    assert visitor.client.head("/", base_url=ORIGIN).status_code == 200
