@@ -84,6 +84,14 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     assert "no column looks like time, amount, entities" in said
 
 
+def test_a_table_of_too_many_columns_is_refused_at_once(tmp_path: Path) -> None:
+    """Each column is looked at in turn: thousands would take minutes, and are no transactions."""
+    (tmp_path / "f.csv").write_text(",".join(f"c{n}" for n in range(5000)) + "\n")
+    code, said = ran("inspect", str(tmp_path / "f.csv"))
+    assert code != 0
+    assert "found 5,000 columns, expected at most 1,000" in said
+
+
 def test_check_says_yes_and_no_with_its_status(tmp_path: Path) -> None:
     """A refusal of a cell names the setting; one of the whole names the settings; a good set of files ends with 0."""
     code, said = ran("check", str(CASES / "data" / "eurocomma.csv"))

@@ -16,8 +16,9 @@ from training.data import parser
 from training.data.declaration import Category, Declaration, Time, slug
 from training.data.file_reader import all_text
 from training.data.presets import DEFAULT, PRESETS, preset
+from training.data.unpacking import Unreadable
 
-ROWS = 20_000
+ROWS, COLUMNS = 20_000, 1000  # that are looked at
 MAX_KINDS = 200  # different values that a category may have
 EXAMPLE = 30  # characters of a value that are shown
 FORMATS = (
@@ -60,9 +61,12 @@ def inspect(file: Path, scratch: Path) -> Inspected:
     """Guesses the roles of a file's columns.
 
     Raises:
-        Unreadable: it is no table at all.
+        Unreadable: it is no table at all, or has too many columns.
     """
-    text = all_text(file, scratch).head(ROWS).collect()
+    rows = all_text(file, scratch)
+    if (count := len(rows.collect_schema())) > COLUMNS:
+        raise Unreadable(0, "", f"{count:,} columns", f"at most {COLUMNS:,}; keep those that tell of a transaction")
+    text = rows.head(ROWS).collect()
     known = next((name for name in PRESETS if set(preset(name).known) <= set(text.columns)), None)
     if known is not None:
         return _known(text, known)
