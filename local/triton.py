@@ -250,6 +250,7 @@ def _environment() -> dict[str, str]:
     environment["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, libraries))
     # Spinning threads of one library slow down the other's: https://github.com/dmlc/xgboost/issues/3815
     environment.setdefault("OMP_WAIT_POLICY", "passive")
+    environment.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in the image: a second one spins, and makes nothing faster
     return environment
 
 

@@ -208,4 +208,4 @@ def _environment(given: Mapping[str, str]) -> dict[str, str]:
     Nor does it name the online store: what is only tried must neither read nor count a payment.
     """
     kept = {name: value for name, value in given.items() if not name.startswith(NOT_THEIRS)}
-    return {**kept, "OMP_WAIT_POLICY": given.get("OMP_WAIT_POLICY", "passive")}
+    return {"OMP_WAIT_POLICY": "passive", "OPENBLAS_NUM_THREADS": "1", **kept}
