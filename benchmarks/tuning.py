@@ -18,7 +18,7 @@ from training.tuning.search import Trial, search
 from training.tuning.space import OBJECTIVE
 from training.tuning.trial import score
 
-ROWS, HANDBOOK_ROWS, TRIALS, DATA_SEED, SEEDS = 400_000, 100_000, 20, 61, (1, 2, 3)
+ROWS, HANDBOOK_ROWS, TRIALS, DATA_SEED, SEEDS = 400_000, 40_000, 20, 61, (1, 2, 3)
 
 
 def run(given: Sequence[DataGenerator] | None = None, trials: int = TRIALS, seeds: Sequence[int] = SEEDS) -> None:
