@@ -21,9 +21,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from benchmarks.quality import DataGenerator, _cpu, _dataset, sources
+from benchmarks.quality import DataGenerator, cpu_seconds, generated, sources
+from benchmarks.results import bounds
 from training.evaluation import bootstrap
-from training.graph.graph import TEST, TRAIN, Graph, taken
+from training.graph.graph import TEST, TRAIN, Graph, load_graph, taken
 from training.graph.history import Reader
 from training.graph.velocity import state_names
 from training.model import cross_fitting, features, fit, head, training_set
@@ -57,7 +58,7 @@ def run(given: Sequence[DataGenerator] | None = None, seeds: Sequence[int] = SEE
     for source in given or sources(ROWS, HANDBOOK_ROWS):
         for seed in seeds:
             with tempfile.TemporaryDirectory() as scratch:
-                dataset = _dataset(Path(scratch), source, seed)
+                dataset = generated(Path(scratch), source, seed)
                 _compared(dataset, replace(TrainConfig(), seed=seed), source.name, chosen)
 
 
@@ -73,18 +74,17 @@ def _compared(dataset: Path, config: TrainConfig, name: str, trials: Sequence[En
     for trial in trials:
         with (trial.change or _unchanged)(dataset, config):
             scores, _, spent = tested(dataset, trial.config(config))
-        gained = gain(labels, scores, present, config.seed)
-        told = f"{gained['mean']:+.4f} [{gained['low']:+.4f}, {gained['high']:+.4f}]"
+        told = bounds(gain(labels, scores, present, config.seed))
         print(f"  {name}, seed {config.seed}: {trial.name:24s} {told}, {spent / cpu:.2f} times the CPU", flush=True)
 
 
 def tested(dataset: Path, config: TrainConfig) -> tuple[Scores, NDArray[np.int8], float]:
     """Scores and labels of the test rows, and CPU seconds of the training."""
     with tempfile.TemporaryDirectory() as scratch:
-        began = _cpu()
+        began = cpu_seconds()
         model = train_model(dataset, config, StoredCheckpoints(scratch), lambda *_: None)
-        spent = _cpu() - began
-    reader = training_set.prepared(dataset, config).reader
+        spent = cpu_seconds() - began
+    reader = Reader(load_graph(dataset, model.row), config.k)
     test = reader.graph.where(TEST)
     scores = head.predict(model.booster, head_inputs(reader, test, config, model.encoders))
     return scores, reader.graph.label[test].numpy(), spent

@@ -19,7 +19,7 @@ from typing import Any
 import polars as pl
 
 from benchmarks import handbook
-from benchmarks.results import Measurement, difference, measurement, record
+from benchmarks.results import Measurement, bounds, difference, measurement, record
 from training.data.preprocess import configured, prepare
 from training.data.presets import preset
 from training.evaluation import baselines
@@ -109,7 +109,7 @@ def summary(source: DataGenerator, outcomes: Mapping[int, PairedQuality]) -> lis
 def ablations(rows: int, seed: int) -> MetricValues:
     """The head without each group, with scores of an encoder trained on the same seeds, and without scores."""
     with tempfile.TemporaryDirectory() as scratch:
-        dataset, config = _dataset(Path(scratch), sources(rows)[0], seed), replace(TrainConfig(), seed=seed)
+        dataset, config = generated(Path(scratch), sources(rows)[0], seed), replace(TrainConfig(), seed=seed)
         training_set = prepared(dataset, config)
         encoders = scoring(fit_encoders(training_set, config, StoredCheckpoints(scratch), _quiet), training_set, config)
         graph, row = training_set.reader.graph, training_set.reader.graph.features
@@ -138,15 +138,15 @@ def ablations(rows: int, seed: int) -> MetricValues:
 
 def _one(source: DataGenerator, seed: int, config: TrainConfig) -> PairedQuality:
     with tempfile.TemporaryDirectory() as scratch:
-        began = _cpu()
-        dataset = _dataset(Path(scratch), source, seed)
+        began = cpu_seconds()
+        dataset = generated(Path(scratch), source, seed)
         model = train_model(dataset, config, StoredCheckpoints(f"{scratch}/checkpoints"), _quiet)
         settings = EvaluateConfig(draws=400)
         evaluation = measured(model, dataset, score(model, dataset, {}, settings), settings)
     names = ("auc_roc", "average_precision", "brier", "recall_at_fpr_0.001")
     mine = {name: evaluation["metrics"][name] for name in names}
     outcome = PairedQuality(
-        {"model": mine, **evaluation["baselines"]}, evaluation["rivals"][STRONGEST]["difference"], _cpu() - began
+        {"model": mine, **evaluation["baselines"]}, evaluation["rivals"][STRONGEST]["difference"], cpu_seconds() - began
     )
     _print_outcome(source.name, seed, outcome)
     return outcome
@@ -155,7 +155,7 @@ def _one(source: DataGenerator, seed: int, config: TrainConfig) -> PairedQuality
 def _print_outcome(kind: str, seed: int, outcome: PairedQuality) -> None:
     gained = outcome.gained["average_precision"]
     print(f"\n{kind}, seed {seed}: {outcome.cpu:.0f} CPU-s; average precision minus {STRONGEST}'s", end=" ")
-    print(f"{gained['mean']:+.4f} [{gained['low']:+.4f}, {gained['high']:+.4f}]")
+    print(bounds(gained))
     for name, ranked in outcome.metrics.items():
         print(
             f"  {name:26s} AUC-ROC {ranked['auc_roc']:.4f}  average precision {ranked['average_precision']:.4f}",
@@ -163,13 +163,14 @@ def _print_outcome(kind: str, seed: int, outcome: PairedQuality) -> None:
         )
 
 
-def _cpu() -> float:
+def cpu_seconds() -> float:
     """CPU seconds of this process and of those that it waited for."""
     used = os.times()
     return used.user + used.system + used.children_user + used.children_system
 
 
-def _dataset(folder: Path, source: DataGenerator, seed: int) -> Path:
+def generated(folder: Path, source: DataGenerator, seed: int) -> Path:
+    """The data set of a seed, preprocessed, in `folder`."""
     source.generate(source.rows, seed).write_csv(folder / "transactions.csv", float_precision=2)
     today = datetime.now(UTC).date()
     made = prepare([folder / "transactions.csv"], folder / "dataset", configured(source.settings), today=today)

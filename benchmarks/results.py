@@ -35,6 +35,11 @@ def difference(name: str, gained: Mapping[str, float], unit: str, peer: str) -> 
     return {**measurement(name, gained["mean"], unit, peer), "low": gained["low"], "high": gained["high"]}
 
 
+def bounds(gained: Mapping[str, float]) -> str:
+    """A paired difference as it is printed: `mean [low, high]`."""
+    return f"{gained['mean']:+.4f} [{gained['low']:+.4f}, {gained['high']:+.4f}]"
+
+
 def record(measurements: Iterable[Measurement]) -> None:
     """Print the measurements, and replace those with the same names in the results file."""
     fresh = list(measurements)

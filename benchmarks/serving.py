@@ -8,6 +8,7 @@ time, each to the model and then to its peer.
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -69,17 +70,15 @@ def _spent(
 ) -> list[dict[int, float]]:
     """CPU seconds that the server takes for a request, by model and batch size: what a full machine answers with."""
     builder = version.builder()
-    with Triton(version.repository, folder) as server:
-        server.wait_ready()
-        with triton.InferenceServerClient(server.url.removeprefix("http://"), network_timeout=60.0) as client:
-            taken: list[dict[int, float]] = [{} for _ in models]
-            for size, count in batches.items():
-                requests, count = list(_requests(builder, size, count)), min(count, CPU_REQUESTS)
-                for one, model in zip(taken, models, strict=True):
-                    sent(client, model, requests, 0)
-                    before = cpu_of_children()
-                    sent(client, model, requests, count, warm_up=0)
-                    one[size] = (cpu_of_children() - before) / count
+    taken: list[dict[int, float]] = [{} for _ in models]
+    with _asked(version, folder) as client:
+        for size, count in batches.items():
+            requests, count = list(_requests(builder, size, count)), min(count, CPU_REQUESTS)
+            for one, model in zip(taken, models, strict=True):
+                sent(client, model, requests, 0)
+                before = cpu_of_children()
+                sent(client, model, requests, count, warm_up=0)
+                one[size] = (cpu_of_children() - before) / count
     return taken
 
 
@@ -99,16 +98,23 @@ def _timed(
 ) -> list[dict[int, Seconds]]:
     """Seconds of each request by model and batch size; the models get each request in turn."""
     builder = version.builder()
+    taken: list[dict[int, Seconds]] = [{} for _ in models]
+    with _asked(version, folder) as client:
+        for size, count in batches.items():
+            requests = list(_requests(builder, size, count))
+            found = zip(*(_in_turn(client, models, requests, count)), strict=True)
+            for one, elapsed in zip(taken, found, strict=True):
+                one[size] = np.array(elapsed[WARM_UP:])
+    return taken
+
+
+@contextmanager
+def _asked(version: peers.Version, folder: Path) -> Iterator[triton.InferenceServerClient]:
+    """A client of a Triton that serves this version."""
     with Triton(version.repository, folder) as server:
         server.wait_ready()
         with triton.InferenceServerClient(server.url.removeprefix("http://"), network_timeout=60.0) as client:
-            taken: list[dict[int, Seconds]] = [{} for _ in models]
-            for size, count in batches.items():
-                requests = list(_requests(builder, size, count))
-                found = zip(*(_in_turn(client, models, requests, count)), strict=True)
-                for one, elapsed in zip(taken, found, strict=True):
-                    one[size] = np.array(elapsed[WARM_UP:])
-    return taken
+            yield client
 
 
 def _in_turn(

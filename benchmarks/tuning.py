@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.encoder_trials import gain, tested
-from benchmarks.quality import DataGenerator, _cpu, _dataset, sources
+from benchmarks.quality import DataGenerator, cpu_seconds, generated, sources
+from benchmarks.results import bounds
 from training.model.config import TrainConfig
 from training.tuning.search import Trial, search
 from training.tuning.space import OBJECTIVE
@@ -26,17 +27,17 @@ def run(given: Sequence[DataGenerator] | None = None, trials: int = TRIALS, seed
     gains: list[float] = []
     for source in given or sources(ROWS, HANDBOOK_ROWS):
         with tempfile.TemporaryDirectory() as scratch:
-            gains += _searched(_dataset(Path(scratch), source, DATA_SEED), source.name, trials, seeds)
+            gains += _searched(generated(Path(scratch), source, DATA_SEED), source.name, trials, seeds)
     print(
         f"median gain in average precision on the test rows of all data sets and seeds: {statistics.median(gains):+.4f}"
     )
 
 
 def _searched(dataset: Path, name: str, trials: int, seeds: Sequence[int]) -> list[float]:
-    began = _cpu()
+    began = cpu_seconds()
     optimum, _ = search(lambda tried: score(dataset, tried)[OBJECTIVE], TrainConfig(), trials=trials, show=_show)
     print(f"  {name}: {OBJECTIVE} {optimum.default_value:.4f} → {optimum.value:.4f} after {trials} trials, ", end="")
-    print(f"{_cpu() - began:.0f} CPU-s: {optimum.parameters}", flush=True)
+    print(f"{cpu_seconds() - began:.0f} CPU-s: {optimum.parameters}", flush=True)
     gains = []
     for seed in seeds:
         default = replace(TrainConfig(), seed=seed)
@@ -44,8 +45,7 @@ def _searched(dataset: Path, name: str, trials: int, seeds: Sequence[int]) -> li
         ours, _, spent = tested(dataset, replace(default, **optimum.parameters))  # type: ignore[arg-type]
         gained = gain(labels, ours, theirs, seed)
         gains.append(gained["mean"])
-        told = f"{gained['mean']:+.4f} [{gained['low']:+.4f}, {gained['high']:+.4f}]"
-        print(f"  {name}, training seed {seed}: test {told}, {spent / usual:.2f} times the CPU", flush=True)
+        print(f"  {name}, training seed {seed}: test {bounds(gained)}, {spent / usual:.2f} times the CPU", flush=True)
     return gains
 
 
