@@ -2,6 +2,7 @@
 
 import math
 import re
+import threading
 import time
 
 import pytest
@@ -93,7 +94,13 @@ def test_a_cluster_that_is_away_is_not_an_answer(manifest):
 
 def test_a_search_of_hours_is_not_given_up_for_a_restart_of_the_api_server(manifest):
     """Short outages and denials are tolerated; persistent ones are raised as they are."""
-    with standin.serving(invented) as url:
+    back = threading.Event()
+
+    def until_it_is_back(command):
+        assert back.wait(60)
+        return invented(command)
+
+    with standin.serving(until_it_is_back) as url:
         katib, waited = connected(url), list[float]()
         name = katib.submit(manifest)
         read = katib.api.call_api
@@ -105,6 +112,8 @@ def test_a_search_of_hours_is_not_given_up_for_a_restart_of_the_api_server(manif
 
         def sleep(_):
             waited.append(1)
+            if len(waited) > 10:
+                back.set()
             time.sleep(0.01)
 
         katib.api.call_api = call_api
