@@ -7,6 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from serving_cases import Trained
 
 from training.data import parser, schema
@@ -15,6 +17,7 @@ from training.graph.block import History
 from training.graph.velocity import STATE
 from training.serving.csv_codec import BadRequest, parse, write
 from training.serving.request import COUNTERS, MAX_LINES, Featuriser, ScoringRequest
+from training.serving.request_lines import MANY, RequestLines
 
 pytestmark = pytest.mark.xdist_group("triton")
 
@@ -174,3 +177,31 @@ def test_transactions_of_one_request_do_not_see_each_other(trained: Trained, fea
             counters=request.counters[number : number + 1],
         )
         assert trained.model.score(featuriser.block(alone, TODAY))[0] == together[number]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    transactions=st.lists(st.binary(max_size=4), max_size=5),
+    texts=st.lists(st.lists(st.sampled_from([b"a", b"b,", b'"', b"\r", b"", "é".encode(), b"\xff"])).map(b"\n".join)),
+)
+def test_many_texts_are_split_as_few_are(transactions: list[bytes], texts: list[bytes]) -> None:
+    """Whatever bytes they are; each line that differs is there once, in the order of its first appearance."""
+    few = RequestLines.of(transactions, texts)
+    many = RequestLines.of(transactions, [*texts, *[b""] * MANY])
+    lines = [*transactions, *(line for text in texts if text for line in text.split(b"\n"))]
+    for found in (few, many):
+        assert [found.different[number] for number in found.number] == lines
+        assert found.different == list(dict.fromkeys(lines))
+        assert found.counts[: len(texts)].tolist() == [len(text.split(b"\n")) if text else 0 for text in texts]
+    assert not many.counts[len(texts) :].any()
+
+
+def test_the_error_for_a_bad_line_among_many_says_where_it_is(featuriser: Featuriser) -> None:
+    """Also where histories are so many that they are split together."""
+    count = MANY
+    cards = [EARLIER] * count
+    cards[-1] = EARLIER + b"\n" + EARLIER.replace(b"$134.09", b"nan")
+    request = ScoringRequest([LINE] * count, {"card": cards, "merchant": [b""] * count}, NO_COUNTERS.repeat(count, 0))
+    with pytest.raises(BadRequest, match=rf"^CARD_HISTORY\[{count - 1}\] line 2: Amount is 'nan'"):
+        featuriser.block(request, TODAY)
+    assert len(featuriser.block(replace(request, histories=request.histories | {"card": [EARLIER] * count}), TODAY)) == count

@@ -15,7 +15,7 @@ from training.data.declaration import Declaration
 from training.data.presets import preset
 from training.data.schema import FeatureSchema
 from training.serving.csv_codec import parse
-from training.serving.line_reader import LineReader
+from training.serving.line_reader import FEW, LineReader
 from training.serving.row_features import Columns, RowFeatures
 
 
@@ -25,15 +25,17 @@ def fitted(clean: pl.DataFrame, data: Declaration) -> FeatureSchema:
     return schema.fit(known.lazy(), data)
 
 
+@pytest.mark.parametrize("copies", [1, FEW + 1])
 @pytest.mark.parametrize("name", DECLARED)
-def test_features_of_lines_are_those_of_the_batch(name: str) -> None:
-    """Of every row of every known shape, those of a zone of its own included."""
+def test_features_of_lines_are_those_of_the_batch(name: str, copies: int) -> None:
+    """Of every row of every known shape, those of a zone of its own included; few rows and many."""
     data, raw = lines(name)
     clean, plain = parse(raw, TODAY, data), LineReader(data).plain(raw, TODAY)
     assert plain is not None
     made = fitted(clean, data)
     expected = schema.row_features(clean, made).select(data.row).to_numpy()
-    found = RowFeatures(made, data.row)(plain.columns)
+    found = RowFeatures(made, data.row)({column: np.tile(one, copies) for column, one in plain.columns.items()})
+    expected = np.tile(expected, (copies, 1))
     assert (found.dtype, found.shape) == (np.dtype(np.float32), expected.shape)
     assert np.array_equal(found.view(np.uint32), np.ascontiguousarray(expected).view(np.uint32))
 

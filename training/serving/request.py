@@ -1,6 +1,5 @@
 """From a request to the block that the model is computed from: the same parser, checks and features as in training."""
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -16,6 +15,7 @@ from training.graph.velocity import state_names
 from training.serving.csv_codec import BadLine, BadRequest
 from training.serving.entries import Entries, Numbers
 from training.serving.line_reader import CleanLines, LineReader
+from training.serving.request_lines import RequestLines
 from training.serving.row_features import RowFeatures
 
 COUNTERS = VOLUMES + RISKS
@@ -75,15 +75,13 @@ class Featuriser:
         """
         sides, own = self.fitted.data.relations, len(request)
         _check_counters(request.counters, counters(sides))
-        texts = [_split(side, request.histories[side]) for side in sides]
-        lines = [*request.transaction, *(line for text in texts for line in text.lines)]
-        different, number = _numbered(lines)
+        lines = RequestLines.of(request.transaction, [text for side in sides for text in request.histories[side]])
+        texts = [_Text(side, counts) for side, counts in zip(sides, np.split(lines.counts, len(sides)), strict=True)]
         try:
-            entries = self.entries(self.reader.read(different, today))
+            entries = self.entries(self.reader.read(lines.different, today))
         except BadLine as error:
-            raise _located(error, lines.index(different[error.line]), own, texts) from error
-        cuts = np.cumsum([own, *(len(text.lines) for text in texts)])
-        scored, *others = np.split(number, cuts[:-1])
+            raise _located(error, int(np.argmax(lines.number == error.line)), own, texts) from error
+        scored, *others = np.split(lines.number, np.cumsum([own, *map(len, texts[:-1])]))
         for text, one in zip(texts, others, strict=True):
             _check_history(entries, text, scored, one, self.reader.columns[-1])
         volume, risk = np.split(request.counters, [len(volumes(sides))], axis=1)
@@ -112,33 +110,32 @@ class Featuriser:
 
 @dataclass(frozen=True)
 class _Text:
-    """One relation's histories as lines: `counts` [B] lines a transaction, `owner` [H] whose each one is."""
+    """One relation's histories of H lines: `counts` [B] lines a transaction.
+
+    Raises:
+        BadRequest: one of them is too long.
+    """
 
     side: str
-    lines: list[bytes]
-    counts: list[int]
-    owner: NDArray[np.intp]
+    counts: NDArray[np.intp]
+
+    def __post_init__(self) -> None:
+        if (most := self.counts.max(initial=0)) > MAX_LINES:
+            told = f"{history_input(self.side)} holds {most} lines for one transaction; at most {MAX_LINES}"
+            raise BadRequest(told)
+
+    def __len__(self) -> int:
+        return int(self.counts.sum())
+
+    @cached_property
+    def owner(self) -> NDArray[np.intp]:
+        """Whose each line is [H]."""
+        return np.repeat(np.arange(len(self.counts)), self.counts)
 
     def where(self, line: int) -> str:
         """How to say which line is meant."""
         owner = int(self.owner[line])
-        return f"{history_input(self.side)}[{owner}] line {line - sum(self.counts[:owner]) + 1}"
-
-
-def _split(side: str, texts: Sequence[bytes]) -> _Text:
-    counts = [text.count(b"\n") + 1 if text else 0 for text in texts]
-    if max(counts, default=0) > MAX_LINES:
-        raise BadRequest(f"{history_input(side)} holds {max(counts)} lines for one transaction; at most {MAX_LINES}")
-    lines = b"\n".join(filter(None, texts)).split(b"\n") if any(counts) else []
-    return _Text(side, lines, counts, np.repeat(np.arange(len(texts)), counts))
-
-
-def _numbered(lines: Sequence[bytes]) -> tuple[list[bytes], Numbers]:
-    """The different lines, and which of them each one is: transactions of a batch share much of their histories."""
-    numbers: defaultdict[bytes, int] = defaultdict()
-    numbers.default_factory = numbers.__len__
-    number = np.fromiter(map(numbers.__getitem__, lines), dtype=np.intp, count=len(lines))
-    return list(numbers), number
+        return f"{history_input(self.side)}[{owner}] line {line - int(self.counts[:owner].sum()) + 1}"
 
 
 def _check_history(entries: Entries, text: _Text, scored: Numbers, lines: Numbers, label: str) -> None:
@@ -165,9 +162,9 @@ def _located(error: BadLine, line: int, own: int, texts: Sequence[_Text]) -> Bad
         return BadRequest(f"TRANSACTION[{line}]: {error}")
     line -= own
     for text in texts:
-        if line < len(text.lines):
+        if line < len(text):
             return BadRequest(f"{text.where(line)}: {error}")
-        line -= len(text.lines)
+        line -= len(text)
     return BadRequest(str(error))
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from training.data import schema
 from training.data.schema import FeatureSchema
+from training.serving.line_reader import FEW
 
 Array = NDArray[Any]
 Columns = Mapping[str, Array]
@@ -30,6 +31,8 @@ class RowFeatures:
 
     def __call__(self, columns: Columns) -> NDArray[np.float32]:
         """The features [N, F]."""
+        if len(columns["time"]) > FEW:
+            return schema.row_features(pl.DataFrame(dict(columns)), self.fitted).select(self.names).to_numpy()
         made = np.empty((len(columns["time"]), len(self.names)), dtype=np.float32)
         with np.errstate(over="ignore"):
             for at, run in enumerate(self._runs):

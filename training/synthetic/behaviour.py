@@ -100,14 +100,17 @@ def _shops(world: Population, card: Ints, rng: np.random.Generator) -> Ints:
 
 def popular_in(world: Population, city: Ints, rng: np.random.Generator) -> Ints:
     """Return a merchant of each of these cities, weighted by popularity."""
-    first = world.city_first[city]
-    return whole(first + rng.random(len(city), dtype=np.float32) ** 2 * (world.city_first[city + 1] - first))
+    return _popular(world.city_first[city], world.city_first[city + 1], rng.random(len(city), dtype=np.float32))
 
 
 def any_online(world: Population, rows: int, rng: np.random.Generator) -> Ints:
     """Return an online merchant, weighted by popularity."""
-    count = world.merchants - world.first_online
-    return whole(world.first_online + rng.random(rows, dtype=np.float32) ** 2 * count)
+    return _popular(world.first_online, world.merchants, rng.random(rows, dtype=np.float32))
+
+
+def _popular(first: Ints | int, end: Ints | int, draw: NDArray[np.float32]) -> Ints:
+    """Numbers from `first` to before `end`, the first ones most often; a sum in float32 may be rounded up to `end`."""
+    return np.minimum(whole(first + draw**2 * (end - first)), end - 1)
 
 
 def minute_of_day(rows: int, rng: np.random.Generator) -> Ints:
