@@ -15,7 +15,7 @@ from training.evaluation.reference_models import own_graph, score_test
 from training.graph import graph as graphs
 from training.graph import store
 from training.graph.graph import TEST, Graph, load_graph
-from training.graph.history import Reader
+from training.graph.history import FEW, Reader
 from training.model import features
 from training.model.model import load
 from training.model.reading import head_inputs
@@ -65,6 +65,20 @@ def test_scores_are_the_same_in_parts_and_from_blocks(both: tuple[Graph, Graph],
     block = Reader(both[1], model.config.k).block(ids)
     whole = features.inputs(block, model.row, model.config.groups, model.encoders, model.config.fan_out)
     assert np.array_equal(one, whole)
+
+
+def test_a_block_read_in_parts_is_the_block(both: tuple[Graph, Graph], monkeypatch: pytest.MonkeyPatch) -> None:
+    """And of the mapped files nothing is held between the parts."""
+    given_back = []
+    monkeypatch.setattr(Graph, "release", lambda graph: given_back.append(len(graph)))
+    reader, ids = Reader(both[0], K), both[0].where(TEST)[: 2 * FEW + 1]
+    whole, parts = reader.block(ids), reader.sparing(ids)
+    for name in ("row", "volume", "risk"):
+        assert torch.equal(getattr(whole, name), getattr(parts, name)), name
+    for side, history in whole.histories.items():
+        for name, value in vars(history).items():
+            assert torch.equal(value, getattr(parts.histories[side], name)), (side, name)
+    assert len(given_back) == 3
 
 
 def test_another_length_of_history_is_computed(both: tuple[Graph, Graph], trained: Trained) -> None:

@@ -204,4 +204,5 @@ def test_the_error_for_a_bad_line_among_many_says_where_it_is(featuriser: Featur
     request = ScoringRequest([LINE] * count, {"card": cards, "merchant": [b""] * count}, NO_COUNTERS.repeat(count, 0))
     with pytest.raises(BadRequest, match=rf"^CARD_HISTORY\[{count - 1}\] line 2: Amount is 'nan'"):
         featuriser.block(request, TODAY)
-    assert len(featuriser.block(replace(request, histories=request.histories | {"card": [EARLIER] * count}), TODAY)) == count
+    mended = replace(request, histories={**request.histories, "card": [EARLIER] * count})
+    assert len(featuriser.block(mended, TODAY)) == count

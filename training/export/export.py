@@ -35,7 +35,6 @@ from training.serving.request import counters
 from training.serving.request_builder import RequestBuilder
 
 TOLERANCE = 1e-5
-AT_ONCE = 64
 COMPARED = 512  # transactions that are compared before the stage writes anything
 GOLDEN = 48
 EXPLAINED = 4
@@ -123,12 +122,8 @@ def check_featurisation(model: FraudModel, builder: RequestBuilder) -> None:
 
 
 def offline(model: FraudModel, builder: RequestBuilder, ids: torch.Tensor) -> NDArray[np.float32]:
-    """Returns the model's probabilities [B] of transactions of the data set; of its graph little is held at once."""
-    reader, parts = builder.reader, []
-    for block in reader.blocks(ids, AT_ONCE):
-        parts.append(model.score(block))
-        reader.graph.release()
-    return np.concatenate(parts)
+    """Returns the model's probabilities [B] of transactions of the data set."""
+    return model.score(builder.reader.sparing(ids))
 
 
 def golden(model: FraudModel, builder: RequestBuilder, version: str) -> Golden:
@@ -155,10 +150,11 @@ def chosen(model: FraudModel, builder: RequestBuilder) -> torch.Tensor:
     sample = spread(everything, 20 * GOLDEN)
     scores = torch.from_numpy(offline(model, builder, sample))
     likely = sample[scores.argsort(descending=True)[: GOLDEN // 3]]
-    lines = graph.timelines.values()
-    alone = [everything[line.before[everything] == line.first[everything]] for line in lines]
-    graph.release()
-    return torch.cat([likely, *(part[: GOLDEN // 6] for part in alone), spread(sample, GOLDEN // 3)])
+    firsts = []
+    for line in graph.timelines.values():
+        firsts.append(everything[line.before[everything] == line.first[everything]][: GOLDEN // 6])
+        graph.release()
+    return torch.cat([likely, *firsts, spread(sample, GOLDEN // 3)])
 
 
 def spread(ids: torch.Tensor, count: int) -> torch.Tensor:
@@ -167,7 +163,7 @@ def spread(ids: torch.Tensor, count: int) -> torch.Tensor:
 
 
 def _scored(model: FraudModel, builder: RequestBuilder, ids: torch.Tensor) -> Exchange:
-    inputs = model.head_inputs(builder.reader.block(ids))
+    inputs = model.head_inputs(builder.reader.sparing(ids))
     probability = head.predict(model.booster, inputs)[:, None]
     contributions = head.contributions(model.booster, inputs)
     outputs = {
@@ -183,7 +179,7 @@ def _scored(model: FraudModel, builder: RequestBuilder, ids: torch.Tensor) -> Ex
 def _live(model: FraudModel, builder: RequestBuilder, ids: torch.Tensor, version: str) -> Exchange:
     """Transactions as `fraud_live` takes them. It is told to leave the store alone, so each is scored by its row."""
     lines = np.array(builder.request(ids).transaction, dtype=np.object_)[:, None]
-    probability = model.score(alone(builder.reader.block(ids)))[:, None]
+    probability = model.score(alone(builder.reader.sparing(ids)))[:, None]
     outputs = {
         "PROBABILITY": probability,
         "DECISION": probability >= np.float32(model.threshold),
@@ -219,5 +215,5 @@ def _predicted(model: FraudModel, builder: RequestBuilder, ids: torch.Tensor) ->
     if isinstance(answer, Exception):
         raise Permanent(f"the server's code refuses a graph of test rows: {answer}") from answer
     prediction = answer["PREDICTION"].copy()
-    prediction[: len(ids), 0] = model.score(builder.reader.block(ids))
+    prediction[: len(ids), 0] = offline(model, builder, ids)
     return Exchange("prediction_and_shapley", inputs, {**answer, "PREDICTION": prediction})

@@ -7,6 +7,7 @@ features cannot differ.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 
@@ -116,6 +117,20 @@ class Block:
 
     def __len__(self) -> int:
         return len(self.row)
+
+    @classmethod
+    def joined(cls, blocks: Sequence["Block"]) -> "Block":
+        """Many blocks as one."""
+
+        def together(parts: Sequence[Any]) -> Array:
+            return library(parts[0]).concatenate(list(parts))
+
+        def history(parts: Sequence[History]) -> History:
+            return History(*(together([getattr(one, field.name) for one in parts]) for field in fields(History)))
+
+        histories = {side: history([block.histories[side] for block in blocks]) for side in blocks[0].histories}
+        row, volume, risk = (together([getattr(one, name) for one in blocks]) for name in ("row", "volume", "risk"))
+        return cls(row, histories, volume, risk)
 
     @property
     def sides(self) -> tuple[str, ...]:

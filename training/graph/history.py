@@ -12,6 +12,7 @@ from training.graph.graph import Graph, taken
 from training.graph.velocity import SOURCES, source_columns, state
 
 CHUNK = 4096
+FEW = 4  # each reads some hundred rows of the graph
 STATE_CHUNK = 32_768
 
 
@@ -27,6 +28,17 @@ class Reader:
         volumes, risks = zip(*(self._counts(side, seeds) for side in self.graph.sides), strict=True)
         histories = {side: self.history(side, seeds, self.k) for side in self.graph.sides}
         return Block(taken(self.graph.row, seeds), histories, torch.cat(volumes, dim=1), torch.cat(risks, dim=1))
+
+    def sparing(self, seeds: Tensor) -> Block:
+        """The same, for few transactions of a large graph: little of its mapped files is held at once.
+
+        The kernel maps 64 KB around each row that is read.
+        """
+        parts = []
+        for some in torch.split(seeds, FEW):
+            parts.append(self.block(some))
+            self.graph.release()
+        return Block.joined(parts)
 
     def needed(self, seeds: Tensor) -> Block:
         """The block of `seeds` with only what a transaction's own features need: `SOURCES` for row features, no states.

@@ -120,8 +120,8 @@ def _read(lines: Sequence[bytes], data: Declaration) -> pl.DataFrame:
 def _check_lines(lines: Sequence[bytes]) -> None:
     together = b"\n".join(lines)
     if all(lines) and together.count(b"\n") < len(lines) and b"\r" not in together:
-        quoted = [line for line in lines if b'"' in line] if b'"' in together else []
-        if not any(line.count(b'"') % 2 for line in quoted):
+        pieces = together.split(b'"')
+        if len(pieces) % 2 and b"\n" not in b"".join(pieces[1::2]):  # no line ends between two quotes
             return
     for number, line in enumerate(lines):
         if not line or b"\n" in line or b"\r" in line or line.count(b'"') % 2:

@@ -77,7 +77,7 @@ class LineReader:
         clean = parse(lines, today, self.data).with_columns(pl.col("label").fill_null(parser.UNKNOWN))
         columns = {name: clean[name].to_numpy() for name in self._readers}
         state = clean.select(f"state {name}" for name in state_names(self.data.relations)).fill_null(math.nan)
-        return CleanLines(columns, state.to_numpy())
+        return CleanLines(columns, state.to_numpy(order="c"))
 
     @property
     def columns(self) -> tuple[str, ...]:

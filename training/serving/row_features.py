@@ -32,7 +32,7 @@ class RowFeatures:
     def __call__(self, columns: Columns) -> NDArray[np.float32]:
         """The features [N, F]."""
         if len(columns["time"]) > FEW:
-            return schema.row_features(pl.DataFrame(dict(columns)), self.fitted).select(self.names).to_numpy()
+            return schema.row_features(pl.DataFrame(dict(columns)), self.fitted).select(self.names).to_numpy(order="c")
         made = np.empty((len(columns["time"]), len(self.names)), dtype=np.float32)
         with np.errstate(over="ignore"):
             for at, run in enumerate(self._runs):
