@@ -16,12 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import tritonclient.http as triton
 from numpy.typing import NDArray
 
 from benchmarks import peers
 from benchmarks.results import Measurement, measurement
-from benchmarks.serving import CONFIG, cpu_of_children, sent, step_ms, tensors
+from benchmarks.serving import CONFIG, Connection, cpu_of_children, encoded, sent, step_ms
 from clients.scoring import ScoringClient
 from local import valkey
 from local.process import end, free_port, spawn
@@ -193,8 +192,8 @@ def _scored(server: Triton, version: peers.Version, model: str, count: int) -> S
     """Seconds of each request of one transaction with its history."""
     builder = version.builder()
     test = builder.reader.graph.where(TEST)
-    requests = [tensors(builder.request(test[-1 - number][None])) for number in range(min(count, 40))]
-    with triton.InferenceServerClient(server.url.removeprefix("http://"), network_timeout=60.0) as client:
+    requests = [encoded(builder.request(test[-1 - number][None])) for number in range(min(count, 40))]
+    with Connection(server.url) as client:
         return sent(client, model, requests, count)
 
 

@@ -1,16 +1,19 @@
 """`fraud_score` beside what it was, with DataFrames and torch, and beside the head without the GNN; time per step.
 
 One small model of synthetic transactions, at the default sizes of history, encoder and head, is exported and served by
-the real Triton, and so is one without the `embedding` group. One client on the same machine sends one request at a
-time, each to the model and then to its peer.
+the real Triton, and so is one without the `embedding` group. One caller on the same machine sends one request at a
+time, each to the model and then to its peer. Rows a second are those of two callers at once: the server never waits.
+Requests are encoded before the clock starts: that is the caller's work.
 """
 
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +42,9 @@ BATCHES = {1: 1000, 1024: 30}  # requests per batch size
 PEER = "the former path: DataFrames and torch"
 CONFIG = TrainConfig(epochs=1, folds=3)
 WARM_UP = 5  # requests that do not count
-CPU_REQUESTS = 200  # at most, to measure CPU seconds with
+CALLERS = 2  # at once, so that the server never waits for the next request
+ROUNDS = 5
 Seconds = NDArray[np.float64]
-Inputs = list[triton.InferInput]
 
 
 def run(rows: int = ROWS, batches: dict[int, int] = BATCHES) -> list[Measurement]:
@@ -53,7 +56,7 @@ def run(rows: int = ROWS, batches: dict[int, int] = BATCHES) -> list[Measurement
         bare = peers.version(made, folder / "bare", replace(CONFIG, groups=OWN))
         peers.add_former(whole.repository)
         timed = _timed(whole, folder / "triton", ("fraud_score", peers.FORMER), batches)
-        spent = _spent(whole, folder / "triton", ("fraud_score", peers.FORMER), batches)
+        filled = _filled(whole, folder / "triton", ("fraud_score", peers.FORMER), batches)
         (without,) = _timed(bare, folder / "triton", ("fraud_score",), batches)
         for size in batches:
             print(f"   batch {size}, the head without the GNN: p50 {np.median(without[size]) * 1000:.2f} ms")
@@ -61,25 +64,48 @@ def run(rows: int = ROWS, batches: dict[int, int] = BATCHES) -> list[Measurement
     return [
         entry
         for size in batches
-        for entry in (*_metrics(size, timed[0][size], timed[1][size]), _per_core(size, *(one[size] for one in spent)))
+        for entry in (*_latency(size, timed[0][size], timed[1][size]), *_rates(size, *(one[size] for one in filled)))
     ]
 
 
-def _spent(
+@dataclass
+class Filled:
+    """What a server did that always had a request to go on with: in all, `seconds` and CPU seconds of `rows` rows."""
+
+    rows: int = 0
+    seconds: float = 0.0
+    cpu: float = 0.0
+
+
+def _filled(
     version: peers.Version, folder: Path, models: Sequence[str], batches: dict[int, int]
-) -> list[dict[int, float]]:
-    """CPU seconds that the server takes for a request, by model and batch size: what a full machine answers with."""
+) -> list[dict[int, Filled]]:
+    """What several callers at once get, by model and batch size; the models have the server in turn."""
     builder = version.builder()
-    taken: list[dict[int, float]] = [{} for _ in models]
-    with _asked(version, folder) as client:
+    taken = [{size: Filled() for size in batches} for _ in models]
+    with _served(version, folder) as url:
         for size, count in batches.items():
-            requests, count = list(_requests(builder, size, count)), min(count, CPU_REQUESTS)
-            for one, model in zip(taken, models, strict=True):
-                sent(client, model, requests, 0)
-                before = cpu_of_children()
-                sent(client, model, requests, count, warm_up=0)
-                one[size] = (cpu_of_children() - before) / count
+            requests = list(_requests(builder, size, count))
+            for number in range(ROUNDS + 1):
+                for one, model in zip(taken, models, strict=True):
+                    begun, before = time.perf_counter(), cpu_of_children()
+                    asked = _together(url, model, requests, max(CALLERS, count // ROUNDS))
+                    if number:  # the first round is a warm-up
+                        one[size].rows += size * asked
+                        one[size].seconds += time.perf_counter() - begun
+                        one[size].cpu += cpu_of_children() - before
     return taken
+
+
+def _together(url: str, model: str, requests: Sequence["Encoded"], count: int) -> int:
+    """Each of the callers sends its share of `count` requests; returns how many were answered."""
+
+    def call(number: int) -> int:
+        with Connection(url) as connection:
+            return len(sent(connection, model, requests[number:], count // CALLERS, warm_up=0))
+
+    with ThreadPoolExecutor(CALLERS) as callers:
+        return sum(callers.map(call, range(CALLERS)))
 
 
 def cpu_of_children() -> float:
@@ -99,7 +125,7 @@ def _timed(
     """Seconds of each request by model and batch size; the models get each request in turn."""
     builder = version.builder()
     taken: list[dict[int, Seconds]] = [{} for _ in models]
-    with _asked(version, folder) as client:
+    with _served(version, folder) as url, Connection(url) as client:
         for size, count in batches.items():
             requests = list(_requests(builder, size, count))
             found = zip(*(_in_turn(client, models, requests, count)), strict=True)
@@ -109,32 +135,41 @@ def _timed(
 
 
 @contextmanager
-def _asked(version: peers.Version, folder: Path) -> Iterator[triton.InferenceServerClient]:
-    """A client of a Triton that serves this version."""
+def _served(version: peers.Version, folder: Path) -> Iterator[str]:
+    """The address of a Triton that serves this version."""
     with Triton(version.repository, folder) as server:
         server.wait_ready()
-        with triton.InferenceServerClient(server.url.removeprefix("http://"), network_timeout=60.0) as client:
-            yield client
+        yield server.url
 
 
 def _in_turn(
-    client: triton.InferenceServerClient, models: Sequence[str], requests: Sequence[Inputs], count: int
+    client: "Connection", models: Sequence[str], requests: Sequence["Encoded"], count: int
 ) -> Iterator[list[float]]:
     for number in range(count + WARM_UP):
         request = requests[number % len(requests)]
         yield [float(sent(client, model, [request], 1, warm_up=0)[0]) for model in models]
 
 
-def _requests(builder: RequestBuilder, size: int, count: int) -> Iterator[Inputs]:
+def _requests(builder: RequestBuilder, size: int, count: int) -> Iterator["Encoded"]:
     """Return different requests of one size, ready to send."""
     test = builder.reader.graph.where(TEST)
     for number in range(min(count, 50)):
-        yield tensors(builder.request(test[(torch.arange(size) * 7 + number * 101) % len(test)]))
+        yield encoded(builder.request(test[(torch.arange(size) * 7 + number * 101) % len(test)]))
 
 
-def tensors(request: ScoringRequest) -> Inputs:
+@dataclass(frozen=True)
+class Encoded:
+    """A request as it is sent: the body, and how much of it is JSON."""
+
+    body: bytes
+    json_bytes: int
+
+
+def encoded(request: ScoringRequest) -> Encoded:
     """A request, ready to send."""
-    return [_tensor(name, values) for name, values in tensors_of(request).items()]
+    inputs = [_tensor(name, values) for name, values in tensors_of(request).items()]
+    outputs = [triton.InferRequestedOutput(name) for name in SCORES]
+    return Encoded(*triton.InferenceServerClient.generate_request_body(inputs, outputs=outputs))
 
 
 def _tensor(name: str, values: NDArray[Any]) -> triton.InferInput:
@@ -142,31 +177,53 @@ def _tensor(name: str, values: NDArray[Any]) -> triton.InferInput:
     return triton.InferInput(name, list(values.shape), kind).set_data_from_numpy(values)
 
 
-def sent(
-    client: triton.InferenceServerClient, model: str, requests: Sequence[Inputs], count: int, warm_up: int = WARM_UP
-) -> Seconds:
+class Connection:
+    """A kept connection to a Triton."""
+
+    def __init__(self, url: str) -> None:
+        self._connection = HTTPConnection(url.removeprefix("http://"), timeout=60)
+
+    def __enter__(self) -> "Connection":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def ask(self, model: str, request: Encoded) -> None:
+        """Send a request and read the whole answer.
+
+        Raises:
+            RuntimeError: the server's words, if it is not an answer.
+        """
+        told = {"Inference-Header-Content-Length": str(request.json_bytes)}
+        self._connection.request("POST", f"/v2/models/{model}/infer", request.body, told)
+        response = self._connection.getresponse()
+        answer = response.read()
+        if response.status != 200:
+            raise RuntimeError(answer.decode())
+
+
+def sent(client: Connection, model: str, requests: Sequence[Encoded], count: int, warm_up: int = WARM_UP) -> Seconds:
     """Seconds of each of `count` requests, which are sent after a warm-up."""
-    outputs = [triton.InferRequestedOutput(name) for name in SCORES]
     elapsed = []
     for number in range(count + warm_up):
         begun = time.perf_counter()
-        client.infer(model, requests[number % len(requests)], outputs=outputs)
+        client.ask(model, requests[number % len(requests)])
         elapsed.append(time.perf_counter() - begun)
     return np.array(elapsed[warm_up:])
 
 
-def _metrics(size: int, ours: Seconds, peer: Seconds) -> list[Measurement]:
-    def milliseconds(quantile: int) -> Measurement:
+def _latency(size: int, ours: Seconds, peer: Seconds) -> Iterator[Measurement]:
+    for quantile in (50, 99):
         of = [float(np.percentile(elapsed, quantile)) * 1000 for elapsed in (ours, peer)]
-        return measurement(f"serve.p{quantile}_ms_batch{size}", of[0], "ms", PEER, of[1])
-
-    rates = [size / float(elapsed.mean()) for elapsed in (ours, peer)]
-    rate = measurement(f"serve.rows_per_s_batch{size}", rates[0], "rows/s", PEER, rates[1])
-    return [milliseconds(50), milliseconds(99), rate]
+        yield measurement(f"serve.p{quantile}_ms_batch{size}", of[0], "ms", PEER, of[1])
 
 
-def _per_core(size: int, ours: float, peer: float) -> Measurement:
-    return measurement(f"serve.rows_per_cpu_s_batch{size}", size / ours, "rows/CPU-s", PEER, size / peer)
+def _rates(size: int, ours: Filled, peer: Filled) -> Iterator[Measurement]:
+    rates = [one.rows / one.seconds for one in (ours, peer)]
+    yield measurement(f"serve.rows_per_s_batch{size}", rates[0], "rows/s", PEER, rates[1])
+    rates = [one.rows / one.cpu for one in (ours, peer)]
+    yield measurement(f"serve.rows_per_cpu_s_batch{size}", rates[0], "rows/CPU-s", PEER, rates[1])
 
 
 def _say_where_time_goes(

@@ -13,8 +13,9 @@ RUN awk '/^[^ ]/ {rest = !/^torch==/} rest' /tmp/triton.lock > /tmp/rest.lock \
  && pip install --no-cache-dir --require-hashes --no-deps -r /tmp/rest.lock \
  && pip install --no-cache-dir --index-url "${TORCH_INDEX}" "$(grep -o '^torch==[^ ;]*' /tmp/triton.lock)" \
  && pip uninstall --yes pip && rm /tmp/*.lock
-# A second thread of OpenBLAS spins as long as the first one works, and makes a request no faster.
-ENV OMP_WAIT_POLICY=passive OPENBLAS_NUM_THREADS=1 PYTHONUNBUFFERED=1
+# Why: training/shadow/server.py, ENVIRONMENT
+ENV OMP_WAIT_POLICY=passive OPENBLAS_NUM_THREADS=1 MALLOC_MMAP_THRESHOLD_=134217728 MALLOC_TRIM_THRESHOLD_=134217728
+ENV PYTHONUNBUFFERED=1
 # What names the commit comes last: the layers above it are the same for every commit of the same code and pins.
 ARG VERSION=0.1.0
 ARG REVISION=unknown

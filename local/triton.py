@@ -27,7 +27,7 @@ import psutil
 
 from local.process import end, free_port, spawn
 from statemachine.contracts.errors import FraudloopError, Misconfigured
-from training.shadow.server import BINARY, LOOPBACK, SHARED_MEMORY, answers_ready, complaint, model_config
+from training.shadow.server import BINARY, ENVIRONMENT, LOOPBACK, SHARED_MEMORY, answers_ready, complaint, model_config
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 LONGEST_COMPLAINT = 400  # characters; the log has the whole message
@@ -248,10 +248,7 @@ def _environment() -> dict[str, str]:
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])
     libraries = [str(_library_folder() or ""), environment.get("LD_LIBRARY_PATH", "")]
     environment["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, libraries))
-    # Spinning threads of one library slow down the other's: https://github.com/dmlc/xgboost/issues/3815
-    environment.setdefault("OMP_WAIT_POLICY", "passive")
-    environment.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in the image: a second one spins, and makes nothing faster
-    return environment
+    return ENVIRONMENT | environment
 
 
 def _library_folder() -> Path | None:

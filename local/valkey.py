@@ -2,8 +2,8 @@
 
     python -m local.valkey PORT FOLDER
 
-This process becomes the server. It syncs its file once a second, as in the cluster (`deploy/live`), so a kill loses
-nothing and a power cut at most a second.
+This process becomes the server. It syncs its file once a second, as in the cluster (`deploy/live`); docs/reliability.md
+says what that can lose.
 """
 
 import os

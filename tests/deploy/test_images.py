@@ -14,6 +14,7 @@ from image_imports import entry_points
 from lock_hashes import blocks
 
 from training.serving.closure import closure
+from training.shadow.server import ENVIRONMENT
 
 DOCKERFILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
 
@@ -40,6 +41,13 @@ def test_every_package_of_ours_that_an_entry_point_needs_is_copied(image):
     copied = set(re.findall(r"^COPY (\w+) /app/\1$", (ROOT / f"docker/{image}.Dockerfile").read_text(), re.MULTILINE))
     assert needed <= copied
     assert "clients" in needed or image in ("operator", "console")
+
+
+def test_the_serving_image_sets_what_every_server_of_ours_is_given():
+    """The shadow stage and the local system measure what is served."""
+    told = re.findall(r"^ENV (.+)$", (ROOT / "docker/triton.Dockerfile").read_text(), re.MULTILINE)
+    set_there = dict(pair.split("=", 1) for line in told for pair in line.split())
+    assert ENVIRONMENT.items() <= set_there.items()
 
 
 def test_a_package_that_the_lock_lacks_is_noticed(tmp_path):

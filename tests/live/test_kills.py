@@ -38,8 +38,8 @@ def test_through_triton_every_payment_is_scored_as_offline(pods: Pods, version: 
 
 def test_kills_fail_no_payment(pods: Pods, version: Version) -> None:
     """The Valkey and both Tritons are killed with -9 under load and started again. Each payment is answered by a retry
-    under its request id, none is counted twice, and none that was counted is lost: a process that is killed has handed
-    its writes to the kernel (`appendfsync everysec`).
+    under its request id, none is counted twice, and none that was counted is lost: the store that is killed has handed
+    its writes to the kernel before it answered (`appendfsync no`).
     """
     outcome = under_kills(pods, version, 4)
     assert outcome.asked > 100

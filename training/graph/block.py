@@ -132,6 +132,18 @@ class Block:
         row, volume, risk = (together([getattr(one, name) for one in blocks]) for name in ("row", "volume", "risk"))
         return cls(row, histories, volume, risk)
 
+    def halves(self) -> tuple["Block", "Block"]:
+        """The first half of the transactions, and the others."""
+        cut = len(self) // 2
+        return self._some(slice(cut)), self._some(slice(cut, None))
+
+    def _some(self, rows: slice) -> "Block":
+        histories = {
+            side: History(*(getattr(history, field.name)[rows] for field in fields(History)))
+            for side, history in self.histories.items()
+        }
+        return Block(self.row[rows], histories, self.volume[rows], self.risk[rows])
+
     @property
     def sides(self) -> tuple[str, ...]:
         """Names of the relations, in order."""

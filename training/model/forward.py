@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from training.graph.block import History
-from training.model.encoder import LIMIT, Encoder, Encoders, Scale, edge_features, module_name
+from training.model.encoder import EDGE_FEATURES, LIMIT, Encoder, Encoders, Scale, edge_features, module_name
 
 Array = NDArray[np.float64]
 
@@ -90,7 +90,8 @@ class Forward:
 
     def __call__(self, own: Array, histories: Mapping[str, History]) -> Array:
         """The head's graph feature [B, 1] of own features [B, D]: the fraud logit, averaged over the members."""
-        hidden = relu(self.own(_scaled(own, self.own_scale)))
+        mean, factor = self.own_scale
+        hidden = relu(self.own(_clipped(own - mean, factor)))
         parts = [hidden]
         for side, relation in self.relations.items():
             parts.append(relation(hidden, self._features(histories[side]), histories[side].present))
@@ -101,12 +102,17 @@ class Forward:
 
     def _features(self, history: History) -> Array:
         """The features [B, K, D] of a history's messages, and 1; zeros where there is no entry."""
-        present = history.present[..., None]
-        source = _scaled(np.concatenate([history.row, history.state], axis=2), self.neighbour_scale)
+        present, row, (mean, factor) = history.present, history.row.shape[2], self.neighbour_scale
+        source = np.empty((*present.shape, len(mean)))
+        np.subtract(history.row, mean[:row], out=source[..., :row])
+        np.subtract(history.state, mean[row:], out=source[..., row:])
         gap, rank = history.gap.astype(np.float64), np.arange(history.gap.shape[1])
-        told = edge_features(gap, history.matured, history.label, history.same, rank)
-        made: Array = np.concatenate([source, told, present], axis=2)
-        made *= present
+        made = np.empty((*present.shape, len(mean) + EDGE_FEATURES + 1))
+        made[..., : len(mean)] = _clipped(source, factor)
+        made[..., len(mean) : -1] = edge_features(gap, history.matured, history.label, history.same, rank)
+        made[..., -1] = 1
+        if not present.all():
+            made *= present[..., None]
         return made
 
 
@@ -134,11 +140,10 @@ def _scale(scale: Scale) -> tuple[Array, Array]:
     return _array(scale.mean), _array(scale.factor)
 
 
-def _scaled(features: Array, scale: tuple[Array, Array]) -> Array:
-    made: Array = features - scale[0]
-    made *= scale[1]
-    np.maximum(made, -LIMIT, out=made)
-    return np.minimum(made, LIMIT, out=made)
+def _clipped(centred: Array, factor: Array) -> Array:
+    """Centred features in units of their deviation, in place."""
+    centred *= factor
+    return np.clip(centred, -LIMIT, LIMIT, out=centred)
 
 
 def _array(tensor: Tensor) -> Array:
