@@ -104,7 +104,7 @@ class Pods:
 
     def start_store(self, seconds: float = 20.0) -> None:
         """Start the Valkey on its data, and wait until it answers."""
-        # With `everysec` Valkey answers while it keeps writes back for a sync that takes long (flushAppendOnlyFile of its
+        # With `everysec` Valkey answers while it keeps writes back for a slow sync (flushAppendOnlyFile in its
         # aof.c): what a kill then loses tells of the disk. Here a write is the kernel's before its answer is sent.
         command = [*valkey.command(self.port, self.folder / "valkey"), "--appendfsync", "no"]
         with (self.folder / "valkey.log").open("ab") as log:
