@@ -72,7 +72,7 @@ def test_a_block_read_in_parts_is_the_block(both: tuple[Graph, Graph], monkeypat
     given_back = []
     monkeypatch.setattr(Graph, "release", lambda graph: given_back.append(len(graph)))
     reader, ids = Reader(both[0], K), both[0].where(TEST)[: 2 * FEW + 1]
-    whole, parts = reader.block(ids), reader.sparing(ids)
+    whole, parts = reader.block(ids), reader.block_in_parts(ids)
     for name in ("row", "volume", "risk"):
         assert torch.equal(getattr(whole, name), getattr(parts, name)), name
     for side, history in whole.histories.items():

@@ -123,7 +123,7 @@ def check_featurisation(model: FraudModel, builder: RequestBuilder) -> None:
 
 def offline(model: FraudModel, builder: RequestBuilder, ids: torch.Tensor) -> NDArray[np.float32]:
     """Returns the model's probabilities [B] of transactions of the data set."""
-    return model.score(builder.reader.sparing(ids))
+    return model.score(builder.reader.block_in_parts(ids))
 
 
 def golden(model: FraudModel, builder: RequestBuilder, version: str) -> Golden:
@@ -163,7 +163,7 @@ def spread(ids: torch.Tensor, count: int) -> torch.Tensor:
 
 
 def _scored(model: FraudModel, builder: RequestBuilder, ids: torch.Tensor) -> Exchange:
-    inputs = model.head_inputs(builder.reader.sparing(ids))
+    inputs = model.head_inputs(builder.reader.block_in_parts(ids))
     probability = head.predict(model.booster, inputs)[:, None]
     contributions = head.contributions(model.booster, inputs)
     outputs = {
@@ -179,7 +179,7 @@ def _scored(model: FraudModel, builder: RequestBuilder, ids: torch.Tensor) -> Ex
 def _live(model: FraudModel, builder: RequestBuilder, ids: torch.Tensor, version: str) -> Exchange:
     """Transactions as `fraud_live` takes them. It is told to leave the store alone, so each is scored by its row."""
     lines = np.array(builder.request(ids).transaction, dtype=np.object_)[:, None]
-    probability = model.score(alone(builder.reader.sparing(ids)))[:, None]
+    probability = model.score(alone(builder.reader.block_in_parts(ids)))[:, None]
     outputs = {
         "PROBABILITY": probability,
         "DECISION": probability >= np.float32(model.threshold),

@@ -29,7 +29,7 @@ class Reader:
         histories = {side: self.history(side, seeds, self.k) for side in self.graph.sides}
         return Block(taken(self.graph.row, seeds), histories, torch.cat(volumes, dim=1), torch.cat(risks, dim=1))
 
-    def sparing(self, seeds: Tensor) -> Block:
+    def block_in_parts(self, seeds: Tensor) -> Block:
         """The same, for few transactions of a large graph: little of its mapped files is held at once.
 
         The kernel maps 64 KB around each row that is read.

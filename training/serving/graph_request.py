@@ -124,7 +124,7 @@ def graph_request(reader: Reader, ids: Tensor) -> tuple[Floats, NDArray[np.int64
         for target, (row, there) in enumerate(zip(found, present, strict=True))
         for source in row[there].tolist()
     }
-    time, block = graph.time[nodes], reader.sparing(nodes)
+    time, block = graph.time[nodes], reader.block_in_parts(nodes)
     codes = [_codes(entity[nodes]) for entity in graph.entities.values()]
     known = torch.where(graph.known_day[nodes] == NEVER_DAY, 0, graph.known_day[nodes])
     identity_columns = [time // 86_400, time % 86_400 / 60, *codes, graph.label[nodes] == 1, known]

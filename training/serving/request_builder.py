@@ -45,7 +45,7 @@ class RequestBuilder:
 
     def request(self, ids: Tensor) -> ScoringRequest:
         """Return the request for transactions `ids` [B], each with the history and counters that training used."""
-        block = self.reader.sparing(ids)
+        block = self.reader.block_in_parts(ids)
         graph, k = self.reader.graph, self.reader.k
         last = [line.previous(ids, k) for line in graph.timelines.values()]
         wanted = np.unique(torch.cat([ids, *(found[present] for found, present in last)]).numpy())
