@@ -113,6 +113,8 @@ class _Ladder:
 
 def _summed(counts: NDArray[np.int64], group: NDArray[np.intp], groups: int) -> Draws:
     """Sums columns by group: [R, M] → [R, G]."""
-    sums = np.zeros((groups, len(counts)))
-    np.add.at(sums, group, counts.T)
-    return sums.T
+    order = np.argsort(group, kind="stable")
+    present, first = np.unique(group[order], return_index=True)
+    sums = np.zeros((len(counts), groups))
+    sums[:, present] = np.add.reduceat(counts[:, order], first, axis=1)
+    return sums
