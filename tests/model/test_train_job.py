@@ -4,6 +4,7 @@ a network of two namespaces.
 
 import io
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -167,7 +168,8 @@ def _ip(*words: str) -> None:
 @contextmanager
 def _two_namespaces() -> Iterator[tuple[str, str]]:
     """Two network namespaces with a cable between them; addresses 10.123.0.1 and .2."""
-    one, two = (f"fl{os.getpid() % 100_000}{side}" for side in "ab")
+    drawn = secrets.token_hex(3)  # a name that was just given back may not be free yet
+    one, two = (f"fl{drawn}{side}" for side in "ab")
     made = []
     try:
         for name in (one, two):
