@@ -42,6 +42,7 @@ def former_path(folder: Path) -> Any:
     import torch
 
     from training.data import schema
+    from training.data.parser import UNKNOWN
     from training.graph.block import DAY, Block, History, volumes
     from training.graph.velocity import state_names
     from training.model import head
@@ -69,7 +70,7 @@ def former_path(folder: Path) -> Any:
         after = np.searchsorted(owner, owner, side="right") - 1 - np.arange(len(owner))
         recent = after < k
         lines, owner, gap, at = lines[recent], owner[recent], gap[recent], (owner[recent], after[recent])
-        matured = (label[lines] >= 0) & (time[lines] // DAY < time[owner] // DAY)
+        matured = (label[lines] != UNKNOWN) & (time[lines] // DAY < time[owner] // DAY)
         made = (
             entries["row"][lines],
             entries["state"][lines],
@@ -94,7 +95,7 @@ def former_path(folder: Path) -> Any:
             "state": state,
             "time": clean["time"].to_numpy(),
             "keys": {side: clean[f"{side}_key"].to_numpy() for side in sides},
-            "label": clean["label"].fill_null(-1).to_numpy(),
+            "label": clean["label"].fill_null(UNKNOWN).to_numpy(),
         }
         start, histories = len(request), {}
         for side in sides:
