@@ -9,7 +9,7 @@ from training.synthetic import slices
 
 # Shares of the first data set's rows. The shuffled slice is the newest when it arrives, so it fills the test set. The
 # last slice never lands: its transactions are scored live.
-SHARES = {"first": 1.0, "second": 0.15, "shuffled": 0.45, "night": 0.15, "later": 0.05}
+SHARES = {"first": 1.0, "second": 0.15, "shuffled": 0.3, "night": 0.15, "later": 0.05}
 BURST = 3
 LABEL, AMOUNT, CATEGORY = "Is Fraud?", "Amount", "MCC"
 IDENTITY = ("User", "Card", "Year", "Month", "Day", "Time", "Amount", "Merchant Name")  # what a report names

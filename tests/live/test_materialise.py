@@ -24,7 +24,7 @@ from training.outcome import Permanent, Transient
 def states(server: Server, definition: LiveDefinition) -> dict[bytes, EntityState]:
     """All records of a definition."""
     client, names = server.client(), Names("fraud", definition.digest)
-    keys = [key for side in definition.data.relations for key in client.keys(f"{names.state}{side}:*")]
+    keys = [key for side in definition.data.relations for key in client.keys(names.entities(side))]
     return {key: loads(client.get(key), definition) for key in keys}
 
 
@@ -145,6 +145,49 @@ def test_an_older_data_set_changes_nothing(replayed: Replayed, server: Server, t
     assert {key: one.dumps() for key, one in states(server, replayed.definition).items()} == before
     (again,) = replayed.night(tmp_path, given, midnight(replayed))
     assert not again.fenced
+
+
+def test_entities_of_a_file_that_was_set_aside_have_no_history(
+    replayed: Replayed, server: Server, tmp_path: Path
+) -> None:
+    """Only that file named them. The next night leaves what they paid since, and nothing else."""
+    given, last = settings(server), midnight(replayed, 1)
+    replayed.night(tmp_path / "first", given, last, whole=True)
+    merchants = replayed.table.filter(pl.col("time") < last)["merchant_key"]
+    gone = set(merchants.unique().sort().to_list()[::5])
+    paid = [row for row in replayed.last(1) if replayed.table["merchant_key"][row] in gone]
+    assert paid
+    with pod(replayed.model, given) as (live, _):
+        for row, line in zip(paid, replayed.lines(paid), strict=True):
+            ask(live, line, f"row-{row}")
+    folder = replayed.as_of(tmp_path / "second", midnight(replayed))
+    rows = pl.read_parquet(folder / "transactions.parquet")
+    rows.filter(~pl.col("merchant_key").is_in(gone)).write_parquet(folder / "transactions.parquet")
+    stage.fill("fraud", folder, replayed.model.config.k, given)
+    names, client = Names("fraud", replayed.definition.digest), server.client()
+    keys = [names.entity("merchant", EntityHash(KEY).of("merchant", key)) for key in sorted(gone)]
+    left = [loads(client.get(key), replayed.definition) for key in keys]
+    times = sorted(time for one in left for time in one.entries["time"].tolist())
+    assert times == sorted(replayed.times()[paid].tolist())
+    assert sum(int(one.days["count"].sum()) for one in left) == len(paid)
+    assert not any(len(one.reports) for one in left)
+    assert all(0 < client.ttl(key) <= 400 * DAY for key in keys)
+
+
+def test_a_damaged_record_is_mended_by_the_night(replayed: Replayed, server: Server, tmp_path: Path) -> None:
+    """One that no script can read holds up no other; the data set's part takes its place."""
+    given = settings(server)
+    replayed.night(tmp_path, given, midnight(replayed), whole=True)
+    before = states(server, replayed.definition)
+    names, client = Names("fraud", replayed.definition.digest), server.client()
+    damaged = [b"", b"\x07", b"\x02" + b"x" * 40, next(iter(before.values())).dumps()[:-1]]
+    for key, value in zip(before, damaged, strict=False):
+        client.set(key, value)
+    client.set(names.entity("card", b"\xff" * 8), b"of no entity")
+    client.delete(names.filled)
+    replayed.night(tmp_path, given, midnight(replayed), whole=True)
+    client.delete(names.entity("card", b"\xff" * 8))
+    assert [key for key, one in states(server, replayed.definition).items() if not same(one, before[key])] == []
 
 
 def test_other_definitions_in_use_are_refreshed(replayed: Replayed, server: Server, tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def test_after_a_restart_the_script_is_sent_again(store: OnlineStore, server: Se
     assert count(store, payment(NOW + 1, "after")) is None
 
 
-def merge(server: Server, till: int, as_of: int, times: list[int]) -> int:
+def merge(server: Server, till: int, as_of: int, times: list[int], keep: int = 1000) -> int:
     """Bring in a data set with payments at `times`, newest first, each its own minor unit."""
     entries = np.zeros(len(times), DEFINITION.entry)
     entries["time"], entries["clean cents"] = times, 1
@@ -158,7 +158,7 @@ def merge(server: Server, till: int, as_of: int, times: list[int]) -> int:
     reports = np.array([(NOW // DAY - 1, 3, as_of % 10)], REPORTS)
     cents, offset = DEFINITION.entry.fields["clean cents"][:2]  # type: ignore[index]
     key = NAMES.entity("card", HASH.of("card", 1))
-    fixed = [till, 1000, DEFINITION.k, DEFINITION.most, LATE, DEFINITION.entry.itemsize]
+    fixed = [till, keep, DEFINITION.k, DEFINITION.most, LATE, DEFINITION.entry.itemsize]
     tail = [offset, "<i4" if cents.itemsize == 4 else "<i8", as_of]
     told = server.client().eval(MERGE, 1, key, *fixed, days.tobytes(), reports.tobytes(), entries.tobytes(), *tail)
     return int(told)
@@ -175,6 +175,15 @@ def test_a_data_set_replaces_what_is_before_and_leaves_what_is_later(store: Onli
         assert state.days.tolist() == [(NOW // DAY + 1, 1, 100), (NOW // DAY, 4, 103)]
     assert merge(server, NOW + 4, NOW - 1, []) == 0
     assert card(store).reports.tolist() == [(NOW // DAY - 1, 3, NOW % 10)]
+
+
+def test_a_record_that_is_not_there_is_not_made_without_an_end(server: Server) -> None:
+    """It was forgotten, or it expired, after the walk had found it."""
+    assert merge(server, NOW, NOW - 1, [], keep=0) == 0
+    assert not server.client().keys("*")
+    merge(server, NOW, NOW - 1, [NOW - 5])
+    assert merge(server, NOW, NOW, [], keep=0) == 1
+    assert 0 < server.client().ttl(NAMES.entity("card", HASH.of("card", 1))) <= 1000
 
 
 def test_a_payment_before_a_data_set_is_the_data_sets_affair(store: OnlineStore, server: Server) -> None:

@@ -663,6 +663,13 @@ MUTANTS = (
         "if old.asof > 1e15 then return 0 end",
     ),
     Mutant(
+        "what was set aside stays",
+        "the online store holds nothing of a file that was quarantined",
+        "training/live/materialise.py",
+        'merge.queue(pipeline, key, 0, b"", b"", b"")',
+        "pass",
+    ),
+    Mutant(
         "late is after the data set",
         "what a data set covers is its own affair",
         "training/live/scripts.py",

@@ -56,6 +56,10 @@ class Names:
         """The record of one entity."""
         return f"{self.state}{side}:{hashed.hex()}"
 
+    def entities(self, side: str) -> str:
+        """The pattern of all records of a relation's entities, for SCAN."""
+        return f"{self.state}{side}:*"
+
     def answer(self, request_id: str) -> str:
         """The answer that a request id was given."""
         return f"{self.root}:answer:{hashlib.blake2b(request_id.encode(), digest_size=16).hexdigest()}"

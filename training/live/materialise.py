@@ -1,8 +1,9 @@
 """The materialise stage: brings the online store up to a data set, before a version that needs it may serve.
 
 Of each entity the store gets its last transactions, its counts by day and its labels by the day of their report. The
-data set's last day may be incomplete, so what came as payments from that day on stands (`until`). An older data set
-changes nothing. Entities are written one by one, and each is whole at any moment; a killed stage goes on where it was.
+data set's last day may be incomplete, so what came as payments from that day on stands (`until`). Entities that are not
+in the data set lose all before it: their file was set aside, or never came. A data set that ends earlier changes
+nothing. Entities are written one by one, and each is whole at any moment; a killed stage goes on where it was.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ from training.model.config import TrainConfig
 from training.outcome import Permanent, StageResult
 
 CHUNK = 64  # entities that are sent together: a payment waits for at most these
+PAGE = 500  # records of one look, about
 PROGRESS_SECONDS = 86_400
 Progress = Callable[[str, Mapping[str, float]], None]
 
@@ -128,7 +131,9 @@ def _bring(
         return Brought(definition.digest, 0, True, as_of, until)
     state = Reader(graph, definition.k).state.numpy()
     contents = DatasetContents.of(table, state, definition, EntityHash(settings.entity_key))
-    written = _write(store, names, contents, until, settings, progress)
+    merge = _Merge(store.script_load(MERGE), until, contents)
+    written = _write(store, names, merge, settings, progress)
+    _withdraw(store, names, merge)
     told = {
         "k": definition.k,
         "as_of": as_of,
@@ -139,33 +144,57 @@ def _bring(
     return Brought(definition.digest, written, not done, as_of, until)
 
 
-def _write(
-    store: Any, names: Names, contents: DatasetContents, until: int, settings: LiveSettings, progress: Progress
-) -> int:
+@dataclass(frozen=True)
+class _Merge:
+    """The script `MERGE`, loaded, with the arguments that a data set's entities share."""
+
+    script: str
+    until: int
+    contents: DatasetContents
+
+    def queue(self, pipeline: Any, key: str | bytes, keep: int, days: bytes, reports: bytes, entries: bytes) -> None:
+        """Merge one entity's part; its record expires after `keep` seconds, with 0 when it would have anyway."""
+        definition = self.contents.definition
+        cents, offset = definition.entry.fields["clean cents"][:2]  # type: ignore[index]
+        arguments = [self.until, keep, definition.k, definition.most, LATE, definition.entry.itemsize]
+        parts = [days, reports, entries]
+        tail = [offset, "<i4" if cents.itemsize == 4 else "<i8", self.contents.as_of]
+        pipeline.evalsha(self.script, 1, key, *arguments, *parts, *tail)
+
+
+def _write(store: Any, names: Names, merge: _Merge, settings: LiveSettings, progress: Progress) -> int:
     """Merge all entities; returns how many were written.
 
     It goes on after the last chunk that an earlier call with the same rows and labels told of.
     """
-    script, entry = store.script_load(MERGE), contents.definition.entry
-    same = f"{until}:{hashlib.blake2b(contents.entries.view(np.uint8).data, digest_size=16).hexdigest()}"
+    contents, keep = merge.contents, int(settings.retention_days * DAY)
+    same = f"{merge.until}:{hashlib.blake2b(contents.entries.view(np.uint8).data, digest_size=16).hexdigest()}"
     told = json.loads(store.get(f"{names.state}progress") or "[]")
     at, first = (told[1], told[2]) if told[:1] == [same] else ("", 0)
-    fixed: list[Any] = [until, int(settings.retention_days * DAY), contents.definition.k, contents.definition.most]
-    fixed += [LATE, entry.itemsize]
-    cents, offset = entry.fields["clean cents"][:2]  # type: ignore[index]
-    tail = [offset, "<i4" if cents.itemsize == 4 else "<i8", contents.as_of]
     written, sides = 0, contents.definition.data.relations
     for side in sides[sides.index(at) if at else 0 :]:
         number = first if side == at else 0
         total = len(contents.hashes[side])
-        for chunk in contents.chunks(side, until, CHUNK, number):
+        for chunk in contents.chunks(side, merge.until, CHUNK, number):
             pipeline = store.pipeline(transaction=False)
             for one in chunk:
-                key = names.entity(side, one.hashed)
-                pipeline.evalsha(script, 1, key, *fixed, one.days, one.reports, one.entries, *tail)
+                merge.queue(pipeline, names.entity(side, one.hashed), keep, one.days, one.reports, one.entries)
             number += len(chunk)
             pipeline.set(f"{names.state}progress", json.dumps([same, side, number]), ex=PROGRESS_SECONDS)
             written += sum(pipeline.execute()[:-1])
             if number % (CHUNK * 100) == 0 or number == total:
                 progress(f"{side}s", {"written": number, "of": total})
     return written
+
+
+def _withdraw(store: Any, names: Names, merge: _Merge) -> None:
+    """Take what is before `until` from the records of entities that the data set does not have."""
+    for side, hashes in merge.contents.hashes.items():
+        known = {one.hex().encode() for one in hashes}
+        walk = store.scan_iter(match=names.entities(side), count=PAGE)
+        others = (key for key in walk if key.rpartition(b":")[2] not in known)
+        while keys := list(islice(others, CHUNK)):
+            pipeline = store.pipeline(transaction=False)
+            for key in keys:
+                merge.queue(pipeline, key, 0, b"", b"", b"")
+            pipeline.execute()

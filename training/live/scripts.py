@@ -16,10 +16,10 @@ in for the time of the payment: the data set says what happened then.
 `MERGE` brings the data set's part of one entity in:
 
     KEYS  entity
-    ARGV  1 until   2 retention seconds   3 k   4 most entries   5 late seconds   6 size of an entry
+    ARGV  1 until   2 retention seconds (0: as before)   3 k   4 most entries   5 late seconds   6 size of an entry
           7 days   8 reports   9 entries   10 where in an entry the minor units are   11 their format
           12 the newest time of the data set
-    returns  1, or 0 if a later data set was brought in before
+    returns  1, or 0 if a later data set was brought in before, or if with retention 0 there is no record
 
 `FINISH` says that a data set was brought in, unless a later one was: KEYS filled, definitions; ARGV its newest time,
 the definition's digest and what is known of it.
@@ -29,10 +29,12 @@ Records keep what came as payments at or after `until`. Numbers are doubles in L
 
 _LAYOUT = """
 local DAY, HEADER, DAYROW, REPORT, KEPT = 86400, 25, 14, 10, 32
-local function cut(value)
-  if not value then return {n = 0, till = 0, asof = 0, days = '', reports = '', entries = ''} end
+local function cut(value, size)  -- the parts of a record; of none, and of one that is damaged, empty ones
+  local empty = {n = 0, till = 0, asof = 0, days = '', reports = '', entries = ''}
+  if not value or #value < HEADER or value:byte(1) ~= 1 then return empty end
   local _, nd, nr, n, till, asof = struct.unpack('<BHHI4i8i8', value)
   local d, r = HEADER + nd * DAYROW, HEADER + nd * DAYROW + nr * REPORT
+  if r > #value or (#value - r) % size ~= 0 then return empty end
   local one = {n = n, till = till, asof = asof, days = value:sub(HEADER + 1, d)}
   one.reports, one.entries = value:sub(d + 1, r), value:sub(r + 1)
   return one
@@ -40,7 +42,8 @@ end
 local function write(key, one, keep)
   local sizes = struct.pack('<BHH', 1, #one.days / DAYROW, #one.reports / REPORT)
   local head = sizes .. struct.pack('<I4i8i8', one.n % 4294967296, one.till, one.asof)
-  redis.call('SET', key, head .. one.days .. one.reports .. one.entries, 'EX', keep)
+  local value = head .. one.days .. one.reports .. one.entries
+  if keep == '0' then redis.call('SET', key, value, 'KEEPTTL') else redis.call('SET', key, value, 'EX', keep) end
 end
 local function front(entries, size, time, same)  -- bytes of the entries that are later than `time`, or as late
   local at = 0
@@ -76,7 +79,7 @@ local day = math.floor(time / DAY)
 local told, records, stale, again = 12, {}, false, false
 for i = 3, #KEYS do
   local value = redis.call('GET', KEYS[i])
-  local one = cut(value)
+  local one = cut(value, size)
   one.value = value or ''
   one.at = front(one.entries, size, time, true)
   for at = 0, #one.entries - size, size do
@@ -125,7 +128,9 @@ MERGE = (
     + """
 local till, k, most = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local late, size = tonumber(ARGV[5]), tonumber(ARGV[6])
-local old = cut(redis.call('GET', KEYS[1]))
+local value = redis.call('GET', KEYS[1])
+local old = cut(value, size)
+if ARGV[2] == '0' and not value then return 0 end
 if old.asof > tonumber(ARGV[12]) then return 0 end
 local border = math.floor(till / DAY)
 local kept = old.entries:sub(1, front(old.entries, size, till, true))
