@@ -9,12 +9,13 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import boto3
 from botocore.config import Config
@@ -23,7 +24,11 @@ from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutErr
 ABSENT_CODES = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NoSuchVersion", "NotFound"})
 INTERMEDIATE = "fraudloop=intermediate"  # the tag by which the artifacts bucket's lifecycle rule expires objects
 PIECE = 1 << 20
+AT_ONCE = 8  # files of a folder that are copied at the same time
+PARTS = 10  # of one large file: boto3's own number
 READS = 3  # attempts for one object whose body is cut off
+
+Answer = TypeVar("Answer")
 
 
 def join(uri: str, *parts: str) -> str:
@@ -168,8 +173,7 @@ def download_folder(uri: str, path: str | Path) -> Path:
     if not sources:
         raise FileNotFoundError(f"there is nothing under {uri}")
     names = {source: _inside(source.removeprefix(uri.rstrip("/") + "/"), source) for source in sources}
-    for source, name in names.items():
-        download(source, Path(path) / name)
+    at_once(download, [(source, Path(path) / name) for source, name in names.items()])
     return Path(path)
 
 
@@ -184,10 +188,29 @@ def upload_folder(path: str | Path, uri: str, *, last: str = "MANIFEST.json", in
 
     The JSON files of an `intermediate` folder are not tagged, because they describe the files that expire.
     """
-    root = Path(path)
-    for file in sorted(walk(root), key=lambda file: file.name == last):
+    root, files = Path(path), list(walk(path))
+
+    def copy(file: Path) -> None:
         bulk = intermediate and file.suffix != ".json"
         upload(file, join(uri, file.relative_to(root).as_posix()), intermediate=bulk)
+
+    if is_s3(uri):
+        _s3()  # boto3 makes one client at a time; then all threads use it
+    at_once(copy, [(file,) for file in files if file.name != last])
+    at_once(copy, [(file,) for file in files if file.name == last])
+
+
+def at_once(work: Callable[..., Answer], calls: Iterable[tuple[Any, ...]]) -> list[Answer]:
+    """Makes the calls of `work`, several at a time, and returns their answers in order.
+
+    It raises what the first call that failed raised. Calls that had not begun by then are not made.
+    """
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        futures = [pool.submit(work, *call) for call in calls]
+        try:
+            return [future.result() for future in futures]
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def delete(uri: str) -> None:
@@ -236,7 +259,12 @@ def _s3() -> Any:
 
 @lru_cache(maxsize=4)
 def _client(_environment: tuple[str | None, ...]) -> Any:
-    patience = Config(connect_timeout=10, read_timeout=60, retries={"max_attempts": 5, "mode": "standard"})
+    patience = Config(
+        connect_timeout=10,
+        read_timeout=60,
+        retries={"max_attempts": 5, "mode": "standard"},
+        max_pool_connections=AT_ONCE * PARTS,
+    )
     return boto3.client("s3", config=patience)
 
 

@@ -1,6 +1,7 @@
 """One API over S3 and local folders. A missing file differs from a failed request. Manifests notice any change."""
 
 import io
+import time
 
 import boto3
 import pytest
@@ -136,7 +137,25 @@ def test_the_manifest_is_uploaded_last(tmp_path, monkeypatch):
         storage.write_bytes(str(folder / name), b"x")
     monkeypatch.setattr(storage, "upload", lambda path, uri, **_: order.append(path.name))
     storage.upload_folder(folder, "s3://bucket/there")
-    assert order == ["aa", "zz", "MANIFEST.json"]
+    assert (sorted(order[:-1]), order[-1]) == (["aa", "zz"], "MANIFEST.json")
+
+
+def test_calls_of_which_one_fails_end_with_its_error():
+    """Answers come in the calls' order. After a failure no call is begun, and those under way end first."""
+    assert storage.at_once(lambda number: number * 2, [(one,) for one in range(40)]) == list(range(0, 80, 2))
+    begun, ended = [], []
+
+    def work(number):
+        begun.append(number)
+        if number == 1:
+            raise FileNotFoundError("number 1")
+        time.sleep(0.05)
+        ended.append(number)
+
+    with pytest.raises(FileNotFoundError, match="number 1"):
+        storage.at_once(work, [(one,) for one in range(200)])
+    assert len(begun) < 100
+    assert sorted([*ended, 1]) == sorted(begun)
 
 
 def test_only_what_is_said_to_be_intermediate_is_tagged_as_such(tmp_path, monkeypatch):

@@ -20,11 +20,13 @@ def fetch(version_uri: str, folder: Path) -> Path:
         FileNotFoundError: the version has no manifest, so its export did not finish.
         Tampered: a file differs from the manifest.
     """
-    for name, sha256 in sorted(listed(version_uri).items()):
-        if name.startswith(REPOSITORY):
-            file = storage.download(storage.join(version_uri, name), folder / name.removeprefix(REPOSITORY))
-            if sha256_file(file) != sha256:
-                raise Tampered(f"{version_uri}/{name} is not what {MANIFEST} says; export the version again")
+
+    def copy(name: str, sha256: str) -> None:
+        file = storage.download(storage.join(version_uri, name), folder / name.removeprefix(REPOSITORY))
+        if sha256_file(file) != sha256:
+            raise Tampered(f"{version_uri}/{name} is not what {MANIFEST} says; export the version again")
+
+    storage.at_once(copy, [one for one in sorted(listed(version_uri).items()) if one[0].startswith(REPOSITORY)])
     return folder
 
 

@@ -23,12 +23,14 @@ class TritonPythonModel:
         verify(FOLDER)
         sys.path.insert(0, str(FOLDER / "code"))
         sys.modules.update(dict.fromkeys(OPTIONAL))  # type: ignore[arg-type]
+        gc.disable()  # until all is loaded: it would walk what stays again and again, which takes a third of the start
         from training.serving import adapter
 
         config = json.loads(args["model_config"])
         parameters = {name: value["string_value"] for name, value in config.get("parameters", {}).items()}
         self._model = adapter.load(args["model_name"], FOLDER / "model", parameters)
         gc.freeze()  # what is loaded stays; a full collection that looks at it would delay a payment by milliseconds
+        gc.enable()
         self._outputs = [output["name"] for output in config["output"]]
 
     def execute(self, requests: list[Any]) -> list[Any]:
