@@ -216,7 +216,7 @@ def _say_where_time_goes(
     featuriser = FraudScore(model).featuriser
     block = featuriser.block(builder.request(builder.reader.graph.where(TEST)[-1:]), today)
     inputs = model.head_inputs(block)
-    bare = replace(model, config=replace(model.config, groups=OWN), encoders=None)
+    bare = replace(model, config=replace(model.config, groups=OWN), weights=None)
     own = step_ms(lambda: bare.head_inputs(block), 300)
     steps = {
         "velocity, amounts, risk": own,

@@ -246,7 +246,7 @@ def _steps(model: FraudModel, request: ScoringRequest) -> dict[str, float]:
     block = featuriser.block(request, today)
     inputs = model.head_inputs(block)
     reading = step_ms(lambda: featuriser.reader.read(lines, today))
-    bare = replace(model, config=replace(model.config, groups=OWN), encoders=None)
+    bare = replace(model, config=replace(model.config, groups=OWN), weights=None)
     features = step_ms(lambda: bare.head_inputs(block))
     return {
         f"reading {len(lines)} different lines": reading,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from graphs import random_graph
 
-from training.graph.block import Block, History
+from training.graph.block import SIDES, Block, History
 from training.graph.history import Reader
 from training.graph.velocity import SOURCES
 from training.model import features
@@ -37,6 +37,11 @@ def encoders(seed: int, members: int) -> Encoders:
     return made
 
 
+def by_name(made: Encoders) -> Forward:
+    """The same from their weights."""
+    return Forward.of(made.state_dict(), SIDES)
+
+
 @pytest.mark.parametrize(("seed", "members"), [(1, 1), (2, 3), (3, 2)])
 def test_inputs_are_equal(seed: int, members: int) -> None:
     """Of every transaction, those without a history included: within 1e-6, as sums are in another order."""
@@ -45,7 +50,7 @@ def test_inputs_are_equal(seed: int, members: int) -> None:
     torch_encoders = encoders(seed, members)
     expected = features.inputs(block, SOURCES, (*features.OWN, "embedding"), torch_encoders, FAN_OUT)
     plain = by_numpy(block)
-    found = features.inputs(plain, SOURCES, (*features.OWN, "embedding"), Forward.of(torch_encoders), FAN_OUT)
+    found = features.inputs(plain, SOURCES, (*features.OWN, "embedding"), by_name(torch_encoders), FAN_OUT)
     assert found.dtype == np.float32
     assert np.abs(found - expected).max() <= 1e-6
     assert np.array_equal(features.states_of(plain, SOURCES), features.states_of(block, SOURCES))
@@ -57,14 +62,14 @@ def test_a_batch_without_any_history() -> None:
     torch_encoders = encoders(4, 2)
     groups = (*features.OWN, "embedding")
     expected = features.inputs(block, SOURCES, groups, torch_encoders, FAN_OUT)
-    found = features.inputs(by_numpy(block), SOURCES, groups, Forward.of(torch_encoders), FAN_OUT)
+    found = features.inputs(by_numpy(block), SOURCES, groups, by_name(torch_encoders), FAN_OUT)
     assert np.abs(found - expected).max() <= 1e-6
 
 
 def test_an_answer_does_not_depend_on_the_batch() -> None:
     """One transaction alone has the inputs that it has among others."""
     block = by_numpy(Reader(random_graph(200, 5), K).block(torch.arange(200)))
-    forward, groups = Forward.of(encoders(5, 3)), (*features.OWN, "embedding")
+    forward, groups = by_name(encoders(5, 3)), (*features.OWN, "embedding")
     together = features.inputs(block, SOURCES, groups, forward, FAN_OUT)
     for row in (0, 57, 199):
         one = slice(row, row + 1)

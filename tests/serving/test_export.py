@@ -33,6 +33,7 @@ assert all(module.__file__.startswith(sys.argv[1]) for name, module in sys.modul
            if name.split(".")[0] == "training"), training.__file__
 assert "statemachine" not in sys.modules
 adapter.load("fraud_score", __import__("pathlib").Path(sys.argv[2]), {})
+assert "torch_geometric" not in sys.modules, "100 MB that scoring does not need"
 print("loaded")
 """
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.nn import SAGEConv
 
 from training.graph.arrays import Array, library
 from training.graph.block import DAY, SIDES, Edges
@@ -93,6 +92,10 @@ class Encoder(nn.Module):
     """
 
     def __init__(self, width: Width) -> None:
+        from torch_geometric.nn import (
+            SAGEConv,
+        )  # it takes 100 MB; who scores by `training.model.forward` needs none of it
+
         super().__init__()
         hidden, self.sides = width.hidden, width.sides
         self.own = nn.Sequential(nn.Linear(width.own, hidden), nn.ReLU())

@@ -4,17 +4,18 @@ It is `training.model.encoder.Encoders.forward` in evaluation mode, with the mem
 tests/model/test_forward.py holds them equal, and export compares whole scores before a version is written.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from training.graph.block import History
-from training.model.encoder import EDGE_FEATURES, LIMIT, Encoder, Encoders, Scale, edge_features, module_name
+from training.model.encoder import EDGE_FEATURES, LIMIT, edge_features, module_name
 
 Array = NDArray[np.float64]
+Members = Sequence[Mapping[str, Array]]  # the weights of each member, by name
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,12 @@ class Linear:
     bias: Array
 
     @classmethod
-    def of(cls, layers: list[nn.Module]) -> "Linear":
-        """From one layer a member."""
-        biases = [getattr(layer, "bias", None) for layer in layers]
-        weight = np.stack([_array(layer.weight).T for layer in layers])  # type: ignore[arg-type]
-        none = np.zeros((len(layers), 1, weight.shape[2]))
-        return cls(weight, none if biases[0] is None else np.stack([_array(one)[None] for one in biases]))  # type: ignore[arg-type]
+    def of(cls, members: Members, name: str, *, biased: bool = True) -> "Linear":
+        """From the layer `name` of each member."""
+        weight = np.stack([member[f"{name}.weight"].T for member in members])
+        if not biased:
+            return cls(weight, np.zeros((len(members), 1, weight.shape[2])))
+        return cls(weight, np.stack([member[f"{name}.bias"][None] for member in members]))
 
     def __call__(self, values: Array) -> Array:
         """[M, B, out] of [B, in] or [M, B, in]."""
@@ -75,17 +76,19 @@ class Forward:
     classify: Linear
 
     @classmethod
-    def of(cls, encoders: Encoders) -> "Forward":
-        """From trained encoders."""
-        members: list[Encoder] = list(encoders.members)  # type: ignore[arg-type]
-        builder = encoders.message_builder
+    def of(cls, weights: Mapping[str, Tensor], sides: Sequence[str]) -> "Forward":
+        """From the weights of `Encoders` by name."""
+        arrays = {name: tensor.detach().double().numpy() for name, tensor in weights.items()}
+        count = len({name.split(".")[1] for name in arrays if name.startswith("members.")})
+        members = [_part(arrays, f"members.{number}.") for number in range(count)]
+        own, neighbour = (_part(arrays, f"message_builder.{name}.") for name in ("own", "neighbour"))
         return cls(
-            _scale(builder.own),
-            _scale(builder.neighbour),
-            Linear.of([member.own[0] for member in members]),
-            {side: _relation(members, module_name(side)) for side in members[0].sides},
-            (Linear.of([member.mix[0] for member in members]), Linear.of([member.mix[3] for member in members])),
-            Linear.of([member.classify for member in members]),
+            (own["mean"], own["factor"]),
+            (neighbour["mean"], neighbour["factor"]),
+            Linear.of(members, "own.0"),
+            {side: _relation(members, module_name(side)) for side in sides},
+            (Linear.of(members, "mix.0"), Linear.of(members, "mix.3")),
+            Linear.of(members, "classify"),
         )
 
     def __call__(self, own: Array, histories: Mapping[str, History]) -> Array:
@@ -122,30 +125,25 @@ def relu(values: Array) -> Array:
     return made
 
 
-def _relation(members: list[Encoder], name: str) -> Relation:
-    convolve = [member.convolve[name] for member in members]
+def _part(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
+    """Those whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _relation(members: Members, name: str) -> Relation:
     return Relation(
-        np.concatenate([_with_bias(member.message[name][0]) for member in members], axis=1),  # type: ignore[index]
-        Linear.of([one.lin_l for one in convolve]),  # type: ignore[misc]
-        Linear.of([one.lin_r for one in convolve]),  # type: ignore[misc]
+        np.concatenate([_with_bias(_part(member, f"message.{name}.0.")) for member in members], axis=1),
+        Linear.of(members, f"convolve.{name}.lin_l"),
+        Linear.of(members, f"convolve.{name}.lin_r", biased=False),
     )
 
 
-def _with_bias(layer: nn.Linear) -> Array:
-    made: Array = np.concatenate([_array(layer.weight).T, _array(layer.bias)[None]])
+def _with_bias(layer: Mapping[str, Array]) -> Array:
+    made: Array = np.concatenate([layer["weight"].T, layer["bias"][None]])
     return made
-
-
-def _scale(scale: Scale) -> tuple[Array, Array]:
-    return _array(scale.mean), _array(scale.factor)
 
 
 def _clipped(centred: Array, factor: Array) -> Array:
     """Centred features in units of their deviation, in place."""
     centred *= factor
     return np.clip(centred, -LIMIT, LIMIT, out=centred)
-
-
-def _array(tensor: Tensor) -> Array:
-    made: Array = tensor.detach().double().numpy()
-    return made

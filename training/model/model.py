@@ -17,6 +17,7 @@ import xgboost as xgb
 from numpy.typing import NDArray
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+from torch import Tensor
 
 from training.data import schema as feature_schemas
 from training.data.schema import FeatureSchema
@@ -24,7 +25,7 @@ from training.graph.block import DEFINITION, Block
 from training.graph.graph import relations
 from training.model import features, head
 from training.model.config import MOVED, TrainConfig
-from training.model.encoder import Encoders, Width
+from training.model.encoder import Encoders
 from training.model.forward import Forward
 from training.outcome import Permanent
 
@@ -37,12 +38,13 @@ class FraudModel:
 
     `row` are the row features' names in the schema's order; `schema` is the data set's schema.json as it was; `facts`
     are kept for the record (seeds, validation metrics, data hash); `definition` is that of windows and known labels.
+    `weights` are the encoders' by name, float32; None without the group `embedding`.
     """
 
     config: TrainConfig
     row: tuple[str, ...]
     schema: Mapping[str, Any]
-    encoders: Encoders | None
+    weights: Mapping[str, Tensor] | None
     booster: xgb.Booster
     threshold: float
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -76,9 +78,18 @@ class FraudModel:
         return features.states_of(block, self.row)
 
     @cached_property
+    def encoders(self) -> Encoders | None:
+        """The encoders for blocks of torch: float64, in evaluation mode."""
+        if self.weights is None:
+            return None
+        made = Encoders(features.width(self.row, self.config, self.sides), self.config.folds)
+        made.load_state_dict(self.weights)
+        return made.double().eval()
+
+    @cached_property
     def forward(self) -> Forward | None:
         """The encoders for blocks of numpy."""
-        return None if self.encoders is None else Forward.of(self.encoders)
+        return None if self.weights is None else Forward.of(self.weights, self.sides)
 
     @property
     def feature_schema(self) -> FeatureSchema:
@@ -92,9 +103,8 @@ class FraudModel:
         _write(root / "config.json", self.config.as_dict())
         _write(root / "schema.json", dict(self.schema))
         (root / "head.json").write_bytes(bytes(self.booster.save_raw("json")))
-        if self.encoders is not None:
-            # Weights were float32 before scoring made them float64: nothing is lost.
-            tensors = {name: tensor.float().contiguous() for name, tensor in self.encoders.state_dict().items()}
+        if self.weights is not None:
+            tensors = {name: tensor.contiguous() for name, tensor in self.weights.items()}
             (root / "encoder.safetensors").write_bytes(save_tensors(tensors))
         record = {"format": FORMAT, "definition": self.definition, "row": list(self.row), "threshold": self.threshold}
         _write(root / "model.json", record | {"facts": dict(self.facts)})
@@ -122,19 +132,12 @@ def load(folder: str | Path) -> FraudModel:
         config=config,
         row=row,
         schema=schema,
-        encoders=_load_encoders(root, features.width(row, config, relations(schema)), config.folds) if wanted else None,
+        weights=load_tensors((root / "encoder.safetensors").read_bytes()) if wanted else None,
         booster=head.load_booster((root / "head.json").read_bytes()),
         threshold=float(record["threshold"]),
         facts=record["facts"],
         definition=definition,
     )
-
-
-def _load_encoders(root: Path, width: Width, folds: int) -> Encoders:
-    encoders = Encoders(width, folds)
-    weights = load_tensors((root / "encoder.safetensors").read_bytes())
-    encoders.load_state_dict(weights)
-    return encoders.double().eval()
 
 
 def _write(path: Path, value: Mapping[str, Any]) -> None:

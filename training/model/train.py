@@ -81,7 +81,9 @@ def train_model(
     # How long it took is reported, not saved: equal models must have equal bytes, and so the same version hash.
     progress("trained", facts | {"seconds": time.perf_counter() - began})
     schema, chosen = storage.read_json(str(dataset / "schema.json")), threshold.choose(labels, scores, weights, config)
-    return FraudModel(config, row, schema, encoders, booster, chosen, facts)
+    # They were float32 before scoring made them float64: nothing is lost.
+    kept = None if encoders is None else {name: one.float() for name, one in encoders.state_dict().items()}
+    return FraudModel(config, row, schema, kept, booster, chosen, facts)
 
 
 def sample(reader: Reader, seeds: Seeds, config: TrainConfig, encoders: Encoders | None) -> Sample:
