@@ -287,7 +287,7 @@ def _held(pods: Pods, definition: LiveDefinition) -> dict[int, int]:
     for _, fields in client.xrange(stream(MODEL)):
         at = int(fields[b"request_id"].decode().removeprefix("payment-"))
         told[at] = told.get(at, 0) + 1
-    names = Names(MODEL, definition.digest)
+    names = Names.of(MODEL, definition.digest, KEY)
     counted = sum(
         loads(client.get(key), definition).counter for key in client.scan_iter(f"{names.state}card:*", count=1000)
     )
@@ -308,7 +308,7 @@ def megabytes_per_million(folder: Path, cards: int = CARDS) -> float:
     entries = np.zeros(definition.k, definition.entry)
     entries["time"] = 18_000 * DAY
     value = EntityState(definition.k, 0, 0, days, reports, entries).dumps()
-    names, entity_hash = Names(MODEL, definition.digest), EntityHash(KEY)
+    names, entity_hash = Names.of(MODEL, definition.digest, KEY), EntityHash(KEY)
     folder.mkdir(parents=True)
     port = free_port()
     with (folder / "valkey.log").open("wb") as log:

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -196,21 +196,24 @@ def upload_folder(path: str | Path, uri: str, *, last: str = "MANIFEST.json", in
 
     if is_s3(uri):
         _s3()  # boto3 makes one client at a time; then all threads use it
-    at_once(copy, [(file,) for file in files if file.name != last])
-    at_once(copy, [(file,) for file in files if file.name == last])
+    at_once(copy, [(file,) for file in files if file != root / last])
+    at_once(copy, [(file,) for file in files if file == root / last])
 
 
 def at_once(work: Callable[..., Answer], calls: Iterable[tuple[Any, ...]]) -> list[Answer]:
     """Makes the calls of `work`, several at a time, and returns their answers in order.
 
-    It raises what the first call that failed raised. Calls that had not begun by then are not made.
+    After a call has failed no other is begun; those under way end, and then its error is raised.
     """
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    pool = ThreadPoolExecutor(AT_ONCE)
+    try:
         futures = [pool.submit(work, *call) for call in calls]
-        try:
-            return [future.result() for future in futures]
-        finally:
-            pool.shutdown(cancel_futures=True)
+        ended, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        for future in ended:
+            future.result()
+        return [future.result() for future in futures]
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def delete(uri: str) -> None:

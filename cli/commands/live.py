@@ -27,12 +27,16 @@ def fill(
     whole: Annotated[
         bool, typer.Option(help="Take the data set's last day as complete: after the store was lost, or paused.")
     ] = False,
+    replace: Annotated[
+        bool, typer.Option(help="Also if a later data set was brought in: its newest file was quarantined.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Bring the online store up to a data set: before the first live payment, or after the store was lost.
 
     The loop does it each night (stage materialise). FRAUDLOOP_LIVE_URL and FRAUDLOOP_ENTITY_KEY name the store and the
-    key, as in the serving pods. It may be repeated; an older data set changes nothing. Example: `fraudloop live fill`
+    key, as in the serving pods. It may be repeated. Without `--replace` a data set that ends earlier changes nothing.
+    Example: `fraudloop live fill`
     """
     from training import storage
     from training.live import settings
@@ -45,11 +49,11 @@ def fill(
     with tempfile.TemporaryDirectory(prefix="fraudloop-fill-") as scratch:
         folder = storage.local(uri, Path(scratch) / "dataset")
         say = (lambda *_: None) if as_json else _say
-        brought = brought_in(model, folder, k, settings.read(), whole=whole, progress=say)
+        brought = brought_in(model, folder, k, settings.read(), whole=whole, replace=replace, progress=say)
     if as_json:
         return emit([asdict(one) for one in brought])
     for one in brought:
-        done = "a later data set was there before" if one.fenced else f"{one.entities:,} entities written"
+        done = "a later data set was there before (--replace)" if one.fenced else f"{one.entities:,} entities written"
         console.print(f"definition {one.definition}: {done}; the data set ends at {clock(one.as_of)} UTC")
     return None
 
@@ -75,7 +79,7 @@ def state(model: Model = "fraud", as_json: Json = False) -> None:
     if given.missing:
         raise Misconfigured(f"there is {given.missing}: FRAUDLOOP_LIVE_URL and FRAUDLOOP_ENTITY_KEY name them")
     store: Any = valkey.Valkey.from_url(given.url, password=given.password or None, socket_timeout=5)
-    told = {name.decode(): json.loads(value) for name, value in store.hgetall(Names(model, "").definitions).items()}
+    told = {name.decode(): json.loads(value) for name, value in store.hgetall(Names(model).definitions).items()}
     memory = int(store.info("memory")["used_memory"])
     if as_json:
         return emit({"definitions": told, "used_memory": memory})

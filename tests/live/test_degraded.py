@@ -182,7 +182,7 @@ def test_a_damaged_record_is_said(replayed: Replayed, server: Server, lines: lis
 def test_a_damaged_answer_is_said(replayed: Replayed, server: Server, lines: list[bytes], kept: bytes) -> None:
     """What was kept of a request id and is no answer fails no payment."""
     with pod(replayed.model, settings(server)) as (live, _):
-        server.client().set(Names("fraud", live.definition.digest).answer("an id"), kept)
+        server.client().set(Names("fraud").answer("an id"), kept)
         answer = ask(live, lines[0], "an id")
         assert answer["DEGRADED"][0, 0] == b"damaged"
 

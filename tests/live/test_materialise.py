@@ -1,5 +1,6 @@
 """The store is brought up to a data set: it then holds what a stream of the same payments would have left."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +24,8 @@ from training.outcome import Permanent, Transient
 
 def states(server: Server, definition: LiveDefinition) -> dict[bytes, EntityState]:
     """All records of a definition."""
-    client, names = server.client(), Names("fraud", definition.digest)
-    keys = [key for side in definition.data.relations for key in client.keys(names.entities(side))]
-    return {key: loads(client.get(key), definition) for key in keys}
+    client, names = server.client(), Names.of("fraud", definition.digest, KEY)
+    return {key: loads(client.get(key), definition) for key in client.keys(names.entities)}
 
 
 def midnight(replayed: Replayed, before: int = 0) -> int:
@@ -124,7 +124,7 @@ def test_a_killed_stage_goes_on_where_it_was(
     given = settings(server)
     folder = replayed.as_of(tmp_path, midnight(replayed))
     killed(replayed, folder, given, monkeypatch)
-    assert server.client().get(Names("fraud", replayed.definition.digest).filled) is None
+    assert server.client().get(Names.of("fraud", replayed.definition.digest, KEY).filled) is None
     (rest,) = stage.fill("fraud", folder, replayed.model.config.k, given)
     assert 0 < rest.entities < len(states(server, replayed.definition))
     interrupted = states(server, replayed.definition)
@@ -136,15 +136,96 @@ def test_a_killed_stage_goes_on_where_it_was(
 
 
 def test_an_older_data_set_changes_nothing(replayed: Replayed, server: Server, tmp_path: Path) -> None:
-    """Whichever run comes late: the newer data set stays; the same one again is the same."""
-    given = settings(server)
+    """Whichever run comes late: the newer data set stays, unless a person says `replace`; the same one again is the
+    same.
+    """
+    given, definition = settings(server), replayed.definition
+    replayed.night(tmp_path, given, midnight(replayed, 3), whole=True)
+    older = states(server, definition)
+    server.client().flushall()
     replayed.night(tmp_path, given, midnight(replayed), whole=True)
-    before = {key: one.dumps() for key, one in states(server, replayed.definition).items()}
+    before = {key: one.dumps() for key, one in states(server, definition).items()}
     (late,) = replayed.night(tmp_path, given, midnight(replayed, 3))
     assert late.fenced
-    assert {key: one.dumps() for key, one in states(server, replayed.definition).items()} == before
+    assert {key: one.dumps() for key, one in states(server, definition).items()} == before
     (again,) = replayed.night(tmp_path, given, midnight(replayed))
     assert not again.fenced
+    folder = replayed.as_of(tmp_path, midnight(replayed, 3))
+    (replaced,) = stage.fill("fraud", folder, replayed.model.config.k, given, replace=True)
+    assert not replaced.fenced
+    now = states(server, definition)
+    assert [key for key, one in older.items() if not same(one, now[key])] == []
+    assert not any(len(now[key].entries) or len(now[key].days) for key in now.keys() - older.keys())
+
+
+@pytest.mark.parametrize("newer_ends", ["before the older one begins to write", "never"])
+def test_of_two_fills_the_one_that_began_last_writes(
+    replayed: Replayed, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, newer_ends: str
+) -> None:
+    """A newer one comes while an older one reads its data set, or writes. The store is the newer one's in the end."""
+    given, k = settings(server), replayed.model.config.k
+    old, new = (replayed.as_of(tmp_path / str(days), midnight(replayed, days)) for days in (3, 0))
+    stage.fill("fraud", new, k, given, whole=True)
+    wanted = states(server, replayed.definition)
+    server.client().flushall()
+    contents, chunks = DatasetContents.of, DatasetContents.chunks
+
+    def slow(*arguments):
+        monkeypatch.setattr(DatasetContents, "of", contents)
+        stage.fill("fraud", new, k, given, whole=True)
+        return contents(*arguments)
+
+    def interrupted(self, side, until, size, first=0):
+        monkeypatch.setattr(DatasetContents, "chunks", chunks)
+        written = chunks(self, side, until, 10, first)
+        yield next(written)
+        stage.fill("fraud", new, k, given, whole=True)
+        yield from written
+
+    at, way = ("chunks", interrupted) if newer_ends == "never" else ("of", slow)
+    monkeypatch.setattr(DatasetContents, at, way)
+    with pytest.raises(Transient, match="another fill") if newer_ends == "never" else nullcontext():
+        (late,) = stage.fill("fraud", old, k, given, whole=True)
+        assert late.fenced
+    found = states(server, replayed.definition)
+    assert found.keys() == wanted.keys()
+    assert [key for key, one in found.items() if not same(one, wanted[key])] == []
+
+
+def killed_there(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_file_that_was_set_aside_while_its_fill_died(
+    replayed: Replayed, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fill of the newest data set is killed when all is written but its end. The next data set ends earlier."""
+    given, k = settings(server), replayed.model.config.k
+    old, new = (replayed.as_of(tmp_path / str(days), midnight(replayed, days)) for days in (3, 0))
+    stage.fill("fraud", old, k, given)
+    wanted = states(server, replayed.definition)
+    with monkeypatch.context() as patched:
+        patched.setattr(stage, "_withdraw", killed_there)
+        with pytest.raises(KeyboardInterrupt):
+            stage.fill("fraud", new, k, given)
+    (brought,) = stage.fill("fraud", old, k, given)
+    assert not brought.fenced
+    found = states(server, replayed.definition)
+    assert [key for key, one in wanted.items() if not same(one, found[key])] == []
+    assert not any(len(found[key].entries) for key in found.keys() - wanted.keys())
+
+
+def test_another_secret_has_records_of_its_own(replayed: Replayed, server: Server, tmp_path: Path) -> None:
+    """A stage with a wrong FRAUDLOOP_ENTITY_KEY harms nothing; a server with one says that its store is not filled."""
+    given, other = settings(server), settings(server, entity_key="another key of the tests")
+    replayed.night(tmp_path, given, midnight(replayed), whole=True)
+    before = {key: one.dumps() for key, one in states(server, replayed.definition).items()}
+    (line,) = replayed.lines(replayed.last(1)[-1:])
+    with pod(replayed.model, other) as (live, counted):
+        ask(live, line, stored=True)
+        assert counted.degraded == ["not filled"]
+    replayed.night(tmp_path, other, midnight(replayed), whole=True)
+    assert {key: one.dumps() for key, one in states(server, replayed.definition).items()} == before
 
 
 def test_entities_of_a_file_that_was_set_aside_have_no_history(
@@ -164,7 +245,7 @@ def test_entities_of_a_file_that_was_set_aside_have_no_history(
     rows = pl.read_parquet(folder / "transactions.parquet")
     rows.filter(~pl.col("merchant_key").is_in(gone)).write_parquet(folder / "transactions.parquet")
     stage.fill("fraud", folder, replayed.model.config.k, given)
-    names, client = Names("fraud", replayed.definition.digest), server.client()
+    names, client = Names.of("fraud", replayed.definition.digest, KEY), server.client()
     keys = [names.entity("merchant", EntityHash(KEY).of("merchant", key)) for key in sorted(gone)]
     left = [loads(client.get(key), replayed.definition) for key in keys]
     times = sorted(time for one in left for time in one.entries["time"].tolist())
@@ -179,7 +260,7 @@ def test_a_damaged_record_is_mended_by_the_night(replayed: Replayed, server: Ser
     given = settings(server)
     replayed.night(tmp_path, given, midnight(replayed), whole=True)
     before = states(server, replayed.definition)
-    names, client = Names("fraud", replayed.definition.digest), server.client()
+    names, client = Names.of("fraud", replayed.definition.digest, KEY), server.client()
     damaged = [b"", b"\x07", b"\x02" + b"x" * 40, next(iter(before.values())).dumps()[:-1]]
     for key, value in zip(before, damaged, strict=False):
         client.set(key, value)

@@ -21,7 +21,7 @@ from training.live.scripts import MERGE
 from training.live.store import OnlineStore, Payment, StateRead
 
 DEFINITION = LiveDefinition(preset(), 4)
-NAMES = Names("fraud", DEFINITION.digest)
+NAMES = Names.of("fraud", DEFINITION.digest, KEY)
 HASH = EntityHash(KEY)
 NOW = 1_600_000_000 // DAY * DAY + 40_000
 
@@ -150,7 +150,7 @@ def test_after_a_restart_the_script_is_sent_again(store: OnlineStore, server: Se
     assert count(store, payment(NOW + 1, "after")) is None
 
 
-def merge(server: Server, till: int, as_of: int, times: list[int], keep: int = 1000) -> int:
+def merge(server: Server, till: int, as_of: int, times: list[int], keep: int = 1000, own: bool = True) -> int:
     """Bring in a data set with payments at `times`, newest first, each its own minor unit."""
     entries = np.zeros(len(times), DEFINITION.entry)
     entries["time"], entries["clean cents"] = times, 1
@@ -159,28 +159,42 @@ def merge(server: Server, till: int, as_of: int, times: list[int], keep: int = 1
     cents, offset = DEFINITION.entry.fields["clean cents"][:2]  # type: ignore[index]
     key = NAMES.entity("card", HASH.of("card", 1))
     fixed = [till, keep, DEFINITION.k, DEFINITION.most, LATE, DEFINITION.entry.itemsize]
-    tail = [offset, "<i4" if cents.itemsize == 4 else "<i8", as_of]
-    told = server.client().eval(MERGE, 1, key, *fixed, days.tobytes(), reports.tobytes(), entries.tobytes(), *tail)
-    return int(told)
+    server.client().set(NAMES.fence, "ours" if own else "another's")
+    tail = [offset, "<i4" if cents.itemsize == 4 else "<i8", as_of, "ours"]
+    parts = [days.tobytes(), reports.tobytes(), entries.tobytes()]
+    return int(server.client().eval(MERGE, 2, key, NAMES.fence, *fixed, *parts, *tail))
 
 
 def test_a_data_set_replaces_what_is_before_and_leaves_what_is_later(store: OnlineStore, server: Server) -> None:
-    """Payments that the data set covers are its own; an older data set changes nothing; twice is once."""
+    """Payments that the data set covers are its own; twice is once; after another fill has begun nothing is changed."""
     for number, at in enumerate((NOW - DAY, NOW, NOW + 10, NOW + DAY)):
         count(store, payment(at, f"id-{number}"))
     for _ in range(2):
-        assert merge(server, NOW + 5, NOW, [NOW, NOW - 5, NOW - 6]) == 1
+        assert merge(server, NOW + 5, NOW + 4, [NOW, NOW - 5, NOW - 6]) == 1
         state = card(store)
         assert state.entries["time"].tolist() == [NOW + DAY, NOW + 10, NOW, NOW - 5, NOW - 6]
         assert state.days.tolist() == [(NOW // DAY + 1, 1, 100), (NOW // DAY, 4, 103)]
-    assert merge(server, NOW + 4, NOW - 1, []) == 0
-    assert card(store).reports.tolist() == [(NOW // DAY - 1, 3, NOW % 10)]
+    assert merge(server, NOW + 2 * DAY, NOW + 2 * DAY, [], own=False) == -1
+    assert card(store).reports.tolist() == [(NOW // DAY - 1, 3, (NOW + 4) % 10)]
+
+
+def test_what_a_fill_that_was_given_up_brought_is_taken_back(store: OnlineStore, server: Server) -> None:
+    """Its data set ended later, and its newest file was set aside. Payments since then stay, on its last day too."""
+    day = NOW // DAY
+    merge(server, NOW + 3 * DAY, NOW + 3 * DAY - 1, [NOW + 2 * DAY, NOW + DAY, NOW - 7])
+    for at in (NOW + 3 * DAY + 10, NOW + 4 * DAY):
+        count(store, payment(at, f"id-{at}"))
+    assert merge(server, NOW + 1, NOW, [NOW, NOW - 5]) == 1
+    state = card(store)
+    assert state.entries["time"].tolist() == [NOW + 4 * DAY, NOW + 3 * DAY + 10, NOW, NOW - 5]
+    assert state.days.tolist() == [(day + 4, 1, 100), (day + 3, 1, 100), (day, 2, 2)]
+    assert (state.until, state.as_of) == (NOW + 1, NOW)
 
 
 def test_a_record_that_is_not_there_is_not_made_without_an_end(server: Server) -> None:
     """It was forgotten, or it expired, after the walk had found it."""
     assert merge(server, NOW, NOW - 1, [], keep=0) == 0
-    assert not server.client().keys("*")
+    assert not server.client().keys(NAMES.entities)
     merge(server, NOW, NOW - 1, [NOW - 5])
     assert merge(server, NOW, NOW, [], keep=0) == 1
     assert 0 < server.client().ttl(NAMES.entity("card", HASH.of("card", 1))) <= 1000

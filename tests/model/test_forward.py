@@ -39,7 +39,7 @@ def encoders(seed: int, members: int) -> Encoders:
 
 def by_name(made: Encoders) -> Forward:
     """The same from their weights."""
-    return Forward.of(made.state_dict(), SIDES)
+    return Forward.of(made.state_dict(), SIDES, len(made.members))
 
 
 @pytest.mark.parametrize(("seed", "members"), [(1, 1), (2, 3), (3, 2)])

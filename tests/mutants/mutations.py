@@ -656,11 +656,11 @@ MUTANTS = (
         "then stale = false end",
     ),
     Mutant(
-        "an older data set wins",
-        "the online store never goes back to an older data set",
+        "two fills write",
+        "only the fill that began last writes to the online store",
         "training/live/scripts.py",
-        "if old.asof > tonumber(ARGV[12]) then return 0 end",
-        "if old.asof > 1e15 then return 0 end",
+        "if redis.call('GET', KEYS[2]) ~= ARGV[13] then return -1 end",
+        "if false then return -1 end",
     ),
     Mutant(
         "what was set aside stays",

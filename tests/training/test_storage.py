@@ -133,15 +133,17 @@ def test_a_body_that_breaks_off_is_read_again(versions, tmp_path, monkeypatch, t
 def test_the_manifest_is_uploaded_last(tmp_path, monkeypatch):
     """Whoever sees the manifest sees everything that it lists."""
     folder, order = tmp_path / "folder", []
-    for name in ("zz", "MANIFEST.json", "aa"):
+    for name in ("zz", "MANIFEST.json", "aa", "model/MANIFEST.json"):  # a folder in it has one too
         storage.write_bytes(str(folder / name), b"x")
-    monkeypatch.setattr(storage, "upload", lambda path, uri, **_: order.append(path.name))
+    monkeypatch.setattr(storage, "upload", lambda path, uri, **_: order.append(str(path.relative_to(folder))))
     storage.upload_folder(folder, "s3://bucket/there")
-    assert (sorted(order[:-1]), order[-1]) == (["aa", "zz"], "MANIFEST.json")
+    assert (sorted(order[:-1]), order[-1]) == (["aa", "model/MANIFEST.json", "zz"], "MANIFEST.json")
 
 
 def test_calls_of_which_one_fails_end_with_its_error():
-    """Answers come in the calls' order. After a failure no call is begun, and those under way end first."""
+    """Answers come in the calls' order. After a failure no call is begun, and those under way end first, however long
+    the first one takes.
+    """
     assert storage.at_once(lambda number: number * 2, [(one,) for one in range(40)]) == list(range(0, 80, 2))
     begun, ended = [], []
 
@@ -149,7 +151,7 @@ def test_calls_of_which_one_fails_end_with_its_error():
         begun.append(number)
         if number == 1:
             raise FileNotFoundError("number 1")
-        time.sleep(0.05)
+        time.sleep(0.05 if number else 1)
         ended.append(number)
 
     with pytest.raises(FileNotFoundError, match="number 1"):

@@ -34,6 +34,6 @@ def opened(settings: LiveSettings) -> Iterator[Any]:
 
 def definitions(store: Any, model: str, data: Declaration) -> dict[str, LiveDefinition]:
     """Those that were materialised, by digest, as far as they are of this declaration and code."""
-    told = store.hgetall(Names(model, "").definitions)
+    told = store.hgetall(Names(model).definitions)
     made = {digest.decode(): LiveDefinition(data, json.loads(value)["k"]) for digest, value in told.items()}
     return {digest: one for digest, one in made.items() if one.digest == digest}

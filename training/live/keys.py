@@ -20,6 +20,11 @@ class EntityHash:
     def _key(self) -> bytes:
         return hashlib.blake2b(self.secret.encode()).digest()  # 64 bytes, blake2b's longest key
 
+    @property
+    def fingerprint(self) -> str:
+        """8 hex digits that stand for the secret: records that were named with another one are others."""
+        return hashlib.blake2b(b"names", digest_size=4, key=self._key).hexdigest()
+
     def of(self, side: str, key: int) -> bytes:
         """The 8 bytes that stand for the entity with the 64-bit `key` in the relation `side`."""
         return hashlib.blake2b(struct.pack("<q", key) + side.encode(), digest_size=8, key=self._key).digest()
@@ -27,10 +32,21 @@ class EntityHash:
 
 @dataclass(frozen=True)
 class Names:
-    """Key names of one model and one feature definition (its digest)."""
+    """Key names of one model, one feature definition (its digest), and one secret (its fingerprint)."""
 
     model: str
-    definition: str
+    definition: str = ""
+    fingerprint: str = ""
+
+    @classmethod
+    def of(cls, model: str, definition: str, secret: str) -> "Names":
+        """The names for entities that are hashed with this secret."""
+        return cls(model, definition, EntityHash(secret).fingerprint)
+
+    @staticmethod
+    def definition_of(name: str) -> str:
+        """The digest in the name of a record."""
+        return name.split(":")[2].partition(".")[0]
 
     @property
     def root(self) -> str:
@@ -48,17 +64,30 @@ class Names:
         return f"{self.state}filled"
 
     @property
+    def fence(self) -> str:
+        """The fill that began last: what another one still writes is refused."""
+        return f"{self.state}fence"
+
+    @property
+    def progress(self) -> str:
+        """Up to which entity that fill has come."""
+        return f"{self.state}progress"
+
+    @property
     def state(self) -> str:
         """What the names of the definition's own state begin with."""
-        return f"{self.root}:{self.definition}:"
+        return f"{self.root}:{self.definition}.{self.fingerprint}:"
 
     def entity(self, side: str, hashed: bytes) -> str:
         """The record of one entity."""
         return f"{self.state}{side}:{hashed.hex()}"
 
-    def entities(self, side: str) -> str:
-        """The pattern of all records of a relation's entities, for SCAN."""
-        return f"{self.state}{side}:*"
+    @property
+    def entities(self) -> str:
+        """The pattern of all records, for SCAN: the hash of an entity follows the last colon, its relation the one
+        before.
+        """
+        return f"{self.state}*:*"
 
     def answer(self, request_id: str) -> str:
         """The answer that a request id was given."""

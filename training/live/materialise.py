@@ -2,15 +2,19 @@
 
 Of each entity the store gets its last transactions, its counts by day and its labels by the day of their report. The
 data set's last day may be incomplete, so what came as payments from that day on stands (`until`). Entities that are not
-in the data set lose all before it: their file was set aside, or never came. A data set that ends earlier changes
-nothing. Entities are written one by one, and each is whole at any moment; a killed stage goes on where it was.
+in the data set lose all before it: their file was set aside, or never came. A data set that ends earlier than the one
+before changes nothing.
+
+Entities are written one by one, and each is whole at any moment. A killed stage goes on where it was. The fill that
+began last owns the store: an earlier one that still works is refused, and so ends.
 """
 
 import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -30,14 +34,15 @@ from training.live.client import definitions, opened
 from training.live.contents import DatasetContents
 from training.live.definition import DAY, LATE, LiveDefinition
 from training.live.keys import EntityHash, Names
-from training.live.scripts import FINISH, MERGE
+from training.live.scripts import BEGIN, FINISH, MERGE
 from training.live.settings import LiveSettings, variable
 from training.model.config import TrainConfig
-from training.outcome import Permanent, StageResult
+from training.outcome import Permanent, StageResult, Transient
 
 CHUNK = 64  # entities that are sent together: a payment waits for at most these
 PAGE = 500  # records of one look, about
 PROGRESS_SECONDS = 86_400
+OTHER = "another fill of the online store has begun since; this one ends"
 Progress = Callable[[str, Mapping[str, float]], None]
 
 
@@ -78,11 +83,12 @@ def fill(
     settings: LiveSettings,
     *,
     whole: bool = False,
+    replace: bool = False,
     progress: Progress = lambda *_: None,
 ) -> list[Brought]:
     """Bring the store up to a local data set folder, for `k` (0: the data set's own) and for every definition of the
     same declaration that has state already. `whole`: the data set's last day counts as complete, too; so does that of a
-    definition's first fill.
+    definition's first fill. `replace`: also if the data set before ended later, which then counts as withdrawn.
 
     Raises:
         Permanent, Transient: as `materialise` says.
@@ -100,7 +106,8 @@ def fill(
     with opened(settings) as store:
         others = {one.k for one in definitions(store, model, fitted.data).values()} - {k}
         wanted = [first, *(LiveDefinition(fitted.data, other) for other in sorted(others))]
-        return [_bring(store, model, table, graph, one, settings, whole, progress) for one in wanted]
+        way = _Way(model, settings, whole, replace, progress)
+        return [_bring(store, table, graph, one, way) for one in wanted]
 
 
 def _table(dataset: Path, fitted: FeatureSchema) -> pl.DataFrame:
@@ -113,35 +120,49 @@ def _table(dataset: Path, fitted: FeatureSchema) -> pl.DataFrame:
     return pl.read_parquet(file, columns=columns)
 
 
-def _bring(
-    store: Any,
-    model: str,
-    table: pl.DataFrame,
-    graph: Graph,
-    definition: LiveDefinition,
-    settings: LiveSettings,
-    whole: bool,
-    progress: Progress,
-) -> Brought:
-    names = Names(model, definition.digest)
+@dataclass(frozen=True)
+class _Way:
+    """How to fill: see `fill`."""
+
+    model: str
+    settings: LiveSettings
+    whole: bool
+    replace: bool
+    progress: Progress
+
+
+def _bring(store: Any, table: pl.DataFrame, graph: Graph, definition: LiveDefinition, way: _Way) -> Brought:
+    names = Names.of(way.model, definition.digest, way.settings.entity_key)
     as_of = int(table["time"][-1])
-    filled = store.get(names.filled)
-    until = as_of + 1 if whole or filled is None else as_of // DAY * DAY
-    if filled is not None and int(filled) > as_of:
-        return Brought(definition.digest, 0, True, as_of, until)
+    filled, former = store.mget(names.filled, names.fence)
+    last, same, _ = json.loads(former or '[0, "", ""]')  # up to when the fill that began last brings, what, its token
+    complete = way.whole or filled is None or last > as_of + 1
+    until = as_of + 1 if complete else as_of // DAY * DAY
+    later = Brought(definition.digest, 0, True, as_of, until)
+    if filled is not None and int(filled) > as_of and not way.replace:
+        return later
     state = Reader(graph, definition.k).state.numpy()
-    contents = DatasetContents.of(table, state, definition, EntityHash(settings.entity_key))
-    merge = _Merge(store.script_load(MERGE), until, contents)
-    written = _write(store, names, merge, settings, progress)
-    _withdraw(store, names, merge)
-    told = {
-        "k": definition.k,
-        "as_of": as_of,
-        "at": int(time.time()),
-    }
-    done = store.eval(FINISH, 2, names.filled, names.definitions, as_of, definition.digest, json.dumps(told))
-    store.delete(f"{names.state}progress")
-    return Brought(definition.digest, written, not done, as_of, until)
+    contents = DatasetContents.of(table, state, definition, EntityHash(way.settings.entity_key))
+    what = f"{until}:{hashlib.blake2b(contents.entries.view(np.uint8).data, digest_size=16).hexdigest()}"
+    token = uuid.uuid4().hex
+    fence = json.dumps([max(until, last), what, token])
+    begun = store.eval(BEGIN, 2, names.filled, names.fence, as_of, int(way.replace), former or b"", fence)
+    if begun == 0:
+        return later
+    if begun < 0:
+        raise Transient(OTHER)
+    if same != what:
+        store.delete(names.progress)
+    merge = _Merge(store.script_load(MERGE), names, fence, until, contents)
+    written = _write(store, merge, way)
+    _withdraw(store, merge, way.progress)
+    told = {"k": definition.k, "as_of": as_of, "at": int(time.time())}
+    keys = [names.filled, names.definitions, names.fence]
+    arguments = [as_of, definition.digest, json.dumps(told), fence, json.dumps([until, what, token])]
+    if not store.eval(FINISH, len(keys), *keys, *arguments):
+        raise Transient(OTHER)
+    store.delete(names.progress)
+    return Brought(definition.digest, written, False, as_of, until)
 
 
 @dataclass(frozen=True)
@@ -149,6 +170,8 @@ class _Merge:
     """The script `MERGE`, loaded, with the arguments that a data set's entities share."""
 
     script: str
+    names: Names
+    fence: str
     until: int
     contents: DatasetContents
 
@@ -158,19 +181,22 @@ class _Merge:
         cents, offset = definition.entry.fields["clean cents"][:2]  # type: ignore[index]
         arguments = [self.until, keep, definition.k, definition.most, LATE, definition.entry.itemsize]
         parts = [days, reports, entries]
-        tail = [offset, "<i4" if cents.itemsize == 4 else "<i8", self.contents.as_of]
-        pipeline.evalsha(self.script, 1, key, *arguments, *parts, *tail)
+        tail = [offset, "<i4" if cents.itemsize == 4 else "<i8", self.contents.as_of, self.fence]
+        pipeline.evalsha(self.script, 2, key, self.names.fence, *arguments, *parts, *tail)
 
 
-def _write(store: Any, names: Names, merge: _Merge, settings: LiveSettings, progress: Progress) -> int:
-    """Merge all entities; returns how many were written.
+def _sent(pipeline: Any) -> list[Any]:
+    """The answers to what was queued. Raises Transient: another fill has begun."""
+    told: list[Any] = pipeline.execute()
+    if -1 in told:
+        raise Transient(OTHER)
+    return told
 
-    It goes on after the last chunk that an earlier call with the same rows and labels told of.
-    """
-    contents, keep = merge.contents, int(settings.retention_days * DAY)
-    same = f"{merge.until}:{hashlib.blake2b(contents.entries.view(np.uint8).data, digest_size=16).hexdigest()}"
-    told = json.loads(store.get(f"{names.state}progress") or "[]")
-    at, first = (told[1], told[2]) if told[:1] == [same] else ("", 0)
+
+def _write(store: Any, merge: _Merge, way: _Way) -> int:
+    """Merge all entities; returns how many were written. It goes on after the last chunk that is on record."""
+    contents, names, keep = merge.contents, merge.names, int(way.settings.retention_days * DAY)
+    at, first = json.loads(store.get(names.progress) or '["", 0]')
     written, sides = 0, contents.definition.data.relations
     for side in sides[sides.index(at) if at else 0 :]:
         number = first if side == at else 0
@@ -179,22 +205,31 @@ def _write(store: Any, names: Names, merge: _Merge, settings: LiveSettings, prog
             pipeline = store.pipeline(transaction=False)
             for one in chunk:
                 merge.queue(pipeline, names.entity(side, one.hashed), keep, one.days, one.reports, one.entries)
+            written += sum(_sent(pipeline))
             number += len(chunk)
-            pipeline.set(f"{names.state}progress", json.dumps([same, side, number]), ex=PROGRESS_SECONDS)
-            written += sum(pipeline.execute()[:-1])
+            store.set(names.progress, json.dumps([side, number]), ex=PROGRESS_SECONDS)
             if number % (CHUNK * 100) == 0 or number == total:
-                progress(f"{side}s", {"written": number, "of": total})
+                way.progress(f"{side}s", {"written": number, "of": total})
     return written
 
 
-def _withdraw(store: Any, names: Names, merge: _Merge) -> None:
+def _withdraw(store: Any, merge: _Merge, progress: Progress) -> None:
     """Take what is before `until` from the records of entities that the data set does not have."""
-    for side, hashes in merge.contents.hashes.items():
-        known = {one.hex().encode() for one in hashes}
-        walk = store.scan_iter(match=names.entities(side), count=PAGE)
-        others = (key for key in walk if key.rpartition(b":")[2] not in known)
-        while keys := list(islice(others, CHUNK)):
-            pipeline = store.pipeline(transaction=False)
-            for key in keys:
-                merge.queue(pipeline, key, 0, b"", b"", b"")
-            pipeline.execute()
+    known = {side: {one.hex().encode() for one in hashes} for side, hashes in merge.contents.hashes.items()}
+    walked = emptied = 0
+
+    def others() -> Iterator[bytes]:
+        nonlocal walked
+        for key in store.scan_iter(match=merge.names.entities, count=PAGE):
+            walked += 1
+            side, hashed = key.rsplit(b":", 2)[1:]
+            if hashed not in known.get(side.decode(), ()):
+                yield key
+
+    found = others()
+    while keys := list(islice(found, CHUNK)):
+        pipeline = store.pipeline(transaction=False)
+        for key in keys:
+            merge.queue(pipeline, key, 0, b"", b"", b"")
+        emptied += sum(_sent(pipeline))
+    progress("not in the data set", {"entities": emptied, "of": walked})

@@ -13,22 +13,29 @@
 A payment whose tag an entity has is a repetition: nothing changes. An entity is left as it is if a data set was brought
 in for the time of the payment: the data set says what happened then.
 
+`BEGIN` makes a fill the one that writes: KEYS filled, fence; ARGV the newest time of its data set, "1": also if a later
+one was brought in, what the fence is and what it is from now on. It returns 1, 0 if a later data set was brought in, or
+-1 if another fill has begun meanwhile.
+
 `MERGE` brings the data set's part of one entity in:
 
-    KEYS  entity
+    KEYS  entity, fence
     ARGV  1 until   2 retention seconds (0: as before)   3 k   4 most entries   5 late seconds   6 size of an entry
           7 days   8 reports   9 entries   10 where in an entry the minor units are   11 their format
-          12 the newest time of the data set
-    returns  1, or 0 if a later data set was brought in before, or if with retention 0 there is no record
+          12 the newest time of the data set   13 what the fence must be
+    returns  1, 0 if with retention 0 there is no record, or -1 if another fill has begun since
 
-`FINISH` says that a data set was brought in, unless a later one was: KEYS filled, definitions; ARGV its newest time,
-the definition's digest and what is known of it.
+If the record was brought up to a later time than the data set has, that fill was given up, and so is what it wrote.
+
+`FINISH` says that a data set was brought in, unless another fill has begun: KEYS filled, definitions, fence; ARGV its
+newest time, the definition's digest and what is known of it, what the fence must be and what it is from now on.
 
 Records keep what came as payments at or after `until`. Numbers are doubles in Lua: all are whole and below 2^53.
 """
 
 _LAYOUT = """
 local DAY, HEADER, DAYROW, REPORT, KEPT = 86400, 25, 14, 10, 32
+local NO_TAG = string.rep('\\0', 8)  -- of an entry that a data set brought
 local function cut(value, size)  -- the parts of a record; of none, and of one that is damaged, empty ones
   local empty = {n = 0, till = 0, asof = 0, days = '', reports = '', entries = ''}
   if not value or #value < HEADER or value:byte(1) ~= 1 then return empty end
@@ -130,19 +137,28 @@ local till, k, most = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local late, size = tonumber(ARGV[5]), tonumber(ARGV[6])
 local value = redis.call('GET', KEYS[1])
 local old = cut(value, size)
+if redis.call('GET', KEYS[2]) ~= ARGV[13] then return -1 end
 if ARGV[2] == '0' and not value then return 0 end
-if old.asof > tonumber(ARGV[12]) then return 0 end
-local border = math.floor(till / DAY)
 local kept = old.entries:sub(1, front(old.entries, size, till, true))
+local given_up = old.till > tonumber(ARGV[12]) + 1
+if given_up then
+  local paid = {}
+  for at = 1, #kept, size do
+    if kept:sub(at + 8, at + 15) ~= NO_TAG then paid[#paid + 1] = kept:sub(at, at + size - 1) end
+  end
+  kept = table.concat(paid)
+end
+local known = given_up and old.till or till  -- the days before are not those of payments
+local border = math.floor(known / DAY)
 local rows, row = {}, 0
 while row < #old.days do
   local day = struct.unpack('<H', old.days, row + 1)
-  if day < border or (day == border and till % DAY ~= 0) then break end
+  if day < border or (day == border and known % DAY ~= 0) then break end
   rows[#rows + 1] = old.days:sub(row + 1, row + DAYROW)
   row = row + DAYROW
 end
 local days = ARGV[7]
-if till % DAY ~= 0 then  -- both the data set and payments tell of the last day
+if known % DAY ~= 0 then  -- both the data set and payments tell of the last day
   local count, sum = 0, 0
   for at = 0, #kept - size, size do
     if math.floor(struct.unpack('<i8', kept, at + 1) / DAY) == border then
@@ -157,17 +173,25 @@ if till % DAY ~= 0 then  -- both the data set and payments tell of the last day
 end
 local entries = trimmed(kept .. ARGV[9], size, k, most, late)
 local made = {n = old.n + #ARGV[9] / size + 1, reports = ARGV[8], entries = entries}
-made.till, made.asof = math.max(till, old.till), tonumber(ARGV[12])
+made.till, made.asof = given_up and till or math.max(till, old.till), tonumber(ARGV[12])
 made.days = fresh_days(table.concat(rows) .. days)
 write(KEYS[1], made, ARGV[2])
 return 1
 """
 )
 
+BEGIN = """
+local filled = tonumber(redis.call('GET', KEYS[1]) or '0')
+if filled > tonumber(ARGV[1]) and ARGV[2] ~= '1' then return 0 end
+if (redis.call('GET', KEYS[2]) or '') ~= ARGV[3] then return -1 end
+redis.call('SET', KEYS[2], ARGV[4])
+return 1
+"""
+
 FINISH = """
-local old = tonumber(redis.call('GET', KEYS[1]) or '0')
-if old > tonumber(ARGV[1]) then return 0 end
+if redis.call('GET', KEYS[3]) ~= ARGV[4] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1])
 redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])
+redis.call('SET', KEYS[3], ARGV[5])
 return 1
 """

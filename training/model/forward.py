@@ -76,10 +76,9 @@ class Forward:
     classify: Linear
 
     @classmethod
-    def of(cls, weights: Mapping[str, Tensor], sides: Sequence[str]) -> "Forward":
-        """From the weights of `Encoders` by name."""
+    def of(cls, weights: Mapping[str, Tensor], sides: Sequence[str], count: int) -> "Forward":
+        """From the weights of `Encoders` with `count` members by name. Raises KeyError: one is not there."""
         arrays = {name: tensor.detach().double().numpy() for name, tensor in weights.items()}
-        count = len({name.split(".")[1] for name in arrays if name.startswith("members.")})
         members = [_part(arrays, f"members.{number}.") for number in range(count)]
         own, neighbour = (_part(arrays, f"message_builder.{name}.") for name in ("own", "neighbour"))
         return cls(

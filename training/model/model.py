@@ -89,7 +89,7 @@ class FraudModel:
     @cached_property
     def forward(self) -> Forward | None:
         """The encoders for blocks of numpy."""
-        return None if self.weights is None else Forward.of(self.weights, self.sides)
+        return None if self.weights is None else Forward.of(self.weights, self.sides, self.config.folds)
 
     @property
     def feature_schema(self) -> FeatureSchema:

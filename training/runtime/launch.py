@@ -61,12 +61,14 @@ def _imported(work: str) -> Work:
     torch and what stands on it make 700,000 objects that all stay. Without this the garbage collector walks them again
     and again while they are made, and once more when the process ends: three of seven seconds.
     """
+    collects = gc.isenabled()
     gc.disable()
     try:
         function: Work = resolve_name(work)
         gc.freeze()
     finally:
-        gc.enable()
+        if collects:
+            gc.enable()
     return function
 
 

@@ -65,7 +65,7 @@ class FraudLive:
         self._store: OnlineStore | None = None
         if not settings.missing:
             self._connection = StoreConnection(settings)
-            names = Names(name, self.definition.digest)
+            names = Names.of(name, self.definition.digest, settings.entity_key)
             self._store = OnlineStore(self._connection, names, self.definition, settings)
             self._connection.wait(FIRST_CONNECTION)
 
