@@ -21,6 +21,8 @@ from training.live.record import EntityState, loads
 from training.live.settings import LiveSettings
 from training.outcome import Permanent, Transient
 
+ROOT = Path(__file__).parents[2]
+
 
 def states(server: Server, definition: LiveDefinition) -> dict[bytes, EntityState]:
     """All records of a definition."""
@@ -306,6 +308,32 @@ def test_the_stage_reports_what_it_brought_in(
     monkeypatch.delenv("FRAUDLOOP_ENTITY_KEY")
     with pytest.raises(Permanent, match="set FRAUDLOOP_LIVE_URL and FRAUDLOOP_ENTITY_KEY"):
         stage.materialise(order)
+
+
+def test_the_store_s_own_users_may_do_their_work(replayed: Replayed, server: Server, tmp_path: Path) -> None:
+    """By the rules that deploy/live/store gives: a fill over records that are there, a payment, an entity forgotten."""
+    for line in (ROOT / "deploy/live/store/users.acl.example").read_text().splitlines():
+        if line.startswith("user ") and not line.startswith("user default"):
+            name, *rule = line.split()[1:]
+            told = [">password" if word.startswith("#") else word for word in rule]
+            server.client().execute_command("ACL", "SETUSER", name, "reset", *told)
+    filler, scorer = (
+        settings(server, url=f"valkey://{name}@127.0.0.1:{server.port}/0", password="password")
+        for name in ("materialise", "scoring")
+    )
+    replayed.night(tmp_path, settings(server), midnight(replayed, 3), whole=True)
+    folder = replayed.as_of(tmp_path, midnight(replayed))
+    rows = pl.read_parquet(folder / "transactions.parquet")
+    rows.filter(pl.col("merchant_key") != rows["merchant_key"][0]).write_parquet(folder / "transactions.parquet")
+    (brought,) = stage.fill("fraud", folder, replayed.model.config.k, filler)
+    assert brought.entities > 100
+    row = replayed.last(1)[-1]
+    with pod(replayed.model, scorer) as (live, counted):
+        ask(live, replayed.lines([row])[0], "an id")
+        ask(live, replayed.lines([row])[0], "an id")
+    assert counted.degraded == ["", ""]
+    data, key = replayed.definition.data, int(replayed.table["card_key"][row])
+    assert forget("fraud", data, "card", key, filler).records == 1
 
 
 def test_one_entity_can_be_forgotten(replayed: Replayed, server: Server, tmp_path: Path) -> None:

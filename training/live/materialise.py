@@ -134,7 +134,7 @@ class _Way:
 def _bring(store: Any, table: pl.DataFrame, graph: Graph, definition: LiveDefinition, way: _Way) -> Brought:
     names = Names.of(way.model, definition.digest, way.settings.entity_key)
     as_of = int(table["time"][-1])
-    filled, former = store.mget(names.filled, names.fence)
+    filled, former = store.get(names.filled), store.get(names.fence)
     last, same, _ = json.loads(former or '[0, "", ""]')  # up to when the fill that began last brings, what, its token
     complete = way.whole or filled is None or last > as_of + 1
     until = as_of + 1 if complete else as_of // DAY * DAY
