@@ -131,7 +131,7 @@ def forget(
             f"{erased.files} files rewritten. Versions of them stay in the bucket for seven days"
         )
     if found.unread:
-        why = "are damaged or of a definition that is not in use"
+        why = "are damaged, or of a definition or a FRAUDLOOP_ENTITY_KEY that is not in use"
         console.print(f"{found.unread} records {why}; they expire with the retention")
     return None
 

@@ -194,27 +194,146 @@ def test_of_two_fills_the_one_that_began_last_writes(
     assert [key for key, one in found.items() if not same(one, wanted[key])] == []
 
 
-def killed_there(*_: object) -> None:
-    raise KeyboardInterrupt
+def test_a_fill_that_looked_before_another_one_ended_looks_again(
+    replayed: Replayed, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would take the store for an empty one, and the last day for complete."""
+    given, k = settings(server), replayed.model.config.k
+    folder, contents = replayed.as_of(tmp_path, midnight(replayed)), DatasetContents.of
+
+    def slow(*arguments):
+        monkeypatch.setattr(DatasetContents, "of", contents)
+        stage.fill("fraud", folder, k, given)
+        return contents(*arguments)
+
+    monkeypatch.setattr(DatasetContents, "of", slow)
+    with pytest.raises(Transient, match="another fill"):
+        stage.fill("fraud", folder, k, given)
+
+
+def killed_at(
+    step: str, folder: Path, replayed: Replayed, given: LiveSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fill that is killed when it comes to a step."""
+
+    def dead(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stage, step, dead)
+        with pytest.raises(KeyboardInterrupt):
+            stage.fill("fraud", folder, replayed.model.config.k, given)
+
+
+def left(server: Server, replayed: Replayed, wanted: dict[bytes, EntityState]) -> list[bytes]:
+    """Records that are not `wanted`, or should not be."""
+    found = states(server, replayed.definition)
+    wrong = [key for key, one in wanted.items() if key not in found or not same(one, found[key])]
+    return wrong + [key for key in found.keys() - wanted.keys() if len(found[key].entries) or len(found[key].days)]
+
+
+def alone(server: Server, replayed: Replayed, folder: Path, given: LiveSettings) -> dict[bytes, EntityState]:
+    """What a fill leaves in an empty store, which is empty again then."""
+    stage.fill("fraud", folder, replayed.model.config.k, given)
+    wanted = states(server, replayed.definition)
+    server.client().flushall()
+    return wanted
+
+
+def without(folder: Path, replayed: Replayed, day: int, merchants: int = 5) -> Path:
+    """The data set to `day` without the rows of each so many-th merchant."""
+    made = replayed.as_of(folder, day)
+    rows = pl.read_parquet(made / "transactions.parquet")
+    gone = rows["merchant_key"].unique().sort().gather_every(merchants)
+    last = rows.tail(1)
+    kept = pl.concat([rows.head(-1).filter(~pl.col("merchant_key").is_in(gone.to_list())), last])
+    kept.write_parquet(made / "transactions.parquet")
+    return made
 
 
 def test_a_file_that_was_set_aside_while_its_fill_died(
     replayed: Replayed, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The fill of the newest data set is killed when all is written but its end. The next data set ends earlier."""
-    given, k = settings(server), replayed.model.config.k
+    given = settings(server)
     old, new = (replayed.as_of(tmp_path / str(days), midnight(replayed, days)) for days in (3, 0))
-    stage.fill("fraud", old, k, given)
-    wanted = states(server, replayed.definition)
-    with monkeypatch.context() as patched:
-        patched.setattr(stage, "_withdraw", killed_there)
-        with pytest.raises(KeyboardInterrupt):
-            stage.fill("fraud", new, k, given)
-    (brought,) = stage.fill("fraud", old, k, given)
+    wanted = alone(server, replayed, old, given)
+    stage.fill("fraud", old, replayed.model.config.k, given)
+    killed_at("_withdraw", new, replayed, given, monkeypatch)
+    (brought,) = stage.fill("fraud", old, replayed.model.config.k, given)
     assert not brought.fenced
-    found = states(server, replayed.definition)
-    assert [key for key, one in wanted.items() if not same(one, found[key])] == []
-    assert not any(len(found[key].entries) for key in found.keys() - wanted.keys())
+    assert left(server, replayed, wanted) == []
+
+
+def test_a_fill_does_not_go_on_where_another_one_was(
+    replayed: Replayed, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One is killed half way. The next is killed before it writes, and tried again."""
+    given, day = settings(server), midnight(replayed)
+    first, second = without(tmp_path / "1", replayed, day), replayed.as_of(tmp_path / "2", day)
+    wanted = alone(server, replayed, second, given)
+    killed(replayed, first, given, monkeypatch)
+    killed_at("_write", second, replayed, given, monkeypatch)
+    stage.fill("fraud", second, replayed.model.config.k, given)
+    assert left(server, replayed, wanted) == []
+
+
+def test_a_fill_that_wrote_nothing_takes_no_payment(
+    replayed: Replayed, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next data set ends earlier; what was paid on its last day, of which it does not know, stays."""
+    given, day = settings(server), midnight(replayed, 2)
+    replayed.night(tmp_path / "0", given, midnight(replayed, 4), whole=True)
+    rows = [row for row in replayed.last(500) if day - DAY <= replayed.times()[row] < day]
+    with pod(replayed.model, given) as (live, _):
+        ask(live, replayed.lines(rows[:1])[0], "paid")
+    killed_at("_write", replayed.as_of(tmp_path / "1", midnight(replayed)), replayed, given, monkeypatch)
+    replayed.night(tmp_path / "2", given, day)
+    tags = [one.entries["tag"].tolist() for one in states(server, replayed.definition).values()]
+    assert sum(tag != b"\0" * 8 for some in tags for tag in some) == len(replayed.definition.data.relations)
+
+
+def test_a_second_fill_on_the_same_day_has_other_contents(replayed: Replayed, server: Server, tmp_path: Path) -> None:
+    """A file of the first one was set aside. What it brought of the last day, too, is gone."""
+    given, k, day = settings(server), replayed.model.config.k, midnight(replayed)
+    first, second = replayed.as_of(tmp_path / "1", day), without(tmp_path / "2", replayed, day)
+    wanted = alone(server, replayed, second, given)
+    stage.fill("fraud", first, k, given)
+    (brought,) = stage.fill("fraud", second, k, given)
+    assert not brought.fenced
+    assert left(server, replayed, wanted) == []
+    earlier = replayed.as_of(tmp_path / "3", day)
+    rows = pl.read_parquet(earlier / "transactions.parquet")
+    rows.head(-5).write_parquet(earlier / "transactions.parquet")
+    assert rows["time"][-6] // DAY == rows["time"][-1] // DAY, "it ends earlier on the same day"
+    stage.fill("fraud", first, k, given)
+    stage.fill("fraud", earlier, k, given, replace=True)
+    server_now = {key: one for key, one in states(server, replayed.definition).items() if len(one.entries)}
+    server.client().flushall()
+    assert [key for key, one in alone(server, replayed, earlier, given).items() if not same(one, server_now[key])] == []
+
+
+def test_a_store_that_was_restarted_ends_the_fill(
+    replayed: Replayed, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have lost what was written last. The next attempt goes on from what is on record."""
+    given, chunks = settings(server), DatasetContents.chunks
+    folder = replayed.as_of(tmp_path, midnight(replayed))
+    wanted = alone(server, replayed, folder, given)
+
+    def restarted(self, *arguments):
+        for number, chunk in enumerate(chunks(self, *arguments)):
+            if number == 1:
+                server.client().script_flush()
+            yield chunk
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DatasetContents, "chunks", restarted)
+        with pytest.raises(Transient, match="was restarted"):
+            stage.fill("fraud", folder, replayed.model.config.k, given)
+    assert server.client().get(Names.of("fraud", replayed.definition.digest, KEY).filled) is None
+    stage.fill("fraud", folder, replayed.model.config.k, given)
+    assert left(server, replayed, wanted) == []
 
 
 def test_another_secret_has_records_of_its_own(replayed: Replayed, server: Server, tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def merge(server: Server, till: int, as_of: int, times: list[int], keep: int = 1
     server.client().set(NAMES.fence, "ours" if own else "another's")
     tail = [offset, "<i4" if cents.itemsize == 4 else "<i8", as_of, "ours"]
     parts = [days.tobytes(), reports.tobytes(), entries.tobytes()]
-    return int(server.client().eval(MERGE, 2, key, NAMES.fence, *fixed, *parts, *tail))
+    return int(server.client().eval(MERGE, 3, key, NAMES.fence, NAMES.reach, *fixed, *parts, *tail))
 
 
 def test_a_data_set_replaces_what_is_before_and_leaves_what_is_later(store: OnlineStore, server: Server) -> None:
@@ -189,6 +189,17 @@ def test_what_a_fill_that_was_given_up_brought_is_taken_back(store: OnlineStore,
     assert state.entries["time"].tolist() == [NOW + 4 * DAY, NOW + 3 * DAY + 10, NOW, NOW - 5]
     assert state.days.tolist() == [(day + 4, 1, 100), (day + 3, 1, 100), (day, 2, 2)]
     assert (state.until, state.as_of) == (NOW + 1, NOW)
+
+
+def test_a_second_fill_of_a_day_counts_more_payments_than_there_are_entries(store: OnlineStore, server: Server) -> None:
+    """A merchant has hundreds a day; of the latest k and a few there are entries."""
+    merge(server, NOW + 5, NOW + 4, [NOW])
+    for number in range(30):
+        count(store, payment(NOW + 200 * number + 10, f"id-{number}"))
+    before = card(store).days.tolist()
+    assert before == [(NOW // DAY, 31, 3001)]
+    assert merge(server, NOW + 5, NOW + 4, [NOW]) == 1
+    assert card(store).days.tolist() == before
 
 
 def test_a_record_that_is_not_there_is_not_made_without_an_end(server: Server) -> None:

@@ -666,7 +666,7 @@ MUTANTS = (
         "what was set aside stays",
         "the online store holds nothing of a file that was quarantined",
         "training/live/materialise.py",
-        'merge.queue(pipeline, key, 0, b"", b"", b"")',
+        'fill.merge(pipeline, key, 0, b"", b"", b"")',
         "pass",
     ),
     Mutant(

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import valkey
+from valkey.exceptions import NoScriptError
 
 from training.data.declaration import Declaration
 from training.live.definition import LiveDefinition
@@ -26,6 +27,8 @@ def opened(settings: LiveSettings) -> Iterator[Any]:
         yield store
     except (valkey.ConnectionError, valkey.TimeoutError) as error:
         raise Transient(f"the online store does not answer: {error}") from error
+    except NoScriptError as error:
+        raise Transient("the online store was restarted, or replaced, meanwhile") from error
     except valkey.ResponseError as error:
         raise Transient(f"the online store refuses: {error}") from error
     finally:

@@ -30,8 +30,8 @@ Progress = Callable[[str, Mapping[str, float]], None]
 class Forgotten:
     """What was deleted: records of the entity, its entries at other entities, and its answers that wait in the log.
 
-    `unread`: records of a definition that was never materialised, and damaged ones. They stay until they expire, or the
-    next night replaces them.
+    `unread`: records of a definition that was never materialised, or of another secret, and damaged ones. They stay
+    until they expire, or the next night replaces them.
     """
 
     records: int
@@ -75,14 +75,15 @@ def forget(
     """
     if settings.missing:
         raise Permanent(f"there is {settings.missing}: set {variable('url')} and {variable('entity_key')}")
-    hashed, root = EntityHash(settings.entity_key).of(side, key), Names(model).root
+    hashed, ours = EntityHash(settings.entity_key).of(side, key), Names.of(model, "", settings.entity_key)
+    root = ours.root
     with opened(settings) as store:
         names = list(store.scan_iter(match=f"{root}:*:{side}:{hashed.hex()}", count=PAGE))
         records = int(store.delete(*names)) if names else 0
         walked, entries, unread = 0, 0, 0
         known = definitions(store, model, data)
         for name in store.scan_iter(match=f"{root}:*:*:*", count=PAGE):
-            definition = known.get(Names.definition_of(name.decode()))
+            definition = known.get(ours.definition_of(name.decode()))
             removed = _taken_off(store, name, definition, side, as_number(hashed))
             entries, unread, walked = entries + max(removed, 0), unread + (removed < 0), walked + 1
             if walked % (20 * PAGE) == 0:

@@ -43,10 +43,10 @@ class Names:
         """The names for entities that are hashed with this secret."""
         return cls(model, definition, EntityHash(secret).fingerprint)
 
-    @staticmethod
-    def definition_of(name: str) -> str:
-        """The digest in the name of a record."""
-        return name.split(":")[2].partition(".")[0]
+    def definition_of(self, name: str) -> str:
+        """The definition's digest in the name of a record; "" if it was named with another secret."""
+        digest, _, fingerprint = name.split(":")[2].partition(".")
+        return digest if fingerprint == self.fingerprint else ""
 
     @property
     def root(self) -> str:
@@ -67,6 +67,11 @@ class Names:
     def fence(self) -> str:
         """The fill that began last: what another one still writes is refused."""
         return f"{self.state}fence"
+
+    @property
+    def reach(self) -> str:
+        """Up to which time records were brought, by the fill that got furthest."""
+        return f"{self.state}reach"
 
     @property
     def progress(self) -> str:

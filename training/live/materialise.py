@@ -34,7 +34,7 @@ from training.live.client import definitions, opened
 from training.live.contents import DatasetContents
 from training.live.definition import DAY, LATE, LiveDefinition
 from training.live.keys import EntityHash, Names
-from training.live.scripts import BEGIN, FINISH, MERGE
+from training.live.scripts import ADVANCE, BEGIN, FINISH, MERGE
 from training.live.settings import LiveSettings, variable
 from training.model.config import TrainConfig
 from training.outcome import Permanent, StageResult, Transient
@@ -42,6 +42,7 @@ from training.outcome import Permanent, StageResult, Transient
 CHUNK = 64  # entities that are sent together: a payment waits for at most these
 PAGE = 500  # records of one look, about
 PROGRESS_SECONDS = 86_400
+SCRIPTS = {"merge": MERGE, "advance": ADVANCE, "finish": FINISH}
 OTHER = "another fill of the online store has begun since; this one ends"
 Progress = Callable[[str, Mapping[str, float]], None]
 
@@ -134,93 +135,102 @@ class _Way:
 def _bring(store: Any, table: pl.DataFrame, graph: Graph, definition: LiveDefinition, way: _Way) -> Brought:
     names = Names.of(way.model, definition.digest, way.settings.entity_key)
     as_of = int(table["time"][-1])
-    filled, former = store.get(names.filled), store.get(names.fence)
-    last, same, _ = json.loads(former or '[0, "", ""]')  # up to when the fill that began last brings, what, its token
-    complete = way.whole or filled is None or last > as_of + 1
-    until = as_of + 1 if complete else as_of // DAY * DAY
+    filled, former, reach = (store.get(name) for name in (names.filled, names.fence, names.reach))
+    complete = way.whole or filled is None or int(reach or 0) > as_of + 1
+    until = as_of + 1 if complete else max(as_of // DAY * DAY, int(reach or 0))
     later = Brought(definition.digest, 0, True, as_of, until)
     if filled is not None and int(filled) > as_of and not way.replace:
         return later
     state = Reader(graph, definition.k).state.numpy()
     contents = DatasetContents.of(table, state, definition, EntityHash(way.settings.entity_key))
     what = f"{until}:{hashlib.blake2b(contents.entries.view(np.uint8).data, digest_size=16).hexdigest()}"
-    token = uuid.uuid4().hex
-    fence = json.dumps([max(until, last), what, token])
-    begun = store.eval(BEGIN, 2, names.filled, names.fence, as_of, int(way.replace), former or b"", fence)
+    fence = f"{what}:{uuid.uuid4().hex}"
+    goes_on = (former or b"").decode().startswith(f"{what}:")
+    told = [as_of, int(way.replace), former or b"", fence, int(goes_on)]
+    begun = store.eval(BEGIN, 3, names.filled, names.fence, names.progress, *told)
     if begun == 0:
         return later
     if begun < 0:
         raise Transient(OTHER)
-    if same != what:
-        store.delete(names.progress)
-    merge = _Merge(store.script_load(MERGE), names, fence, until, contents)
-    written = _write(store, merge, way)
-    _withdraw(store, merge, way.progress)
-    told = {"k": definition.k, "as_of": as_of, "at": int(time.time())}
-    keys = [names.filled, names.definitions, names.fence]
-    arguments = [as_of, definition.digest, json.dumps(told), fence, json.dumps([until, what, token])]
-    if not store.eval(FINISH, len(keys), *keys, *arguments):
-        raise Transient(OTHER)
-    store.delete(names.progress)
+    scripts = {name: store.script_load(script) for name, script in SCRIPTS.items()}
+    fill = _Fill(store, names, fence, until, contents, scripts)
+    written = _write(fill, way)
+    _withdraw(fill, way.progress)
+    record = {"k": definition.k, "as_of": as_of, "at": int(time.time())}
+    keys = [names.filled, names.definitions, names.fence, names.reach, names.progress]
+    told = [as_of, definition.digest, json.dumps(record), fence, f"done:{uuid.uuid4().hex}", until]
+    fill.run("finish", keys, told)
     return Brought(definition.digest, written, False, as_of, until)
 
 
 @dataclass(frozen=True)
-class _Merge:
-    """The script `MERGE`, loaded, with the arguments that a data set's entities share."""
+class _Fill:
+    """A fill that has begun: its fence, and its scripts by their digests.
 
-    script: str
+    A store that was restarted, or its successor, may have lost what was written last, and knows no scripts. So the fill
+    ends; the next attempt goes on from what is on record.
+    """
+
+    store: Any
     names: Names
     fence: str
     until: int
     contents: DatasetContents
+    scripts: Mapping[str, str]
 
-    def queue(self, pipeline: Any, key: str | bytes, keep: int, days: bytes, reports: bytes, entries: bytes) -> None:
-        """Merge one entity's part; its record expires after `keep` seconds, with 0 when it would have anyway."""
+    def merge(self, pipeline: Any, key: str | bytes, keep: int, days: bytes, reports: bytes, entries: bytes) -> None:
+        """Queue one entity's part; its record expires after `keep` seconds, with 0 when it would have anyway."""
         definition = self.contents.definition
         cents, offset = definition.entry.fields["clean cents"][:2]  # type: ignore[index]
         arguments = [self.until, keep, definition.k, definition.most, LATE, definition.entry.itemsize]
         parts = [days, reports, entries]
         tail = [offset, "<i4" if cents.itemsize == 4 else "<i8", self.contents.as_of, self.fence]
-        pipeline.evalsha(self.script, 2, key, self.names.fence, *arguments, *parts, *tail)
+        keys = [key, self.names.fence, self.names.reach]
+        pipeline.evalsha(self.scripts["merge"], 3, *keys, *arguments, *parts, *tail)
+
+    def run(self, script: str, keys: list[str], arguments: list[Any]) -> None:
+        """Run a script. Raises Transient: another fill has begun."""
+        if self.store.evalsha(self.scripts[script], len(keys), *keys, *arguments) < 0:
+            raise Transient(OTHER)
 
 
-def _sent(pipeline: Any) -> list[Any]:
-    """The answers to what was queued. Raises Transient: another fill has begun."""
-    told: list[Any] = pipeline.execute()
+def _sent(pipeline: Any) -> int:
+    """How many records were written by what was queued. Raises Transient: another fill has begun."""
+    told: list[int] = pipeline.execute()
     if -1 in told:
         raise Transient(OTHER)
-    return told
+    return sum(told)
 
 
-def _write(store: Any, merge: _Merge, way: _Way) -> int:
+def _write(fill: _Fill, way: _Way) -> int:
     """Merge all entities; returns how many were written. It goes on after the last chunk that is on record."""
-    contents, names, keep = merge.contents, merge.names, int(way.settings.retention_days * DAY)
-    at, first = json.loads(store.get(names.progress) or '["", 0]')
+    names, contents, keep = fill.names, fill.contents, int(way.settings.retention_days * DAY)
+    at, first = json.loads(fill.store.get(names.progress) or '["", 0]')
     written, sides = 0, contents.definition.data.relations
     for side in sides[sides.index(at) if at else 0 :]:
         number = first if side == at else 0
         total = len(contents.hashes[side])
-        for chunk in contents.chunks(side, merge.until, CHUNK, number):
-            pipeline = store.pipeline(transaction=False)
+        for chunk in contents.chunks(side, fill.until, CHUNK, number):
+            pipeline = fill.store.pipeline(transaction=False)
             for one in chunk:
-                merge.queue(pipeline, names.entity(side, one.hashed), keep, one.days, one.reports, one.entries)
-            written += sum(_sent(pipeline))
+                fill.merge(pipeline, names.entity(side, one.hashed), keep, one.days, one.reports, one.entries)
+            written += _sent(pipeline)
             number += len(chunk)
-            store.set(names.progress, json.dumps([side, number]), ex=PROGRESS_SECONDS)
+            reached = [fill.fence, json.dumps([side, number]), PROGRESS_SECONDS]
+            fill.run("advance", [names.fence, names.progress], reached)
             if number % (CHUNK * 100) == 0 or number == total:
                 way.progress(f"{side}s", {"written": number, "of": total})
     return written
 
 
-def _withdraw(store: Any, merge: _Merge, progress: Progress) -> None:
+def _withdraw(fill: _Fill, progress: Progress) -> None:
     """Take what is before `until` from the records of entities that the data set does not have."""
-    known = {side: {one.hex().encode() for one in hashes} for side, hashes in merge.contents.hashes.items()}
+    known = {side: {one.hex().encode() for one in hashes} for side, hashes in fill.contents.hashes.items()}
     walked = emptied = 0
 
     def others() -> Iterator[bytes]:
         nonlocal walked
-        for key in store.scan_iter(match=merge.names.entities, count=PAGE):
+        for key in fill.store.scan_iter(match=fill.names.entities, count=PAGE):
             walked += 1
             side, hashed = key.rsplit(b":", 2)[1:]
             if hashed not in known.get(side.decode(), ()):
@@ -228,8 +238,8 @@ def _withdraw(store: Any, merge: _Merge, progress: Progress) -> None:
 
     found = others()
     while keys := list(islice(found, CHUNK)):
-        pipeline = store.pipeline(transaction=False)
+        pipeline = fill.store.pipeline(transaction=False)
         for key in keys:
-            merge.queue(pipeline, key, 0, b"", b"", b"")
-        emptied += sum(_sent(pipeline))
+            fill.merge(pipeline, key, 0, b"", b"", b"")
+        emptied += _sent(pipeline)
     progress("not in the data set", {"entities": emptied, "of": walked})

@@ -13,22 +13,30 @@
 A payment whose tag an entity has is a repetition: nothing changes. An entity is left as it is if a data set was brought
 in for the time of the payment: the data set says what happened then.
 
-`BEGIN` makes a fill the one that writes: KEYS filled, fence; ARGV the newest time of its data set, "1": also if a later
-one was brought in, what the fence is and what it is from now on. It returns 1, 0 if a later data set was brought in, or
--1 if another fill has begun meanwhile.
+A fill is what brings a data set in. It has four scripts; all but `BEGIN` refuse (-1) if another fill has begun since.
+
+`BEGIN` makes a fill the one that writes:
+
+    KEYS  filled, fence, progress
+    ARGV  1 the newest time of the data set   2 "1": also if a later one was brought in   3 what the fence was
+          4 what it is from now on   5 "1": it goes on where one that was killed has come to
+    returns  1, 0 if a later data set was brought in, or -1 if the fence is not what it was
 
 `MERGE` brings the data set's part of one entity in:
 
-    KEYS  entity, fence
+    KEYS  entity, fence, reach
     ARGV  1 until   2 retention seconds (0: as before)   3 k   4 most entries   5 late seconds   6 size of an entry
           7 days   8 reports   9 entries   10 where in an entry the minor units are   11 their format
-          12 the newest time of the data set   13 what the fence must be
-    returns  1, 0 if with retention 0 there is no record, or -1 if another fill has begun since
+          12 the newest time of the data set   13 the fence
+    returns  1, 0 if with retention 0 there is no record, or -1
 
-If the record was brought up to a later time than the data set has, that fill was given up, and so is what it wrote.
+If the record was brought up to a later time than the data set has, that fill was given up, and so is what it wrote. The
+greatest `until` of any record is in `reach`.
 
-`FINISH` says that a data set was brought in, unless another fill has begun: KEYS filled, definitions, fence; ARGV its
-newest time, the definition's digest and what is known of it, what the fence must be and what it is from now on.
+`ADVANCE` puts on record how far the fill has come: KEYS fence, progress; ARGV the fence, the progress, its seconds.
+
+`FINISH` says that the data set was brought in: KEYS filled, definitions, fence, reach, progress; ARGV its newest time,
+the definition's digest and what is known of it, the fence, what it is from now on, until.
 
 Records keep what came as payments at or after `until`. Numbers are doubles in Lua: all are whole and below 2^53.
 """
@@ -139,7 +147,9 @@ local value = redis.call('GET', KEYS[1])
 local old = cut(value, size)
 if redis.call('GET', KEYS[2]) ~= ARGV[13] then return -1 end
 if ARGV[2] == '0' and not value then return 0 end
+if till > tonumber(redis.call('GET', KEYS[3]) or '0') then redis.call('SET', KEYS[3], ARGV[1]) end
 local kept = old.entries:sub(1, front(old.entries, size, till, true))
+local trimmed_before = #kept == #old.entries and #kept >= k * size
 local given_up = old.till > tonumber(ARGV[12]) + 1
 if given_up then
   local paid = {}
@@ -150,9 +160,10 @@ if given_up then
 end
 local known = given_up and old.till or till  -- the days before are not those of payments
 local border = math.floor(known / DAY)
-local rows, row = {}, 0
+local rows, row, former = {}, 0, {0, 0}
 while row < #old.days do
-  local day = struct.unpack('<H', old.days, row + 1)
+  local day, n, s = struct.unpack('<HI4i8', old.days, row + 1)
+  if day == border and known % DAY ~= 0 and trimmed_before and not given_up then former = {n, s} end
   if day < border or (day == border and known % DAY ~= 0) then break end
   rows[#rows + 1] = old.days:sub(row + 1, row + DAYROW)
   row = row + DAYROW
@@ -169,6 +180,7 @@ if known % DAY ~= 0 then  -- both the data set and payments tell of the last day
     local n, s = struct.unpack('<I4i8', days, 3)
     count, sum, days = count + n, sum + s, days:sub(DAYROW + 1)
   end
+  if former[1] > count then count, sum = former[1], former[2] end  -- more payments than there are entries of
   if count > 0 then days = struct.pack('<HI4i8', border, count, sum) .. days end
 end
 local entries = trimmed(kept .. ARGV[9], size, k, most, late)
@@ -185,13 +197,22 @@ local filled = tonumber(redis.call('GET', KEYS[1]) or '0')
 if filled > tonumber(ARGV[1]) and ARGV[2] ~= '1' then return 0 end
 if (redis.call('GET', KEYS[2]) or '') ~= ARGV[3] then return -1 end
 redis.call('SET', KEYS[2], ARGV[4])
+if ARGV[5] ~= '1' then redis.call('DEL', KEYS[3]) end
+return 1
+"""
+
+ADVANCE = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
+redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
 return 1
 """
 
 FINISH = """
-if redis.call('GET', KEYS[3]) ~= ARGV[4] then return 0 end
+if redis.call('GET', KEYS[3]) ~= ARGV[4] then return -1 end
 redis.call('SET', KEYS[1], ARGV[1])
 redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])
 redis.call('SET', KEYS[3], ARGV[5])
+redis.call('SET', KEYS[4], ARGV[6])
+redis.call('DEL', KEYS[5])
 return 1
 """
