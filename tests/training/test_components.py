@@ -1,7 +1,6 @@
 """Each component alone: parameters become an Order, one function is called, artifacts are filled for the UI."""
 
 import json
-import logging
 import sys
 from types import ModuleType
 from typing import Any
@@ -49,16 +48,6 @@ STAGES = {
     "restore": ("training.deployment.deploy", "restore", {}, {}),
     "deploy_unless_owned": ("training.deployment.deploy", "deploy_unless_owned", {"repository": "repository"}, {}),
 }
-
-
-@pytest.fixture(autouse=True)
-def logging_is_put_back():
-    """A component takes over the root logger, as is right in a pod."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 @pytest.fixture
