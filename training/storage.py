@@ -188,7 +188,7 @@ def upload_folder(path: str | Path, uri: str, *, last: str = "MANIFEST.json", in
 
     The JSON files of an `intermediate` folder are not tagged, because they describe the files that expire.
     """
-    root, files = Path(path), list(walk(path))
+    root, marker = Path(path), Path(path) / last
 
     def copy(file: Path) -> None:
         bulk = intermediate and file.suffix != ".json"
@@ -196,8 +196,9 @@ def upload_folder(path: str | Path, uri: str, *, last: str = "MANIFEST.json", in
 
     if is_s3(uri):
         _s3()  # boto3 makes one client at a time; then all threads use it
-    at_once(copy, [(file,) for file in files if file != root / last])
-    at_once(copy, [(file,) for file in files if file == root / last])
+    at_once(copy, [(file,) for file in walk(root) if file != marker])
+    if marker.is_file():
+        copy(marker)
 
 
 def at_once(work: Callable[..., Answer], calls: Iterable[tuple[Any, ...]]) -> list[Answer]:

@@ -1,5 +1,6 @@
 """The store is brought up to a data set: it then holds what a stream of the same payments would have left."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -160,55 +161,16 @@ def test_an_older_data_set_changes_nothing(replayed: Replayed, server: Server, t
     assert not any(len(now[key].entries) or len(now[key].days) for key in now.keys() - older.keys())
 
 
-@pytest.mark.parametrize("newer_ends", ["before the older one begins to write", "never"])
-def test_of_two_fills_the_one_that_began_last_writes(
-    replayed: Replayed, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, newer_ends: str
-) -> None:
-    """A newer one comes while an older one reads its data set, or writes. The store is the newer one's in the end."""
-    given, k = settings(server), replayed.model.config.k
-    old, new = (replayed.as_of(tmp_path / str(days), midnight(replayed, days)) for days in (3, 0))
-    stage.fill("fraud", new, k, given, whole=True)
-    wanted = states(server, replayed.definition)
-    server.client().flushall()
-    contents, chunks = DatasetContents.of, DatasetContents.chunks
+def meanwhile(monkeypatch: pytest.MonkeyPatch, fill: Callable[[], object]) -> None:
+    """While the next fill reads its data set, another one runs from beginning to end."""
+    contents = DatasetContents.of
 
     def slow(*arguments):
         monkeypatch.setattr(DatasetContents, "of", contents)
-        stage.fill("fraud", new, k, given, whole=True)
-        return contents(*arguments)
-
-    def interrupted(self, side, until, size, first=0):
-        monkeypatch.setattr(DatasetContents, "chunks", chunks)
-        written = chunks(self, side, until, 10, first)
-        yield next(written)
-        stage.fill("fraud", new, k, given, whole=True)
-        yield from written
-
-    at, way = ("chunks", interrupted) if newer_ends == "never" else ("of", slow)
-    monkeypatch.setattr(DatasetContents, at, way)
-    with pytest.raises(Transient, match="another fill") if newer_ends == "never" else nullcontext():
-        (late,) = stage.fill("fraud", old, k, given, whole=True)
-        assert late.fenced
-    found = states(server, replayed.definition)
-    assert found.keys() == wanted.keys()
-    assert [key for key, one in found.items() if not same(one, wanted[key])] == []
-
-
-def test_a_fill_that_looked_before_another_one_ended_looks_again(
-    replayed: Replayed, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It would take the store for an empty one, and the last day for complete."""
-    given, k = settings(server), replayed.model.config.k
-    folder, contents = replayed.as_of(tmp_path, midnight(replayed)), DatasetContents.of
-
-    def slow(*arguments):
-        monkeypatch.setattr(DatasetContents, "of", contents)
-        stage.fill("fraud", folder, k, given)
+        fill()
         return contents(*arguments)
 
     monkeypatch.setattr(DatasetContents, "of", slow)
-    with pytest.raises(Transient, match="another fill"):
-        stage.fill("fraud", folder, k, given)
 
 
 def killed_at(
@@ -240,15 +202,57 @@ def alone(server: Server, replayed: Replayed, folder: Path, given: LiveSettings)
     return wanted
 
 
-def without(folder: Path, replayed: Replayed, day: int, merchants: int = 5) -> Path:
-    """The data set to `day` without the rows of each so many-th merchant."""
+def without(folder: Path, replayed: Replayed, day: int) -> Path:
+    """The data set to `day` without the rows of each fifth merchant, but with the last row."""
     made = replayed.as_of(folder, day)
     rows = pl.read_parquet(made / "transactions.parquet")
-    gone = rows["merchant_key"].unique().sort().gather_every(merchants)
+    gone = rows["merchant_key"].unique().sort().gather_every(5)
     last = rows.tail(1)
     kept = pl.concat([rows.head(-1).filter(~pl.col("merchant_key").is_in(gone.to_list())), last])
     kept.write_parquet(made / "transactions.parquet")
     return made
+
+
+@pytest.mark.parametrize("newer_ends", ["before the older one begins to write", "never"])
+def test_of_two_fills_the_one_that_began_last_writes(
+    replayed: Replayed, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, newer_ends: str
+) -> None:
+    """A newer one comes while an older one reads its data set, or writes. The store is the newer one's in the end."""
+    given, k = settings(server), replayed.model.config.k
+    old, new = (replayed.as_of(tmp_path / str(days), midnight(replayed, days)) for days in (3, 0))
+    wanted, chunks = alone(server, replayed, new, given), DatasetContents.chunks
+
+    def newer() -> None:
+        stage.fill("fraud", new, k, given, whole=True)
+
+    def interrupted(self, side, until, size, first=0):
+        monkeypatch.setattr(DatasetContents, "chunks", chunks)
+        written = chunks(self, side, until, 10, first)
+        yield next(written)
+        newer()
+        yield from written
+
+    if newer_ends == "never":
+        monkeypatch.setattr(DatasetContents, "chunks", interrupted)
+    else:
+        meanwhile(monkeypatch, newer)
+    with pytest.raises(Transient, match="another fill") if newer_ends == "never" else nullcontext():
+        (late,) = stage.fill("fraud", old, k, given, whole=True)
+        assert late.fenced
+    found = states(server, replayed.definition)
+    assert found.keys() == wanted.keys()
+    assert [key for key, one in found.items() if not same(one, wanted[key])] == []
+
+
+def test_a_fill_that_looked_before_another_one_ended_looks_again(
+    replayed: Replayed, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would take the store for an empty one, and the last day for complete."""
+    given, k = settings(server), replayed.model.config.k
+    folder = replayed.as_of(tmp_path, midnight(replayed))
+    meanwhile(monkeypatch, lambda: stage.fill("fraud", folder, k, given))
+    with pytest.raises(Transient, match="another fill"):
+        stage.fill("fraud", folder, k, given)
 
 
 def test_a_file_that_was_set_aside_while_its_fill_died(
