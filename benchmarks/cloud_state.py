@@ -12,7 +12,8 @@ from pathlib import Path
 from local.aws import resources
 from local.aws.resources import ARTIFACTS, TABLE, client
 from local.footprint import on_disk
-from local.process import answers, end, free_port, spawn
+from local.process import answers, end, spawn
+from training.ports import free_port
 
 BODY = b"x" * 20_000
 TURNS = 3

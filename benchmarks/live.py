@@ -23,7 +23,7 @@ from benchmarks.results import Measurement, measurement
 from benchmarks.serving import CONFIG, Connection, cpu_of_children, encoded, sent, step_ms
 from clients.scoring import ScoringClient
 from local import valkey
-from local.process import end, free_port, spawn
+from local.process import end, spawn
 from local.triton import Triton
 from training.graph.graph import TEST
 from training.live import settings as live_settings
@@ -31,6 +31,7 @@ from training.live.materialise import fill
 from training.live.settings import LiveSettings
 from training.model import head
 from training.model.features import OWN
+from training.ports import free_port
 from training.serving.fraud_live import FraudLive
 from training.serving.fraud_score import FraudScore
 from training.serving.live_metrics import LiveMetrics

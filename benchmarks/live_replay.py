@@ -26,7 +26,7 @@ from benchmarks import peers
 from benchmarks.results import Measurement, measurement
 from clients.scoring import ScoringClient
 from local import valkey
-from local.process import end, free_port, spawn
+from local.process import end, spawn
 from local.triton import Triton
 from statemachine.contracts.errors import FraudloopError
 from training.data.parser import NEVER
@@ -37,6 +37,7 @@ from training.live.materialise import fill
 from training.live.record import loads
 from training.live.settings import LiveSettings
 from training.model.config import TrainConfig
+from training.ports import free_port
 from training.synthetic import generate
 
 ROWS, REPLAYED = 112_000, 100_000

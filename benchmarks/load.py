@@ -23,7 +23,7 @@ from typing import Any
 from benchmarks.results import Measurement, measurement
 from local.aws import resources
 from local.aws.resources import ARTIFACTS, TABLE, client
-from local.process import free_port, serving
+from local.process import serving
 from simulation.memory.stages import MADE
 from simulation.memory.world import World
 from statemachine.adapters.dynamodb import DynamoTable
@@ -32,6 +32,7 @@ from statemachine.contracts.report import REPORT
 from statemachine.core.policy import Policy
 from statemachine.core.run import Run
 from statemachine.core.states import State
+from training.ports import free_port
 
 MODELS, WORKERS = 200, 8
 BOUND, PATIENCE = 120.0, 240.0  # seconds; a busy machine may take longer, but not forever

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import urlsplit
 
 import psutil
 
@@ -90,9 +90,22 @@ def answers(url: str) -> bool:
     return False
 
 
+def listens(pid: int, url: str) -> bool:
+    """Return whether this process, or a child of it, listens on the port of `url`. An answer may be another's."""
+    port = urlsplit(url).port
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        for one in (process, *process.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                found = one.net_connections("tcp")
+                if any(c.status == psutil.CONN_LISTEN and c.laddr[1] == port for c in found):
+                    return True
+    return False
+
+
 @contextmanager
 def serving(command: Sequence[str], url: str, log: Path, seconds: float = 120.0) -> Iterator[None]:
-    """Run a server during the block, which begins when the server answers at `url`.
+    """Run a server during the block, which begins when it answers at `url`, and no other server in its place.
 
     Raises:
         ChildProcessError: the server has ended or does not answer in time; the message contains its log.
@@ -101,7 +114,7 @@ def serving(command: Sequence[str], url: str, log: Path, seconds: float = 120.0)
         process = spawn(command, log=out)
     try:
         until = time.monotonic() + seconds
-        while not answers(url):
+        while not (answers(url) and listens(process.pid, url)):
             if process.poll() is not None or time.monotonic() > until:
                 raise ChildProcessError(f"{' '.join(command)} does not answer at {url}:\n{log.read_text()}")
             time.sleep(0.05)
@@ -121,10 +134,3 @@ def sweep(leader: Identity) -> bool:
             one.kill()
     psutil.wait_procs([process, *descendants], timeout=5)
     return True
-
-
-def free_port() -> int:
-    """Return a port on loopback that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -14,13 +14,14 @@ from typing import Any
 from local.aws import resources
 from local.aws.resources import ARTIFACTS, CREDENTIALS
 from local.faults import FILE, OF_SHADOW, Faults
-from local.process import answers, end, free_port, spawn
+from local.process import answers, end, listens, spawn
 from local.state_dir import FOREIGN, Endpoints, StateDir
 from local.supervised import Supervisor
 from local.triton import missing_system_library, program
 from local.valkey import STORE, entity_key, pings
 from statemachine import settings
 from statemachine.contracts import paths
+from training.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 PIPELINES = ROOT / "build" / "pipelines"
@@ -211,7 +212,10 @@ class System:
         }
 
     def _run(self, name: str, arguments: Sequence[str], ready: str, environment: Mapping[str, str]) -> None:
-        """Start a part's program and wait until it answers at `ready`, with any status; nobody asks a part at ""."""
+        """Start a part's program and wait until it answers at `ready`, with any status; nobody asks a part at "".
+
+        An answer counts only if the part itself listens there: its port may be another program's.
+        """
         if name not in self._orders:
             self.say(f"starting {name}")
         self._orders[name] = (arguments, ready, environment)
@@ -230,7 +234,7 @@ class System:
     def _await(self, name: str, process: subprocess.Popen[bytes], ready: str) -> None:
         until = time.monotonic() + READY_SECONDS
         asked = pings if ready.startswith(STORE) else answers
-        while ready and not asked(ready):
+        while ready and not (asked(ready) and listens(process.pid, ready)):
             if self.stopped.is_set() or self._supervisor.stopping.is_set():
                 raise Stopped(f"stopped while {name} was starting")
             if process.poll() is not None or time.monotonic() > until:

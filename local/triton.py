@@ -25,9 +25,10 @@ from typing import Any
 
 import psutil
 
-from local.process import end, free_port, spawn
+from local.process import end, spawn
 from statemachine.contracts.errors import FraudloopError, Misconfigured
-from training.shadow.server import BINARY, ENVIRONMENT, LOOPBACK, SHARED_MEMORY, answers_ready, complaint, model_config
+from training.ports import LOOPBACK, free_port
+from training.shadow.server import BINARY, ENVIRONMENT, SHARED_MEMORY, answers_ready, complaint, model_config
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 LONGEST_COMPLAINT = 400  # characters; the log has the whole message

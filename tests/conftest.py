@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from outcome import ROOT, SLOW_FOLDERS, folder_of, last_line, reasons, seconds_by_folder
 
-from local.process import free_port, serving
+from local.process import serving
+from training.ports import free_port
 
 if TYPE_CHECKING:
     from statemachine.bootstrap import App

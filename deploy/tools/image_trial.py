@@ -31,7 +31,8 @@ from image_pods import Container, Failed, remove, run, start
 
 sys.path.insert(0, str(ROOT))
 
-from local.process import free_port, serving
+from local.process import serving
+from training.ports import free_port
 from training.synthetic import generate
 
 TAG = {image.name: image.tag for image in IMAGES}

@@ -14,9 +14,9 @@ from local.argocd.record import ApplicationRecord
 from local.argocd.rollout import MakePod, Rollout, Server, endpoint_slices
 from local.argocd.settings import ArgoCDSettings
 from local.argocd.syncer import Syncer
-from local.process import free_port
 from local.triton import Triton
 from training import storage
+from training.ports import free_port
 from training.serving.fetch import fetch
 
 

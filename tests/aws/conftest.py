@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from deployment import TOOLS, Deployment
 
-from local.process import free_port, serving
+from local.process import serving
+from training.ports import free_port
 
 PROGRAM = Path(__file__).with_name("moto_cloudformation.py")
 

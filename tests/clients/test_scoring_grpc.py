@@ -24,8 +24,8 @@ from tritonclient.utils import deserialize_bytes_tensor, serialize_byte_tensor
 
 from clients.scoring import InvalidTransaction, NotScored, ScoringClient, Unanswering
 from clients.scoring_grpc import LARGEST, MESSAGES, TYPES, GrpcTransport
-from local.process import free_port
 from statemachine.contracts.errors import Misconfigured
+from training.ports import free_port
 
 Reply = Callable[[Any, grpc.ServicerContext], Any]
 LINE = "7,1,2019,5,17,06:21,$134.09"

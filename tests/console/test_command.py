@@ -16,8 +16,9 @@ from typer.testing import CliRunner
 from cli.console import KEY_FILE
 from cli.console.serving import kept_key
 from cli.main import app as commands
-from local.process import answers, end, free_port
+from local.process import answers, end
 from local.system import PROGRAMS, ROOT
+from training.ports import free_port
 
 
 def visited(address: str) -> str:

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from live_cases import Replayed, Server
 
-from local.process import free_port
 from training.data.preprocess import PreprocessConfig, prepare
 from training.model.checkpoint import StoredCheckpoints
 from training.model.config import TrainConfig
 from training.model.model import load
 from training.model.train import train_model
+from training.ports import free_port
 from training.synthetic import generate
 
 

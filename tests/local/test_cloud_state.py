@@ -12,7 +12,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local.aws import resources
 from local.aws.resources import ARTIFACTS, DATA, TABLE, client
-from local.process import answers, end, free_port, spawn
+from local.process import answers, end, spawn
+from training.ports import free_port
 
 
 class Cloud:

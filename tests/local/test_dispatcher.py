@@ -9,7 +9,7 @@ import pytest
 
 from local.aws.dispatcher import Dispatcher
 from local.aws.resources import ARTIFACTS, BUS, DATA, HINTS, TABLE, client
-from local.process import free_port
+from training.ports import free_port
 
 LAMBDAS = Path(__file__).parent / "lambdas"
 

@@ -2,12 +2,17 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 
 import psutil
 import pytest
 
-from local.process import Identity, end, spawn, sweep
+from local.process import Identity, answers, end, serving, spawn, sweep
+from local.state_dir import StateDir
+from local.system import DidNotStart, System
+from training.ports import free_port
 
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
 STUBBORN = [
@@ -107,3 +112,38 @@ def test_sweep_ends_the_very_process_and_no_other(tmp_path):
     assert gone(grandchild)
     process.wait()
     assert not sweep(identity)
+
+
+@pytest.fixture
+def other():
+    """The port of another program's server, which answers everything."""
+    with HTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=[0.05])
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def test_a_server_that_is_served_is_the_one_that_was_started(tmp_path):
+    url = f"http://127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", url.rpartition(":")[2]]
+    with serving(command, url, tmp_path / "log"):
+        assert answers(url)
+    assert not answers(url)
+
+
+def test_another_programs_answer_is_not_taken_for_the_servers(other, tmp_path):
+    with (
+        pytest.raises(ChildProcessError, match="does not answer"),
+        serving(SLEEPER, f"http://127.0.0.1:{other}", tmp_path / "log", 1.0),
+    ):
+        pass
+
+
+def test_a_part_whose_port_is_another_programs_says_so(other, tmp_path, monkeypatch):
+    """It does not go on with the other's answers: a pipeline was once published to a second system's AWS."""
+    monkeypatch.setattr("local.system.missing_system_library", str)
+    monkeypatch.setattr("local.system.free_port", lambda: other)
+    with pytest.raises(DidNotStart, match=r"(?s)cloud ended .*in use"), System(StateDir(tmp_path / "home")):
+        pass

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -18,6 +17,7 @@ import yaml
 from statemachine.contracts.stage import Stage
 from statemachine.contracts.stage_request import StageRequest
 from training.outcome import Permanent
+from training.ports import free_port
 from training.runtime import telemetry
 from training.runtime.stage import run_stage
 
@@ -53,14 +53,6 @@ class SlackHandler(BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
-
-
-def free_ports(count):
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 def configure(folder, slack, ports):
@@ -152,7 +144,7 @@ def slack():
 @pytest.fixture
 def stack(tmp_path, slack):
     """Pushgateway, Alertmanager and Prometheus on loopback; yields the gateway's address."""
-    ports = dict(zip(("pushgateway", "alertmanager", "prometheus"), free_ports(3), strict=True))
+    ports = {name: free_port() for name in ("pushgateway", "alertmanager", "prometheus")}
     configure(tmp_path, slack.url, ports)
     with running(commands(tmp_path, ports), tmp_path):
         for port in ports.values():

