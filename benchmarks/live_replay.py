@@ -33,7 +33,7 @@ from training.data.parser import NEVER
 from training.data.preprocess import PreprocessConfig, prepare
 from training.live.definition import DAY, LiveDefinition
 from training.live.keys import EntityHash, Names
-from training.live.materialise import fill
+from training.live.materialise import PAGE, fill
 from training.live.record import loads
 from training.live.settings import LiveSettings
 from training.model.config import TrainConfig
@@ -63,12 +63,13 @@ def run(rows: int = ROWS, replayed: int = REPLAYED, kills: int = KILLS) -> list[
         with Pods(folder / "killed", version.repository) as pods:
             outcome = under_kills(pods, version, kills)
             print(f"   under kills: {outcome}", flush=True)
-        per_million = megabytes_per_million(folder / "memory")
+        per_million, walk = per_million_cards(folder / "memory")
     return [
         measurement("live.replayed", len(differences), "payments"),
         measurement("live.replay_max_difference", float(differences.max()), "probability"),
         measurement("live.failed_under_kills", outcome.failed, f"of {outcome.asked} payments"),
         measurement("live.mb_per_million_cards", per_million, "MB"),
+        measurement("live.walk_s_per_million_cards", walk, "s"),
     ]
 
 
@@ -298,8 +299,10 @@ def _held(pods: Pods, definition: LiveDefinition) -> dict[int, int]:
     return told
 
 
-def megabytes_per_million(folder: Path, cards: int = CARDS) -> float:
-    """Memory of a million cards whose record is full: k entries, 31 days, and a label on each of 120 days."""
+def per_million_cards(folder: Path, cards: int = CARDS) -> tuple[float, float]:
+    """Megabytes and seconds of a fill's walk for a million cards whose record is full: k entries, 31 days, and a label
+    on each of 120 days. The walk looks for records of cards that the data set does not have (`materialise`).
+    """
     from training.data.presets import preset
     from training.live.record import DAYS, REPORTS, EntityState
 
@@ -308,7 +311,7 @@ def megabytes_per_million(folder: Path, cards: int = CARDS) -> float:
     days["day"], reports["day"] = np.arange(31)[::-1] + 18_000, np.arange(120) + 17_900
     entries = np.zeros(definition.k, definition.entry)
     entries["time"] = 18_000 * DAY
-    value = EntityState(definition.k, 0, 0, days, reports, entries).dumps()
+    value = EntityState(definition.k, 0, days, reports, entries).dumps()
     names, entity_hash = Names.of(MODEL, definition.digest, KEY), EntityHash(KEY)
     folder.mkdir(parents=True)
     port = free_port()
@@ -328,8 +331,13 @@ def megabytes_per_million(folder: Path, cards: int = CARDS) -> float:
                 pipeline.set(names.entity("card", entity_hash.of("card", number)), value, ex=400 * DAY)
             pipeline.execute()
         used = int(client.info("memory")["used_memory"]) - before
+        begun = time.monotonic()
+        walked = sum(1 for _ in client.scan_iter(match=names.entities, count=PAGE))
+        walk = time.monotonic() - begun
+        if walked < cards:
+            raise AssertionError(f"the walk found {walked} records of {cards}")
         client.close()
     finally:
         end(process, 10)
     print(f"   a full record has {len(value)} bytes, and takes {used / cards:.0f} in memory", flush=True)
-    return used / cards
+    return used / cards, walk * 1e6 / cards

@@ -22,7 +22,7 @@ from training.graph.block import DEFINITION
 from training.graph.days import DAY as DAY
 from training.graph.velocity import state_names
 
-FORMAT = 1
+FORMAT = 2
 NEVER = 65_535  # a day of report that has not come
 TAG = 8  # bytes
 LATE = 60  # seconds: a payment that arrives so much later than another of its entity is answered as if it were in order

@@ -1,12 +1,11 @@
 """The state of one entity: one value in the online store, which two scripts and this module read and write.
 
-    header   format u8, day rows u16, report rows u16, counter u32, until i64, as_of i64
+    header   format u8, day rows u16, report rows u16, counter u32, until i64
     days     newest first: day u16, transactions u32, minor units i64           (the last 32 days that had any)
     reports  oldest first: report day u16, labels u32, frauds u32               (of the last 366 days, and to come)
     entries  newest first: `LiveDefinition.entry`                               (the last k and what came just now)
 
-`counter` counts what was ever appended. A data set with the newest transaction at `as_of` was brought in up to `until`;
-later transactions came as payments.
+`counter` counts what was ever appended. A data set was brought in up to `until`; later transactions came as payments.
 """
 
 import struct
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from training.live.definition import DAY, FORMAT, LiveDefinition
 
-HEADER = struct.Struct("<BHHIqq")
+HEADER = struct.Struct("<BHHIq")
 DAYS = np.dtype([("day", "<u2"), ("count", "<u4"), ("cents", "<i8")])
 REPORTS = np.dtype([("day", "<u2"), ("known", "<u4"), ("frauds", "<u4")])
 KEPT_DAYS, KEPT_REPORTS = 32, 366
@@ -33,14 +32,13 @@ class EntityState:
 
     counter: int
     until: int
-    as_of: int
     days: NDArray[np.void]
     reports: NDArray[np.void]
     entries: NDArray[np.void]
 
     def dumps(self) -> bytes:
         """The value in the store."""
-        header = HEADER.pack(FORMAT, len(self.days), len(self.reports), self.counter, self.until, self.as_of)
+        header = HEADER.pack(FORMAT, len(self.days), len(self.reports), self.counter, self.until)
         return header + self.days.tobytes() + self.reports.tobytes() + self.entries.tobytes()
 
     def later(self, time: int) -> int:
@@ -84,10 +82,10 @@ def loads(value: bytes | None, definition: LiveDefinition) -> EntityState:
     """
     empty = np.zeros(0, definition.entry)
     if value is None:
-        return EntityState(0, 0, 0, np.zeros(0, DAYS), np.zeros(0, REPORTS), empty)
+        return EntityState(0, 0, np.zeros(0, DAYS), np.zeros(0, REPORTS), empty)
     if len(value) < HEADER.size or value[0] != FORMAT:
         raise Damaged(f"a record begins with {value[:1].hex() or 'nothing'}; expected format {FORMAT}")
-    _, days, reports, counter, until, as_of = HEADER.unpack_from(value)
+    _, days, reports, counter, until = HEADER.unpack_from(value)
     first = HEADER.size + days * DAYS.itemsize
     start = first + reports * REPORTS.itemsize
     size = definition.entry.itemsize
@@ -96,7 +94,6 @@ def loads(value: bytes | None, definition: LiveDefinition) -> EntityState:
     return EntityState(
         counter,
         until,
-        as_of,
         np.frombuffer(value, DAYS, days, HEADER.size),
         np.frombuffer(value, REPORTS, reports, first),
         np.frombuffer(value, definition.entry, -1, start),

@@ -42,21 +42,21 @@ Records keep what came as payments at or after `until`. Numbers are doubles in L
 """
 
 _LAYOUT = """
-local DAY, HEADER, DAYROW, REPORT, KEPT = 86400, 25, 14, 10, 32
+local FORMAT, DAY, HEADER, DAYROW, REPORT, KEPT = 2, 86400, 17, 14, 10, 32
 local NO_TAG = string.rep('\\0', 8)  -- of an entry that a data set brought
 local function cut(value, size)  -- the parts of a record; of none, and of one that is damaged, empty ones
-  local empty = {n = 0, till = 0, asof = 0, days = '', reports = '', entries = ''}
-  if not value or #value < HEADER or value:byte(1) ~= 1 then return empty end
-  local _, nd, nr, n, till, asof = struct.unpack('<BHHI4i8i8', value)
+  local empty = {n = 0, till = 0, days = '', reports = '', entries = ''}
+  if not value or #value < HEADER or value:byte(1) ~= FORMAT then return empty end
+  local _, nd, nr, n, till = struct.unpack('<BHHI4i8', value)
   local d, r = HEADER + nd * DAYROW, HEADER + nd * DAYROW + nr * REPORT
   if r > #value or (#value - r) % size ~= 0 then return empty end
-  local one = {n = n, till = till, asof = asof, days = value:sub(HEADER + 1, d)}
+  local one = {n = n, till = till, days = value:sub(HEADER + 1, d)}
   one.reports, one.entries = value:sub(d + 1, r), value:sub(r + 1)
   return one
 end
 local function write(key, one, keep)
-  local sizes = struct.pack('<BHH', 1, #one.days / DAYROW, #one.reports / REPORT)
-  local head = sizes .. struct.pack('<I4i8i8', one.n % 4294967296, one.till, one.asof)
+  local sizes = struct.pack('<BHH', FORMAT, #one.days / DAYROW, #one.reports / REPORT)
+  local head = sizes .. struct.pack('<I4i8', one.n % 4294967296, one.till)
   local value = head .. one.days .. one.reports .. one.entries
   if keep == '0' then redis.call('SET', key, value, 'KEEPTTL') else redis.call('SET', key, value, 'EX', keep) end
 end
@@ -185,7 +185,7 @@ if known % DAY ~= 0 then  -- both the data set and payments tell of the last day
 end
 local entries = trimmed(kept .. ARGV[9], size, k, most, late)
 local made = {n = old.n + #ARGV[9] / size + 1, reports = ARGV[8], entries = entries}
-made.till, made.asof = given_up and till or math.max(till, old.till), tonumber(ARGV[12])
+made.till = given_up and till or math.max(till, old.till)
 made.days = fresh_days(table.concat(rows) .. days)
 write(KEYS[1], made, ARGV[2])
 return 1
