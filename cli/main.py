@@ -18,6 +18,7 @@ from cli.commands import (
     dlq,
     doctor,
     drift,
+    land,
     live,
     nightly,
     open_pages,
@@ -120,7 +121,23 @@ def main(
 
 
 for group in (
-    *(status, system, data, runs, why, compare, diff, open_pages, nightly, operations, quarantine, dlq, audit, console),
+    *(
+        status,
+        system,
+        land,
+        data,
+        runs,
+        why,
+        compare,
+        diff,
+        open_pages,
+        nightly,
+        operations,
+        quarantine,
+        dlq,
+        audit,
+        console,
+    ),
     *(publish, train, serve, score, live, tune, baseline, parity, cost, slo, drift, schedule, sagemaker),
 ):
     group.register(app)

@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 # The command line, for jobs in the cluster: `python -m cli.commands.slo` (deploy/slo), `cli.commands.drift`
-# (deploy/live/score-log). No torch, no GPU.
+# and `cli.commands.land` (deploy/live/score-log). No torch, no GPU.
 #   docker build -f docker/operator.Dockerfile -t fraudloop-operator:0.1.0 .
 ARG PYTHON_IMAGE=python:3.11.13-slim-bookworm@sha256:86adf8dbadc3d6e82ee5dd2c74bec2e1c2467cdad47886280501df722372d2e1
 

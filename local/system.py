@@ -21,6 +21,7 @@ from local.triton import missing_system_library, program
 from local.valkey import STORE, entity_key, pings
 from statemachine import settings
 from statemachine.contracts import paths
+from training.live.settings import variable
 from training.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,6 +29,7 @@ PIPELINES = ROOT / "build" / "pipelines"
 READY_SECONDS = 60.0
 DEMO_CONFIG = Path(__file__).with_name("demo") / "fraudloop.toml"  # the demo closes windows within seconds
 DEMO_TICK = 2.0  # seconds
+LOG_LINES = variable("log_lines")
 DIRECT = {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
 
 # The module that each part runs, by the part's name.
@@ -209,6 +211,7 @@ class System:
             "KUBERNETES_API_URL": urls["kubernetes"],
             "FRAUDLOOP_LIVE_URL": urls["store"],
             "FRAUDLOOP_ENTITY_KEY": entity_key(self._store),
+            LOG_LINES: os.environ.get(LOG_LINES, ""),
         }
 
     def _run(self, name: str, arguments: Sequence[str], ready: str, environment: Mapping[str, str]) -> None:

@@ -1,88 +1,23 @@
-"""`land`: put files where a model's data arrive. `reindex`: rebuild the data index. `data`: look at your own files."""
+"""`reindex`: rebuild the data index. `data`: look at your own files."""
 
 import os
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import boto3
 import typer
 
-from cli.connection import application, known, whoami
+from cli.connection import application, whoami
 from cli.output import Json, console, emit, table
 from cli.reasons import Why
-from statemachine.contracts.errors import FraudloopError, Misconfigured, OperationRefused, Unknown
-from statemachine.core.policy import Policy, parse
-from statemachine.core.window import Object, admit
+from statemachine.contracts.errors import FraudloopError, Misconfigured, Unknown
+from statemachine.core.policy import parse
 from statemachine.settings import registry_of
-
-
-def land(
-    files: Annotated[
-        list[Path],
-        typer.Argument(exists=True, dir_okay=False, help="CSV (also gzipped) or Parquet files in the model's columns."),
-    ],
-    model: Annotated[str, typer.Option(help="The model whose prefix they go under.")] = "fraud",
-    labels: Annotated[
-        bool, typer.Option("--labels", help="They are reports of fraud: upload them under the model's labels_prefix.")
-    ] = False,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Overwrite what is there under the same name: it then teaches no more.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Upload files into the data bucket, under the model's prefix, as any producer of data would.
-
-    S3 emits "Object Created". The objects join the open window, and a run begins when it closes. A file that would be
-    ignored or quarantined at once, or whose name is taken, is refused before any is uploaded. Example:
-    `fraudloop land day.csv`
-    """
-    app = application()
-    policy, bucket, s3 = app.policies[known(app, model)], app.settings.data_bucket, boto3.client("s3")
-    prefix = policy.labels_prefix if labels else policy.prefix
-    _refuse_lost(files, prefix, bucket, app.policies)
-    if not replace:
-        _refuse_taken(files, prefix, bucket, s3)
-    landed = []
-    for file in files:
-        key = prefix + file.name
-        s3.upload_file(str(file), bucket, key)
-        landed.append(f"s3://{bucket}/{key}")
-    if as_json:
-        return emit(landed)
-    for uri in landed:
-        console.print(f"landed {uri}")
-    quiet = f"{policy.intake.quiet_period:.0f} quiet seconds"
-    console.print(f"the window closes after {quiet}; `fraudloop start {model}` closes it now")
-    return None
-
-
-def _refuse_lost(files: Sequence[Path], prefix: str, bucket: str, policies: Mapping[str, Policy]) -> None:
-    """Raises OperationRefused if a file would teach no run, whatever it holds."""
-    for file in files:
-        admission = admit(Object(bucket, prefix + file.name, "", size=file.stat().st_size), bucket, policies)
-        if admission.reason:
-            fate = "ignored" if admission.ignored else "quarantined"
-            raise OperationRefused(f"{file} would be {fate}: {admission.reason}; nothing was uploaded")
-
-
-def _refuse_taken(files: Sequence[Path], prefix: str, bucket: str, s3: Any) -> None:
-    """Raises OperationRefused if an object has the name of a file, or two files have one name."""
-    twice = [name for name, times in Counter(file.name for file in files).items() if times > 1]
-    if twice:
-        raise OperationRefused(f"two files are called {twice[0]}: one would overwrite the other; rename one")
-    for file in files:
-        key = prefix + file.name
-        there = s3.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("Contents", [])
-        if [one["Key"] for one in there] == [key]:
-            told = "nothing was uploaded; rename the file, or overwrite it with --replace"
-            raise OperationRefused(f"s3://{bucket}/{key} is there already; {told}")
 
 
 def reindex(
@@ -223,5 +158,4 @@ def _first(problems: Sequence[Any]) -> str:
 def register(app: typer.Typer) -> None:
     """Add these commands."""
     app.add_typer(data, name="data", rich_help_panel="Models")
-    for command in (land, reindex):
-        app.command(rich_help_panel="Runs")(command)
+    app.command(rich_help_panel="Runs")(reindex)

@@ -47,7 +47,7 @@ def entry_points(image: str) -> list[str]:
     if image != "stage":
         return {
             "triton": ["training.serving.adapter"],
-            "operator": ["cli.commands.slo", "cli.commands.drift"],
+            "operator": ["cli.commands.slo", "cli.commands.drift", "cli.commands.land"],
             "console": ["cli.console.alb", "training.scorelog.read"],
         }[image]
     components = (ROOT / "training/pipelines/components.py").read_text()

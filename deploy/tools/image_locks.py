@@ -25,7 +25,7 @@ ROOTS = {
         *sorted(set(STAGE.findall(COMPONENTS))),
     ),
     "triton": ("training.serving.adapter",),
-    "operator": ("cli.commands.slo", "cli.commands.drift"),
+    "operator": ("cli.commands.slo", "cli.commands.drift", "cli.commands.land"),
     "console": ("cli.console.alb", "training.scorelog.read"),  # which the live page imports late
 }
 EXTRAS = {

@@ -91,7 +91,7 @@ def test_each_role_is_bound_to_one_service_account(made):
     """By subject and audience of the cluster's own issuer."""
     client, roles = made
     subjects = {"Pipeline": "kubeflow:fraudloop-stage", "Triton": "triton:triton", "Token": "kubeflow:fraudloop-token"}
-    subjects |= {who: f"monitoring:fraudloop-{who.lower()}" for who in ("Slo", "ScoreLog", "Drift")}
+    subjects |= {who: f"monitoring:fraudloop-{who.lower()}" for who in ("Slo", "ScoreLog", "Drift", "Land")}
     for who, subject in subjects.items():
         found = client("iam").get_role(RoleName=roles[who][0])["Role"]["AssumeRolePolicyDocument"]
         (statement,) = (json.loads(found) if isinstance(found, str) else found)["Statement"]
@@ -126,6 +126,11 @@ MAY = [
     ("Drift", Call("s3:PutObject", "arn:aws:s3:::artifacts/scores/fraud/drift.json")),
     ("Drift", Call("dynamodb:Query", PARAMETERS["TableArn"])),
     ("Drift", Call("lambda:InvokeFunction", PARAMETERS["NightlyFunctionArn"])),
+    ("Land", Call("s3:GetObject", "arn:aws:s3:::artifacts/scores/fraud/2026-11-27/all.parquet")),
+    ("Land", Call("s3:ListBucket", "arn:aws:s3:::artifacts", "scores/fraud/")),
+    ("Land", Call("s3:ListBucket", "arn:aws:s3:::data", "data/fraud/scores-2026-11-27.csv.gz")),
+    ("Land", Call("s3:PutObject", "arn:aws:s3:::data/data/fraud/scores-2026-11-27.csv.gz")),
+    ("Land", Call("kms:GenerateDataKey", PARAMETERS["DataKeyArn"], context=S3)),
     ("Token", Call("secretsmanager:PutSecretValue", PARAMETERS["TokenSecretArn"])),
     ("Token", Call("cloudwatch:PutMetricData", "*", context="Fraudloop/Token")),
 ]
@@ -155,6 +160,12 @@ MAY_NOT = [
     ("Drift", Call("s3:PutObject", "arn:aws:s3:::artifacts/scores/fraud/2026-11-27/all.parquet")),
     ("Drift", Call("s3:DeleteObject", "arn:aws:s3:::artifacts/scores/fraud/drift.json")),
     ("Drift", Call("dynamodb:PutItem", PARAMETERS["TableArn"])),
+    ("Land", Call("s3:PutObject", "arn:aws:s3:::data/data/fraud/day.csv")),
+    ("Land", Call("s3:PutObject", "arn:aws:s3:::data/labels/fraud/scores-2026-11-27.csv.gz")),
+    ("Land", Call("s3:GetObject", "arn:aws:s3:::data/data/fraud/day.csv")),
+    ("Land", Call("s3:DeleteObject", "arn:aws:s3:::data/data/fraud/scores-2026-11-27.csv.gz")),
+    ("Land", Call("s3:PutObject", "arn:aws:s3:::artifacts/scores/fraud/2026-11-27/all.parquet")),
+    ("Land", Call("dynamodb:GetItem", PARAMETERS["TableArn"])),
     ("Slo", Call("s3:GetObject", "arn:aws:s3:::artifacts/runs/fraud-1/manifest.json")),
     ("Token", Call("secretsmanager:GetSecretValue", PARAMETERS["TokenSecretArn"])),
     ("Token", Call("cloudwatch:PutMetricData", "*", context="AWS/Lambda")),

@@ -1,8 +1,12 @@
 """`land`: what would teach no run is refused before anything is uploaded, and nothing is overwritten silently."""
 
+import json
+
 import pytest
 
 from statemachine.contracts.object_kind import ObjectKind
+from training.scorelog import landing
+from training.scorelog.landing import LandedDay
 
 BUCKET = "fraudloop-data"
 
@@ -67,3 +71,43 @@ def test_two_files_of_one_name_are_refused(system, fraudloop, tmp_path):
     assert result.exit_code == 1
     assert "two files are called day.csv" in " ".join(result.stderr.split())
     assert keys(system) == []
+
+
+def test_scored_payments_land_by_the_day(system, fraudloop, monkeypatch):
+    """The command says of each day what became of it; what is left of it is `training.scorelog.landing`'s affair."""
+    days = [
+        LandedDay("2026-11-24", "s3://b/1", "there"), LandedDay("2026-11-25", "s3://b/2", "landed", 1200, 3),
+        LandedDay("2026-11-26", "s3://b/3", "empty", 0, 7), LandedDay("2026-11-27", "s3://b/4", "open"),
+    ]  # fmt: skip
+    asked = []
+    monkeypatch.setattr(landing, "land", lambda *given: asked.append(given) or days)
+    result = fraudloop("land", "--scores", "--days", "4")
+    assert result.exit_code == 0
+    files, _, bucket, prefix, _, count, _ = asked[0]
+    assert (files.model, bucket, prefix, count) == ("fraud", BUCKET, "data/fraud/", 4)
+    assert result.stdout.splitlines() == [
+        "s3://b/1 is there already",
+        "landed s3://b/2: 1,200 payments",
+        "  without 3 payments whose answers were logged with no line of these columns",
+        "2026-11-26 is not landed: none of its 7 answers was logged with a line (FRAUDLOOP_LIVE_LOG_LINES)",
+        "2026-11-27 is not landed yet: the archiver has not made it one file (it does so when the day is over)",
+    ]
+    assert [one["state"] for one in json.loads(fraudloop("land", "--scores", "--json").stdout)] == [
+        "there", "landed", "empty", "open",
+    ]  # fmt: skip
+    days.clear()
+    assert "no payment was scored live in these days" in fraudloop("land", "--scores").stdout
+
+
+def test_a_label_that_may_not_be_empty_is_refused_first(system, fraudloop):
+    """TabFormer's own declaration: its files say of each row what it is."""
+    result = fraudloop("land", "--scores")
+    assert result.exit_code == 1
+    assert "the label column 'Is Fraud?' may not be empty" in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize("given", [[], ["--scores", "README.md"], ["--scores", "--labels"], ["--scores", "--replace"]])
+def test_files_or_scores(system, fraudloop, given):
+    result = fraudloop("land", *given)
+    assert result.exit_code == 1
+    assert "name files to land, or --scores alone" in " ".join(result.stderr.split())

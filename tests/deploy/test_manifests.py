@@ -253,10 +253,13 @@ def test_the_objectives_are_pushed_where_prometheus_looks(rendered):
 
 
 def test_the_score_log_s_commands_exist(rendered, tmp_path):
-    """Both commands take these options, and their Pushgateway is a Service of the same namespace."""
+    """All commands take these options, and their Pushgateway is a Service of the same namespace."""
     pods = [
         of_kind(rendered["live/score-log"], "Deployment")["spec"]["template"]["spec"],
-        of_kind(rendered["live/score-log"], "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"],
+        *(
+            of_kind(rendered["live/score-log"], "CronJob", name)["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+            for name in ("fraudloop-drift", "fraudloop-land")
+        ),
     ]
     gateway = of_kind(rendered["monitoring"], "Service", "pushgateway")["metadata"]
     for pod in pods:

@@ -28,6 +28,7 @@ def test_from_payment_to_log_to_cohort(replayed: Replayed, server: Server, tmp_p
     logged = read(str(tmp_path), "fraud")
     assert (told.rows, told.rejected, told.lost) == (len(rows), 0, 0)
     assert logged["request_id"].to_list() == list(answers)
+    assert set(logged["line"]) == {""}, "nobody asked for lines, which hold card numbers"
     scores = np.array([answer["PROBABILITY"][0, 0] for answer in answers.values()], np.float32)
     assert np.array_equal(logged["probability"].to_numpy(), scores)
     assert len(read(str(tmp_path), "fraud", only_requests=True)) == len(rows)

@@ -41,6 +41,7 @@ def answers(day: int, rows: int = 1000, shift: float = 0.0, rate: float = 0.02, 
         "degraded": "",
         "latency_us": 1,
         "request": "",
+        "line": "",
     }
     return pl.DataFrame({**values, **more}).select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
 

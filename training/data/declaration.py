@@ -171,6 +171,16 @@ class Declaration:
         return tuple(dict.fromkeys(c for c in (*given, *roles, *self.present) if c not in last)) + tuple(last)
 
     @cached_property
+    def unlabelled(self) -> tuple[str, ...]:
+        """The columns that a payment has: `known` without the label."""
+        return self.known[:-1] if self.label else self.known
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """8 hexadecimal digits that stand for `unlabelled` and its order."""
+        return hashlib.sha256(json.dumps(self.unlabelled).encode()).hexdigest()[:8]
+
+    @cached_property
     def source(self) -> tuple[str, ...]:
         """The clean columns that row features are made of, besides the time."""
         return ("cents", *self.categories, *self.numbers, *self.flags)

@@ -14,7 +14,8 @@ class LiveSettings:
 
     A payment waits `deadline_ms` for the store in all. A request id is remembered `answer_seconds`. State that is not
     written for `retention_days` is deleted. The score log's stream keeps about `log_entries`; of a payment in
-    1 / `sample_share` the whole request is logged.
+    1 / `sample_share` the whole request is logged. `log_lines`: each payment's own line is logged, its entities in
+    clear, so that `fraudloop land --scores` makes the model's data of it.
     """
 
     url: str = ""
@@ -25,6 +26,7 @@ class LiveSettings:
     retention_days: float = 400.0
     log_entries: float = 1_000_000
     sample_share: float = 0.01
+    log_lines: bool = False
 
     def __post_init__(self) -> None:
         for name in ("deadline_ms", "answer_seconds", "retention_days", "log_entries"):
@@ -50,10 +52,10 @@ def read(environment: Mapping[str, str] | None = None) -> LiveSettings:
     """The settings in `environment` (the process's own).
 
     Raises:
-        ValueError: one is no number or out of its range; the message names it.
+        ValueError: one is no number, out of its range, or neither 0 nor 1; the message names it.
     """
     found = os.environ if environment is None else environment
-    values: dict[str, str | float] = {}
+    values: dict[str, str | float | bool] = {}
     for one in fields(LiveSettings):
         text = found.get(variable(one.name), "")
         if text and one.type is float:
@@ -61,6 +63,10 @@ def read(environment: Mapping[str, str] | None = None) -> LiveSettings:
                 values[one.name] = float(text)
             except ValueError:
                 raise ValueError(f"{variable(one.name)} is {text[:40]!r}; it must be a number") from None
+        elif text and one.type is bool:
+            if text not in ("0", "1"):
+                raise ValueError(f"{variable(one.name)} is {text[:40]!r}; it must be 0 or 1")
+            values[one.name] = text == "1"
         elif text:
             values[one.name] = text
     return LiveSettings(**values)  # type: ignore[arg-type]

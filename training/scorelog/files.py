@@ -33,6 +33,7 @@ SCHEMA = {
     "degraded": pl.String,
     "latency_us": pl.Int32,
     "request": pl.String,
+    "line": pl.String,
 }
 
 
@@ -106,10 +107,15 @@ def merge_day(files: ScoreFiles, day: str, parts: Sequence[str]) -> None:
         with tempfile.TemporaryDirectory(prefix="fraudloop-scores-") as scratch:
             local = [storage.download(uri, Path(scratch) / f"{n:05d}.parquet") for n, uri in enumerate(parts)]
             made = Path(scratch) / WHOLE
-            pl.scan_parquet(local, schema=SCHEMA).sink_parquet(made, compression="zstd", maintain_order=True)
+            records(local).sink_parquet(made, compression="zstd", maintain_order=True)
             storage.upload(made, files.whole(day))
     for uri in files.left_over(day):
         storage.delete(uri)
+
+
+def records(files: Path | list[Path]) -> pl.LazyFrame:
+    """The records of local files, one file after the other. Files of an earlier release have no `line`: "" is there."""
+    return pl.scan_parquet(files, schema=SCHEMA, missing_columns="insert").with_columns(pl.col("line").fill_null(""))
 
 
 def expire(files: ScoreFiles, keep_days: int, today: str) -> list[str]:

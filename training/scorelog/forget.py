@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from training import storage
-from training.scorelog.files import SCHEMA, ScoreFiles
+from training.scorelog.files import ScoreFiles, records
 
 PASSES = 3  # a day that is merged meanwhile is looked at again
 
@@ -46,7 +46,7 @@ def erase(files: ScoreFiles, mark: str, tells: Callable[[str], bool]) -> Erased:
 def _file(uri: str, mark: str, tells: Callable[[str], bool]) -> Erased:
     with tempfile.TemporaryDirectory(prefix="fraudloop-erase-") as scratch:
         try:
-            rows = pl.read_parquet(storage.download(uri, Path(scratch) / "before.parquet"), columns=list(SCHEMA))
+            rows = records(storage.download(uri, Path(scratch) / "before.parquet")).collect()
         except FileNotFoundError:  # merged into its day meanwhile; the next pass reads that
             return Erased()
         kept = rows.filter(~pl.col("transaction").str.contains(mark, literal=True))

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from training import storage
-from training.scorelog.files import DAY, SCHEMA, ScoreFiles, day_of
+from training.scorelog.files import DAY, SCHEMA, ScoreFiles, day_of, records
 
 LOG = logging.getLogger("fraudloop.scorelog")
 LIMIT = 1_000_000
@@ -66,7 +66,7 @@ def _frame(uri: str, columns: Sequence[str]) -> pl.DataFrame | None:
     try:
         with tempfile.TemporaryDirectory(prefix="fraudloop-scores-") as scratch:
             path = storage.download(uri, Path(scratch) / "file") if storage.is_s3(uri) else Path(uri)
-            return pl.read_parquet(path, columns=list(columns)).cast({name: SCHEMA[name] for name in columns})
+            return records(path).select(columns).collect()
     except (OSError, pl.exceptions.PolarsError):
         LOG.exception("%s cannot be read and is left out", uri)
         return None

@@ -19,6 +19,7 @@ class ScoreRecord:
 
     `at` is when it was answered (seconds), `time` the transaction's own; `degraded` says why no history was read ("" if
     it was); `request` is, for a sample of requests, the JSON of the `fraud_score` request that gives this very score.
+    `line` is, where the setting `log_lines` asks for it, the transaction with its entities in clear (`landing`).
     """
 
     request_id: str
@@ -33,6 +34,7 @@ class ScoreRecord:
     degraded: str = ""
     latency_us: int = 0
     request: str = ""
+    line: str = ""
 
     def fields(self) -> dict[str, str]:
         """As XADD takes it."""
@@ -48,6 +50,8 @@ def parse(found: Mapping[bytes, bytes]) -> ScoreRecord:
     text = {name.decode(errors="replace"): value for name, value in found.items()}
     values = {}
     for field in fields(ScoreRecord):
+        if field.name not in text and field.name in LATER:
+            continue
         if field.name not in text:
             raise ValueError(f"{field.name} is missing")
         try:
@@ -92,5 +96,6 @@ def _whole(text: str) -> int:
     return number
 
 
-LONGEST = {"transaction": LONGEST_TEXT, "degraded": LONGEST_TEXT, "request": LONGEST_REQUEST}
+LONGEST = dict.fromkeys(("transaction", "degraded", "line"), LONGEST_TEXT) | {"request": LONGEST_REQUEST}
+LATER = {"line"}  # servers of an earlier release do not tell it
 READERS: dict[Any, Callable[[str], Any]] = {str: str, float: _finite, int: _whole, bool: _truth}

@@ -10,6 +10,7 @@ else stands in its first column. A time in one column may be `@` and seconds sin
 
 import io
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
@@ -28,6 +29,7 @@ from training.graph.velocity import state_names
 PRESENT = "Somewhere"  # a data set does not keep columns of which no feature is made
 UNLABELLED = "fraud"
 KEY = r"key:[a-z0-9_]+=[0-9a-f]{16};"
+KEYED = re.compile(KEY, re.ASCII)
 
 
 class BadRequest(ValueError):

@@ -28,7 +28,7 @@ from training.serving import Tensors
 from training.serving.csv_codec import BadLine, BadRequest
 from training.serving.line_reader import LineReader
 from training.serving.live_answer import LiveAnswer
-from training.serving.live_line import logged_request, pseudonymous, transaction_line
+from training.serving.live_line import file_line, logged_request, pseudonymous, transaction_line
 from training.serving.live_metrics import LiveMetrics
 from training.serving.payment_block import PaymentFeaturiser
 from training.serving.reasons import reasons
@@ -203,6 +203,7 @@ class FraudLive:
             degraded=scored.answer.degraded,
             latency_us=int((time.perf_counter() - began) * 1e6),
             request=scored.request,
+            line=file_line(line, self.definition.data) if self._settings.log_lines else "",
         )
 
     def _nothing(self) -> dict[str, EntityState]:

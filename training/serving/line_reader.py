@@ -20,13 +20,12 @@ from numpy.typing import NDArray
 from training.data import parser
 from training.data.declaration import Declaration
 from training.graph.velocity import state_names
-from training.serving.csv_codec import KEY, latest, parse, served
+from training.serving.csv_codec import KEYED, latest, parse, served
 from training.serving.plain_values import DAY, EPOCH, Read, Unclear, plainly, readers
 
 CELL = r'(?:"[^"]*(?:""[^"]*)*"|[^",]*)'
 QUOTED = re.compile(f"{CELL}(?:,{CELL})*")
 STATE = re.compile(r"[0-9.e,-]+")
-KEYED = re.compile(KEY, re.ASCII)
 
 FEW = 256  # lines up to which reading them one by one is faster than the parser's start
 

@@ -15,7 +15,7 @@ from training.graph.block import Block
 from training.graph.days import DAY
 from training.live.record import EntityState
 from training.live.store import Payment
-from training.serving.csv_codec import UNLABELLED, BadRequest, columns, write
+from training.serving.csv_codec import KEYED, UNLABELLED, BadRequest, columns, write
 from training.serving.payment_block import PaymentFeaturiser
 from training.serving.request import history_input
 
@@ -51,6 +51,20 @@ def _cell(name: str, value: Any) -> str:
     if isinstance(value, bool | list | dict) or (isinstance(value, float) and not math.isfinite(value)):
         raise BadRequest(f"TRANSACTION: {name} is {str(value)[:60]}, expected a text or a number")
     return str(value)
+
+
+def file_line(line: bytes, data: Declaration) -> str:
+    """A line as a file of the declared columns holds it, without the label, behind the columns' fingerprint.
+
+    "" if it tells something in a way that only a request may: an entity by its key, a time as `@` and seconds, no id.
+    """
+    cells, at = next(csv.reader(io.StringIO(line.decode()))), _places(data)
+    cells = [*cells, *[""] * len(at)][: len(at) - 1]
+    told = [cells[at[entity.columns[0]]] for entity in data.entities.values()]
+    second = data.time.parts is None and cells[at[data.time.column]].startswith("@")
+    if second or any(KEYED.match(cell) for cell in told) or (data.id and not cells[at[data.id]]):
+        return ""
+    return ",".join((data.fingerprint, _csv(cells).decode()))
 
 
 def pseudonymous(line: bytes, entities: Mapping[str, bytes], data: Declaration) -> str:

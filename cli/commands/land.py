@@ -1,0 +1,136 @@
+"""`land`: put files, or the payments that were scored live, where a model's data arrive."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import boto3
+import typer
+
+from cli.connection import application, known
+from cli.output import Json, console, emit
+from statemachine.bootstrap import App
+from statemachine.contracts.errors import Misconfigured, OperationRefused
+from statemachine.core.policy import Policy
+from statemachine.core.window import Object, admit
+
+DAYS = 7
+SAID = {
+    "landed": "landed {uri}: {payments:,} payments",
+    "there": "{uri} is there already",
+    "open": "{day} is not landed yet: the archiver has not made it one file (it does so when the day is over)",
+    "empty": "{day} is not landed: none of its {without:,} answers was logged with a line (FRAUDLOOP_LIVE_LOG_LINES)",
+}
+
+
+def land(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(exists=True, dir_okay=False, help="CSV (also gzipped) or Parquet files in the model's columns."),
+    ] = None,
+    model: Annotated[str, typer.Option(help="The model whose prefix they go under.")] = "fraud",
+    labels: Annotated[
+        bool, typer.Option("--labels", help="They are reports of fraud: upload them under the model's labels_prefix.")
+    ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Overwrite what is there under the same name: it then teaches no more.")
+    ] = False,
+    scores: Annotated[
+        bool,
+        typer.Option("--scores", help="In place of files: the payments that were scored live, a file for each day."),
+    ] = False,
+    days: Annotated[int, typer.Option(min=1, help="With --scores: how many days before today are looked at.")] = DAYS,
+    as_json: Json = False,
+) -> None:
+    """Upload files into the data bucket, under the model's prefix, as any producer of data would.
+
+    S3 emits "Object Created". The objects join the open window, and a run begins when it closes. A file that would be
+    ignored or quarantined at once, or whose name is taken, is refused before any is uploaded. Example:
+    `fraudloop land day.csv`
+
+    With `--scores` it lands the payments of the score log, if live scoring logs their lines (FRAUDLOOP_LIVE_LOG_LINES).
+    A day is landed once, when it is over; run it each day.
+    """
+    if scores != (not files) or (scores and (labels or replace)):
+        raise Misconfigured("name files to land, or --scores alone: it finds its days itself")
+    app = application()
+    if scores:
+        return _show(_scored(app, known(app, model), days), as_json)
+    files = files or []
+    policy, bucket, s3 = app.policies[known(app, model)], app.settings.data_bucket, boto3.client("s3")
+    prefix = policy.labels_prefix if labels else policy.prefix
+    _refuse_lost(files, prefix, bucket, app.policies)
+    if not replace:
+        _refuse_taken(files, prefix, bucket, s3)
+    landed = []
+    for file in files:
+        key = prefix + file.name
+        s3.upload_file(str(file), bucket, key)
+        landed.append(f"s3://{bucket}/{key}")
+    if as_json:
+        return emit(landed)
+    for uri in landed:
+        console.print(f"landed {uri}")
+    quiet = f"{policy.intake.quiet_period:.0f} quiet seconds"
+    console.print(f"the window closes after {quiet}; `fraudloop start {model}` closes it now")
+    return None
+
+
+def _refuse_lost(files: Sequence[Path], prefix: str, bucket: str, policies: Mapping[str, Policy]) -> None:
+    """Raises OperationRefused if a file would teach no run, whatever it holds."""
+    for file in files:
+        admission = admit(Object(bucket, prefix + file.name, "", size=file.stat().st_size), bucket, policies)
+        if admission.reason:
+            fate = "ignored" if admission.ignored else "quarantined"
+            raise OperationRefused(f"{file} would be {fate}: {admission.reason}; nothing was uploaded")
+
+
+def _refuse_taken(files: Sequence[Path], prefix: str, bucket: str, s3: Any) -> None:
+    """Raises OperationRefused if an object has the name of a file, or two files have one name."""
+    twice = [name for name, times in Counter(file.name for file in files).items() if times > 1]
+    if twice:
+        raise OperationRefused(f"two files are called {twice[0]}: one would overwrite the other; rename one")
+    for file in files:
+        key = prefix + file.name
+        there = s3.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("Contents", [])
+        if [one["Key"] for one in there] == [key]:
+            told = "nothing was uploaded; rename the file, or overwrite it with --replace"
+            raise OperationRefused(f"s3://{bucket}/{key} is there already; {told}")
+
+
+def _scored(app: App, model: str, days: int) -> list[Any]:
+    """What became of the last days of the model's score log (`training.scorelog.landing.LandedDay`)."""
+    from training.data.declared import declared
+    from training.scorelog.files import ScoreFiles
+    from training.scorelog.landing import land as landed
+
+    policy = app.policies[model]
+    table = policy.parameters.get("preprocess", {}).get("data", {})
+    data = declared(table, f"[models.{model}] data")
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    bucket, s3 = app.settings.data_bucket, boto3.client("s3")
+    return landed(ScoreFiles(policy.root, model), data, bucket, policy.prefix, today, days, s3)
+
+
+def _show(found: Sequence[Any], as_json: bool) -> None:
+    if as_json:
+        return emit([asdict(one) for one in found])
+    for one in found:
+        console.print(SAID[one.state].format(**asdict(one)))
+        if one.without and one.state == "landed":
+            console.print(f"  without {one.without:,} payments whose answers were logged with no line of these columns")
+    if not found:
+        console.print("no payment was scored live in these days, or none is archived yet")
+    return None
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command."""
+    app.command(rich_help_panel="Runs")(land)
+
+
+if __name__ == "__main__":  # deploy/live: its image holds what this command needs, not what all of them do
+    typer.run(land)
