@@ -121,24 +121,8 @@ def main(
 
 
 for group in (
-    *(
-        status,
-        system,
-        land,
-        data,
-        runs,
-        why,
-        compare,
-        diff,
-        open_pages,
-        nightly,
-        operations,
-        quarantine,
-        dlq,
-        audit,
-        console,
-    ),
-    *(publish, train, serve, score, live, tune, baseline, parity, cost, slo, drift, schedule, sagemaker),
+    *(status, system, land, data, runs, why, compare, diff, open_pages, nightly, operations, quarantine, dlq, audit),
+    *(console, publish, train, serve, score, live, tune, baseline, parity, cost, slo, drift, schedule, sagemaker),
 ):
     group.register(app)
 app.add_typer(doctor.app, name="doctor", rich_help_panel="Cluster")

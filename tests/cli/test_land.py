@@ -80,7 +80,12 @@ def test_scored_payments_land_by_the_day(system, fraudloop, monkeypatch):
         LandedDay("2026-11-26", "s3://b/3", "empty", 0, 7), LandedDay("2026-11-27", "s3://b/4", "open"),
     ]  # fmt: skip
     asked = []
-    monkeypatch.setattr(landing, "land", lambda *given: asked.append(given) or days)
+
+    def land(*given):
+        asked.append(given)
+        return days
+
+    monkeypatch.setattr(landing, "land", land)
     result = fraudloop("land", "--scores", "--days", "4")
     assert result.exit_code == 0
     files, _, bucket, prefix, _, count, _ = asked[0]

@@ -67,11 +67,11 @@ def test_landed_payments_make_the_same_data_set(
     assert archiver.merge_days(tomorrow) == []
     s3 = boto3.client("s3")
     today = (date.fromisoformat(day_of(tomorrow / 1000)) + timedelta(days=1)).isoformat()
-    told = land(archiver.files, DATA, BUCKET, PREFIX, today, 7, s3)
-    assert sum(day.payments for day in told) == len(rows)
-    assert {day.without for day in told} == {0}
+    days = land(archiver.files, DATA, BUCKET, PREFIX, today, 7, s3)
+    assert sum(day.payments for day in days) == len(rows)
+    assert {day.without for day in days} == {0}
     landed = []
-    for day in told:
+    for day in days:
         landed.append(tmp_path / day.uri.rpartition("/")[2])
         s3.download_file(BUCKET, PREFIX + landed[-1].name, str(landed[-1]))
     before = written(tmp_path / "before.csv", history)
