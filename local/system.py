@@ -211,7 +211,6 @@ class System:
             "KUBERNETES_API_URL": urls["kubernetes"],
             "FRAUDLOOP_LIVE_URL": urls["store"],
             "FRAUDLOOP_ENTITY_KEY": entity_key(self._store),
-            LOG_LINES: os.environ.get(LOG_LINES, ""),
         }
 
     def _run(self, name: str, arguments: Sequence[str], ready: str, environment: Mapping[str, str]) -> None:
@@ -276,6 +275,7 @@ def _basic(urls: Mapping[str, str]) -> dict[str, str]:
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "PYTHONUNBUFFERED": "1",
             **DIRECT,
+            LOG_LINES: os.environ.get(LOG_LINES, ""),
             "OMP_WAIT_POLICY": "passive",  # torch and XGBoost share two cores: with spinning threads, ten times slower
         }
     )

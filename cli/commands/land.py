@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,8 +21,9 @@ DAYS = 7
 SAID = {
     "landed": "landed {uri}: {payments:,} payments",
     "there": "{uri} is there already",
-    "open": "{day} is not landed yet: the archiver has not made it one file (it does so when the day is over)",
-    "empty": "{day} is not landed: none of its {without:,} answers was logged with a line (FRAUDLOOP_LIVE_LOG_LINES)",
+    "open": "{day} is not landed yet: the archiver has not made it one file, as it does after midnight UTC",
+    "empty": "{day} is not landed: of its {without:,} answers none has a line of the declared columns; see `--help`",
+    "refused": "{day} is not landed, because the file would be quarantined: {why}",
 }
 
 
@@ -42,7 +43,10 @@ def land(
         bool,
         typer.Option("--scores", help="In place of files: the payments that were scored live, a file for each day."),
     ] = False,
-    days: Annotated[int, typer.Option(min=1, help="With --scores: how many days before today are looked at.")] = DAYS,
+    days: Annotated[
+        int | None,
+        typer.Option(min=1, help=f"With --scores: how many days before today are looked at, {DAYS} if not said."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Upload files into the data bucket, under the model's prefix, as any producer of data would.
@@ -51,14 +55,15 @@ def land(
     ignored or quarantined at once, or whose name is taken, is refused before any is uploaded. Example:
     `fraudloop land day.csv`
 
-    With `--scores` it lands the payments of the score log, if live scoring logs their lines (FRAUDLOOP_LIVE_LOG_LINES).
-    A day is landed once, when it is over; run it each day.
+    With `--scores` it lands the payments of the score log, each day once; run it each day. It takes the lines that are
+    logged where Triton has FRAUDLOOP_LIVE_LOG_LINES=1 and serves a version of the columns declared now. It ends with
+    status 1 if a day is refused, or still open on the day after the next.
     """
-    if scores != (not files) or (scores and (labels or replace)):
+    if scores != (not files) or (scores and (labels or replace)) or (days and not scores):
         raise Misconfigured("name files to land, or --scores alone: it finds its days itself")
     app = application()
     if scores:
-        return _show(_scored(app, known(app, model), days), as_json)
+        return _show(_scored(app, known(app, model), days or DAYS), as_json)
     files = files or []
     policy, bucket, s3 = app.policies[known(app, model)], app.settings.data_bucket, boto3.client("s3")
     prefix = policy.labels_prefix if labels else policy.prefix
@@ -103,28 +108,38 @@ def _refuse_taken(files: Sequence[Path], prefix: str, bucket: str, s3: Any) -> N
 
 def _scored(app: App, model: str, days: int) -> list[Any]:
     """What became of the last days of the model's score log (`training.scorelog.landing.LandedDay`)."""
+    from training.data.checks import Limits
     from training.data.declared import declared
     from training.scorelog.files import ScoreFiles
-    from training.scorelog.landing import land as landed
+    from training.scorelog.landing import Landing
 
     policy = app.policies[model]
-    table = policy.parameters.get("preprocess", {}).get("data", {})
-    data = declared(table, f"[models.{model}] data")
-    today = f"{datetime.now(UTC):%Y-%m-%d}"
-    bucket, s3 = app.settings.data_bucket, boto3.client("s3")
-    return landed(ScoreFiles(policy.root, model), data, bucket, policy.prefix, today, days, s3)
+    given = policy.parameters.get("preprocess", {})
+    data = declared(given.get("data", {}), f"[models.{model}] data")
+    named = {"min_rows": "min_file_rows", "max_duplicate_share": "max_duplicate_share", "order": "order"}
+    limits = Limits(**{name: given[setting] for name, setting in named.items() if setting in given})
+    files, bucket, s3 = ScoreFiles(policy.root, model), app.settings.data_bucket, boto3.client("s3")
+    return Landing(files, data, limits, bucket, policy.prefix, s3).land(_today(), days)
+
+
+def _today() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%d}"
 
 
 def _show(found: Sequence[Any], as_json: bool) -> None:
     if as_json:
-        return emit([asdict(one) for one in found])
-    for one in found:
-        console.print(SAID[one.state].format(**asdict(one)))
-        if one.without and one.state == "landed":
-            console.print(f"  without {one.without:,} payments whose answers were logged with no line of these columns")
-    if not found:
+        emit([asdict(one) for one in found])
+    elif not found:
         console.print("no payment was scored live in these days, or none is archived yet")
-    return None
+    for one in () if as_json else found:
+        console.print(SAID[one.state].format(**asdict(one)))
+        if one.state == "landed" and one.without:
+            console.print(f"  without {one.without:,} payments whose answers were logged with no line of these columns")
+        if one.state == "landed" and one.repeated:
+            console.print(f"  {one.repeated:,} more lines were logged of payments that are in it (docs/score-log.md)")
+    before = (date.fromisoformat(_today()) - timedelta(days=1)).isoformat()
+    if any(one.state == "refused" or (one.state == "open" and one.day < before) for one in found):
+        raise typer.Exit(1)
 
 
 def register(app: typer.Typer) -> None:

@@ -20,6 +20,7 @@ class Call:
     resource: str
     prefix: str = ""
     context: str = ""
+    if_none_match: bool = False
 
 
 def calls(service: str, operation: str, parameters: Mapping[str, Any]) -> Iterator[Call]:
@@ -56,7 +57,8 @@ def calls(service: str, operation: str, parameters: Mapping[str, Any]) -> Iterat
             yield Call("s3:GetObject", f"{bucket}/{parameters['Key']}")
             yield Call("s3:ListBucket", bucket, parameters["Key"])  # else an absent object answers 403, not 404
         case "s3", "PutObject":
-            yield Call("s3:PutObject", f"{PARTITION}:s3:::{parameters['Bucket']}/{parameters['Key']}")
+            key = f"{PARTITION}:s3:::{parameters['Bucket']}/{parameters['Key']}"
+            yield Call("s3:PutObject", key, if_none_match="IfNoneMatch" in parameters)
         case "scheduler", "ListSchedules":
             yield Call("scheduler:ListSchedules", "*")
         case "scheduler", "GetSchedule" | "UpdateSchedule":
@@ -104,7 +106,7 @@ def matches(statement: Mapping[str, Any], call: Call) -> bool:
     """Whether a statement speaks of the call."""
     condition = statement.get("Condition", {})
     equals = {"events:source", "cloudwatch:namespace", "kms:ViaService", "iam:PassedToService"}
-    known = {"StringLike": {"s3:prefix"}, "StringEquals": equals}
+    known = {"StringLike": {"s3:prefix"}, "StringEquals": equals, "Null": {"s3:if-none-match"}}
     assert all(set(keys) <= known.get(operator, set()) for operator, keys in condition.items()), condition
     prefixes = listed(condition.get("StringLike", {}).get("s3:prefix", "*"))
     equal = [value for values in condition.get("StringEquals", {}).values() for value in listed(values)]
@@ -113,6 +115,7 @@ def matches(statement: Mapping[str, Any], call: Call) -> bool:
         and any(fnmatchcase(call.resource, resource) for resource in listed(statement["Resource"]))
         and any(fnmatchcase(call.prefix, prefix) for prefix in prefixes)
         and (not equal or call.context in equal)
+        and ("Null" not in condition or condition["Null"]["s3:if-none-match"] == str(not call.if_none_match).lower())
     )
 
 

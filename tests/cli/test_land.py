@@ -1,6 +1,7 @@
 """`land`: what would teach no run is refused before anything is uploaded, and nothing is overwritten silently."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -74,32 +75,42 @@ def test_two_files_of_one_name_are_refused(system, fraudloop, tmp_path):
 
 
 def test_scored_payments_land_by_the_day(system, fraudloop, monkeypatch):
-    """The command says of each day what became of it; what is left of it is `training.scorelog.landing`'s affair."""
+    """The command says of each day what became of it. What is refused, or open for longer, ends with status 1."""
+    now = datetime.now(UTC).date()
+    yesterday, before = (now - timedelta(days=1)).isoformat(), (now - timedelta(days=2)).isoformat()
     days = [
-        LandedDay("2026-11-24", "s3://b/1", "there"), LandedDay("2026-11-25", "s3://b/2", "landed", 1200, 3),
-        LandedDay("2026-11-26", "s3://b/3", "empty", 0, 7), LandedDay("2026-11-27", "s3://b/4", "open"),
+        LandedDay("2026-11-24", "s3://b/1", "there"), LandedDay("2026-11-25", "s3://b/2", "landed", 1200, 3, 2),
+        LandedDay("2026-11-26", "s3://b/3", "empty", 0, 7), LandedDay(yesterday, "s3://b/4", "open"),
     ]  # fmt: skip
     asked = []
 
-    def land(*given):
-        asked.append(given)
+    def land(self, today, count):
+        asked.append((self, today, count))
         return days
 
-    monkeypatch.setattr(landing, "land", land)
+    monkeypatch.setattr(landing.Landing, "land", land)
     result = fraudloop("land", "--scores", "--days", "4")
     assert result.exit_code == 0
-    files, _, bucket, prefix, _, count, _ = asked[0]
-    assert (files.model, bucket, prefix, count) == ("fraud", BUCKET, "data/fraud/", 4)
+    [(made, today, count)] = asked
+    assert (made.files.model, made.bucket, made.prefix, count) == ("fraud", BUCKET, "data/fraud/", 4)
+    assert today == now.isoformat()
     assert result.stdout.splitlines() == [
         "s3://b/1 is there already",
         "landed s3://b/2: 1,200 payments",
         "  without 3 payments whose answers were logged with no line of these columns",
-        "2026-11-26 is not landed: none of its 7 answers was logged with a line (FRAUDLOOP_LIVE_LOG_LINES)",
-        "2026-11-27 is not landed yet: the archiver has not made it one file (it does so when the day is over)",
+        "  2 more lines were logged of payments that are in it (docs/score-log.md)",
+        "2026-11-26 is not landed: of its 7 answers none has a line of the declared columns; see `--help`",
+        f"{yesterday} is not landed yet: the archiver has not made it one file, as it does after midnight UTC",
     ]
     assert [one["state"] for one in json.loads(fraudloop("land", "--scores", "--json").stdout)] == [
         "there", "landed", "empty", "open",
     ]  # fmt: skip
+    days[:] = [LandedDay(before, "s3://b/4", "open")]
+    assert fraudloop("land", "--scores").exit_code == 1
+    days[:] = [LandedDay(yesterday, "s3://b/4", "refused", why="3 payments, fewer than 9 (min_file_rows)")]
+    result = fraudloop("land", "--scores")
+    assert result.exit_code == 1
+    assert "because the file would be quarantined: 3 payments, fewer than 9 (min_file_rows)" in result.stdout
     days.clear()
     assert "no payment was scored live in these days" in fraudloop("land", "--scores").stdout
 
@@ -111,8 +122,10 @@ def test_a_label_that_may_not_be_empty_is_refused_first(system, fraudloop):
     assert "the label column 'Is Fraud?' may not be empty" in " ".join(result.stderr.split())
 
 
-@pytest.mark.parametrize("given", [[], ["--scores", "README.md"], ["--scores", "--labels"], ["--scores", "--replace"]])
+@pytest.mark.parametrize(
+    "given", ["", "--scores README.md", "--scores --labels", "--scores --replace", "README.md --days 3"]
+)
 def test_files_or_scores(system, fraudloop, given):
-    result = fraudloop("land", *given)
+    result = fraudloop("land", *given.split())
     assert result.exit_code == 1
     assert "name files to land, or --scores alone" in " ".join(result.stderr.split())

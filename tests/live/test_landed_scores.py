@@ -12,12 +12,13 @@ import polars as pl
 import pytest
 from live_cases import Replayed, Server, ask, pod, settings
 
+from training.data.checks import Limits
 from training.data.declared import declared
 from training.data.preprocess import PreprocessConfig, prepare
 from training.live.settings import read
 from training.scorelog.archive import Archiver
 from training.scorelog.files import ScoreFiles, day_of
-from training.scorelog.landing import land
+from training.scorelog.landing import Landing
 from training.serving.live_line import file_line
 
 DATA = declared({"label": {"empty": True}})
@@ -67,7 +68,7 @@ def test_landed_payments_make_the_same_data_set(
     assert archiver.merge_days(tomorrow) == []
     s3 = boto3.client("s3")
     today = (date.fromisoformat(day_of(tomorrow / 1000)) + timedelta(days=1)).isoformat()
-    days = land(archiver.files, DATA, BUCKET, PREFIX, today, 7, s3)
+    days = Landing(archiver.files, DATA, Limits(), BUCKET, PREFIX, s3).land(today, 7)
     assert sum(day.payments for day in days) == len(rows)
     assert {day.without for day in days} == {0}
     landed = []
@@ -99,6 +100,7 @@ def test_a_way_that_only_requests_have_is_no_line_of_a_file() -> None:
         b",2026-01-01T00:00:00,2.00,a",
         b"1,@1767225600,2.00,a",
         b"1,2026-01-01T00:00:00,2.00,key:payer=0123456789abcdef;",
+        b"1,2026-01-01T00:00:00,2.00,and key:payer=0123456789abcdef;",
     ):
         assert file_line(line, data) == ""
     other = declared({**table, "categories": {"kind": {"column": "kind"}}})

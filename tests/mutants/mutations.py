@@ -663,6 +663,20 @@ MUTANTS = (
         "if false then return -1 end",
     ),
     Mutant(
+        "a landed day is written again",
+        "a day of scored payments lands once, however many land it",
+        "training/scorelog/landing.py",
+        'Body=body, IfNoneMatch="*"',
+        "Body=body",
+    ),
+    Mutant(
+        "half a day lands",
+        "a day of scored payments lands when all its answers are archived",
+        "training/scorelog/landing.py",
+        "if uris != [self.files.whole(day)]:",
+        "if not uris:",
+    ),
+    Mutant(
         "what was set aside stays",
         "the online store holds nothing of a file that was quarantined",
         "training/live/materialise.py",

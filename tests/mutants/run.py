@@ -117,6 +117,7 @@ SUITES = (
     Suite("window", WINDOW, about=("training/data/dataset", "training/data/index", "training/graph")),
     Suite("client", ("tests/clients/test_scoring_client.py",), about=("clients/scoring",)),
     Suite("score log", ("tests/scorelog/test_archive.py", "-k", NOT_PROCESSES), about=("training/scorelog",)),
+    Suite("landing", ("tests/scorelog/test_landing.py",), about=("training/scorelog/landing",)),
     Suite("live", ("tests/live/test_scripts.py",), about=("training/live",)),
     Suite("materialise", ("tests/live/test_materialise.py", "-k", "set_aside"), about=("training/live/materialise",)),
     Suite("crash sweep", ("tests/proof/test_crash_sweep.py",), (("FRAUDLOOP_CRASH_STRIDE", "30"),)),

@@ -10,11 +10,12 @@ import pytest
 from scored_records import scored
 
 from statemachine.contracts.errors import Misconfigured
+from training.data.checks import Limits
 from training.data.declaration import Declaration
 from training.data.declared import declared
 from training.scorelog.archive import Archiver
 from training.scorelog.files import SCHEMA, LogWindow, ScoreFiles
-from training.scorelog.landing import LandedDay, land
+from training.scorelog.landing import LandedDay, Landing
 from training.scorelog.read import read
 from training.scorelog.record import parse
 
@@ -60,9 +61,8 @@ def line(data: Declaration, *cells: str) -> str:
     return ",".join((data.fingerprint, *cells))
 
 
-def landed(files: ScoreFiles, data: Declaration, s3: Any, **more: Any) -> list[LandedDay]:
-    given = {"today": DAY, "days": 7, **more}
-    return land(files, data, BUCKET, PREFIX, given["today"], given["days"], s3)
+def landed(files: ScoreFiles, data: Declaration, s3: Any, today: str = DAY, **limits: Any) -> list[LandedDay]:
+    return Landing(files, data, Limits(**limits), BUCKET, PREFIX, s3).land(today, 7)
 
 
 def body(s3: Any) -> bytes:
@@ -104,8 +104,8 @@ def test_only_a_day_that_is_over_and_whole(files: ScoreFiles, s3: Any) -> None:
     assert [one.state for one in landed(files, data, s3)] == ["open"]
     assert landed(files, data, s3, today=BEFORE) == []
     logged(files, told)
-    assert landed(files, data, s3, today="2027-01-23", days=7) == []
-    assert [one.state for one in landed(files, data, s3, today="2027-01-22", days=7)] == ["landed"]
+    assert landed(files, data, s3, today="2027-01-23") == []
+    assert [one.state for one in landed(files, data, s3, today="2027-01-22")] == ["landed"]
 
 
 def test_what_has_no_line_of_these_columns_is_counted(files: ScoreFiles, s3: Any) -> None:
@@ -119,6 +119,59 @@ def test_what_has_no_line_of_these_columns_is_counted(files: ScoreFiles, s3: Any
     told, again = landed(files, data, s3)
     assert (told.state, told.payments, told.without) == ("landed", 1, 3)
     assert (again.state, again.without) == ("empty", 3)
+
+
+def test_of_one_id_the_last_line_counts(files: ScoreFiles, s3: Any) -> None:
+    """A client asked again under another request id; a file with many such rows would be quarantined."""
+    data = declaration(id="transfer")
+    given = [("1", "10:00:00", "a"), ("2", "10:00:01", "b"), ("1", "10:00:00", "a"), ("3", "10:00:02", "c")]
+    logged(files, *(line(data, number, f"2027-01-15T{at}", "1.00", who) for number, at, who in given))
+    [told] = landed(files, data, s3)
+    assert (told.state, told.payments, told.repeated) == ("landed", 3, 1)
+    rows = gzip.decompress(body(s3)).decode().splitlines()
+    assert [row.partition(",")[0] for row in rows] == ["transfer", "2", "1", "3"]
+
+
+def test_a_file_that_would_be_quarantined_is_not_written(files: ScoreFiles, s3: Any) -> None:
+    """Without an id nobody knows whether equal payments are one; the reason names the setting that would admit them."""
+    data = declaration()
+    told = [line(data, f"2027-01-15T10:00:{second:02d}", "1.00", "a") for second in range(49)]
+    logged(files, *told, told[7])
+    [refused] = landed(files, data, s3)
+    assert refused.state == "refused"
+    assert refused.why == "1 of 50 payments equal another, more than 1.0% (max_duplicate_share)"
+    [refused] = landed(files, data, s3, max_duplicate_share=0.02, min_rows=51)
+    assert refused.why == "50 payments, fewer than 51 (min_file_rows)"
+    [done] = landed(files, data, s3, max_duplicate_share=0.02, min_rows=50)
+    assert (done.state, done.payments, done.repeated) == ("landed", 50, 1)
+
+
+def test_files_in_an_order_cannot_be_made(files: ScoreFiles, s3: Any) -> None:
+    """Payments are answered out of order."""
+    with pytest.raises(Misconfigured, match="order = 'card'"):
+        landed(files, declaration(), s3, order="card")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"time": {**TABLE["time"], "zone": "Europe/Berlin"}},
+        {"amount": {"column": "sum", "decimal": ","}},
+        {"entities": {"payer": {"columns": ["who"], "whole": [[0, 9]]}}},
+        {"columns": ["who", "sum", "at"]},
+        {"id": "transfer"},
+    ],
+)
+def test_a_line_that_was_meant_otherwise_has_another_fingerprint(changed: dict[str, Any]) -> None:
+    """Equal names do not make equal columns: an hour in Berlin is another time."""
+    assert declaration(**changed).fingerprint != declaration().fingerprint
+
+
+def test_a_declaration_that_reads_lines_alike_has_the_same() -> None:
+    """How values become features, and what reports group by, change nothing in a line."""
+    kind = {"column": "kind", "whole": [0, 9]}
+    other = declaration(categories={"kind": {**kind, "groups": {"few": [0, 3]}}}, salt="x")
+    assert other.fingerprint == declaration(categories={"kind": kind}).fingerprint
 
 
 def test_a_label_may_be_empty_or_not_there(files: ScoreFiles, s3: Any) -> None:

@@ -18,6 +18,7 @@ ports.PORTS = range(*map(int, sys.argv[2:]))
 print(ports.Reservations(Path(sys.argv[1])).take(), flush=True)
 time.sleep(60)
 """
+pytestmark = pytest.mark.xdist_group("ports")  # they choose from the same few
 RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 

@@ -177,8 +177,10 @@ class Declaration:
 
     @cached_property
     def fingerprint(self) -> str:
-        """8 hexadecimal digits that stand for `unlabelled` and its order."""
-        return hashlib.sha256(json.dumps(self.unlabelled).encode()).hexdigest()[:8]
+        """8 hexadecimal digits that stand for how a payment's line is read: its columns, their order, their meaning."""
+        kinds = {name: replace(one, groups={}) for name, one in self.categories.items()}
+        unsaid = {"label": None, "features": (), "ignore": (), "salt": ""}
+        return replace(self, columns=self.unlabelled, categories=kinds, **unsaid).sha256[:8]
 
     @cached_property
     def source(self) -> tuple[str, ...]:

@@ -167,7 +167,8 @@ def _text(value: Any) -> str:
 
 
 def _shown(fields: Mapping[bytes, bytes]) -> dict[str, str]:
-    return {name.decode(errors="replace"): value.decode(errors="replace")[:2000] for name, value in fields.items()}
+    told = {name.decode(errors="replace"): value.decode(errors="replace")[:2000] for name, value in fields.items()}
+    return {name: value for name, value in told.items() if name != "line"}  # `forget` does not look here
 
 
 def run(archiver: Archiver, ended: threading.Event, *, every: float, keep_days: int) -> int:

@@ -10,16 +10,20 @@ import gzip
 import io
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 from botocore.exceptions import ClientError
+from numpy.typing import NDArray
 
 from statemachine.contracts.errors import Misconfigured
 from training import storage
+from training.data.checks import Limits
 from training.data.declaration import Declaration
 from training.scorelog.files import ScoreFiles, records
 
@@ -32,8 +36,10 @@ TAKEN = "PreconditionFailed"  # S3: an object of that name came meanwhile
 class LandedDay:
     """What became of one day of the log: `payments` are in the object, `without` were logged without a usable line.
 
-    `state` is "landed", "there" (an object has its name already), "empty" (no line is in its log), or "open" (the
-    archiver has not made it one file yet).
+    `repeated` lines are of a payment that has another line: with its id, or if none is declared, equal in all columns.
+    Of one id the last line counts. `state` is "landed", "there" (an object has its name already), "empty" (its log has
+    no line), "open" (the archiver has not made it one file), or "refused": intake would quarantine the file, so it is
+    not written, and `why` says the reason.
     """
 
     day: str
@@ -41,72 +47,110 @@ class LandedDay:
     state: str
     payments: int = 0
     without: int = 0
+    repeated: int = 0
+    why: str = ""
 
 
-def land(
-    files: ScoreFiles, data: Declaration, bucket: str, prefix: str, today: str, days: int, s3: Any
-) -> list[LandedDay]:
-    """Land each of the `days` days before `today` (YYYY-MM-DD, UTC) that has answers, oldest first.
+@dataclass(frozen=True)
+class Landing:
+    """Lands days of `files` in the columns of `data`, as objects of `bucket` under `prefix`; `s3` is boto3's client.
 
-    `s3` is boto3's client.
-
-    Raises:
-        Misconfigured: the declaration has a label that may not be empty, which a payment cannot tell.
+    `limits` are what the model's preprocess tolerates in one file.
     """
-    if data.label and not data.label.empty:
-        told = (
-            f"the label column {data.label.column!r} may not be empty, and a payment that was just scored has no label"
-        )
-        raise Misconfigured(
-            f"{told}: declare `label = false`, or `label = {{empty = true}}`, and land reports of fraud"
-        )
-    first = (date.fromisoformat(today) - timedelta(days=days)).isoformat()
-    found = {day: uris for day, uris in files.by_day().items() if first <= day < today}
-    return [_day(files, data, day, uris, bucket, prefix, s3) for day, uris in found.items()]
 
+    files: ScoreFiles
+    data: Declaration
+    limits: Limits
+    bucket: str
+    prefix: str
+    s3: Any
 
-def _day(
-    files: ScoreFiles, data: Declaration, day: str, uris: list[str], bucket: str, prefix: str, s3: Any
-) -> LandedDay:
-    key = prefix + NAME.format(day)
-    uri = f"s3://{bucket}/{key}"
-    if any(one["Key"] == key for one in s3.list_objects_v2(Bucket=bucket, Prefix=key).get("Contents", ())):
-        return LandedDay(day, uri, "there")
-    if uris != [files.whole(day)]:
-        return LandedDay(day, uri, "open")
-    with tempfile.TemporaryDirectory(prefix="fraudloop-landing-") as scratch:
-        log = storage.download(uris[0], Path(scratch) / "log.parquet")
-        made = Path(scratch) / "made.csv.gz"
-        payments, without = _write(log, data, made)
-        if not payments:
-            return LandedDay(day, uri, "empty", without=without)
-        try:
-            with made.open("rb") as body:
-                s3.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*")
-        except ClientError as error:
-            if error.response["Error"]["Code"] != TAKEN:
-                raise
-            return LandedDay(day, uri, "there")
-    return LandedDay(day, uri, "landed", payments, without)
+    def land(self, today: str, days: int) -> list[LandedDay]:
+        """Land each of the `days` days before `today` (YYYY-MM-DD, UTC) that has answers, oldest first.
 
+        Raises:
+            Misconfigured: a label may not be empty, which a payment cannot tell; or files must be in time's order, and
+                payments are in that of their answers.
+        """
+        label = self.data.label
+        if label and not label.empty:
+            told = f"the label column {label.column!r} may not be empty, and a payment that was just scored has none"
+            raise Misconfigured(f"{told}: declare `label = false`, or `label = {{empty = true}}`, and land reports")
+        if self.limits.order != "any":
+            told = f"preprocess has order = {self.limits.order!r}, and the log is in the order of the answers"
+            raise Misconfigured(f"{told}: leave `order` out")
+        first = (date.fromisoformat(today) - timedelta(days=days)).isoformat()
+        found = {day: uris for day, uris in self.files.by_day().items() if first <= day < today}
+        return [self._day(day, uris) for day, uris in found.items()]
 
-def _write(log: Path, data: Declaration, made: Path) -> tuple[int, int]:
-    """How many payments were written, and how many have no line of these columns. The same log gives the same bytes."""
-    header, payments, total = io.StringIO(), 0, 0
-    csv.writer(header, lineterminator="\n").writerow(data.known)
-    end = ",\n" if data.label else "\n"
-    with made.open("wb") as out, gzip.GzipFile("", "wb", fileobj=out, mtime=0) as packed:
-        packed.write(header.getvalue().encode())
-        for lines, rows in _lines(log, f"{data.fingerprint},"):
-            packed.write("".join(f"{line}{end}" for line in lines).encode())
-            payments, total = payments + len(lines), total + rows
-    return payments, total - payments
+    def _day(self, day: str, uris: list[str]) -> LandedDay:
+        key = self.prefix + NAME.format(day)
+        told = LandedDay(day, f"s3://{self.bucket}/{key}", "there")
+        there = self.s3.list_objects_v2(Bucket=self.bucket, Prefix=key).get("Contents", ())
+        if any(one["Key"] == key for one in there):
+            return told
+        if uris != [self.files.whole(day)]:
+            return replace(told, state="open")
+        with tempfile.TemporaryDirectory(prefix="fraudloop-landing-") as scratch:
+            log = storage.download(uris[0], Path(scratch) / "log.parquet")
+            made = self._write(log, Path(scratch) / "made.csv.gz", told)
+            if made.state == "landed":
+                try:
+                    with (Path(scratch) / "made.csv.gz").open("rb") as body:
+                        self.s3.put_object(Bucket=self.bucket, Key=key, Body=body, IfNoneMatch="*")
+                except ClientError as error:
+                    if error.response["Error"]["Code"] != TAKEN:
+                        raise
+                    return told
+        return made
 
+    def _write(self, log: Path, file: Path, told: LandedDay) -> LandedDay:
+        """Write the file of a day's log. The same log gives the same bytes."""
+        newest, repeated, without = self._newest(log)
+        told = replace(told, payments=int(newest.sum()), without=without, repeated=repeated)
+        if not told.payments:
+            return replace(told, state="empty")
+        if why := self._refusal(told):
+            return replace(told, state="refused", why=why)
+        header, end, at = io.StringIO(), ",\n" if self.data.label else "\n", 0
+        csv.writer(header, lineterminator="\n").writerow(self.data.known)
+        with file.open("wb") as out, gzip.GzipFile("", "wb", fileobj=out, mtime=0) as packed:
+            packed.write(header.getvalue().encode())
+            for lines, _ in self._lines(log):
+                kept = compress(lines, newest[at : at + len(lines)])
+                packed.write("".join(f"{line}{end}" for line in kept).encode())
+                at += len(lines)
+        return replace(told, state="landed")
 
-def _lines(log: Path, mark: str) -> Iterator[tuple[list[str], int]]:
-    """The lines that begin with `mark`, without it, and of how many records; some records at a time."""
-    found, at = records(log).select("line"), 0
-    while len(page := found.slice(at, ROWS).collect()):
-        usable = page.filter(pl.col("line").str.starts_with(mark) & ~pl.col("line").str.contains("[\r\n]"))
-        yield [line.removeprefix(mark) for line in usable["line"].to_list()], len(page)
-        at += len(page)
+    def _newest(self, log: Path) -> tuple[NDArray[np.bool_], int, int]:
+        """Which of the usable lines count, how many repeat another, and how many records have no usable line."""
+        keys, total, number = [np.zeros(0, np.int64)], 0, 0
+        if self.data.id:
+            number = self.data.unlabelled.index(self.data.id)
+        for lines, rows in self._lines(log):
+            named = (next(csv.reader([line]))[number] for line in lines) if self.data.id else lines
+            keys.append(np.fromiter(map(hash, named), np.int64, len(lines)))
+            total += rows
+        key = np.concatenate(keys)
+        _, last = np.unique(key[::-1], return_index=True)
+        newest = np.zeros(len(key), bool)
+        newest[len(key) - 1 - last] = True
+        return newest if self.data.id else np.ones(len(key), bool), len(key) - len(last), total - len(key)
+
+    def _refusal(self, told: LandedDay) -> str:
+        """Why intake would quarantine the file; "" if nothing is known that would."""
+        most = self.limits.max_duplicate_share
+        if not self.data.id and told.repeated > most * told.payments:
+            equal = f"{told.repeated:,} of {told.payments:,} payments equal another"
+            return f"{equal}, more than {most:.1%} (max_duplicate_share)"
+        if told.payments < self.limits.min_rows:
+            return f"{told.payments:,} payments, fewer than {self.limits.min_rows:,} (min_file_rows)"
+        return ""
+
+    def _lines(self, log: Path) -> Iterator[tuple[list[str], int]]:
+        """The usable lines without their fingerprint, and of how many records; some records at a time."""
+        mark, found, at = f"{self.data.fingerprint},", records(log).select("line"), 0
+        while len(page := found.slice(at, ROWS).collect()):
+            usable = page.filter(pl.col("line").str.starts_with(mark) & ~pl.col("line").str.contains("[\r\n]"))
+            yield [line.removeprefix(mark) for line in usable["line"].to_list()], len(page)
+            at += len(page)

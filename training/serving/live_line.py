@@ -62,7 +62,7 @@ def file_line(line: bytes, data: Declaration) -> str:
     cells = [*cells, *[""] * len(at)][: len(at) - 1]
     told = [cells[at[entity.columns[0]]] for entity in data.entities.values()]
     second = data.time.parts is None and cells[at[data.time.column]].startswith("@")
-    if second or any(KEYED.match(cell) for cell in told) or (data.id and not cells[at[data.id]]):
+    if second or any(KEYED.search(cell) for cell in told) or (data.id and not cells[at[data.id]]):
         return ""
     return ",".join((data.fingerprint, _csv(cells).decode()))
 
