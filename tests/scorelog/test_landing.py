@@ -23,7 +23,7 @@ BUCKET, PREFIX, MODEL = "fraudloop-data", "data/fraud/", "fraud"
 MIDNIGHT = 1_800_057_600_000  # 2027-01-16, in milliseconds
 BEFORE, DAY = "2027-01-15", "2027-01-16"
 KEY = f"{PREFIX}scores-{BEFORE}.csv.gz"
-TABLE = {
+TABLE: dict[str, Any] = {
     "time": {"column": "at", "format": "%Y-%m-%dT%H:%M:%S"},
     "amount": {"column": "sum"},
     "entities": {"payer": {"columns": ["who"]}},
