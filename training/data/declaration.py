@@ -179,8 +179,8 @@ class Declaration:
     def fingerprint(self) -> str:
         """8 hexadecimal digits that stand for how a payment's line is read: its columns, their order, their meaning."""
         kinds = {name: replace(one, groups={}) for name, one in self.categories.items()}
-        unsaid = {"label": None, "features": (), "ignore": (), "salt": ""}
-        return replace(self, columns=self.unlabelled, categories=kinds, **unsaid).sha256[:8]
+        said = replace(self, columns=self.unlabelled, categories=kinds, label=None, features=(), ignore=(), salt="")
+        return said.sha256[:8]
 
     @cached_property
     def source(self) -> tuple[str, ...]:
