@@ -110,7 +110,7 @@ def test_every_role_can_be_bounded(template):
     bounded = {"!If": ["Bounded", {"!Ref": "PermissionsBoundary"}, {"!Ref": "AWS::NoValue"}]}
     files = [yaml.load((ROOT / f"deploy/aws/{name}.yaml").read_text(), Loader) for name in ("roles", "registry")]
     made = [r for tree in (template.tree, *files) for r in tree["Resources"].values() if r["Type"] == "AWS::IAM::Role"]
-    assert len(made) == 11
+    assert len(made) == 12
     assert [role for role in made if role["Properties"].get("PermissionsBoundary") != bounded] == []
     for function in template.of_type("AWS::Serverless::Function").values():  # SAM makes a role for each schedule
         for event in function["Properties"]["Events"].values():

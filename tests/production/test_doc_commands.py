@@ -97,13 +97,14 @@ def measured(system, run, evaluation, **changes):
 
 
 def fraudloop(words):
-    """One command of ours, smaller: it ends with status 0; `slo` may end with 1, an objective that is missed."""
+    """One command of ours, smaller: it ends with status 0, or with 1 where that is its answer."""
     words = words[1:]
     if words[0] in ELSEWHERE:
         return
     quick = ["--config", "quick.json"] if words[0] == "train" and "--help" not in words else []
     result = CliRunner().invoke(commands, [*words, *quick])
-    answers_no = words[0] == "slo" or words[:2] == ["data", "check"]  # 1 is an answer: missed, or not enough to train
+    # an objective is missed, these rows are not enough to train, TabFormer's label may not be missing as a payment's is
+    answers_no = words[0] == "slo" or words[:2] in (["data", "check"], ["land", "--scores"])
     assert result.exit_code in ((0, 1) if answers_no else (0,)), f"{words}: {result.output}{result.exception!r}"
 
 
