@@ -17,13 +17,14 @@ from statemachine.contracts.errors import Misconfigured, OperationRefused
 from statemachine.core.policy import Policy
 from statemachine.core.window import Object, admit
 
-DAYS = 7
+DAYS, MOST_DAYS = 7, 400  # the log is kept no longer
 SAID = {
     "landed": "landed {uri}: {payments:,} payments",
     "there": "{uri} is there already",
     "open": "{day} is not landed yet: the archiver has not made it one file, as it does after midnight UTC",
     "empty": "{day} is not landed: of its {without:,} answers none has a line of the declared columns; see `--help`",
     "refused": "{day} is not landed, because the file would be quarantined: {why}",
+    "failed": "{day} is not landed: {why}, for {uri}",
 }
 
 
@@ -45,7 +46,9 @@ def land(
     ] = False,
     days: Annotated[
         int | None,
-        typer.Option(min=1, help=f"With --scores: how many days before today are looked at, {DAYS} if not said."),
+        typer.Option(
+            min=1, max=MOST_DAYS, help=f"With --scores: how many days before today are looked at, {DAYS} if not said."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -57,7 +60,7 @@ def land(
 
     With `--scores` it lands the payments of the score log, each day once; run it each day. It takes the lines that are
     logged where Triton has FRAUDLOOP_LIVE_LOG_LINES=1 and serves a version of the columns declared now. It ends with
-    status 1 if a day is refused, or still open on the day after the next.
+    status 1 if a day failed or is refused, if yesterday has no line, or if a day is open for two days.
     """
     if scores != (not files) or (scores and (labels or replace)) or (days and not scores):
         raise Misconfigured("name files to land, or --scores alone: it finds its days itself")
@@ -137,9 +140,18 @@ def _show(found: Sequence[Any], as_json: bool) -> None:
             console.print(f"  without {one.without:,} payments whose answers were logged with no line of these columns")
         if one.state == "landed" and one.repeated:
             console.print(f"  {one.repeated:,} more lines were logged of payments that are in it (docs/score-log.md)")
-    before = (date.fromisoformat(_today()) - timedelta(days=1)).isoformat()
-    if any(one.state == "refused" or (one.state == "open" and one.day < before) for one in found):
+    yesterday = (date.fromisoformat(_today()) - timedelta(days=1)).isoformat()
+    if any(_wrong(one, yesterday) for one in found):
         raise typer.Exit(1)
+
+
+def _wrong(one: Any, yesterday: str) -> bool:
+    match one.state:
+        case "empty":
+            return bool(one.day == yesterday and one.without)
+        case "open":
+            return bool(one.day < yesterday)
+    return one.state in ("failed", "refused")
 
 
 def register(app: typer.Typer) -> None:

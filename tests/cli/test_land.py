@@ -75,7 +75,7 @@ def test_two_files_of_one_name_are_refused(system, fraudloop, tmp_path):
 
 
 def test_scored_payments_land_by_the_day(system, fraudloop, monkeypatch):
-    """The command says of each day what became of it. What is refused, or open for longer, ends with status 1."""
+    """The command says of each day what became of it. What goes wrong ends with status 1."""
     now = datetime.now(UTC).date()
     yesterday, before = (now - timedelta(days=1)).isoformat(), (now - timedelta(days=2)).isoformat()
     days = [
@@ -105,12 +105,17 @@ def test_scored_payments_land_by_the_day(system, fraudloop, monkeypatch):
     assert [one["state"] for one in json.loads(fraudloop("land", "--scores", "--json").stdout)] == [
         "there", "landed", "empty", "open",
     ]  # fmt: skip
-    days[:] = [LandedDay(before, "s3://b/4", "open")]
-    assert fraudloop("land", "--scores").exit_code == 1
-    days[:] = [LandedDay(yesterday, "s3://b/4", "refused", why="3 payments, fewer than 9 (min_file_rows)")]
-    result = fraudloop("land", "--scores")
-    assert result.exit_code == 1
-    assert "because the file would be quarantined: 3 payments, fewer than 9 (min_file_rows)" in result.stdout
+    for wrong in (LandedDay(before, "s3://b/4", "open"), LandedDay(yesterday, "s3://b/4", "empty", without=3)):
+        days[:] = [wrong]
+        assert fraudloop("land", "--scores").exit_code == 1
+    for state, said in (
+        ("refused", "because the file would be quarantined: the reason"),
+        ("failed", "the reason, for s"),
+    ):
+        days[:] = [LandedDay(yesterday, "s3://b/4", state, why="the reason")]
+        result = fraudloop("land", "--scores")
+        assert result.exit_code == 1
+        assert said in result.stdout
     days.clear()
     assert "no payment was scored live in these days" in fraudloop("land", "--scores").stdout
 

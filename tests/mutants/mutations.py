@@ -673,7 +673,7 @@ MUTANTS = (
         "half a day lands",
         "a day of scored payments lands when all its answers are archived",
         "training/scorelog/landing.py",
-        "if uris != [self.files.whole(day)]:",
+        "if uris != [self.files.whole(told.day)]:",
         "if not uris:",
     ),
     Mutant(

@@ -7,6 +7,7 @@ from typing import Any
 import boto3
 import polars as pl
 import pytest
+from botocore.exceptions import ClientError
 from scored_records import scored
 
 from statemachine.contracts.errors import Misconfigured
@@ -96,6 +97,32 @@ def test_one_that_came_meanwhile_is_left_as_it_is(files: ScoreFiles, s3: Any, mo
     assert body(s3) == b"the other's"
 
 
+def test_a_day_that_fails_costs_only_itself(files: ScoreFiles, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its file is damaged, or S3 refuses it; the reason is told, and the next time it is tried again."""
+    data = declaration()
+    for days in range(3):
+        at = MIDNIGHT - 1_000_000 - days * 86_400_000
+        logged(files, line(data, "2027-01-15T10:00:00", "1.00", "a"), at=at)
+    whole = Path(files.whole("2027-01-14"))
+    kept = whole.read_bytes()
+    whole.write_bytes(kept[:100])
+    put = s3.put_object
+
+    def busy(**given: Any) -> Any:
+        if given["Key"].endswith("01-13.csv.gz"):
+            raise ClientError({"Error": {"Code": "ConditionalRequestConflict", "Message": "again"}}, "PutObject")
+        return put(**given)
+
+    monkeypatch.setattr(s3, "put_object", busy)
+    conflict, damaged, done = landed(files, data, s3)
+    assert (conflict.state, damaged.state, done.state) == ("failed", "failed", "landed")
+    assert "ConditionalRequestConflict" in conflict.why
+    assert damaged.why
+    monkeypatch.undo()
+    whole.write_bytes(kept)
+    assert [one.state for one in landed(files, data, s3)] == ["landed", "landed", "there"]
+
+
 def test_only_a_day_that_is_over_and_whole(files: ScoreFiles, s3: Any) -> None:
     """A part may still come before the archiver has made it one file; today is not over; older days are left alone."""
     data = declaration()
@@ -157,7 +184,6 @@ def test_files_in_an_order_cannot_be_made(files: ScoreFiles, s3: Any) -> None:
     [
         {"time": {**TABLE["time"], "zone": "Europe/Berlin"}},
         {"amount": {"column": "sum", "decimal": ","}},
-        {"entities": {"payer": {"columns": ["who"], "whole": [[0, 9]]}}},
         {"columns": ["who", "sum", "at"]},
         {"id": "transfer"},
     ],
@@ -168,10 +194,13 @@ def test_a_line_that_was_meant_otherwise_has_another_fingerprint(changed: dict[s
 
 
 def test_a_declaration_that_reads_lines_alike_has_the_same() -> None:
-    """How values become features, and what reports group by, change nothing in a line."""
-    kind = {"column": "kind", "whole": [0, 9]}
-    other = declaration(categories={"kind": {**kind, "groups": {"few": [0, 3]}}}, salt="x")
-    assert other.fingerprint == declaration(categories={"kind": kind}).fingerprint
+    """How values become features, which are admitted, and what reports group by, change nothing in a line."""
+    kind, age = {"column": "kind", "whole": [0, 9]}, {"column": "age"}
+    plain = declaration(categories={"kind": kind}, numbers={"age": age})
+    few = {**kind, "groups": {"few": [0, 3]}, "empty": True}
+    amount = {**TABLE["amount"], "limit": 50.0}
+    other = declaration(categories={"what": few}, numbers={"age": {**age, "log": True}}, amount=amount, salt="x")
+    assert other.fingerprint == plain.fingerprint
 
 
 def test_a_label_may_be_empty_or_not_there(files: ScoreFiles, s3: Any) -> None:

@@ -177,10 +177,11 @@ class Declaration:
 
     @cached_property
     def fingerprint(self) -> str:
-        """8 hexadecimal digits that stand for how a payment's line is read: its columns, their order, their meaning."""
-        kinds = {name: replace(one, groups={}) for name, one in self.categories.items()}
-        said = replace(self, columns=self.unlabelled, categories=kinds, label=None, features=(), ignore=(), salt="")
-        return said.sha256[:8]
+        """8 hexadecimal digits that stand for how a payment's line is written: `unlabelled`, and the forms of time and
+        amount.
+        """
+        form = [self.unlabelled, asdict(self.time), asdict(replace(self.amount, limit=0.0))]
+        return hashlib.sha256(json.dumps(form).encode()).hexdigest()[:8]
 
     @cached_property
     def source(self) -> tuple[str, ...]:

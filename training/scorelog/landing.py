@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from numpy.typing import NDArray
 
 from statemachine.contracts.errors import Misconfigured
@@ -28,18 +28,19 @@ from training.data.declaration import Declaration
 from training.scorelog.files import ScoreFiles, records
 
 NAME = "scores-{}.csv.gz"  # of a day, YYYY-MM-DD
-ROWS = 100_000  # of one look
+ROWS = 20_000  # of one look
+FAILS = (OSError, ValueError, IndexError, csv.Error, pl.exceptions.PolarsError, BotoCoreError, ClientError)
 TAKEN = "PreconditionFailed"  # S3: an object of that name came meanwhile
 
 
 @dataclass(frozen=True)
 class LandedDay:
-    """What became of one day of the log: `payments` are in the object, `without` were logged without a usable line.
+    """What became of one day of the log: `payments` were landed, `without` were logged without a usable line.
 
     `repeated` lines are of a payment that has another line: with its id, or if none is declared, equal in all columns.
-    Of one id the last line counts. `state` is "landed", "there" (an object has its name already), "empty" (its log has
-    no line), "open" (the archiver has not made it one file), or "refused": intake would quarantine the file, so it is
-    not written, and `why` says the reason.
+    Of one id the last line counts. `state` is "landed", "there" (an object has its name already, which is not read),
+    "empty" (its log has no usable line), "open" (the archiver has not made it one file), "refused" (intake would
+    quarantine the file, so it is not written) or "failed"; `why` says the reason of the last two.
     """
 
     day: str
@@ -68,6 +69,8 @@ class Landing:
     def land(self, today: str, days: int) -> list[LandedDay]:
         """Land each of the `days` days before `today` (YYYY-MM-DD, UTC) that has answers, oldest first.
 
+        A day that fails costs only itself.
+
         Raises:
             Misconfigured: a label may not be empty, which a payment cannot tell; or files must be in time's order, and
                 payments are in that of their answers.
@@ -81,15 +84,22 @@ class Landing:
             raise Misconfigured(f"{told}: leave `order` out")
         first = (date.fromisoformat(today) - timedelta(days=days)).isoformat()
         found = {day: uris for day, uris in self.files.by_day().items() if first <= day < today}
-        return [self._day(day, uris) for day, uris in found.items()]
+        return [self._tried(day, uris) for day, uris in found.items()]
 
-    def _day(self, day: str, uris: list[str]) -> LandedDay:
-        key = self.prefix + NAME.format(day)
-        told = LandedDay(day, f"s3://{self.bucket}/{key}", "there")
+    def _tried(self, day: str, uris: list[str]) -> LandedDay:
+        told = LandedDay(day, f"s3://{self.bucket}/{self.prefix}{NAME.format(day)}", "there")
+        try:
+            return self._day(told, uris)
+        except FAILS as error:
+            first = next(iter(str(error).splitlines()), "")
+            return replace(told, state="failed", why=f"{type(error).__name__}: {first[:200]}")
+
+    def _day(self, told: LandedDay, uris: list[str]) -> LandedDay:
+        key = self.prefix + NAME.format(told.day)
         there = self.s3.list_objects_v2(Bucket=self.bucket, Prefix=key).get("Contents", ())
         if any(one["Key"] == key for one in there):
             return told
-        if uris != [self.files.whole(day)]:
+        if uris != [self.files.whole(told.day)]:
             return replace(told, state="open")
         with tempfile.TemporaryDirectory(prefix="fraudloop-landing-") as scratch:
             log = storage.download(uris[0], Path(scratch) / "log.parquet")
