@@ -188,14 +188,16 @@ def test_a_new_store_is_no_loss(store: Any, tmp_path: Path) -> None:
 
 
 def test_an_entry_that_is_no_record_stops_nothing(store: Any, tmp_path: Path) -> None:
-    """It lies beside the part, with the reason."""
+    """It lies beside the part, with the reason, and without the payment's own line: `forget` does not look there."""
     put(store, MIDNIGHT, scored(1))
-    store.xadd(stream(MODEL), {"junk": b"\xff\xfe"}, id=f"{MIDNIGHT + 1}-0")
+    store.xadd(stream(MODEL), {"junk": b"\xff\xfe", "line": "0a1b2c3d,card 17"}, id=f"{MIDNIGHT + 1}-0")
     put(store, MIDNIGHT + 2, scored(2))
     assert archiver(store, tmp_path).once(LATER) == Archived(rows=2, rejected=1, windows=1)
     assert logged(tmp_path) == ["r1", "r2"]
     [aside] = tmp_path.rglob("*.rejected.json")
-    assert json.loads(aside.read_text())[0]["problem"] == "request_id is missing"
+    [told] = json.loads(aside.read_text())
+    assert told["problem"] == "request_id is missing"
+    assert set(told["entry"]) == {"junk"}
 
 
 def test_a_day_that_is_over_becomes_one_file(store: Any, tmp_path: Path) -> None:
