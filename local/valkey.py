@@ -12,7 +12,8 @@ import socket
 import sys
 from pathlib import Path
 
-LOOPBACK = "127.0.0.1"
+from training.ports import LOOPBACK
+
 STORE = "valkey://"
 MAX_MEMORY = "512mb"
 OPTIONS = {

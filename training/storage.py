@@ -83,6 +83,12 @@ def exists(uri: str) -> bool:
     return True
 
 
+def listed(s3: Any, bucket: str, key: str) -> bool:
+    """Returns whether a bucket's listing has the key: a client (boto3's) that may not read the object may ask this."""
+    found = s3.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("Contents", [])
+    return [one["Key"] for one in found] == [key]
+
+
 def etag(uri: str, version_id: str | None = None) -> str:
     """Returns the ETag of one S3 object, without quotes."""
     bucket, key = split(uri)

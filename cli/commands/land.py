@@ -16,6 +16,7 @@ from statemachine.bootstrap import App
 from statemachine.contracts.errors import Misconfigured, OperationRefused
 from statemachine.core.policy import Policy
 from statemachine.core.window import Object, admit
+from training import storage
 
 DAYS, MOST_DAYS = 7, 400  # the log is kept no longer
 SAID = {
@@ -103,8 +104,7 @@ def _refuse_taken(files: Sequence[Path], prefix: str, bucket: str, s3: Any) -> N
         raise OperationRefused(f"two files are called {twice[0]}: one would overwrite the other; rename one")
     for file in files:
         key = prefix + file.name
-        there = s3.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("Contents", [])
-        if [one["Key"] for one in there] == [key]:
+        if storage.listed(s3, bucket, key):
             told = "nothing was uploaded; rename the file, or overwrite it with --replace"
             raise OperationRefused(f"s3://{bucket}/{key} is there already; {told}")
 

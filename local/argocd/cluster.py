@@ -9,14 +9,14 @@ from werkzeug.serving import make_server
 
 from local.argocd.access import KubernetesAccess
 from local.argocd.api import application
-from local.argocd.front import LOOPBACK, Front
+from local.argocd.front import Front
 from local.argocd.record import ApplicationRecord
 from local.argocd.rollout import MakePod, Rollout, Server, endpoint_slices
 from local.argocd.settings import ArgoCDSettings
 from local.argocd.syncer import Syncer
 from local.triton import Triton
 from training import storage
-from training.ports import free_port
+from training.ports import LOOPBACK, free_port
 from training.serving.fetch import fetch
 
 

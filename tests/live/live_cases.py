@@ -110,7 +110,7 @@ class Replayed:
     def lines(self, rows: Sequence[int]) -> list[bytes]:
         """Rows as the raw lines of payments."""
         told = self.builder.request(torch.tensor(list(rows))).transaction
-        known = len(self.definition.data.known) - 1
+        known = len(self.definition.data.unlabelled)
         return [next(transaction_lines(line, known)) for line in told]
 
     def offline(self, rows: Sequence[int]) -> NDArray[np.float32]:

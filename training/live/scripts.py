@@ -41,8 +41,13 @@ the definition's digest and what is known of it, the fence, what it is from now 
 Records keep what came as payments at or after `until`. Numbers are doubles in Lua: all are whole and below 2^53.
 """
 
-_LAYOUT = """
-local FORMAT, DAY, HEADER, DAYROW, REPORT, KEPT = 2, 86400, 17, 14, 10, 32
+from training.live.definition import DAY, FORMAT
+from training.live.record import DAYS, HEADER, KEPT_DAYS, REPORTS
+
+_SIZES = (FORMAT, DAY, HEADER.size, DAYS.itemsize, REPORTS.itemsize, KEPT_DAYS)
+_LAYOUT = (
+    f"local FORMAT, DAY, HEADER, DAYROW, REPORT, KEPT = {', '.join(map(str, _SIZES))}"
+    + """
 local NO_TAG = string.rep('\\0', 8)  -- of an entry that a data set brought
 local function cut(value, size)  -- the parts of a record; of none, and of one that is damaged, empty ones
   local empty = {n = 0, till = 0, days = '', reports = '', entries = ''}
@@ -79,6 +84,7 @@ local function fresh_days(days)
   return days:sub(1, KEPT * DAYROW)
 end
 """
+)
 
 APPEND = (
     _LAYOUT

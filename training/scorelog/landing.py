@@ -95,9 +95,8 @@ class Landing:
             return replace(told, state="failed", why=f"{type(error).__name__}: {first[:200]}")
 
     def _day(self, told: LandedDay, uris: list[str]) -> LandedDay:
-        key = self.prefix + NAME.format(told.day)
-        there = self.s3.list_objects_v2(Bucket=self.bucket, Prefix=key).get("Contents", ())
-        if any(one["Key"] == key for one in there):
+        _, key = storage.split(told.uri)
+        if storage.listed(self.s3, self.bucket, key):
             return told
         if uris != [self.files.whole(told.day)]:
             return replace(told, state="open")

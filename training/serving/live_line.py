@@ -32,7 +32,7 @@ def transaction_line(told: bytes, data: Declaration) -> bytes:
         raise BadRequest(f"TRANSACTION has {len(told)} bytes, expected at most {LONGEST}")
     if not told.lstrip().startswith(b"{"):
         return told.strip(b"\r\n")
-    names = columns(data)[:-1]
+    names = data.unlabelled
     try:
         cells = json.loads(told)
     except (ValueError, RecursionError) as error:
@@ -59,7 +59,8 @@ def file_line(line: bytes, data: Declaration) -> str:
     "" if it tells something in a way that only a request may: an entity by its key, a time as `@` and seconds, no id.
     """
     cells, at = next(csv.reader(io.StringIO(line.decode()))), _places(data)
-    cells = [*cells, *[""] * len(at)][: len(at) - 1]
+    count = len(data.unlabelled)
+    cells = [*cells, *[""] * count][:count]
     told = [cells[at[entity.columns[0]]] for entity in data.entities.values()]
     second = data.time.parts is None and cells[at[data.time.column]].startswith("@")
     if second or any(KEYED.search(cell) for cell in told) or (data.id and not cells[at[data.id]]):
